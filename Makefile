@@ -1,0 +1,131 @@
+# kv-store: build, run, test, install. `make help` lists the targets.
+
+PREFIX  ?= /usr/local
+CC      ?= cc
+CFLAGS  ?= -O2 -g
+
+# One build directory for each variant: release, debug, check, san, ...
+BUILD    ?= build/release
+EXTRA    ?=
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
+	-Wmissing-prototypes -Wold-style-definition -Wcast-qual -Wpointer-arith \
+	-Wformat=2 -Wundef -Wvla -Wimplicit-fallthrough
+COMPILE   = $(CC) -std=c11 -D_POSIX_C_SOURCE=200809L -Iinclude $(WARNINGS) $(CFLAGS) $(EXTRA)
+
+# Variants that the checks build.
+CHECK_FLAGS := -O1 -g -Werror
+SAN_FLAGS   := -O1 -g -Werror -fsanitize=address,undefined -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer
+
+SOURCES      := $(wildcard src/*.c)
+MODULES      := $(filter-out src/main.c,$(SOURCES))
+OBJECTS       = $(MODULES:src/%.c=$(BUILD)/src/%.o)
+UNIT_TESTS   := $(basename $(notdir $(wildcard tests/test_*.c)))
+UNIT_BINARIES = $(UNIT_TESTS:%=$(BUILD)/tests/%)
+SUPPORT       = $(patsubst tests/support/%.c,$(BUILD)/support/%.o,$(wildcard tests/support/*.c))
+
+.PHONY: all help debug run test check check-san check-valgrind check-clang check-clients \
+	check-all lint format check-format install uninstall clean unit-binaries run-unit tools
+
+all: kv-store
+
+help:
+	@sed -n 's/^#: //p' Makefile
+
+#: all             build ./kv-store (the default)
+kv-store: $(BUILD)/kv-store
+	cp $< $@
+
+#: debug           build build/debug/kv-store with -O0 -g3
+debug:
+	$(MAKE) --no-print-directory BUILD=build/debug CFLAGS="-O0 -g3" build/debug/kv-store
+
+#: run             build and start the server on 127.0.0.1:7878 with ./kv.log
+run: kv-store
+	./kv-store
+
+$(BUILD)/kv-store: $(OBJECTS) $(BUILD)/src/main.o
+	$(COMPILE) -o $@ $^
+
+$(BUILD)/libkv.a: $(OBJECTS)
+	rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/src/%.o: src/%.c
+	@mkdir -p $(@D)
+	$(COMPILE) -MMD -MP -c -o $@ $<
+
+$(BUILD)/support/%.o: tests/support/%.c
+	@mkdir -p $(@D)
+	$(COMPILE) -Itests -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/%.o: tests/%.c
+	@mkdir -p $(@D)
+	$(COMPILE) -Itests -MMD -MP -c -o $@ $<
+
+# A test may replace system calls: the names to wrap stand in a comment of its source.
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT) $(BUILD)/libkv.a
+	$(COMPILE) -o $@ $^ $$(sed -n 's/^ \* wrap: //p' tests/$*.c | tr -s ' ' '\n' \
+		| sed '/./s/^/-Wl,--wrap=/') -lcmocka
+
+-include $(wildcard $(BUILD)/*/*.d)
+
+unit-binaries: $(UNIT_BINARIES) $(BUILD)/kv-store
+
+run-unit: unit-binaries
+	@KV_STORE_PROGRAM=$(BUILD)/kv-store tests/run-unit.sh "$(RUNNER)" $(UNIT_BINARIES)
+
+tools:
+	@tests/install-tools.sh
+
+#: test            every test; installs what is missing on a Debian machine first
+test: tools
+	$(MAKE) --no-print-directory check check-clients check-san check-valgrind check-clang
+	@echo "make test: check, check-clients, check-san, check-valgrind, check-clang passed"
+
+#: check           unit and server tests, warnings are errors; before every commit
+check:
+	$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" run-unit
+
+#: check-san       the same under the address and undefined-behaviour sanitizers
+check-san:
+	$(MAKE) --no-print-directory BUILD=build/san CFLAGS="$(SAN_FLAGS)" run-unit
+
+#: check-valgrind  the same under valgrind
+check-valgrind:
+	$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" \
+		RUNNER="valgrind -q --error-exitcode=99 --leak-check=full" run-unit
+
+#: check-clang     build everything with clang, warnings are errors
+check-clang:
+	$(MAKE) --no-print-directory BUILD=build/clang CC=clang CFLAGS="$(CHECK_FLAGS)" unit-binaries
+
+#: check-clients   real clients against the real program: nc, ncat, socat, telnet, bash, curl
+check-clients: kv-store
+	tests/clients/run.sh ./kv-store
+
+#: lint            clang-tidy, cppcheck, include levels, function and file length
+lint:
+	tests/lint.sh
+
+#: format          apply .clang-format;  check-format: verify it
+format:
+	clang-format -i src/*.c include/*.h tests/*.c tests/support/*.c tests/support/*.h
+check-format:
+	clang-format --dry-run -Werror src/*.c include/*.h tests/*.c tests/support/*.c \
+		tests/support/*.h
+
+#: check-all       everything above that passes or fails
+check-all: test lint check-format
+	@echo "make check-all: test, lint, check-format passed"
+
+#: install         program to $(DESTDIR)$(PREFIX)/bin;  uninstall: take it away
+install: kv-store
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 kv-store $(DESTDIR)$(PREFIX)/bin/kv-store
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/kv-store
+
+#: clean           remove build products
+clean:
+	rm -rf build kv-store

@@ -1,0 +1,79 @@
+/*
+ * Every limit on a size, a count or a wait, with its unit and its reason.
+ */
+#ifndef KV_BOUNDS_H
+#define KV_BOUNDS_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#define KIB UINT64_C(1024)
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+
+/* Keys and values. An index slot holds a key length in 16 bits, a value length in 32. */
+#define KEY_BYTES_MAX           UINT64_C(65535)
+#define VALUE_BYTES_MAX         UINT64_C(4294967295)
+#define VALUE_BYTES_MAX_DEFAULT (64 * MIB)
+
+/* An index slot holds an offset in 48 bits, a seal writes one in 12 hex digits. */
+#define LOG_BYTES_MAX (UINT64_C(1) << 48)
+
+/* Past this a batch is committed before more lines are executed. */
+#define BATCH_BYTES_MAX (4 * MIB)
+
+/* One write call moves at most this; Linux itself stops just below 2 GiB. */
+#define WRITE_BYTES_MAX GIB
+
+/* Replies held for a client that does not read; past it nothing more is executed. */
+#define BACKLOG_BYTES_MAX (64 * MIB)
+
+/* Values from this size on go from the log to the socket without a copy. */
+#define STREAM_VALUE_BYTES_MIN (128 * KIB)
+
+/* Every reply but a value and the many-line ones fits in this. */
+#define REPLY_LINE_BYTES_MAX UINT64_C(256)
+
+/* What the buffers of a connection keep between large requests. */
+#define RECEIVE_BYTES_KEPT (256 * KIB)
+#define REPLIES_BYTES_KEPT (256 * KIB)
+
+/* A client that takes no byte of its replies for this long is dropped. */
+#define CLIENT_STALL_MS_MAX UINT64_C(30000)
+
+/* How long an idle client may keep others waiting, unless the options say. */
+#define CLIENT_IDLE_S_DEFAULT UINT64_C(10)
+#define CLIENT_IDLE_S_MAX     UINT64_C(1000000)
+
+/* After the last reply, what is still read and thrown away before closing. */
+#define LINGER_MS_MAX    UINT64_C(1000)
+#define LINGER_BYTES_MAX (64 * KIB)
+
+/* A stop waits this long for a client to take the replies of its last batch. */
+#define STOP_DRAIN_MS_MAX UINT64_C(500)
+
+/* Out of descriptors: how long to wait before accepting again, and to tell again. */
+#define ACCEPT_PAUSE_MS   UINT64_C(100)
+#define ACCEPT_MESSAGE_MS UINT64_C(60000)
+
+/* Clients that may wait their turn; the kernel takes its own maximum if smaller. */
+#define WAITING_CLIENTS_MAX 4096
+
+/* --sync everysec: how far durability may lag behind an answer. */
+#define SYNC_LAG_MS_MAX UINT64_C(1000)
+
+/* After this long without a write the last batch gets its second seal. */
+#define REST_SEAL_MS UINT64_C(1000)
+
+/* Start-up work that takes longer tells its progress, this often. */
+#define PROGRESS_MS UINT64_C(3000)
+
+/* One line of the operator's diagnostics, cut beyond it. */
+#define DIAG_LINE_BYTES_MAX 1024
+
+static_assert(KEY_BYTES_MAX == UINT16_MAX, "an index slot holds 16 bits of key length");
+static_assert(VALUE_BYTES_MAX == UINT32_MAX, "an index slot holds 32 bits of value length");
+static_assert(KEY_BYTES_MAX < RECEIVE_BYTES_KEPT, "a line without a value needs no growth");
+static_assert(STREAM_VALUE_BYTES_MIN < BACKLOG_BYTES_MAX, "a copied value fits the backlog");
+
+#endif

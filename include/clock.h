@@ -1,0 +1,21 @@
+/*
+ * Monotonic time: never the wall clock, which may be set while the server runs.
+ */
+#ifndef KV_CLOCK_H
+#define KV_CLOCK_H
+
+#include <stdint.h>
+
+/* "No time at all": later than every deadline. */
+#define CLOCK_NEVER UINT64_MAX
+
+/* Milliseconds since some fixed moment. */
+uint64_t clock_now_ms(void);
+
+/*
+ * Milliseconds from now until the deadline as poll() takes them: 0 when it has
+ * passed, -1 when it is CLOCK_NEVER.
+ */
+int clock_poll_timeout(uint64_t now_ms, uint64_t deadline_ms);
+
+#endif

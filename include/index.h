@@ -1,0 +1,77 @@
+/*
+ * The in-memory index: from the hash of a key to the place of its record.
+ *
+ * It holds no key. A caller steps through the candidates of a hash and compares the
+ * key in the log, so memory per key is the same for every key length, and the index
+ * never touches a file.
+ */
+#ifndef KV_INDEX_H
+#define KV_INDEX_H
+
+#include "bounds.h"
+#include "status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Where a record stands in the log, and what it needs to be trusted. */
+struct location {
+    uint64_t offset; /* of the record's header; below LOG_BYTES_MAX */
+    uint32_t key_length;
+    uint32_t value_length;
+    uint32_t crc;      /* CRC-32C of the whole record */
+    bool is_tombstone; /* staged delete: the key counts as absent */
+};
+
+struct index;
+
+/* A walk through the candidates of one hash; any change to the index ends it. */
+struct index_cursor {
+    uint64_t hash;
+    size_t slot;
+};
+
+/* KV_NO_MEMORY.  Release with index_destroy. */
+enum status index_create(struct index **index_out);
+void index_destroy(struct index *index);
+
+/*
+ * Make sure that one more insertion with this hash cannot fail.
+ *
+ * May copy one part of the table, whose size is bounded by the growth of the whole:
+ * the index is many small tables, each of which grows alone and by a third, so that
+ * no command waits for all of it.
+ * KV_NO_MEMORY: nothing changed.
+ */
+enum status index_reserve(struct index *index, uint64_t hash);
+
+/* Step through candidates; false when there is none left. */
+void index_find(struct index_cursor *cursor, const struct index *index, uint64_t hash);
+bool index_next(struct index_cursor *cursor, const struct index *index,
+                struct location *location_out);
+
+/* Add an entry; room for it was reserved. */
+void index_insert(struct index *index, uint64_t hash, const struct location *location);
+
+/*
+ * Point the entry of this hash that is at `offset` to another location, or remove it.
+ * Returns false if there is no such entry. Neither needs memory.
+ */
+bool index_replace(struct index *index, uint64_t hash, uint64_t offset,
+                   const struct location *location);
+bool index_remove(struct index *index, uint64_t hash, uint64_t offset);
+
+/* Entries, staged deletes included; and bytes of memory held. */
+uint64_t index_count(const struct index *index);
+uint64_t index_bytes(const struct index *index);
+
+/*
+ * Visit all entries in no particular order: position starts at 0 and is moved on;
+ * false at the end. Replacing entries on the way is allowed, nothing else.
+ */
+bool index_walk(const struct index *index, uint64_t *position, struct location *location_out);
+
+/* Whether a key with this hash may be what the entry last visited at position stands for. */
+bool index_walk_matches(const struct index *index, uint64_t position, uint64_t hash);
+
+#endif

@@ -1,0 +1,23 @@
+/*
+ * What the compiler or the system may offer beyond C11 and POSIX.1-2008, each
+ * with what stands in for it where it is missing.
+ */
+#ifndef KV_PLATFORM_H
+#define KV_PLATFORM_H
+
+/* Lets the compiler check the arguments of a printf-like function; else nothing. */
+#if defined(__GNUC__)
+#define KV_PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))
+#else
+#define KV_PRINTF_LIKE(text, first)
+#endif
+
+/* The CRC-32C instruction of x86-64, used when the processor has it; else tables. */
+#if defined(__GNUC__) && defined(__x86_64__)
+#define KV_HAVE_X86_CRC32C 1
+#define KV_TARGET_CRC32C   __attribute__((target("sse4.2")))
+#else
+#define KV_HAVE_X86_CRC32C 0
+#endif
+
+#endif

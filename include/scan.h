@@ -1,0 +1,54 @@
+/*
+ * Reading a sealed log from front to back, in memory: which batches are whole, and
+ * what to think of the place where they end. Reads no file and changes nothing.
+ */
+#ifndef KV_SCAN_H
+#define KV_SCAN_H
+
+#include "record.h"
+
+/* Where a scan stands: everything before `offset` was verified. */
+struct scan {
+    struct slice log;        /* the whole file; borrowed while scanning */
+    uint64_t log_id;
+    uint64_t offset;         /* end of the last good seal, or of the opening record */
+    uint32_t chain;          /* CRC-32C of all bytes before `offset` */
+};
+
+/* One verified batch: walk its records with record_decode; marks may be among them. */
+struct batch {
+    uint64_t offset;         /* of the first record */
+    struct slice records;    /* without the seal; may be empty */
+};
+
+enum scan_result {
+    SCAN_BATCH,
+    SCAN_END,    /* the log ends exactly behind a seal (or the opening record) */
+    SCAN_DAMAGED /* what follows `offset` is no whole batch with a right seal */
+};
+
+/*
+ * What stands behind the last good seal.
+ *
+ * TAIL_TORN: a write that never became durable: nothing there was acknowledged.
+ * TAIL_CORRUPT: it had been durable, or cannot be a write that was cut short.
+ */
+enum tail {
+    TAIL_TORN,
+    TAIL_CORRUPT
+};
+
+/* Begin behind the opening record of a log whose opening record was decoded. */
+void scan_begin(struct scan *scan, struct slice log, uint64_t log_id);
+
+/*
+ * Verify the next batch and step over it.
+ *
+ * batch_out: written only for SCAN_BATCH; otherwise the scan stays where it is.
+ */
+enum scan_result scan_next(struct scan *scan, struct batch *batch_out);
+
+/* Judge what stands behind a scan that said SCAN_DAMAGED. */
+enum tail scan_judge_tail(const struct scan *scan);
+
+#endif

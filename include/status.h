@@ -1,0 +1,41 @@
+/*
+ * Every outcome that some caller acts on, and the one table from outcome to text.
+ */
+#ifndef KV_STATUS_H
+#define KV_STATUS_H
+
+enum status {
+    KV_OK,
+    KV_NOT_FOUND, /* an answer, not an error */
+
+    /* The request is at fault; nothing was done. */
+    KV_UNKNOWN_COMMAND,
+    KV_USAGE, /* protocol_usage() knows the text for each command */
+    KV_EMPTY_LINE,
+    KV_NOT_UTF8,
+    KV_NUL_BYTE,
+    KV_KEY_TOO_LONG,
+    KV_VALUE_TOO_LONG,
+    KV_LINE_TOO_LONG,
+    KV_INCOMPLETE_LINE,
+
+    /* The machine is at fault; the store is as it was before. */
+    KV_NO_SPACE,
+    KV_IO,
+    KV_CORRUPT, /* bytes read are not the bytes written */
+    KV_NO_MEMORY,
+
+    KV_IDLE, /* the connection made others wait */
+
+    /* The log cannot be trusted any more: leave without another reply. */
+    KV_FATAL,
+    KV_STATUS_COUNT
+};
+
+/*
+ * The short fixed phrase that a client sees for an outcome: never a path, never an
+ * errno text. Valid for ever.
+ */
+const char *status_text(enum status status);
+
+#endif

@@ -1,0 +1,12 @@
+/*
+ * Well-formed UTF-8 (Unicode 15, table 3-7; RFC 3629): no overlong forms, no
+ * surrogates, nothing above U+10FFFF.
+ */
+#ifndef KV_UTF8_H
+#define KV_UTF8_H
+
+#include "slice.h"
+
+bool utf8_is_valid(struct slice text);
+
+#endif

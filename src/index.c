@@ -1,0 +1,316 @@
+/*
+ * Open addressing in many small tables ("parts").
+ *
+ * The top bits of a hash choose the part, its low bits the home slot within. A part is
+ * kept sorted by hash, with gaps: an entry stands at its home or behind it, never
+ * before an entry with a smaller hash, so a search ends at the first larger hash, and
+ * growing is one pass from front to back. Behind the last home there are spare slots,
+ * so that no probe wraps round.
+ */
+#include "index.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PART_BITS  9
+#define PART_COUNT (1 << PART_BITS)
+
+/* Hash bits kept in a slot; the part adds nine more. */
+#define HASH_BITS 31
+
+/* A part holds at most four fifths of its homes, and grows by a third. */
+#define LOAD_NUMERATOR   4
+#define LOAD_DENOMINATOR 5
+
+#define HOMES_MIN       8
+#define SPARE_SLOTS_MAX 32
+
+/* 20 bytes; a key length of 0 means that the slot is empty. */
+struct slot {
+    uint32_t hash; /* HASH_BITS low bits; the top bit marks a staged delete */
+    uint32_t crc;
+    uint32_t value_length;
+    uint32_t offset_low;
+    uint16_t offset_high;
+    uint16_t key_length;
+};
+
+static_assert(sizeof(struct slot) == 20, "memory per key is a promise");
+
+#define TOMBSTONE_BIT (UINT32_C(1) << HASH_BITS)
+#define HASH_MASK     (TOMBSTONE_BIT - 1)
+
+struct part {
+    struct slot *slots; /* homes, then spare slots */
+    uint32_t home_count;
+    uint32_t slot_count;
+    uint32_t entry_count;
+};
+
+struct index {
+    uint64_t entry_count;
+    uint64_t slot_bytes;
+    struct part parts[PART_COUNT];
+};
+
+static size_t part_of(uint64_t hash)
+{
+    return (size_t)(hash >> (64 - PART_BITS));
+}
+
+static uint32_t short_hash(uint64_t hash)
+{
+    return (uint32_t)hash & HASH_MASK;
+}
+
+static uint32_t hash_of(const struct slot *slot)
+{
+    return slot->hash & HASH_MASK;
+}
+
+static bool is_empty(const struct slot *slot)
+{
+    return slot->key_length == 0;
+}
+
+static uint64_t offset_of(const struct slot *slot)
+{
+    return (uint64_t)slot->offset_high << 32 | slot->offset_low;
+}
+
+static size_t home_of(const struct part *part, uint32_t hash)
+{
+    return (size_t)((uint64_t)hash * part->home_count >> HASH_BITS);
+}
+
+static struct slot encode(uint64_t hash, const struct location *location)
+{
+    assert(location->offset < LOG_BYTES_MAX);
+    assert(location->key_length > 0 && location->key_length <= KEY_BYTES_MAX);
+    return (struct slot){
+        .hash = short_hash(hash) | (location->is_tombstone ? TOMBSTONE_BIT : 0),
+        .crc = location->crc,
+        .value_length = location->value_length,
+        .offset_low = (uint32_t)location->offset,
+        .offset_high = (uint16_t)(location->offset >> 32),
+        .key_length = (uint16_t)location->key_length,
+    };
+}
+
+static struct location decode(const struct slot *slot)
+{
+    return (struct location){
+        .offset = offset_of(slot),
+        .key_length = slot->key_length,
+        .value_length = slot->value_length,
+        .crc = slot->crc,
+        .is_tombstone = (slot->hash & TOMBSTONE_BIT) != 0,
+    };
+}
+
+enum status index_create(struct index **index_out)
+{
+    *index_out = calloc(1, sizeof **index_out);
+    return *index_out == NULL ? KV_NO_MEMORY : KV_OK;
+}
+
+void index_destroy(struct index *index)
+{
+    if (index == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < PART_COUNT; i++) {
+        free(index->parts[i].slots);
+    }
+    free(index);
+}
+
+/* Fill an empty part from a smaller one in order; false if the spare slots run out. */
+static bool copy_entries(struct part *to, const struct part *from)
+{
+    size_t next = 0;
+    for (size_t i = 0; i < from->slot_count; i++) {
+        if (is_empty(&from->slots[i])) {
+            continue;
+        }
+        size_t home = home_of(to, hash_of(&from->slots[i]));
+        next = next > home ? next : home;
+        if (next >= to->slot_count) {
+            return false;
+        }
+        to->slots[next++] = from->slots[i];
+        to->entry_count++;
+    }
+    return is_empty(&to->slots[to->slot_count - 1]);
+}
+
+/* Give a part more homes. A layout that leaves no spare slot is tried again larger. */
+static enum status grow(struct index *index, struct part *part)
+{
+    uint64_t home_count = part->home_count;
+    bool is_copied = false;
+    while (!is_copied) {
+        home_count = home_count < HOMES_MIN ? HOMES_MIN : home_count + home_count / 3 + 1;
+        uint64_t spare = home_count < SPARE_SLOTS_MAX ? home_count : SPARE_SLOTS_MAX;
+        if (home_count + spare > UINT32_MAX) {
+            return KV_NO_MEMORY;
+        }
+        struct part larger = {
+            .slots = calloc((size_t)(home_count + spare), sizeof(struct slot)),
+            .home_count = (uint32_t)home_count,
+            .slot_count = (uint32_t)(home_count + spare),
+        };
+        if (larger.slots == NULL) {
+            return KV_NO_MEMORY;
+        }
+        is_copied = copy_entries(&larger, part);
+        if (!is_copied) {
+            free(larger.slots);
+            continue;
+        }
+        free(part->slots);
+        index->slot_bytes += (uint64_t)(larger.slot_count - part->slot_count) * sizeof(struct slot);
+        *part = larger;
+    }
+    return KV_OK;
+}
+
+enum status index_reserve(struct index *index, uint64_t hash)
+{
+    struct part *part = &index->parts[part_of(hash)];
+    uint64_t entries_max = (uint64_t)part->home_count * LOAD_NUMERATOR / LOAD_DENOMINATOR;
+    bool has_room =
+        part->entry_count < entries_max && is_empty(&part->slots[part->slot_count - 1]);
+    return has_room ? KV_OK : grow(index, part);
+}
+
+void index_find(struct index_cursor *cursor, const struct index *index, uint64_t hash)
+{
+    const struct part *part = &index->parts[part_of(hash)];
+    *cursor = (struct index_cursor){hash, home_of(part, short_hash(hash))};
+}
+
+bool index_next(struct index_cursor *cursor, const struct index *index,
+                struct location *location_out)
+{
+    const struct part *part = &index->parts[part_of(cursor->hash)];
+    uint32_t wanted = short_hash(cursor->hash);
+    while (cursor->slot < part->slot_count) {
+        const struct slot *slot = &part->slots[cursor->slot];
+        if (is_empty(slot) || hash_of(slot) > wanted) {
+            return false;
+        }
+        cursor->slot++;
+        if (hash_of(slot) == wanted) {
+            *location_out = decode(slot);
+            return true;
+        }
+    }
+    return false;
+}
+
+void index_insert(struct index *index, uint64_t hash, const struct location *location)
+{
+    struct part *part = &index->parts[part_of(hash)];
+    uint32_t wanted = short_hash(hash);
+    size_t at = home_of(part, wanted);
+    while (!is_empty(&part->slots[at]) && hash_of(&part->slots[at]) <= wanted) {
+        at++;
+        assert(at < part->slot_count);
+    }
+    size_t gap = at;
+    while (!is_empty(&part->slots[gap])) {
+        gap++;
+        assert(gap < part->slot_count);
+    }
+    memmove(&part->slots[at + 1], &part->slots[at], (gap - at) * sizeof(struct slot));
+    part->slots[at] = encode(hash, location);
+    part->entry_count++;
+    index->entry_count++;
+}
+
+static struct slot *find_slot(const struct part *part, uint64_t hash, uint64_t offset)
+{
+    uint32_t wanted = short_hash(hash);
+    for (size_t at = home_of(part, wanted); at < part->slot_count; at++) {
+        struct slot *slot = &part->slots[at];
+        if (is_empty(slot) || hash_of(slot) > wanted) {
+            return NULL;
+        }
+        if (hash_of(slot) == wanted && offset_of(slot) == offset) {
+            return slot;
+        }
+    }
+    return NULL;
+}
+
+bool index_replace(struct index *index, uint64_t hash, uint64_t offset,
+                   const struct location *location)
+{
+    struct slot *slot = find_slot(&index->parts[part_of(hash)], hash, offset);
+    if (slot == NULL) {
+        return false;
+    }
+    *slot = encode(hash, location);
+    return true;
+}
+
+bool index_remove(struct index *index, uint64_t hash, uint64_t offset)
+{
+    struct part *part = &index->parts[part_of(hash)];
+    struct slot *slot = find_slot(part, hash, offset);
+    if (slot == NULL) {
+        return false;
+    }
+    /* What stands behind its home moves one slot towards it. */
+    size_t at = (size_t)(slot - part->slots);
+    size_t end = at + 1;
+    while (end < part->slot_count && !is_empty(&part->slots[end])
+           && home_of(part, hash_of(&part->slots[end])) < end) {
+        end++;
+    }
+    memmove(&part->slots[at], &part->slots[at + 1], (end - at - 1) * sizeof(struct slot));
+    part->slots[end - 1] = (struct slot){0};
+    part->entry_count--;
+    index->entry_count--;
+    return true;
+}
+
+uint64_t index_count(const struct index *index)
+{
+    return index->entry_count;
+}
+
+uint64_t index_bytes(const struct index *index)
+{
+    return sizeof *index + index->slot_bytes;
+}
+
+/* A position is the part in the upper half and the next slot in the lower. */
+bool index_walk(const struct index *index, uint64_t *position, struct location *location_out)
+{
+    size_t part_number = (size_t)(*position >> 32);
+    size_t at = (size_t)(*position & UINT32_MAX);
+    for (; part_number < PART_COUNT; part_number++, at = 0) {
+        const struct part *part = &index->parts[part_number];
+        for (; at < part->slot_count; at++) {
+            if (!is_empty(&part->slots[at])) {
+                *location_out = decode(&part->slots[at]);
+                *position = (uint64_t)part_number << 32 | (at + 1);
+                return true;
+            }
+        }
+    }
+    *position = (uint64_t)PART_COUNT << 32;
+    return false;
+}
+
+bool index_walk_matches(const struct index *index, uint64_t position, uint64_t hash)
+{
+    size_t part_number = (size_t)(position >> 32);
+    size_t next = (size_t)(position & UINT32_MAX);
+    assert(part_number < PART_COUNT && next > 0);
+    return part_of(hash) == part_number
+        && hash_of(&index->parts[part_number].slots[next - 1]) == short_hash(hash);
+}

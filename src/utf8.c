@@ -1,0 +1,66 @@
+/*
+ * UTF-8 validation: plain text is passed over eight bytes at a time, everything else
+ * goes through the table of well-formed sequences.
+ */
+#include "utf8.h"
+
+/* The length of the run of bytes below 0x80 at the start. */
+static size_t ascii_length(struct slice text)
+{
+    size_t at = 0;
+    while (text.length - at >= 8) {
+        uint64_t word;
+        memcpy(&word, text.bytes + at, 8);
+        if ((word & UINT64_C(0x8080808080808080)) != 0) {
+            break;
+        }
+        at += 8;
+    }
+    while (at < text.length && text.bytes[at] < 0x80) {
+        at++;
+    }
+    return at;
+}
+
+static bool is_continuation(uint8_t byte)
+{
+    return (byte & 0xc0) == 0x80;
+}
+
+/*
+ * The length of the well-formed sequence of two to four bytes at the start, or 0.
+ * Only the second byte has a range that depends on the first.
+ */
+static size_t sequence_length(struct slice text)
+{
+    uint8_t lead = text.bytes[0];
+    size_t length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    if (lead < 0xc2 || lead > 0xf4 || text.length < length) {
+        return 0;
+    }
+    uint8_t low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+    uint8_t high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+    if (text.bytes[1] < low || text.bytes[1] > high) {
+        return 0;
+    }
+    for (size_t i = 2; i < length; i++) {
+        if (!is_continuation(text.bytes[i])) {
+            return 0;
+        }
+    }
+    return length;
+}
+
+bool utf8_is_valid(struct slice text)
+{
+    struct slice rest = slice_after(text, ascii_length(text));
+    while (rest.length > 0) {
+        size_t length = sequence_length(rest);
+        if (length == 0) {
+            return false;
+        }
+        rest = slice_after(rest, length);
+        rest = slice_after(rest, ascii_length(rest));
+    }
+    return true;
+}
