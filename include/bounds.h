@@ -72,8 +72,11 @@
 #define DIAG_LINE_BYTES_MAX 1024
 
 static_assert(KEY_BYTES_MAX == UINT16_MAX, "an index slot holds 16 bits of key length");
-static_assert(VALUE_BYTES_MAX == UINT32_MAX, "an index slot holds 32 bits of value length");
-static_assert(KEY_BYTES_MAX < RECEIVE_BYTES_KEPT, "a line without a value needs no growth");
-static_assert(STREAM_VALUE_BYTES_MIN < BACKLOG_BYTES_MAX, "a copied value fits the backlog");
+static_assert(VALUE_BYTES_MAX == UINT32_MAX,
+              "an index slot holds 32 bits of value length");
+static_assert(KEY_BYTES_MAX < RECEIVE_BYTES_KEPT,
+              "a line without a value needs no growth");
+static_assert(STREAM_VALUE_BYTES_MIN < BACKLOG_BYTES_MAX,
+              "a copied value fits the backlog");
 
 #endif

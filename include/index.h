@@ -69,9 +69,11 @@ uint64_t index_bytes(const struct index *index);
  * Visit all entries in no particular order: position starts at 0 and is moved on;
  * false at the end. Replacing entries on the way is allowed, nothing else.
  */
-bool index_walk(const struct index *index, uint64_t *position, struct location *location_out);
+bool index_walk(const struct index *index, uint64_t *position,
+                struct location *location_out);
 
-/* Whether a key with this hash may be what the entry last visited at position stands for. */
+/* Whether a key with this hash may be what the entry last visited at position stands for.
+ */
 bool index_walk_matches(const struct index *index, uint64_t position, uint64_t hash);
 
 #endif

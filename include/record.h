@@ -110,7 +110,8 @@ bool record_is_mark(const struct record *record);
 
 /* Marks, to and from bytes. `offset` is the place of the mark in its file. */
 void record_encode_opening(uint8_t out[OPENING_BYTES], const struct opening *opening);
-void record_encode_seal(uint8_t out[SEAL_BYTES], const struct seal *seal, uint64_t offset);
+void record_encode_seal(uint8_t out[SEAL_BYTES], const struct seal *seal,
+                        uint64_t offset);
 void record_encode_drained(uint8_t out[DRAINED_BYTES], const struct drained *drained,
                            uint64_t offset);
 
@@ -120,7 +121,8 @@ void record_encode_drained(uint8_t out[DRAINED_BYTES], const struct drained *dra
  */
 bool record_decode_opening(struct slice bytes, struct opening *opening_out);
 bool record_decode_seal(struct slice bytes, uint64_t offset, struct seal *seal_out);
-bool record_decode_drained(struct slice bytes, uint64_t offset, struct drained *drained_out);
+bool record_decode_drained(struct slice bytes, uint64_t offset,
+                           struct drained *drained_out);
 
 /* Whether the bytes begin with the header of a seal, whatever follows it. */
 bool record_has_seal_header(struct slice bytes);

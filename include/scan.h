@@ -9,16 +9,16 @@
 
 /* Where a scan stands: everything before `offset` was verified. */
 struct scan {
-    struct slice log;        /* the whole file; borrowed while scanning */
+    struct slice log; /* the whole file; borrowed while scanning */
     uint64_t log_id;
-    uint64_t offset;         /* end of the last good seal, or of the opening record */
-    uint32_t chain;          /* CRC-32C of all bytes before `offset` */
+    uint64_t offset; /* end of the last good seal, or of the opening record */
+    uint32_t chain;  /* CRC-32C of all bytes before `offset` */
 };
 
 /* One verified batch: walk its records with record_decode; marks may be among them. */
 struct batch {
-    uint64_t offset;         /* of the first record */
-    struct slice records;    /* without the seal; may be empty */
+    uint64_t offset;      /* of the first record */
+    struct slice records; /* without the seal; may be empty */
 };
 
 enum scan_result {
@@ -33,10 +33,7 @@ enum scan_result {
  * TAIL_TORN: a write that never became durable: nothing there was acknowledged.
  * TAIL_CORRUPT: it had been durable, or cannot be a write that was cut short.
  */
-enum tail {
-    TAIL_TORN,
-    TAIL_CORRUPT
-};
+enum tail { TAIL_TORN, TAIL_CORRUPT };
 
 /* Begin behind the opening record of a log whose opening record was decoded. */
 void scan_begin(struct scan *scan, struct slice log, uint64_t log_id);

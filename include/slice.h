@@ -37,13 +37,14 @@ static inline struct slice slice_first(struct slice slice, size_t count)
 
 static inline bool slice_equal(struct slice a, struct slice b)
 {
-    return a.length == b.length && (a.length == 0 || memcmp(a.bytes, b.bytes, a.length) == 0);
+    return a.length == b.length &&
+           (a.length == 0 || memcmp(a.bytes, b.bytes, a.length) == 0);
 }
 
 static inline bool slice_starts_with(struct slice slice, struct slice prefix)
 {
-    return slice.length >= prefix.length
-        && slice_equal(slice_first(slice, prefix.length), prefix);
+    return slice.length >= prefix.length &&
+           slice_equal(slice_first(slice, prefix.length), prefix);
 }
 
 #endif

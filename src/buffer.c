@@ -17,7 +17,8 @@ enum status buffer_reserve(struct buffer *buffer, size_t more)
         return KV_NO_MEMORY;
     }
     size_t needed = buffer->length + more;
-    size_t capacity = buffer->capacity < CAPACITY_BYTES_MIN ? CAPACITY_BYTES_MIN : buffer->capacity;
+    size_t capacity =
+        buffer->capacity < CAPACITY_BYTES_MIN ? CAPACITY_BYTES_MIN : buffer->capacity;
     while (capacity < needed) {
         capacity *= 2;
     }

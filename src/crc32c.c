@@ -42,9 +42,9 @@ uint32_t crc32c_portable(uint32_t crc, struct slice bytes)
     crc = ~crc;
     while (bytes.length >= 8) {
         const uint8_t *b = bytes.bytes;
-        crc = tables[7][(crc ^ b[0]) & 0xff] ^ tables[6][(crc >> 8 ^ b[1]) & 0xff]
-            ^ tables[5][(crc >> 16 ^ b[2]) & 0xff] ^ tables[4][crc >> 24 ^ b[3]]
-            ^ tables[3][b[4]] ^ tables[2][b[5]] ^ tables[1][b[6]] ^ tables[0][b[7]];
+        crc = tables[7][(crc ^ b[0]) & 0xff] ^ tables[6][(crc >> 8 ^ b[1]) & 0xff] ^
+              tables[5][(crc >> 16 ^ b[2]) & 0xff] ^ tables[4][crc >> 24 ^ b[3]] ^
+              tables[3][b[4]] ^ tables[2][b[5]] ^ tables[1][b[6]] ^ tables[0][b[7]];
         bytes = slice_after(bytes, 8);
     }
     for (size_t i = 0; i < bytes.length; i++) {
@@ -60,7 +60,8 @@ KV_TARGET_CRC32C static uint32_t crc32c_x86(uint32_t crc, struct slice bytes)
     uint64_t state = ~crc;
     while (bytes.length >= 8) {
         uint64_t word;
-        memcpy(&word, bytes.bytes, 8); /* the instruction and the machine are little-endian */
+        memcpy(&word, bytes.bytes,
+               8); /* the instruction and the machine are little-endian */
         state = _mm_crc32_u64(state, word);
         bytes = slice_after(bytes, 8);
     }

@@ -170,7 +170,8 @@ static enum status grow(struct index *index, struct part *part)
             continue;
         }
         free(part->slots);
-        index->slot_bytes += (uint64_t)(larger.slot_count - part->slot_count) * sizeof(struct slot);
+        index->slot_bytes +=
+            (uint64_t)(larger.slot_count - part->slot_count) * sizeof(struct slot);
         *part = larger;
     }
     return KV_OK;
@@ -266,8 +267,8 @@ bool index_remove(struct index *index, uint64_t hash, uint64_t offset)
     /* What stands behind its home moves one slot towards it. */
     size_t at = (size_t)(slot - part->slots);
     size_t end = at + 1;
-    while (end < part->slot_count && !is_empty(&part->slots[end])
-           && home_of(part, hash_of(&part->slots[end])) < end) {
+    while (end < part->slot_count && !is_empty(&part->slots[end]) &&
+           home_of(part, hash_of(&part->slots[end])) < end) {
         end++;
     }
     memmove(&part->slots[at], &part->slots[at + 1], (end - at - 1) * sizeof(struct slot));
@@ -288,7 +289,8 @@ uint64_t index_bytes(const struct index *index)
 }
 
 /* A position is the part in the upper half and the next slot in the lower. */
-bool index_walk(const struct index *index, uint64_t *position, struct location *location_out)
+bool index_walk(const struct index *index, uint64_t *position,
+                struct location *location_out)
 {
     size_t part_number = (size_t)(*position >> 32);
     size_t at = (size_t)(*position & UINT32_MAX);
@@ -311,6 +313,6 @@ bool index_walk_matches(const struct index *index, uint64_t position, uint64_t h
     size_t part_number = (size_t)(position >> 32);
     size_t next = (size_t)(position & UINT32_MAX);
     assert(part_number < PART_COUNT && next > 0);
-    return part_of(hash) == part_number
-        && hash_of(&index->parts[part_number].slots[next - 1]) == short_hash(hash);
+    return part_of(hash) == part_number &&
+           hash_of(&index->parts[part_number].slots[next - 1]) == short_hash(hash);
 }

@@ -25,26 +25,53 @@ struct command {
 };
 
 static const struct command commands[VERB_NONE] = {
-    [VERB_SET] = {{(const uint8_t *)"SET", 3}, ARGUMENTS_KEY_VALUE, true,
-                  "SET key value", "store a value; everything after the key's space is kept"},
-    [VERB_GET] = {{(const uint8_t *)"GET", 3}, ARGUMENTS_KEY, false,
-                  "GET key", "the value, or: no value stored"},
-    [VERB_DELETE] = {{(const uint8_t *)"DELETE", 6}, ARGUMENTS_KEY, true,
-                     "DELETE key", "forget a key; success also if there was none"},
-    [VERB_EXISTS] = {{(const uint8_t *)"EXISTS", 6}, ARGUMENTS_KEY, false,
-                     "EXISTS key", "1 or 0"},
-    [VERB_KEYS] = {{(const uint8_t *)"KEYS", 4}, ARGUMENTS_PREFIX, false,
-                   "KEYS [prefix]", "the keys that begin so, then an empty line"},
-    [VERB_COUNT] = {{(const uint8_t *)"COUNT", 5}, ARGUMENTS_NONE, false,
-                    "COUNT", "how many keys are stored"},
-    [VERB_STATS] = {{(const uint8_t *)"STATS", 5}, ARGUMENTS_NONE, false,
-                    "STATS", "figures of the server, then an empty line"},
-    [VERB_SYNC] = {{(const uint8_t *)"SYNC", 4}, ARGUMENTS_NONE, false,
-                   "SYNC", "success when everything acknowledged is on disk"},
-    [VERB_HELP] = {{(const uint8_t *)"HELP", 4}, ARGUMENTS_NONE, false,
-                   "HELP", "these lines, then an empty line"},
-    [VERB_QUIT] = {{(const uint8_t *)"QUIT", 4}, ARGUMENTS_NONE, false,
-                   "QUIT", "close the connection once all replies are delivered"},
+    [VERB_SET] = {{(const uint8_t *)"SET", 3},
+                  ARGUMENTS_KEY_VALUE,
+                  true,
+                  "SET key value",
+                  "store a value; everything after the key's space is kept"},
+    [VERB_GET] = {{(const uint8_t *)"GET", 3},
+                  ARGUMENTS_KEY,
+                  false,
+                  "GET key",
+                  "the value, or: no value stored"},
+    [VERB_DELETE] = {{(const uint8_t *)"DELETE", 6},
+                     ARGUMENTS_KEY,
+                     true,
+                     "DELETE key",
+                     "forget a key; success also if there was none"},
+    [VERB_EXISTS] =
+        {{(const uint8_t *)"EXISTS", 6}, ARGUMENTS_KEY, false, "EXISTS key", "1 or 0"},
+    [VERB_KEYS] = {{(const uint8_t *)"KEYS", 4},
+                   ARGUMENTS_PREFIX,
+                   false,
+                   "KEYS [prefix]",
+                   "the keys that begin so, then an empty line"},
+    [VERB_COUNT] = {{(const uint8_t *)"COUNT", 5},
+                    ARGUMENTS_NONE,
+                    false,
+                    "COUNT",
+                    "how many keys are stored"},
+    [VERB_STATS] = {{(const uint8_t *)"STATS", 5},
+                    ARGUMENTS_NONE,
+                    false,
+                    "STATS",
+                    "figures of the server, then an empty line"},
+    [VERB_SYNC] = {{(const uint8_t *)"SYNC", 4},
+                   ARGUMENTS_NONE,
+                   false,
+                   "SYNC",
+                   "success when everything acknowledged is on disk"},
+    [VERB_HELP] = {{(const uint8_t *)"HELP", 4},
+                   ARGUMENTS_NONE,
+                   false,
+                   "HELP",
+                   "these lines, then an empty line"},
+    [VERB_QUIT] = {{(const uint8_t *)"QUIT", 4},
+                   ARGUMENTS_NONE,
+                   false,
+                   "QUIT",
+                   "close the connection once all replies are delivered"},
 };
 
 uint64_t protocol_line_bytes_max(uint64_t value_bytes_max)
@@ -73,8 +100,8 @@ static bool equals_in_any_case(struct slice word, struct slice upper)
 
 static bool starts_in_any_case(struct slice line, struct slice upper)
 {
-    return line.length >= upper.length
-        && equals_in_any_case(slice_first(line, upper.length), upper);
+    return line.length >= upper.length &&
+           equals_in_any_case(slice_first(line, upper.length), upper);
 }
 
 /* The bytes before the first space, or all of them. */
@@ -157,9 +184,9 @@ bool protocol_is_write(enum verb verb)
 
 bool protocol_is_hangup(struct slice line)
 {
-    return starts_in_any_case(line, SLICE_LITERAL("POST "))
-        || starts_in_any_case(line, SLICE_LITERAL("HOST:"))
-        || slice_starts_with(line, SLICE_LITERAL("\xff\xf4"));
+    return starts_in_any_case(line, SLICE_LITERAL("POST ")) ||
+           starts_in_any_case(line, SLICE_LITERAL("HOST:")) ||
+           slice_starts_with(line, SLICE_LITERAL("\xff\xf4"));
 }
 
 static void put_text(struct buffer *replies, const char *text)

@@ -21,14 +21,14 @@ enum {
     DIGITS_ID = 16,
 };
 
-static_assert(OPENING_BYTES - RECORD_HEADER_BYTES
-                  == 4 * DIGITS_ID + DIGITS_VERSION + DIGITS_OFFSET + DIGITS_CRC,
+static_assert(OPENING_BYTES - RECORD_HEADER_BYTES ==
+                  4 * DIGITS_ID + DIGITS_VERSION + DIGITS_OFFSET + DIGITS_CRC,
               "fields of the opening record");
-static_assert(SEAL_BYTES - RECORD_HEADER_BYTES
-                  == DIGITS_KIND + DIGITS_ID + DIGITS_OFFSET + 2 * DIGITS_CRC,
+static_assert(SEAL_BYTES - RECORD_HEADER_BYTES ==
+                  DIGITS_KIND + DIGITS_ID + DIGITS_OFFSET + 2 * DIGITS_CRC,
               "fields of a seal");
-static_assert(DRAINED_BYTES - RECORD_HEADER_BYTES
-                  == DIGITS_KIND + 2 * DIGITS_ID + DIGITS_CRC,
+static_assert(DRAINED_BYTES - RECORD_HEADER_BYTES ==
+                  DIGITS_KIND + 2 * DIGITS_ID + DIGITS_CRC,
               "fields of a drained mark");
 
 static const uint8_t tombstone[1] = {0};
@@ -120,7 +120,8 @@ static struct mark_cursor begin_mark(uint8_t *out, size_t length)
     return (struct mark_cursor){out + RECORD_HEADER_BYTES};
 }
 
-static void end_mark(struct mark_cursor *cursor, uint8_t *out, size_t length, uint64_t offset)
+static void end_mark(struct mark_cursor *cursor, uint8_t *out, size_t length,
+                     uint64_t offset)
 {
     assert(cursor->at == out + length - DIGITS_CRC);
     put_field(cursor, mark_checksum(out, length, offset), DIGITS_CRC);
@@ -164,8 +165,8 @@ void record_encode_opening(uint8_t out[OPENING_BYTES], const struct opening *ope
 bool record_decode_opening(struct slice bytes, struct opening *opening_out)
 {
     struct mark_reader reader;
-    if (!open_mark(bytes, OPENING_BYTES, 0, &reader)
-        || get_field(&reader, DIGITS_ID) != OPENING_MAGIC) {
+    if (!open_mark(bytes, OPENING_BYTES, 0, &reader) ||
+        get_field(&reader, DIGITS_ID) != OPENING_MAGIC) {
         return false;
     }
     struct opening opening;
@@ -193,8 +194,8 @@ void record_encode_seal(uint8_t out[SEAL_BYTES], const struct seal *seal, uint64
 bool record_decode_seal(struct slice bytes, uint64_t offset, struct seal *seal_out)
 {
     struct mark_reader reader;
-    if (!open_mark(bytes, SEAL_BYTES, offset, &reader)
-        || get_field(&reader, DIGITS_KIND) != SEAL_KIND) {
+    if (!open_mark(bytes, SEAL_BYTES, offset, &reader) ||
+        get_field(&reader, DIGITS_KIND) != SEAL_KIND) {
         return false;
     }
     struct seal seal;
@@ -217,11 +218,12 @@ void record_encode_drained(uint8_t out[DRAINED_BYTES], const struct drained *dra
     end_mark(&cursor, out, DRAINED_BYTES, offset);
 }
 
-bool record_decode_drained(struct slice bytes, uint64_t offset, struct drained *drained_out)
+bool record_decode_drained(struct slice bytes, uint64_t offset,
+                           struct drained *drained_out)
 {
     struct mark_reader reader;
-    if (!open_mark(bytes, DRAINED_BYTES, offset, &reader)
-        || get_field(&reader, DIGITS_KIND) != DRAINED_KIND) {
+    if (!open_mark(bytes, DRAINED_BYTES, offset, &reader) ||
+        get_field(&reader, DIGITS_KIND) != DRAINED_KIND) {
         return false;
     }
     struct drained drained;
@@ -243,9 +245,9 @@ static bool has_intact_mark(struct slice bytes, uint64_t offset)
     struct opening opening;
     struct seal seal;
     struct drained drained;
-    return record_decode_seal(bytes, offset, &seal)
-        || record_decode_drained(bytes, offset, &drained)
-        || (offset == 0 && record_decode_opening(bytes, &opening));
+    return record_decode_seal(bytes, offset, &seal) ||
+           record_decode_drained(bytes, offset, &drained) ||
+           (offset == 0 && record_decode_opening(bytes, &opening));
 }
 
 /*

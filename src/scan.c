@@ -33,8 +33,8 @@ static bool find_batch_end(const struct scan *scan, uint64_t *offset_out)
     struct drained drained;
     while (record_decode(slice_after(scan->log, (size_t)at), &record)) {
         bool is_drained =
-            record_decode_drained(slice_after(scan->log, (size_t)at), at, &drained)
-            && drained.log_id == scan->log_id;
+            record_decode_drained(slice_after(scan->log, (size_t)at), at, &drained) &&
+            drained.log_id == scan->log_id;
         if (record_is_mark(&record) && !is_drained) {
             *offset_out = at;
             return true;
@@ -46,8 +46,8 @@ static bool find_batch_end(const struct scan *scan, uint64_t *offset_out)
 
 static bool is_own_seal(const struct scan *scan, uint64_t at, struct seal *seal_out)
 {
-    return record_decode_seal(slice_after(scan->log, (size_t)at), at, seal_out)
-        && seal_out->log_id == scan->log_id && seal_out->durable_length <= at;
+    return record_decode_seal(slice_after(scan->log, (size_t)at), at, seal_out) &&
+           seal_out->log_id == scan->log_id && seal_out->durable_length <= at;
 }
 
 enum scan_result scan_next(struct scan *scan, struct batch *batch_out)
@@ -67,7 +67,8 @@ enum scan_result scan_next(struct scan *scan, struct batch *batch_out)
         return SCAN_DAMAGED;
     }
     *batch_out = (struct batch){.offset = scan->offset, .records = records};
-    scan->chain = crc32c(chain, slice_first(slice_after(rest, records.length), SEAL_BYTES));
+    scan->chain =
+        crc32c(chain, slice_first(slice_after(rest, records.length), SEAL_BYTES));
     scan->offset = end + SEAL_BYTES;
     return SCAN_BATCH;
 }
@@ -115,8 +116,8 @@ static bool has_zero_sector(struct slice log, uint64_t from)
 static bool is_full_length(const struct scan *scan)
 {
     struct slice tail = slice_after(scan->log, (size_t)scan->offset);
-    return tail.length >= SEAL_BYTES
-        && record_has_seal_header(slice_after(tail, tail.length - SEAL_BYTES));
+    return tail.length >= SEAL_BYTES &&
+           record_has_seal_header(slice_after(tail, tail.length - SEAL_BYTES));
 }
 
 enum tail scan_judge_tail(const struct scan *scan)
