@@ -11,8 +11,10 @@
 struct scan {
     struct slice log; /* the whole file; borrowed while scanning */
     uint64_t log_id;
-    uint64_t offset; /* end of the last good seal, or of the opening record */
-    uint32_t chain;  /* CRC-32C of all bytes before `offset` */
+    uint64_t offset;         /* end of the last good seal, or of the opening record */
+    uint32_t chain;          /* CRC-32C of all bytes before `offset` */
+    uint64_t durable_length; /* what the last good seal says was durable before it */
+    bool is_at_rest;         /* the last seal closed an empty batch, or there is none */
 };
 
 /* One verified batch: walk its records with record_decode; marks may be among them. */

@@ -18,6 +18,8 @@ void scan_begin(struct scan *scan, struct slice log, uint64_t log_id)
         .log_id = log_id,
         .offset = OPENING_BYTES,
         .chain = crc32c(0, slice_first(log, OPENING_BYTES)),
+        .durable_length = OPENING_BYTES,
+        .is_at_rest = true,
     };
 }
 
@@ -70,6 +72,8 @@ enum scan_result scan_next(struct scan *scan, struct batch *batch_out)
     scan->chain =
         crc32c(chain, slice_first(slice_after(rest, records.length), SEAL_BYTES));
     scan->offset = end + SEAL_BYTES;
+    scan->durable_length = seal.durable_length;
+    scan->is_at_rest = records.length == 0;
     return SCAN_BATCH;
 }
 

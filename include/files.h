@@ -1,0 +1,66 @@
+/*
+ * The log's place in the file system: its directory, the names of its side files, and
+ * the lock that keeps a second server off.
+ *
+ *     PATH               the log
+ *     PATH.lock          locked while somebody uses the log; never unlinked
+ *     PATH.new           a file that is being made, renamed when it is complete
+ *     PATH.torn.OFFSET   what a crash left behind the last good seal
+ *
+ * These functions report their failures to the operator.
+ */
+#ifndef KV_FILES_H
+#define KV_FILES_H
+
+#include "slice.h"
+#include "status.h"
+
+#define FILES_NEW ".new"
+
+/* A suffix with its NUL. */
+#define FILES_SUFFIX_BYTES_MAX 64
+
+struct files;
+
+/*
+ * Open the directory of a log and take its lock; nothing of the log is read.
+ *
+ * KV_IO: it cannot be had (reported).  Release with files_close, which drops the lock.
+ */
+enum status files_open(const char *log_path, struct files **files_out);
+void files_close(struct files *files);
+
+/* The log's path as the operator gave it. */
+const char *files_path(const struct files *files);
+
+/*
+ * Open the log (suffix "") or a side file for reading and writing.
+ *
+ * Refuses what is no plain file of our own: a symbolic link, a directory, a second
+ * link, another owner.
+ * KV_NOT_FOUND: there is none (not reported).  KV_IO: refused or failed (reported).
+ */
+enum status files_open_plain(const struct files *files, const char *suffix, int *fd_out);
+
+/* Begin a new file in place of any earlier PATH.new. KV_NO_SPACE, KV_IO (reported). */
+enum status files_begin_new(const struct files *files, int *fd_out);
+
+/*
+ * Make a complete PATH.new durable and give it its name, durably.
+ * Until this returns KV_OK, what had that name before may still be there.
+ */
+enum status files_publish_new(const struct files *files, int fd, const char *suffix);
+
+/* Remove PATH.new if there is one. */
+void files_drop_new(const struct files *files);
+
+/*
+ * Keep a copy of bytes that are about to be cut off the log, as PATH.torn.OFFSET;
+ * a file there with other bytes is never replaced: the copy gets another number.
+ *
+ * suffix_out: the suffix that the copy got.
+ */
+enum status files_save_torn(const struct files *files, struct slice bytes,
+                            uint64_t offset, char suffix_out[FILES_SUFFIX_BYTES_MAX]);
+
+#endif

@@ -1,0 +1,99 @@
+/*
+ * One append-only log file: its bytes for reading, and batches for writing.
+ *
+ * A batch is staged in memory, where its records can already be read at the offsets
+ * they will have; log_write appends it with its seal, log_sync makes it durable. The
+ * caller (store.c) owns the order of these steps. Failures are reported to the
+ * operator here, with path and offset.
+ */
+#ifndef KV_LOG_H
+#define KV_LOG_H
+
+#include "bounds.h"
+#include "files.h"
+#include "record.h"
+
+struct log;
+
+/*
+ * Where a verified log ends, so that appending can go on there.
+ */
+struct log_end {
+    uint64_t log_id;
+    uint64_t offset;
+    uint32_t chain; /* CRC-32C of everything before offset */
+};
+
+/*
+ * Open an existing log for reading; nothing of its content is judged.
+ *
+ * KV_NOT_FOUND: there is none.  KV_IO, KV_NO_MEMORY: reported.
+ */
+enum status log_open(const struct files *files, struct log **log_out);
+
+/*
+ * Begin a new log as PATH.new, with its opening record; batches may follow, none of
+ * them durable before log_publish has put the file at PATH.
+ */
+enum status log_create(const struct files *files, const struct opening *opening,
+                       struct log **log_out);
+enum status log_publish(struct log *log);
+
+/* Close the file. KV_IO: what was written may not have reached the disk (reported). */
+enum status log_close(struct log *log);
+
+/* The whole file; valid until the log is appended to, cut or closed. */
+struct slice log_bytes(const struct log *log);
+
+/* Whether a part of the log could not be read and its bytes are not to be judged. */
+bool log_has_failed_reads(const struct log *log);
+
+/* Make everything in the file durable before it is judged. */
+enum status log_settle(struct log *log);
+
+/* Read from the disk, not from memory, what stands at `offset` or later. */
+enum status log_reread(struct log *log, uint64_t offset);
+
+/*
+ * Cut the file back to a verified end and make that durable, or start to append at the
+ * end of a file that is whole.
+ */
+enum status log_cut(struct log *log, uint64_t offset);
+void log_resume(struct log *log, const struct log_end *end);
+
+/* Bytes up to the last seal; bytes of them known to be durable. */
+uint64_t log_length(const struct log *log);
+uint64_t log_durable_length(const struct log *log);
+
+/* Bytes staged and not yet written. */
+uint64_t log_staged_bytes(const struct log *log);
+
+/*
+ * Make sure that a record of these lengths can be staged.
+ *
+ * KV_NO_MEMORY: nothing changed.  KV_NO_SPACE: the log is at LOG_BYTES_MAX.
+ */
+enum status log_reserve(struct log *log, uint64_t key_length, uint64_t value_length);
+
+/* Stage a record for which room was reserved; returns the offset it will have. */
+uint64_t log_stage(struct log *log, struct slice key, struct slice value);
+
+/* The bytes of a record, staged or written; valid until the log is changed. */
+struct slice log_record(const struct log *log, uint64_t offset, uint64_t length);
+
+/*
+ * Append the staged batch and its seal with one write; with nothing staged, a seal.
+ *
+ * KV_NO_SPACE, KV_IO, KV_NO_MEMORY: nothing was appended, the file was cut back to the
+ * last seal.
+ * KV_FATAL: the file is not what it should be.
+ */
+enum status log_write(struct log *log);
+
+/* Drop what is staged. */
+void log_unstage(struct log *log);
+
+/* Make everything written durable. KV_FATAL: unknown how much of it is; stop. */
+enum status log_sync(struct log *log);
+
+#endif

@@ -1,0 +1,45 @@
+/*
+ * A read-only view of a growing file in memory.
+ *
+ * Reading a mapped page that the disk cannot deliver, or that somebody cut off the
+ * file, raises SIGBUS. Here it puts a page of zeros in that place and remembers the
+ * failure: every reader checks a CRC, so zeros never pass for data, and asks
+ * mapping_has_failed to tell damage from a failed read.
+ */
+#ifndef KV_MAPPING_H
+#define KV_MAPPING_H
+
+#include "status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct mapping;
+
+/*
+ * Map a file.
+ *
+ * fd: borrowed for the life of the mapping.
+ * KV_NO_MEMORY: the file does not fit the address space; errno is set.
+ */
+enum status mapping_open(int fd, uint64_t length, struct mapping **mapping_out);
+void mapping_close(struct mapping *mapping);
+
+/*
+ * Make sure that bytes up to `length` can be read once the file is that long.
+ *
+ * May move the view: pointers into it become invalid.
+ * KV_NO_MEMORY: the view is as it was; errno is set.
+ */
+enum status mapping_cover(struct mapping *mapping, uint64_t length);
+
+/* Drop the pages of the view, so that they are read anew. Errors as above. */
+enum status mapping_renew(struct mapping *mapping);
+
+const uint8_t *mapping_bytes(const struct mapping *mapping);
+
+/* Whether some page could not be read and was replaced by zeros. */
+bool mapping_has_failed(const struct mapping *mapping);
+
+#endif

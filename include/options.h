@@ -1,0 +1,24 @@
+/*
+ * The command line, as a struct.
+ */
+#ifndef KV_OPTIONS_H
+#define KV_OPTIONS_H
+
+#include "server.h"
+#include "store.h"
+
+enum options_result {
+    OPTIONS_RUN,
+    OPTIONS_DONE, /* --help or --version was answered on stdout */
+    OPTIONS_WRONG /* reported on stderr */
+};
+
+struct options {
+    struct store_options store;
+    struct server_options server;
+};
+
+/* The strings of options_out point into argv or are constants. */
+enum options_result options_parse(int argc, char **argv, struct options *options_out);
+
+#endif

@@ -1,0 +1,229 @@
+/*
+ * One handler for each command of protocol.h, in the order of its verbs.
+ */
+#include "commands.h"
+
+#include "bounds.h"
+#include "clock.h"
+#include "version.h"
+
+#include <assert.h>
+
+static void put_status(struct commands *commands, enum status status, enum verb verb)
+{
+    protocol_put_status(commands->replies, status, verb);
+}
+
+static bool set(struct commands *commands, const struct request *request)
+{
+    enum status status = commands->refusal;
+    if (status == KV_OK) {
+        status = store_set(commands->store, request->key, request->value);
+    }
+    commands->counters.sets++;
+    put_status(commands, status, VERB_SET);
+    return true;
+}
+
+static enum status put_value(struct commands *commands, struct slice value)
+{
+    enum status status = buffer_reserve(commands->replies, value.length + 1);
+    if (status == KV_OK) {
+        buffer_append(commands->replies, value);
+        buffer_append_byte(commands->replies, '\n');
+    }
+    return status;
+}
+
+static bool get(struct commands *commands, const struct request *request)
+{
+    struct slice value;
+    enum status status = store_get(commands->store, request->key, &value);
+    if (status == KV_OK && value.length >= STREAM_VALUE_BYTES_MIN) {
+        if (store_staged_bytes(commands->store) > 0) {
+            return false;
+        }
+        commands->stream.kind = STREAM_VALUE;
+        commands->stream.value = value;
+    } else if (status == KV_OK) {
+        status = put_value(commands, value);
+    }
+    commands->counters.gets++;
+    if (status != KV_OK) {
+        put_status(commands, status, VERB_GET);
+    }
+    return true;
+}
+
+static bool delete (struct commands *commands, const struct request *request)
+{
+    enum status status = commands->refusal;
+    if (status == KV_OK) {
+        status = store_delete(commands->store, request->key);
+    }
+    commands->counters.deletes++;
+    put_status(commands, status == KV_NOT_FOUND ? KV_OK : status, VERB_DELETE);
+    return true;
+}
+
+static bool exists(struct commands *commands, const struct request *request)
+{
+    enum status status = store_exists(commands->store, request->key);
+    if (status == KV_OK || status == KV_NOT_FOUND) {
+        protocol_put_number(commands->replies, status == KV_OK ? 1 : 0);
+    } else {
+        put_status(commands, status, VERB_EXISTS);
+    }
+    return true;
+}
+
+static bool keys(struct commands *commands, const struct request *request)
+{
+    struct stream *stream = &commands->stream;
+    if (store_staged_bytes(commands->store) > 0) {
+        return false;
+    }
+    stream->prefix.length = 0;
+    if (buffer_reserve(&stream->prefix, request->key.length) != KV_OK) {
+        put_status(commands, KV_NO_MEMORY, VERB_KEYS);
+        return true;
+    }
+    buffer_append(&stream->prefix, request->key);
+    stream->position = 0;
+    stream->kind = STREAM_KEYS;
+    return true;
+}
+
+static bool count(struct commands *commands, const struct request *request)
+{
+    (void)request; /* COUNT has no arguments */
+    protocol_put_number(commands->replies, store_count(commands->store));
+    return true;
+}
+
+static bool stats(struct commands *commands, const struct request *request)
+{
+    (void)request; /* STATS has no arguments */
+    const struct store_stats figures = store_stats(commands->store);
+    const struct counters *counters = &commands->counters;
+    const struct {
+        const char *name;
+        uint64_t number;
+    } lines[] = {
+        {"uptime_seconds", (clock_now_ms() - commands->started_ms) / 1000},
+        {"keys", figures.keys},
+        {"log_bytes", figures.log_bytes},
+        {"live_bytes", figures.live_bytes},
+        {"dead_bytes", figures.dead_bytes},
+        {"index_bytes", figures.index_bytes},
+        {"commands", counters->commands},
+        {"gets", counters->gets},
+        {"sets", counters->sets},
+        {"deletes", counters->deletes},
+        {"connections", counters->connections},
+        {"commits", figures.commits},
+        {"compactions", 0},
+        {"compaction_percent", 100},
+        {"recovered_bytes", figures.recovered_bytes},
+        {"recovery_ms", figures.recovery_ms},
+    };
+    size_t line_count = sizeof lines / sizeof lines[0];
+    if (buffer_reserve(commands->replies, (line_count + 3) * REPLY_LINE_BYTES_MAX) !=
+        KV_OK) {
+        put_status(commands, KV_NO_MEMORY, VERB_STATS);
+        return true;
+    }
+    protocol_put_stat_text(commands->replies, "version", KV_VERSION);
+    protocol_put_stat_text(commands->replies, "sync", commands->sync_name);
+    for (size_t i = 0; i < line_count; i++) {
+        protocol_put_stat(commands->replies, lines[i].name, lines[i].number);
+    }
+    buffer_append_byte(commands->replies, '\n');
+    return true;
+}
+
+static bool sync(struct commands *commands, const struct request *request)
+{
+    (void)request; /* SYNC has no arguments */
+    commands->wants_sync = true;
+    put_status(commands, KV_OK, VERB_SYNC);
+    return true;
+}
+
+static bool help(struct commands *commands, const struct request *request)
+{
+    (void)request; /* HELP has no arguments */
+    enum status status = protocol_put_help(commands->replies);
+    if (status != KV_OK) {
+        put_status(commands, status, VERB_HELP);
+    }
+    return true;
+}
+
+typedef bool handler(struct commands *commands, const struct request *request);
+
+/* QUIT is the session's own: it changes the connection and nothing else. */
+static handler *const handlers[] = {
+    [VERB_SET] = set,       [VERB_GET] = get,   [VERB_DELETE] = delete,
+    [VERB_EXISTS] = exists, [VERB_KEYS] = keys, [VERB_COUNT] = count,
+    [VERB_STATS] = stats,   [VERB_SYNC] = sync, [VERB_HELP] = help,
+};
+
+static_assert(sizeof handlers / sizeof handlers[0] == VERB_QUIT,
+              "a handler for each command");
+
+bool commands_execute(struct commands *commands, const struct request *request)
+{
+    assert(request->verb < VERB_QUIT);
+    return handlers[request->verb](commands, request);
+}
+
+/* The rest of the value and its LF, for which room was reserved. */
+static void finish_value(struct commands *commands)
+{
+    buffer_append(commands->replies, commands->stream.value);
+    buffer_append_byte(commands->replies, '\n');
+    commands->stream.kind = STREAM_NONE;
+}
+
+/* Append the key at the position, or the empty line after the last. */
+static void put_key(struct commands *commands)
+{
+    struct slice key;
+    struct stream *stream = &commands->stream;
+    enum status status = store_walk(commands->store, &stream->position, &key);
+    if (status == KV_NOT_FOUND) {
+        buffer_append_byte(commands->replies, '\n');
+        stream->kind = STREAM_NONE;
+    } else if (status != KV_OK) {
+        /* No key holds a space, so this line cannot be mistaken for one. */
+        put_status(commands, status, VERB_KEYS);
+    } else if (slice_starts_with(key, buffer_slice(&stream->prefix))) {
+        buffer_append(commands->replies, key);
+        buffer_append_byte(commands->replies, '\n');
+    }
+}
+
+enum status commands_continue_stream(struct commands *commands, size_t bytes_max)
+{
+    struct stream *stream = &commands->stream;
+    if (stream->kind == STREAM_VALUE) {
+        enum status status =
+            stream->value.length >= bytes_max
+                ? KV_NO_MEMORY
+                : buffer_reserve(commands->replies, stream->value.length + 1);
+        if (status == KV_OK) {
+            finish_value(commands);
+        }
+        return status;
+    }
+    size_t end = commands->replies->length + bytes_max;
+    while (stream->kind == STREAM_KEYS && commands->replies->length < end) {
+        if (buffer_reserve(commands->replies, KEY_BYTES_MAX + REPLY_LINE_BYTES_MAX) !=
+            KV_OK) {
+            return KV_NO_MEMORY;
+        }
+        put_key(commands);
+    }
+    return KV_OK;
+}

@@ -1,0 +1,342 @@
+/*
+ * The receive buffer holds [start, end): lines before `at` were returned, and can be
+ * returned again until they are consumed. A line that is too long is not kept: the
+ * place `skip_at` stands for it, and bytes from there on are dropped up to its LF.
+ */
+#include "conn.h"
+
+#include "bounds.h"
+#include "clock.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct conn {
+    int fd;
+    size_t line_bytes_max;
+    struct buffer input; /* length is `end` */
+    size_t start;        /* consumed before this */
+    size_t at;           /* returned before this */
+    size_t searched;     /* no LF in [at, searched) */
+    enum line skip;      /* LINE_NONE, or how to call the line at skip_at */
+    size_t skip_at;
+    bool has_ended;
+    struct buffer replies;
+    size_t sent; /* bytes of replies that the client has taken */
+    uint64_t sent_total;
+};
+
+enum status conn_create(size_t line_bytes_max, struct conn **conn_out)
+{
+    struct conn *conn = calloc(1, sizeof *conn);
+    if (conn == NULL) {
+        return KV_NO_MEMORY;
+    }
+    conn->fd = -1;
+    conn->line_bytes_max = line_bytes_max;
+    if (buffer_reserve(&conn->input, RECEIVE_BYTES_KEPT) != KV_OK ||
+        buffer_reserve(&conn->replies, REPLIES_BYTES_KEPT) != KV_OK) {
+        conn_destroy(conn);
+        return KV_NO_MEMORY;
+    }
+    *conn_out = conn;
+    return KV_OK;
+}
+
+void conn_destroy(struct conn *conn)
+{
+    if (conn == NULL) {
+        return;
+    }
+    buffer_free(&conn->input);
+    buffer_free(&conn->replies);
+    free(conn);
+}
+
+void conn_attach(struct conn *conn, int fd)
+{
+    assert(conn->fd < 0);
+    conn->fd = fd;
+}
+
+static void forget_input(struct conn *conn)
+{
+    conn->input.length = 0;
+    conn->start = 0;
+    conn->at = 0;
+    conn->searched = 0;
+    conn->skip = LINE_NONE;
+}
+
+void conn_close(struct conn *conn)
+{
+    (void)close(conn->fd); /* a socket: nothing is lost that could be saved */
+    conn->fd = -1;
+    conn->has_ended = false;
+    conn->replies.length = 0;
+    conn->sent = 0;
+    conn->sent_total = 0;
+    forget_input(conn);
+    conn_trim(conn);
+}
+
+int conn_fd(const struct conn *conn)
+{
+    return conn->fd;
+}
+
+/* The longest line, its CR and its LF must fit. */
+static size_t input_bytes_max(const struct conn *conn)
+{
+    size_t line = conn->line_bytes_max + 2;
+    return line > RECEIVE_BYTES_KEPT ? line : (size_t)RECEIVE_BYTES_KEPT;
+}
+
+bool conn_can_receive(const struct conn *conn)
+{
+    return !conn->has_ended && !conn_is_full(conn);
+}
+
+bool conn_is_full(const struct conn *conn)
+{
+    return !conn->has_ended && conn->input.length - conn->start >= input_bytes_max(conn);
+}
+
+bool conn_has_ended(const struct conn *conn)
+{
+    return conn->has_ended;
+}
+
+/* Move what is left to the front of the buffer. */
+static void close_gap(struct conn *conn)
+{
+    size_t gap = conn->start;
+    buffer_drop_front(&conn->input, gap);
+    conn->start = 0;
+    conn->at -= gap;
+    conn->searched -= gap;
+    if (conn->skip != LINE_NONE) {
+        conn->skip_at -= gap;
+    }
+}
+
+/* Room for at least one byte more. A line that memory cannot hold is skipped. */
+static void make_room(struct conn *conn)
+{
+    size_t left = conn->input.length - conn->start;
+    bool is_full = conn->input.length == conn->input.capacity;
+    if (conn->start > 0 && (is_full || left <= conn->start)) {
+        close_gap(conn);
+    }
+    if (conn->input.length < conn->input.capacity) {
+        return;
+    }
+    size_t more = input_bytes_max(conn) - conn->input.length;
+    more = more < conn->input.capacity ? more : conn->input.capacity;
+    if (buffer_reserve(&conn->input, more) != KV_OK) {
+        conn->skip = LINE_NO_MEMORY;
+        conn->skip_at = conn->at;
+        conn->input.length = conn->at;
+        conn->searched = conn->at;
+    }
+}
+
+enum conn_result conn_receive(struct conn *conn)
+{
+    assert(conn_can_receive(conn));
+    make_room(conn);
+    struct buffer *input = &conn->input;
+    size_t room = input->capacity - input->length;
+    size_t wanted = input_bytes_max(conn) - (input->length - conn->start);
+    wanted = wanted < room ? wanted : room;
+    ssize_t count;
+    do {
+        count = recv(conn->fd, input->bytes + input->length, wanted, 0);
+    } while (count < 0 && errno == EINTR);
+    if (count > 0) {
+        input->length += (size_t)count;
+        return CONN_DONE;
+    }
+    if (count == 0) {
+        conn->has_ended = true;
+        if (conn->skip != LINE_NONE && conn->skip_at == input->length) {
+            buffer_append_byte(input,
+                               '\n'); /* the skipped line is over and gets its reply */
+        }
+        return CONN_ENDED;
+    }
+    return errno == EAGAIN || errno == EWOULDBLOCK ? CONN_BLOCKED : CONN_LOST;
+}
+
+static struct slice input_between(const struct conn *conn, size_t from, size_t to)
+{
+    return (struct slice){conn->input.bytes + from, to - from};
+}
+
+static struct slice without_cr(struct slice line)
+{
+    bool has_cr = line.length > 0 && line.bytes[line.length - 1] == '\r';
+    return has_cr ? slice_first(line, line.length - 1) : line;
+}
+
+static bool is_skipping(const struct conn *conn)
+{
+    return conn->skip != LINE_NONE && conn->skip_at == conn->at;
+}
+
+/* The input ends here without LF: keep it for later, or skip it if it is too long. */
+static void note_partial_line(struct conn *conn)
+{
+    conn->searched = conn->input.length;
+    size_t length = conn->input.length - conn->at;
+    if (conn->skip == LINE_NONE && length > conn->line_bytes_max + 1) {
+        conn->skip = LINE_TOO_LONG;
+        conn->skip_at = conn->at;
+    }
+    if (is_skipping(conn)) {
+        conn->input.length = conn->at;
+        conn->searched = conn->at;
+    }
+}
+
+/* After the end of input, what stands there without LF is a line of its own kind. */
+static enum line last_line(struct conn *conn, struct slice *line_out)
+{
+    if (conn->at == conn->input.length) {
+        return LINE_NONE;
+    }
+    *line_out = without_cr(input_between(conn, conn->at, conn->input.length));
+    conn->at = conn->input.length;
+    return line_out->length > conn->line_bytes_max ? LINE_TOO_LONG : LINE_UNFINISHED;
+}
+
+enum line conn_next_line(struct conn *conn, struct slice *line_out)
+{
+    struct slice unsearched = input_between(conn, conn->searched, conn->input.length);
+    const uint8_t *lf =
+        unsearched.length == 0 ? NULL : memchr(unsearched.bytes, '\n', unsearched.length);
+    if (lf == NULL && conn->has_ended) {
+        return last_line(conn, line_out);
+    }
+    if (lf == NULL) {
+        note_partial_line(conn);
+        return LINE_NONE;
+    }
+    enum line skipped = is_skipping(conn) ? conn->skip : LINE_NONE;
+    size_t end = (size_t)(lf - conn->input.bytes);
+    *line_out = without_cr(input_between(conn, conn->at, end));
+    conn->at = end + 1;
+    conn->searched = conn->at;
+    if (skipped != LINE_NONE) {
+        return skipped;
+    }
+    return line_out->length > conn->line_bytes_max ? LINE_TOO_LONG : LINE_WHOLE;
+}
+
+struct slice conn_partial_line(const struct conn *conn)
+{
+    size_t at = is_skipping(conn) ? conn->input.length : conn->at;
+    return input_between(conn, at, conn->input.length);
+}
+
+size_t conn_position(const struct conn *conn)
+{
+    return conn->at;
+}
+
+void conn_rewind(struct conn *conn, size_t position)
+{
+    assert(position >= conn->start && position <= conn->at);
+    conn->at = position;
+    conn->searched = position;
+}
+
+void conn_consume(struct conn *conn)
+{
+    if (conn->skip != LINE_NONE && conn->skip_at < conn->at) {
+        conn->skip = LINE_NONE;
+    }
+    conn->start = conn->at;
+}
+
+void conn_discard_input(struct conn *conn)
+{
+    forget_input(conn);
+}
+
+struct buffer *conn_replies(struct conn *conn)
+{
+    return &conn->replies;
+}
+
+size_t conn_backlog(const struct conn *conn)
+{
+    return conn->replies.length - conn->sent;
+}
+
+enum conn_result conn_send(struct conn *conn, struct slice *rest)
+{
+    ssize_t count;
+    do {
+        count = send(conn->fd, rest->bytes, rest->length, MSG_NOSIGNAL);
+    } while (count < 0 && errno == EINTR);
+    if (count < 0) {
+        return errno == EAGAIN || errno == EWOULDBLOCK ? CONN_BLOCKED : CONN_LOST;
+    }
+    *rest = slice_after(*rest, (size_t)count);
+    conn->sent_total += (uint64_t)count;
+    return rest->length == 0 ? CONN_DONE : CONN_BLOCKED;
+}
+
+enum conn_result conn_flush(struct conn *conn)
+{
+    struct slice rest = slice_after(buffer_slice(&conn->replies), conn->sent);
+    if (rest.length == 0) {
+        return CONN_DONE;
+    }
+    enum conn_result result = conn_send(conn, &rest);
+    conn->sent = conn->replies.length - rest.length;
+    /* What was taken is dropped when that costs no more than it frees. */
+    if (conn->sent >= rest.length) {
+        buffer_drop_front(&conn->replies, conn->sent);
+        conn->sent = 0;
+    }
+    return result;
+}
+
+uint64_t conn_sent_bytes(const struct conn *conn)
+{
+    return conn->sent_total;
+}
+
+void conn_trim(struct conn *conn)
+{
+    buffer_trim(&conn->input, RECEIVE_BYTES_KEPT);
+    buffer_trim(&conn->replies, REPLIES_BYTES_KEPT);
+}
+
+void conn_linger(struct conn *conn)
+{
+    if (conn->has_ended || shutdown(conn->fd, SHUT_WR) < 0) {
+        return;
+    }
+    uint8_t discarded[4096];
+    uint64_t total = 0;
+    uint64_t now_ms = clock_now_ms();
+    uint64_t deadline_ms = now_ms + LINGER_MS_MAX;
+    while (total < LINGER_BYTES_MAX && now_ms < deadline_ms) {
+        struct pollfd in = {.fd = conn->fd, .events = POLLIN};
+        int ready = poll(&in, 1, clock_poll_timeout(now_ms, deadline_ms));
+        ssize_t count = ready > 0 ? recv(conn->fd, discarded, sizeof discarded, 0) : -1;
+        bool is_interrupted = count < 0 && (errno == EINTR || errno == EAGAIN);
+        if (ready == 0 || count == 0 || (count < 0 && !is_interrupted)) {
+            return;
+        }
+        total += count > 0 ? (uint64_t)count : 0;
+        now_ms = clock_now_ms();
+    }
+}

@@ -1,0 +1,291 @@
+/*
+ * Names, the lock, and the making of whole files: write aside, sync, rename, sync the
+ * directory.
+ */
+#include "files.h"
+
+#include "diag.h"
+#include "io.h"
+#include "mapping.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { TORN_COPIES_MAX = 1000 };
+
+struct files {
+    int directory;
+    int lock_fd;
+    const char *name; /* the last part of path */
+    char path[];
+};
+
+struct file_name {
+    char text[NAME_MAX + 1];
+};
+
+static struct file_name make_name(const struct files *files, const char *suffix)
+{
+    struct file_name name;
+    (void)snprintf(name.text, sizeof name.text, "%s%s", files->name, suffix);
+    return name; /* files_open made sure that it fits */
+}
+
+static enum status open_directory(struct files *files)
+{
+    char *directory = strdup(files->path);
+    if (directory == NULL) {
+        return KV_NO_MEMORY;
+    }
+    /* Cut off the name: "a/b" lies in "a/", "b" in ".", "/b" in "/". */
+    directory[files->name - files->path] = '\0';
+    const char *place = directory[0] == '\0' ? "." : directory;
+    enum status status = io_open_directory(place, &files->directory);
+    if (status != KV_OK) {
+        diag_warn("%s: cannot open the directory", place);
+        status = KV_IO;
+    }
+    free(directory);
+    return status;
+}
+
+/* Why a file cannot be ours, or NULL. */
+static const char *find_fault(const struct io_info *info)
+{
+    if (!info->is_regular) {
+        return "is not a regular file";
+    }
+    if (info->link_count != 1) {
+        return "has more than one link";
+    }
+    return info->is_own ? NULL : "belongs to another user";
+}
+
+static enum status open_plain(const struct files *files, const char *suffix, int flags,
+                              int *fd_out)
+{
+    enum status status =
+        io_open(files->directory, make_name(files, suffix).text, flags, fd_out);
+    if (status == KV_NOT_FOUND) {
+        return status;
+    }
+    if (status != KV_OK && errno == ELOOP) {
+        diag_info("%s%s: is a symbolic link, which is not followed", files->path, suffix);
+        return KV_IO;
+    }
+    if (status != KV_OK) {
+        diag_warn("%s%s: cannot open", files->path, suffix);
+        return KV_IO;
+    }
+    struct io_info info;
+    if (io_inspect(*fd_out, &info) != KV_OK) {
+        diag_warn("%s%s: cannot inspect", files->path, suffix);
+        (void)io_close(*fd_out); /* nothing was written */
+        return KV_IO;
+    }
+    const char *fault = find_fault(&info);
+    if (fault != NULL) {
+        diag_info("%s%s: %s", files->path, suffix, fault);
+        (void)io_close(*fd_out); /* nothing was written */
+        return KV_IO;
+    }
+    return KV_OK;
+}
+
+static enum status take_lock(struct files *files)
+{
+    enum status status = open_plain(files, ".lock", O_RDWR | O_CREAT, &files->lock_fd);
+    if (status != KV_OK) {
+        files->lock_fd = -1;
+        if (status == KV_NOT_FOUND) {
+            diag_warn("%s.lock: cannot create", files->path);
+        }
+        return KV_IO;
+    }
+    long owner = 0;
+    status = io_lock(files->lock_fd, &owner);
+    if (status == KV_NOT_FOUND) {
+        diag_info("%s: is in use by process %ld", files->path, owner);
+    } else if (status != KV_OK) {
+        diag_warn("%s.lock: cannot lock", files->path);
+    }
+    return status == KV_OK ? KV_OK : KV_IO;
+}
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash == NULL ? path : slash + 1;
+}
+
+enum status files_open(const char *log_path, struct files **files_out)
+{
+    size_t length = strlen(log_path);
+    const char *name = last_part(log_path);
+    if (name[0] == '\0' || strlen(name) + FILES_SUFFIX_BYTES_MAX > NAME_MAX) {
+        diag_info("%s: not the name of a file, or too long", log_path);
+        return KV_IO;
+    }
+    struct files *files = malloc(sizeof *files + length + 1);
+    if (files == NULL) {
+        diag_warn("%s: cannot open", log_path);
+        return KV_NO_MEMORY;
+    }
+    *files = (struct files){.directory = -1, .lock_fd = -1};
+    memcpy(files->path, log_path, length + 1);
+    files->name = last_part(files->path);
+    enum status status = open_directory(files);
+    if (status == KV_OK) {
+        status = take_lock(files);
+    }
+    if (status != KV_OK) {
+        files_close(files);
+        return status;
+    }
+    *files_out = files;
+    return KV_OK;
+}
+
+void files_close(struct files *files)
+{
+    if (files == NULL) {
+        return;
+    }
+    if (files->lock_fd >= 0) {
+        (void)io_close(files->lock_fd); /* never written to */
+    }
+    if (files->directory >= 0) {
+        (void)io_close(files->directory); /* never written to */
+    }
+    free(files);
+}
+
+const char *files_path(const struct files *files)
+{
+    return files->path;
+}
+
+enum status files_open_plain(const struct files *files, const char *suffix, int *fd_out)
+{
+    return open_plain(files, suffix, O_RDWR, fd_out);
+}
+
+void files_drop_new(const struct files *files)
+{
+    enum status status = io_unlink(files->directory, make_name(files, FILES_NEW).text);
+    if (status != KV_OK && status != KV_NOT_FOUND) {
+        diag_warn("%s" FILES_NEW ": cannot remove", files->path);
+    }
+}
+
+enum status files_begin_new(const struct files *files, int *fd_out)
+{
+    files_drop_new(files);
+    enum status status = open_plain(files, FILES_NEW, O_RDWR | O_CREAT | O_EXCL, fd_out);
+    if (status == KV_NOT_FOUND) {
+        diag_warn("%s" FILES_NEW ": cannot create", files->path);
+        return KV_IO;
+    }
+    return status;
+}
+
+enum status files_publish_new(const struct files *files, int fd, const char *suffix)
+{
+    enum status status = io_sync(fd);
+    if (status != KV_OK) {
+        diag_warn("%s" FILES_NEW ": cannot sync", files->path);
+        return status;
+    }
+    status = io_rename(files->directory, make_name(files, FILES_NEW).text,
+                       make_name(files, suffix).text);
+    if (status == KV_OK) {
+        status = io_sync_directory(files->directory);
+    }
+    if (status != KV_OK) {
+        diag_warn("%s%s: cannot put the new file in place", files->path, suffix);
+    }
+    return status;
+}
+
+/* Whether a side file exists and holds exactly these bytes. */
+static enum status compare(const struct files *files, const char *suffix,
+                           struct slice bytes, bool *is_same_out)
+{
+    int fd = -1;
+    struct io_info info;
+    struct mapping *mapping = NULL;
+    *is_same_out = false;
+    enum status status = files_open_plain(files, suffix, &fd);
+    if (status != KV_OK) {
+        return status;
+    }
+    status = io_inspect(fd, &info);
+    if (status == KV_OK && info.length == bytes.length) {
+        status = mapping_open(fd, info.length, &mapping);
+        *is_same_out =
+            status == KV_OK &&
+            slice_equal((struct slice){mapping_bytes(mapping), bytes.length}, bytes);
+    }
+    if (status != KV_OK) {
+        diag_warn("%s%s: cannot read", files->path, suffix);
+    }
+    mapping_close(mapping);
+    (void)io_close(fd); /* nothing was written */
+    return status;
+}
+
+/* Find a name for the copy: free, or taken by the very same bytes. */
+static enum status choose_torn_name(const struct files *files, struct slice bytes,
+                                    uint64_t offset,
+                                    char suffix_out[FILES_SUFFIX_BYTES_MAX],
+                                    bool *is_there_out)
+{
+    (void)snprintf(suffix_out, FILES_SUFFIX_BYTES_MAX, ".torn.%" PRIu64, offset);
+    for (int copy = 2; copy < TORN_COPIES_MAX; copy++) {
+        enum status status = compare(files, suffix_out, bytes, is_there_out);
+        if (status == KV_NOT_FOUND) {
+            return KV_OK;
+        }
+        if (status != KV_OK || *is_there_out) {
+            return status;
+        }
+        (void)snprintf(suffix_out, FILES_SUFFIX_BYTES_MAX, ".torn.%" PRIu64 ".%d", offset,
+                       copy);
+    }
+    diag_info("%s: too many copies of torn tails at offset %" PRIu64, files->path,
+              offset);
+    return KV_IO;
+}
+
+enum status files_save_torn(const struct files *files, struct slice bytes,
+                            uint64_t offset, char suffix_out[FILES_SUFFIX_BYTES_MAX])
+{
+    int fd = -1;
+    bool is_there = false;
+    enum status status = choose_torn_name(files, bytes, offset, suffix_out, &is_there);
+    if (status != KV_OK || is_there) {
+        return status;
+    }
+    status = files_begin_new(files, &fd);
+    if (status != KV_OK) {
+        return status;
+    }
+    status = io_write_at(fd, bytes, 0);
+    if (status != KV_OK) {
+        diag_warn("%s%s: cannot save the torn tail", files->path, suffix_out);
+    } else {
+        status = files_publish_new(files, fd, suffix_out);
+    }
+    if (io_close(fd) != KV_OK && status == KV_OK) {
+        diag_warn("%s%s: cannot close", files->path, suffix_out);
+        status = KV_IO;
+    }
+    if (status != KV_OK) {
+        files_drop_new(files);
+    }
+    return status;
+}

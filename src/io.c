@@ -1,0 +1,171 @@
+/*
+ * Thin wrappers: full writes, EINTR, and errno sorted into the outcomes that callers
+ * tell apart.
+ */
+#include "io.h"
+
+#include "bounds.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* off_t stays in this file: 64 bits of it are needed. */
+static_assert(sizeof(off_t) >= 8, "compile with 64-bit file offsets");
+
+static enum status failure(void)
+{
+    switch (errno) {
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG:
+        return KV_NO_SPACE;
+    case ENOENT:
+        return KV_NOT_FOUND;
+    default:
+        return KV_IO;
+    }
+}
+
+static enum status outcome(int result)
+{
+    return result < 0 ? failure() : KV_OK;
+}
+
+enum status io_open_directory(const char *path, int *fd_out)
+{
+    int fd;
+    do {
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    } while (fd < 0 && errno == EINTR);
+    *fd_out = fd;
+    return outcome(fd);
+}
+
+enum status io_open(int directory, const char *name, int flags, int *fd_out)
+{
+    int fd;
+    int safe_flags = flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+    do {
+        fd = openat(directory, name, safe_flags, 0600);
+    } while (fd < 0 && errno == EINTR);
+    *fd_out = fd;
+    return outcome(fd);
+}
+
+enum status io_close(int fd)
+{
+    int result = close(fd);
+    return result < 0 && errno != EINTR ? KV_IO : KV_OK;
+}
+
+enum status io_inspect(int fd, struct io_info *info_out)
+{
+    struct stat info;
+    if (fstat(fd, &info) < 0) {
+        return KV_IO;
+    }
+    *info_out = (struct io_info){
+        .length = (uint64_t)info.st_size,
+        .link_count = (uint64_t)info.st_nlink,
+        .is_regular = S_ISREG(info.st_mode),
+        .is_own = info.st_uid == geteuid(),
+    };
+    return KV_OK;
+}
+
+enum status io_write_at(int fd, struct slice bytes, uint64_t offset)
+{
+    while (bytes.length > 0) {
+        size_t part =
+            bytes.length < WRITE_BYTES_MAX ? bytes.length : (size_t)WRITE_BYTES_MAX;
+        ssize_t count = pwrite(fd, bytes.bytes, part, (off_t)offset);
+        if (count < 0 && errno == EINTR) {
+            continue;
+        }
+        if (count == 0) {
+            errno = EIO; /* a regular file never takes nothing; do not spin on one that
+                            does */
+        }
+        if (count <= 0) {
+            return failure();
+        }
+        bytes = slice_after(bytes, (size_t)count);
+        offset += (uint64_t)count;
+    }
+    return KV_OK;
+}
+
+enum status io_truncate(int fd, uint64_t length)
+{
+    int result;
+    do {
+        result = ftruncate(fd, (off_t)length);
+    } while (result < 0 && errno == EINTR);
+    return outcome(result);
+}
+
+enum status io_sync(int fd)
+{
+    int result;
+    do {
+        result = fdatasync(fd);
+    } while (result < 0 && errno == EINTR);
+    return outcome(result);
+}
+
+enum status io_sync_directory(int directory)
+{
+    int result;
+    do {
+        result = fsync(directory);
+    } while (result < 0 && errno == EINTR);
+    return outcome(result);
+}
+
+enum status io_forget_cache(int fd, uint64_t offset)
+{
+    errno = posix_fadvise(fd, (off_t)offset, 0, POSIX_FADV_DONTNEED);
+    return errno == 0 ? KV_OK : KV_IO;
+}
+
+enum status io_lock(int fd, long *owner_out)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    *owner_out = 0;
+    if (fcntl(fd, F_SETLK, &lock) == 0) {
+        return KV_OK;
+    }
+    if (errno != EACCES && errno != EAGAIN) {
+        return KV_IO;
+    }
+    if (fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK) {
+        *owner_out = (long)lock.l_pid;
+    }
+    return KV_NOT_FOUND;
+}
+
+enum status io_rename(int directory, const char *from, const char *to)
+{
+    return outcome(renameat(directory, from, directory, to));
+}
+
+enum status io_unlink(int directory, const char *name)
+{
+    return outcome(unlinkat(directory, name, 0));
+}
+
+enum status io_random(void *bytes, size_t length)
+{
+    FILE *source = fopen("/dev/urandom", "rb");
+    if (source == NULL) {
+        return KV_IO;
+    }
+    setbuf(source, NULL); /* take no more than is asked for */
+    size_t count = fread(bytes, 1, length, source);
+    (void)fclose(source); /* nothing was written to it */
+    return count == length ? KV_OK : KV_IO;
+}

@@ -1,0 +1,168 @@
+/*
+ * Candidates of a hash are told apart by their keys in the log. One whose key differs
+ * is either another key or a damaged record: only its CRC can say which.
+ */
+#include "keydir.h"
+
+#include "crc32c.h"
+#include "diag.h"
+#include "io.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+enum status keydir_init(struct keydir *keydir, struct log *log)
+{
+    *keydir = (struct keydir){.log = log};
+    if (io_random(&keydir->seed, sizeof keydir->seed) != KV_OK) {
+        diag_warn("/dev/urandom: cannot read the hash seed");
+        return KV_IO;
+    }
+    return index_create(&keydir->index);
+}
+
+void keydir_destroy(struct keydir *keydir)
+{
+    index_destroy(keydir->index);
+    keydir->index = NULL;
+}
+
+uint64_t keydir_hash(const struct keydir *keydir, struct slice key)
+{
+    return hash_key(&keydir->seed, key);
+}
+
+static struct slice bytes_of(const struct keydir *keydir, const struct location *location)
+{
+    return log_record(keydir->log, location->offset,
+                      record_length(location->key_length, location->value_length));
+}
+
+static struct slice key_of(const struct keydir *keydir, const struct location *location)
+{
+    return slice_first(slice_after(bytes_of(keydir, location), RECORD_HEADER_BYTES),
+                       location->key_length);
+}
+
+static enum status verify(const struct keydir *keydir, const struct location *location)
+{
+    if (crc32c(0, bytes_of(keydir, location)) == location->crc) {
+        return KV_OK;
+    }
+    return log_has_failed_reads(keydir->log) ? KV_IO : KV_CORRUPT;
+}
+
+enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice key,
+                        struct location *location_out)
+{
+    struct index_cursor cursor;
+    struct location location;
+    index_find(&cursor, keydir->index, hash);
+    while (index_next(&cursor, keydir->index, &location)) {
+        if (slice_equal(key_of(keydir, &location), key)) {
+            *location_out = location;
+            return KV_OK;
+        }
+        enum status status = verify(keydir, &location);
+        if (status != KV_OK) {
+            *location_out = location;
+            return status;
+        }
+    }
+    return KV_NOT_FOUND;
+}
+
+enum status keydir_read(const struct keydir *keydir, const struct location *location,
+                        struct slice *value_out)
+{
+    enum status status = verify(keydir, location);
+    if (status != KV_OK) {
+        diag_info("record at offset %" PRIu64 " %s", location->offset,
+                  status == KV_IO ? "cannot be read"
+                                  : "is damaged: its checksum is wrong");
+        return status;
+    }
+    *value_out = slice_after(bytes_of(keydir, location),
+                             RECORD_HEADER_BYTES + (size_t)location->key_length);
+    return KV_OK;
+}
+
+struct location keydir_locate(struct slice record_bytes, const struct record *record,
+                              uint64_t offset)
+{
+    assert(record_bytes.length == record->length);
+    return (struct location){
+        .offset = offset,
+        .key_length = (uint32_t)record->key.length,
+        .value_length = (uint32_t)record->value.length,
+        .crc = crc32c(0, record_bytes),
+        .is_tombstone = record_is_tombstone(record),
+    };
+}
+
+enum status keydir_reserve(struct keydir *keydir, uint64_t hash)
+{
+    return index_reserve(keydir->index, hash);
+}
+
+/* Count a location in (sign 1) or out (sign -1); a staged delete holds no value. */
+static void count(struct keydir *keydir, const struct location *location, int sign)
+{
+    if (!location->is_tombstone) {
+        uint64_t length = record_length(location->key_length, location->value_length);
+        keydir->key_count += sign > 0 ? 1 : UINT64_MAX;
+        keydir->live_bytes += sign > 0 ? length : 0 - length;
+    }
+}
+
+void keydir_apply(struct keydir *keydir, const struct change *change)
+{
+    count(keydir, &change->now, 1);
+    if (!change->had_before) {
+        index_insert(keydir->index, change->hash, &change->now);
+        return;
+    }
+    count(keydir, &change->before, -1);
+    bool is_found =
+        index_replace(keydir->index, change->hash, change->before.offset, &change->now);
+    assert(is_found);
+}
+
+void keydir_revert(struct keydir *keydir, const struct change *change)
+{
+    bool is_found = false;
+    count(keydir, &change->now, -1);
+    if (change->had_before) {
+        count(keydir, &change->before, 1);
+        is_found = index_replace(keydir->index, change->hash, change->now.offset,
+                                 &change->before);
+    } else {
+        is_found = index_remove(keydir->index, change->hash, change->now.offset);
+    }
+    assert(is_found);
+}
+
+void keydir_settle(struct keydir *keydir, const struct change *change)
+{
+    if (change->now.is_tombstone) {
+        /* It is not there any more if the key was set again in the same batch. */
+        (void)index_remove(keydir->index, change->hash, change->now.offset);
+    }
+}
+
+enum status keydir_walk(const struct keydir *keydir, uint64_t *position,
+                        struct slice *key_out)
+{
+    struct location location;
+    do {
+        if (!index_walk(keydir->index, position, &location)) {
+            return KV_NOT_FOUND;
+        }
+    } while (location.is_tombstone);
+    *key_out = key_of(keydir, &location);
+    if (index_walk_matches(keydir->index, *position, keydir_hash(keydir, *key_out))) {
+        return KV_OK;
+    }
+    diag_info("the key of the record at offset %" PRIu64 " is damaged", location.offset);
+    return KV_CORRUPT;
+}

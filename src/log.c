@@ -1,0 +1,324 @@
+/*
+ * The log file. What is staged stands, in the offsets of the log, right behind what
+ * was written, so an offset alone says where a record is to be read.
+ */
+#include "log.h"
+
+#include "buffer.h"
+#include "crc32c.h"
+#include "diag.h"
+#include "io.h"
+#include "mapping.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* What the staging buffer keeps between batches. */
+#define STAGED_BYTES_KEPT MIB
+
+struct log {
+    const struct files *files;
+    const char *suffix; /* where the file is now: "" or FILES_NEW */
+    int fd;
+    struct mapping *mapping;
+    uint64_t log_id;
+    uint64_t length;         /* end of the last seal */
+    uint64_t durable_length; /* how much of it is known to be durable */
+    uint32_t chain;          /* CRC-32C of all bytes before length */
+    bool has_write_failed;   /* told once, until a write succeeds again */
+    struct buffer staged;
+};
+
+static enum status tell(const struct log *log, enum status status, const char *what)
+{
+    diag_warn("%s%s: %s", files_path(log->files), log->suffix, what);
+    return status == KV_NOT_FOUND ? KV_IO : status;
+}
+
+/* Takes the descriptor over, also when it fails. */
+static enum status make(const struct files *files, const char *suffix, int fd,
+                        struct log **log_out)
+{
+    struct io_info info;
+    struct log *log = calloc(1, sizeof *log);
+    if (log == NULL) {
+        (void)io_close(fd); /* nothing was written */
+        return KV_NO_MEMORY;
+    }
+    *log = (struct log){.files = files, .suffix = suffix, .fd = fd};
+    enum status status = io_inspect(fd, &info);
+    if (status == KV_OK) {
+        log->length = info.length;
+        status = mapping_open(fd, info.length, &log->mapping);
+    }
+    if (status != KV_OK) {
+        (void)tell(log, status, "cannot map the log");
+        (void)log_close(log); /* the first failure is the one that counts */
+        return status;
+    }
+    *log_out = log;
+    return KV_OK;
+}
+
+enum status log_open(const struct files *files, struct log **log_out)
+{
+    int fd = -1;
+    enum status status = files_open_plain(files, "", &fd);
+    return status == KV_OK ? make(files, "", fd, log_out) : status;
+}
+
+static enum status write_opening(struct log *log, const struct opening *opening)
+{
+    uint8_t mark[OPENING_BYTES];
+    struct slice bytes = {mark, sizeof mark};
+    record_encode_opening(mark, opening);
+    enum status status = io_write_at(log->fd, bytes, 0);
+    if (status != KV_OK) {
+        return tell(log, status, "cannot write the opening record");
+    }
+    log_resume(log, &(struct log_end){opening->log_id, OPENING_BYTES, crc32c(0, bytes)});
+    log->durable_length = 0;
+    return KV_OK;
+}
+
+enum status log_create(const struct files *files, const struct opening *opening,
+                       struct log **log_out)
+{
+    int fd = -1;
+    struct log *log = NULL;
+    enum status status = files_begin_new(files, &fd);
+    if (status == KV_OK) {
+        status = make(files, FILES_NEW, fd, &log);
+    }
+    if (status == KV_OK) {
+        status = write_opening(log, opening);
+    }
+    if (status != KV_OK) {
+        (void)log_close(log); /* the first failure is the one that counts */
+        files_drop_new(files);
+        return status;
+    }
+    *log_out = log;
+    return KV_OK;
+}
+
+enum status log_publish(struct log *log)
+{
+    enum status status = files_publish_new(log->files, log->fd, "");
+    if (status == KV_OK) {
+        log->suffix = "";
+        log->durable_length = log->length;
+    }
+    return status;
+}
+
+enum status log_close(struct log *log)
+{
+    if (log == NULL) {
+        return KV_OK;
+    }
+    mapping_close(log->mapping);
+    enum status status = io_close(log->fd);
+    if (status != KV_OK) {
+        (void)tell(log, status, "cannot close the log");
+    }
+    buffer_free(&log->staged);
+    free(log);
+    return status;
+}
+
+struct slice log_bytes(const struct log *log)
+{
+    return (struct slice){mapping_bytes(log->mapping), (size_t)log->length};
+}
+
+bool log_has_failed_reads(const struct log *log)
+{
+    return mapping_has_failed(log->mapping);
+}
+
+enum status log_settle(struct log *log)
+{
+    enum status status = io_sync(log->fd);
+    return status == KV_OK ? KV_OK
+                           : tell(log, status, "cannot sync the log before reading it");
+}
+
+enum status log_reread(struct log *log, uint64_t offset)
+{
+    /* Pages that are mapped cannot be dropped, so the view is renewed around it. */
+    enum status status = mapping_renew(log->mapping);
+    if (status == KV_OK) {
+        status = io_forget_cache(log->fd, offset);
+    }
+    return status == KV_OK ? KV_OK : tell(log, status, "cannot read the last batch anew");
+}
+
+enum status log_cut(struct log *log, uint64_t offset)
+{
+    enum status status = io_truncate(log->fd, offset);
+    if (status == KV_OK) {
+        status = io_sync(log->fd);
+    }
+    if (status != KV_OK) {
+        return tell(log, status, "cannot cut the log back to its last seal");
+    }
+    log->length = offset;
+    return KV_OK;
+}
+
+void log_resume(struct log *log, const struct log_end *end)
+{
+    log->log_id = end->log_id;
+    log->length = end->offset;
+    log->durable_length = end->offset;
+    log->chain = end->chain;
+}
+
+uint64_t log_length(const struct log *log)
+{
+    return log->length;
+}
+
+uint64_t log_durable_length(const struct log *log)
+{
+    return log->durable_length;
+}
+
+uint64_t log_staged_bytes(const struct log *log)
+{
+    return log->staged.length;
+}
+
+enum status log_reserve(struct log *log, uint64_t key_length, uint64_t value_length)
+{
+    uint64_t more = record_length(key_length, value_length) + SEAL_BYTES;
+    uint64_t end = log->length + log->staged.length + more;
+    /* One more seal must always fit behind the batch. */
+    if (end + SEAL_BYTES > LOG_BYTES_MAX) {
+        return KV_NO_SPACE;
+    }
+    if (more > SIZE_MAX) {
+        return KV_NO_MEMORY;
+    }
+    enum status status = buffer_reserve(&log->staged, (size_t)more);
+    return status == KV_OK ? mapping_cover(log->mapping, end) : status;
+}
+
+uint64_t log_stage(struct log *log, struct slice key, struct slice value)
+{
+    uint64_t offset = log->length + log->staged.length;
+    uint8_t header[RECORD_HEADER_BYTES];
+    record_encode_header(header, key.length, value.length);
+    buffer_append(&log->staged, (struct slice){header, sizeof header});
+    buffer_append(&log->staged, key);
+    buffer_append(&log->staged, value);
+    return offset;
+}
+
+struct slice log_record(const struct log *log, uint64_t offset, uint64_t length)
+{
+    assert(offset + length <= log->length + log->staged.length);
+    const uint8_t *bytes = offset < log->length
+                               ? mapping_bytes(log->mapping) + offset
+                               : log->staged.bytes + (offset - log->length);
+    return (struct slice){bytes, (size_t)length};
+}
+
+/* Nothing of a failed write may ever be taken for a batch: cut it off, durably. */
+static enum status cut_back(struct log *log, enum status cause)
+{
+    if (!log->has_write_failed) {
+        diag_warn("%s: cannot append at offset %" PRIu64 ", batch refused",
+                  files_path(log->files), log->length);
+        log->has_write_failed = true;
+    }
+    return log_cut(log, log->length) == KV_OK ? cause : KV_FATAL;
+}
+
+/* Somebody else may have cut the file or taken its name away meanwhile. */
+static enum status check_is_still_ours(const struct log *log, uint64_t length)
+{
+    struct io_info info;
+    if (io_inspect(log->fd, &info) != KV_OK) {
+        (void)tell(log, KV_FATAL, "cannot inspect the log");
+        return KV_FATAL;
+    }
+    if (info.link_count == 0) {
+        diag_info("%s: the log was removed while it was served", files_path(log->files));
+        return KV_FATAL;
+    }
+    if (info.length != length) {
+        diag_info("%s: the log is %" PRIu64 " bytes long, not %" PRIu64
+                  ": something else changed it",
+                  files_path(log->files), info.length, length);
+        return KV_FATAL;
+    }
+    return KV_OK;
+}
+
+/* Returns the chain behind the seal. Room for the seal was reserved. */
+static uint32_t stage_seal(struct log *log)
+{
+    uint8_t mark[SEAL_BYTES];
+    struct seal seal = {
+        .log_id = log->log_id,
+        .durable_length = log->durable_length,
+        .chain = crc32c(log->chain, buffer_slice(&log->staged)),
+    };
+    record_encode_seal(mark, &seal, log->length + log->staged.length);
+    buffer_append(&log->staged, (struct slice){mark, sizeof mark});
+    return crc32c(seal.chain, (struct slice){mark, sizeof mark});
+}
+
+enum status log_write(struct log *log)
+{
+    /* The view is not widened for a seal: nobody reads one through it while serving. */
+    enum status status = buffer_reserve(&log->staged, SEAL_BYTES);
+    if (status != KV_OK) {
+        return status;
+    }
+    uint32_t chain = stage_seal(log);
+    status = io_write_at(log->fd, buffer_slice(&log->staged), log->length);
+    if (status != KV_OK) {
+        return cut_back(log, status);
+    }
+    uint64_t length = log->length + log->staged.length;
+    status = check_is_still_ours(log, length);
+    if (status != KV_OK) {
+        return status;
+    }
+    if (log->has_write_failed) {
+        diag_info("%s: appending works again at offset %" PRIu64, files_path(log->files),
+                  log->length);
+        log->has_write_failed = false;
+    }
+    log->length = length;
+    log->chain = chain;
+    log_unstage(log);
+    return KV_OK;
+}
+
+void log_unstage(struct log *log)
+{
+    log->staged.length = 0;
+    buffer_trim(&log->staged, STAGED_BYTES_KEPT);
+}
+
+enum status log_sync(struct log *log)
+{
+    if (log->durable_length == log->length) {
+        return KV_OK;
+    }
+    if (io_sync(log->fd) != KV_OK) {
+        diag_warn("%s: cannot sync the log at offset %" PRIu64
+                  "; stopping, since what is on disk is unknown",
+                  files_path(log->files), log->durable_length);
+        /* Best effort: the bytes that may be half there must not look like a batch. */
+        (void)io_truncate(log->fd, log->durable_length);
+        return KV_FATAL;
+    }
+    log->durable_length = log->length;
+    return KV_OK;
+}

@@ -1,0 +1,171 @@
+/*
+ * mmap with room to grow, and the answer to SIGBUS.
+ *
+ * The view is longer than the file: pages behind its end become readable as it grows,
+ * so that an append costs no system call here until the room is used up.
+ */
+#include "mapping.h"
+
+#include "bounds.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Two logs are open during a compaction; one more while one is rewritten. */
+enum { MAPPINGS_MAX = 4 };
+
+#define ROOM_BYTES (sizeof(size_t) > 4 ? GIB : 64 * MIB)
+
+struct mapping {
+    int fd;
+    uint8_t *bytes;
+    size_t length;
+    volatile sig_atomic_t has_failed;
+};
+
+/* What the signal handler may touch: the open mappings and a source of zero pages. */
+static struct mapping *volatile open_mappings[MAPPINGS_MAX];
+static int zero_fd = -1;
+static uintptr_t page_bytes;
+
+/* A mapping that is remapped meanwhile is not read, so it cannot raise the signal. */
+static void put_zero_page(int signal_number, siginfo_t *info, void *context)
+{
+    (void)context;
+    int kept_errno = errno;
+    uintptr_t place = (uintptr_t)info->si_addr;
+    for (size_t i = 0; i < MAPPINGS_MAX; i++) {
+        struct mapping *mapping = open_mappings[i];
+        uintptr_t start = mapping == NULL ? 0 : (uintptr_t)mapping->bytes;
+        if (mapping == NULL || place < start || place - start >= mapping->length) {
+            continue;
+        }
+        void *page = mapping->bytes + (place - start) / page_bytes * page_bytes;
+        if (mmap(page, page_bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, zero_fd, 0) ==
+            page) {
+            mapping->has_failed = 1;
+            errno = kept_errno;
+            return;
+        }
+    }
+    /* Not ours: the next fault ends the program as it would have. */
+    (void)signal(signal_number, SIG_DFL);
+    errno = kept_errno;
+}
+
+static enum status install_handler(void)
+{
+    if (zero_fd >= 0) {
+        return KV_OK;
+    }
+    zero_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    if (zero_fd < 0) {
+        return KV_IO;
+    }
+    page_bytes = (uintptr_t)sysconf(_SC_PAGESIZE);
+    struct sigaction action = {.sa_sigaction = put_zero_page, .sa_flags = SA_SIGINFO};
+    (void)sigemptyset(&action.sa_mask);     /* cannot fail on a valid set */
+    (void)sigaction(SIGBUS, &action, NULL); /* cannot fail for this signal */
+    return KV_OK;
+}
+
+/* A view of at least `needed` bytes, with room to grow if the address space has it. */
+static enum status map(int fd, uint64_t needed, uint8_t **bytes_out, size_t *length_out)
+{
+    uint64_t wishes[] = {needed + needed / 2 + ROOM_BYTES, needed + MIB};
+    for (size_t i = 0; i < sizeof wishes / sizeof wishes[0]; i++) {
+        if (wishes[i] > SIZE_MAX / 2) {
+            errno = ENOMEM;
+            continue;
+        }
+        void *bytes = mmap(NULL, (size_t)wishes[i], PROT_READ, MAP_SHARED, fd, 0);
+        if (bytes != MAP_FAILED) {
+            *bytes_out = bytes;
+            *length_out = (size_t)wishes[i];
+            return KV_OK;
+        }
+    }
+    return KV_NO_MEMORY;
+}
+
+enum status mapping_open(int fd, uint64_t length, struct mapping **mapping_out)
+{
+    enum status status = install_handler();
+    if (status != KV_OK) {
+        return status;
+    }
+    struct mapping *mapping = calloc(1, sizeof *mapping);
+    if (mapping == NULL) {
+        return KV_NO_MEMORY;
+    }
+    mapping->fd = fd;
+    status = map(fd, length, &mapping->bytes, &mapping->length);
+    if (status != KV_OK) {
+        free(mapping);
+        return status;
+    }
+    for (size_t i = 0; i < MAPPINGS_MAX; i++) {
+        if (open_mappings[i] == NULL) {
+            open_mappings[i] = mapping;
+            *mapping_out = mapping;
+            return KV_OK;
+        }
+    }
+    assert(!"more logs are open than MAPPINGS_MAX");
+    return KV_NO_MEMORY;
+}
+
+void mapping_close(struct mapping *mapping)
+{
+    if (mapping == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < MAPPINGS_MAX; i++) {
+        if (open_mappings[i] == mapping) {
+            open_mappings[i] = NULL;
+        }
+    }
+    (void)munmap(mapping->bytes, mapping->length); /* a view of our own: cannot fail */
+    free(mapping);
+}
+
+static enum status remap(struct mapping *mapping, uint64_t needed)
+{
+    uint8_t *bytes = NULL;
+    size_t length = 0;
+    enum status status = map(mapping->fd, needed, &bytes, &length);
+    if (status == KV_OK) {
+        (void)munmap(mapping->bytes,
+                     mapping->length); /* a view of our own: cannot fail */
+        mapping->bytes = bytes;
+        mapping->length = length;
+    }
+    return status;
+}
+
+enum status mapping_cover(struct mapping *mapping, uint64_t length)
+{
+    return length <= mapping->length ? KV_OK : remap(mapping, length);
+}
+
+enum status mapping_renew(struct mapping *mapping)
+{
+    void *bytes = mmap(mapping->bytes, mapping->length, PROT_READ, MAP_SHARED | MAP_FIXED,
+                       mapping->fd, 0);
+    return bytes == MAP_FAILED ? KV_NO_MEMORY : KV_OK;
+}
+
+const uint8_t *mapping_bytes(const struct mapping *mapping)
+{
+    return mapping->bytes;
+}
+
+bool mapping_has_failed(const struct mapping *mapping)
+{
+    return mapping->has_failed != 0;
+}

@@ -1,0 +1,188 @@
+/*
+ * getopt_long and the reading of numbers.
+ */
+#include "options.h"
+
+#include "bounds.h"
+#include "diag.h"
+#include "version.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PORT_MAX UINT64_C(65535)
+
+static const char help_text[] =
+    "Usage: kv-store [OPTION]...\n"
+    "A durable key-value store that you talk to with nc.\n"
+    "\n"
+    "  -f, --file PATH        the log file (default ./kv.log)\n"
+    "  -a, --address ADDR     address or host name to listen on (default 127.0.0.1)\n"
+    "  -p, --port PORT        TCP port; 0 picks a free one (default 7878)\n"
+    "  -s, --sync WHEN        always | everysec (default always)\n"
+    "      --idle SECONDS     how long an idle client may keep others waiting (default "
+    "10)\n"
+    "      --max-value BYTES  largest value accepted; K, M, G: powers of 1024 (default "
+    "64M)\n"
+    "  -h, --help             print this and exit\n"
+    "  -V, --version          print the version and exit\n"
+    "\n"
+    "Exit status: 0 clean stop, 1 failure, 2 wrong usage, 3 the log is corrupt.\n";
+
+/* Options without a letter of their own. */
+enum { OPTION_IDLE = 256, OPTION_MAX_VALUE };
+
+static const struct option long_options[] = {
+    {"file", required_argument, NULL, 'f'},
+    {"address", required_argument, NULL, 'a'},
+    {"port", required_argument, NULL, 'p'},
+    {"sync", required_argument, NULL, 's'},
+    {"idle", required_argument, NULL, OPTION_IDLE},
+    {"max-value", required_argument, NULL, OPTION_MAX_VALUE},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {NULL, 0, NULL, 0},
+};
+
+/* Decimal digits only, of a number up to a maximum; rest_out: what follows them. */
+static bool read_number(const char *text, uint64_t max, uint64_t *number_out,
+                        const char **rest_out)
+{
+    uint64_t number = 0;
+    const char *at = text;
+    for (; *at >= '0' && *at <= '9'; at++) {
+        uint64_t digit = (uint64_t)(*at - '0');
+        if (number > (max - digit) / 10) {
+            return false;
+        }
+        number = number * 10 + digit;
+    }
+    *number_out = number;
+    *rest_out = at;
+    return at != text;
+}
+
+static bool read_whole_number(const char *text, uint64_t max, uint64_t *number_out)
+{
+    const char *rest = NULL;
+    return read_number(text, max, number_out, &rest) && *rest == '\0';
+}
+
+/* Bytes, with K, M or G for powers of 1024. */
+static bool read_size(const char *text, uint64_t max, uint64_t *bytes_out)
+{
+    const char *rest = NULL;
+    uint64_t number = 0;
+    if (!read_number(text, max, &number, &rest)) {
+        return false;
+    }
+    uint64_t unit = *rest == 'K' ? KIB : *rest == 'M' ? MIB : *rest == 'G' ? GIB : 1;
+    rest += unit == 1 ? 0 : 1;
+    *bytes_out = number * unit;
+    return *rest == '\0' && number <= max / unit;
+}
+
+static bool set_sync(struct options *options, const char *name)
+{
+    bool is_always = strcmp(name, "always") == 0;
+    if (!is_always && strcmp(name, "everysec") != 0) {
+        diag_info("--sync takes always or everysec, not: %s", name);
+        return false;
+    }
+    options->store.sync = is_always ? SYNC_ALWAYS : SYNC_EVERYSEC;
+    options->server.sync_name = is_always ? "always" : "everysec";
+    return true;
+}
+
+static bool set_port(struct options *options, const char *text)
+{
+    uint64_t port = 0;
+    options->server.port = text;
+    if (!read_whole_number(text, PORT_MAX, &port)) {
+        diag_info("--port takes a number from 0 to 65535, not: %s", text);
+        return false;
+    }
+    return true;
+}
+
+static bool set_idle(struct options *options, const char *text)
+{
+    uint64_t seconds = 0;
+    if (!read_whole_number(text, CLIENT_IDLE_S_MAX, &seconds) || seconds == 0) {
+        diag_info("--idle takes seconds from 1 to %llu, not: %s",
+                  (unsigned long long)CLIENT_IDLE_S_MAX, text);
+        return false;
+    }
+    options->server.idle_ms = seconds * 1000;
+    return true;
+}
+
+static bool set_max_value(struct options *options, const char *text)
+{
+    if (!read_size(text, VALUE_BYTES_MAX, &options->server.value_bytes_max)) {
+        diag_info(
+            "--max-value takes bytes from 0 to %llu, K, M or G behind them, not: %s",
+            (unsigned long long)VALUE_BYTES_MAX, text);
+        return false;
+    }
+    return true;
+}
+
+static bool set_option(struct options *options, int option)
+{
+    switch (option) {
+    case 'f':
+        options->store.path = optarg;
+        return true;
+    case 'a':
+        options->server.address = optarg;
+        return true;
+    case 'p':
+        return set_port(options, optarg);
+    case 's':
+        return set_sync(options, optarg);
+    case OPTION_IDLE:
+        return set_idle(options, optarg);
+    case OPTION_MAX_VALUE:
+        return set_max_value(options, optarg);
+    default:
+        return false; /* getopt_long has said what is wrong */
+    }
+}
+
+static enum options_result answer(const char *text)
+{
+    return fputs(text, stdout) < 0 || fflush(stdout) != 0 ? OPTIONS_WRONG : OPTIONS_DONE;
+}
+
+enum options_result options_parse(int argc, char **argv, struct options *options_out)
+{
+    int option;
+    *options_out = (struct options){
+        .store = {.path = "./kv.log", .sync = SYNC_ALWAYS},
+        .server = {.address = "127.0.0.1",
+                   .port = "7878",
+                   .idle_ms = CLIENT_IDLE_S_DEFAULT * 1000,
+                   .value_bytes_max = VALUE_BYTES_MAX_DEFAULT,
+                   .sync_name = "always"},
+    };
+    while ((option = getopt_long(argc, argv, "f:a:p:s:hV", long_options, NULL)) != -1) {
+        if (option == 'h') {
+            return answer(help_text);
+        }
+        if (option == 'V') {
+            return answer("kv-store " KV_VERSION "\n");
+        }
+        if (!set_option(options_out, option)) {
+            return OPTIONS_WRONG;
+        }
+    }
+    if (optind < argc) {
+        diag_info("takes no arguments, only options: %s", argv[optind]);
+        return OPTIONS_WRONG;
+    }
+    return OPTIONS_RUN;
+}

@@ -1,0 +1,358 @@
+/*
+ * The accept loop and the one wait. A stop signal makes a pipe readable, so that it
+ * ends a wait that is about to begin as surely as one that has begun.
+ */
+#include "server.h"
+
+#include "bounds.h"
+#include "clock.h"
+#include "diag.h"
+#include "session.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Numeric address and port as text. */
+enum { HOST_BYTES_MAX = 256, PORT_BYTES_MAX = 16 };
+
+struct server {
+    struct server_options options;
+    struct store *store;
+    struct session *session;
+    int listen_fd;
+    uint64_t told_exhausted_ms; /* when the operator was last told */
+};
+
+/* All that the signal handler touches. */
+static volatile sig_atomic_t is_stopping;
+static int wake_pipe[2] = {-1, -1};
+
+static void note_stop(int signal_number)
+{
+    int kept_errno = errno;
+    if (is_stopping != 0 && signal_number == SIGINT) {
+        _exit(128 + signal_number);
+    }
+    is_stopping = 1;
+    /* The pipe does not block; if it is full, somebody is being woken already. */
+    if (write(wake_pipe[1], "", 1) < 0) {
+        errno = kept_errno;
+    }
+    errno = kept_errno;
+}
+
+static bool set_flags(int fd)
+{
+    return fcntl(fd, F_SETFL, O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
+}
+
+static enum status catch_signals(void)
+{
+    if (pipe(wake_pipe) < 0 || !set_flags(wake_pipe[0]) || !set_flags(wake_pipe[1])) {
+        diag_warn("cannot make a pipe");
+        return KV_IO;
+    }
+    struct sigaction action = {.sa_handler = note_stop};
+    (void)sigemptyset(&action.sa_mask); /* these three cannot fail */
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGINT, &action, NULL);
+    return KV_OK;
+}
+
+static int open_listener(const struct addrinfo *address)
+{
+    int on = 1;
+    int fd = socket(address->ai_family, address->ai_socktype, address->ai_protocol);
+    if (fd < 0) {
+        return -1;
+    }
+    /* Accepted sockets take TCP_NODELAY and keepalive over from the listening one. */
+    if (!set_flags(fd) || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) < 0 ||
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0 ||
+        bind(fd, address->ai_addr, address->ai_addrlen) < 0 ||
+        listen(fd, WAITING_CLIENTS_MAX) < 0) {
+        int kept_errno = errno;
+        (void)close(fd); /* the first failure is the one that counts */
+        errno = kept_errno;
+        return -1;
+    }
+    return fd;
+}
+
+/* The first address of that name that can be listened on. */
+static enum status start_listening(struct server *server)
+{
+    const struct server_options *options = &server->options;
+    struct addrinfo hints = {
+        .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+        .ai_family = AF_UNSPEC,
+        .ai_socktype = SOCK_STREAM,
+    };
+    struct addrinfo *addresses = NULL;
+    int error = getaddrinfo(options->address, options->port, &hints, &addresses);
+    if (error != 0) {
+        diag_info("%s: no such address: %s", options->address, gai_strerror(error));
+        return KV_IO;
+    }
+    for (struct addrinfo *a = addresses; a != NULL && server->listen_fd < 0;
+         a = a->ai_next) {
+        server->listen_fd = open_listener(a);
+    }
+    if (server->listen_fd < 0) {
+        diag_warn("%s:%s: cannot listen", options->address, options->port);
+    }
+    freeaddrinfo(addresses);
+    return server->listen_fd < 0 ? KV_IO : KV_OK;
+}
+
+enum status server_create(const struct server_options *options, struct store *store,
+                          struct server **server_out)
+{
+    struct session_options session_options = {
+        .value_bytes_max = options->value_bytes_max,
+        .idle_ms = options->idle_ms,
+        .sync_name = options->sync_name,
+    };
+    struct server *server = calloc(1, sizeof *server);
+    if (server == NULL) {
+        diag_warn("cannot start");
+        return KV_NO_MEMORY;
+    }
+    *server = (struct server){.options = *options, .store = store, .listen_fd = -1};
+    enum status status = session_create(&session_options, store, &server->session);
+    if (status != KV_OK) {
+        diag_info("not enough memory for values of that size");
+    } else {
+        status = start_listening(server);
+    }
+    if (status == KV_OK) {
+        status = catch_signals();
+    }
+    if (status != KV_OK) {
+        server_destroy(server);
+        return status;
+    }
+    *server_out = server;
+    return KV_OK;
+}
+
+void server_destroy(struct server *server)
+{
+    if (server == NULL) {
+        return;
+    }
+    session_destroy(server->session);
+    if (server->listen_fd >= 0) {
+        (void)close(server->listen_fd); /* a socket: nothing to lose */
+    }
+    free(server);
+}
+
+static void tell_ready(const struct server *server)
+{
+    struct sockaddr_storage address;
+    socklen_t length = sizeof address;
+    char host[HOST_BYTES_MAX];
+    char port[PORT_BYTES_MAX];
+    if (getsockname(server->listen_fd, (struct sockaddr *)&address, &length) < 0 ||
+        getnameinfo((struct sockaddr *)&address, length, host, sizeof host, port,
+                    sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+        diag_info("listening on %s:%s", server->options.address, server->options.port);
+        return;
+    }
+    bool is_ipv6 = address.ss_family == AF_INET6;
+    diag_info("listening on %s%s%s:%s", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "",
+              port);
+}
+
+static bool is_listener_ready(const struct server *server)
+{
+    struct pollfd in = {.fd = server->listen_fd, .events = POLLIN};
+    return poll(&in, 1, 0) == 1;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/*
+ * The one wait: until a signal says stop, one of the descriptors is ready or the moment
+ * has come. A descriptor of -1 is passed over. Returns whether the second is ready.
+ */
+static bool wait_for(int fd, short events, int second_fd, uint64_t until_ms)
+{
+    struct pollfd fds[] = {
+        {.fd = wake_pipe[0], .events = POLLIN},
+        {.fd = fd, .events = events},
+        {.fd = second_fd, .events = POLLIN},
+    };
+    int ready = poll(fds, sizeof fds / sizeof fds[0],
+                     clock_poll_timeout(clock_now_ms(), until_ms));
+    return ready > 0 && fds[2].revents != 0;
+}
+
+/* Whether this client has kept others waiting for too long; another must be waiting now.
+ */
+static bool has_idled_too_long(const struct server *server, uint64_t now_ms)
+{
+    return session_idle_deadline_ms(server->session) <= now_ms &&
+           is_listener_ready(server);
+}
+
+/* Deliver what is due before a stop, as long as the client takes it at once. */
+static enum status finish_client(struct server *server)
+{
+    struct session *session = server->session;
+    enum session_state state = SESSION_READY;
+    enum status status = KV_OK;
+    uint64_t deadline_ms = clock_now_ms() + STOP_DRAIN_MS_MAX;
+    session_stop(session, KV_OK);
+    while (status == KV_OK && state != SESSION_OVER && clock_now_ms() < deadline_ms) {
+        status = session_run(session, &state);
+        if (status == KV_OK && state == SESSION_WAITING) {
+            struct pollfd out = {session_fd(session), session_wanted_events(session), 0};
+            (void)poll(&out, 1, clock_poll_timeout(clock_now_ms(), deadline_ms));
+        }
+    }
+    return status;
+}
+
+/*
+ * Wait for the client, and see to its deadlines. Returns false when it is to be dropped.
+ */
+static bool wait_for_client(struct server *server, bool *is_contended)
+{
+    struct session *session = server->session;
+    uint64_t until_ms =
+        earlier(session_stall_deadline_ms(session), store_due_ms(server->store));
+    /* The listener stays readable once another client waits: look at it only till then.
+     */
+    int listen_fd = *is_contended ? -1 : server->listen_fd;
+    if (*is_contended) {
+        until_ms = earlier(until_ms, session_idle_deadline_ms(session));
+    }
+    if (wait_for(session_fd(session), session_wanted_events(session), listen_fd,
+                 until_ms)) {
+        *is_contended = true;
+    }
+    uint64_t now_ms = clock_now_ms();
+    if (*is_contended && session_idle_deadline_ms(session) <= now_ms) {
+        *is_contended = has_idled_too_long(server, now_ms);
+        if (*is_contended) {
+            session_stop(session, KV_IDLE);
+        }
+    }
+    return session_stall_deadline_ms(session) > now_ms;
+}
+
+static enum status maintain(struct server *server)
+{
+    return store_due_ms(server->store) <= clock_now_ms() ? store_maintain(server->store)
+                                                         : KV_OK;
+}
+
+static enum status serve_client(struct server *server, int fd)
+{
+    struct session *session = server->session;
+    enum session_state state = SESSION_READY;
+    enum status status = KV_OK;
+    bool is_contended = false;
+    bool is_kept = true;
+    session_begin(session, fd);
+    while (status == KV_OK && state != SESSION_OVER && is_kept && is_stopping == 0) {
+        status = session_run(session, &state);
+        if (status == KV_OK) {
+            status = maintain(server);
+        }
+        if (status == KV_OK && state == SESSION_WAITING) {
+            is_kept = wait_for_client(server, &is_contended);
+        }
+    }
+    if (status == KV_OK && is_stopping != 0 && state != SESSION_OVER) {
+        status = finish_client(server);
+    }
+    session_end(session);
+    return status;
+}
+
+/* A client that went away, or a network that did, before it was accepted. */
+static bool is_passing_failure(int error)
+{
+    switch (error) {
+    case ECONNABORTED:
+    case EPROTO:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case ETIMEDOUT:
+    case EPERM:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool is_out_of_resources(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
+/* Out of descriptors or memory: tell once a minute, and let some time pass. */
+static void pause_accepting(struct server *server)
+{
+    uint64_t now_ms = clock_now_ms();
+    if (server->told_exhausted_ms == 0 ||
+        now_ms - server->told_exhausted_ms >= ACCEPT_MESSAGE_MS) {
+        diag_warn("cannot accept a client for now; trying again");
+        server->told_exhausted_ms = now_ms;
+    }
+    (void)wait_for(-1, 0, -1, now_ms + ACCEPT_PAUSE_MS);
+}
+
+/* Returns a socket that does not block, or -1 when there is nobody to serve now. */
+static int accept_client(struct server *server)
+{
+    int fd = accept(server->listen_fd, NULL, NULL);
+    if (fd >= 0 && fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
+        diag_warn("cannot set up a client's socket");
+        (void)close(fd); /* a socket: nothing to lose */
+        return -1;
+    }
+    if (fd >= 0 || errno == EINTR) {
+        return fd;
+    }
+    if (is_out_of_resources(errno)) {
+        pause_accepting(server);
+    } else if (is_passing_failure(errno)) {
+        diag_warn("a client was lost before it was accepted");
+    } else if (errno != EAGAIN && errno != EWOULDBLOCK) {
+        pause_accepting(server);
+    } else {
+        (void)wait_for(-1, 0, server->listen_fd, store_due_ms(server->store));
+    }
+    return -1;
+}
+
+enum status server_run(struct server *server)
+{
+    enum status status = KV_OK;
+    tell_ready(server);
+    while (status == KV_OK && is_stopping == 0) {
+        int fd = accept_client(server);
+        status = fd >= 0 ? serve_client(server, fd) : maintain(server);
+    }
+    return status;
+}

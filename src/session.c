@@ -1,0 +1,340 @@
+/*
+ * A batch is every whole line that has arrived. If its commit is refused, the store is
+ * as before it, so the same lines are gone through again: writes answer with the
+ * refusal, reads from what is committed.
+ *
+ * While a stream is being sent no line is executed. A client that is still sending
+ * cannot wedge this: once its input no longer fits, the rest of the stream is copied to
+ * the replies that are held, and execution goes on.
+ */
+#include "session.h"
+
+#include "bounds.h"
+#include "clock.h"
+#include "commands.h"
+
+#include <assert.h>
+#include <poll.h>
+#include <stdlib.h>
+
+/* The list of keys is made in pieces of this size. */
+#define KEYS_PIECE_BYTES (64 * KIB)
+
+struct session {
+    struct session_options options;
+    struct conn *conn;
+    struct commands commands;
+
+    bool is_closing;  /* nothing more is executed */
+    bool is_impolite; /* it closes on its own account: unread input may be coming */
+    bool is_lost;
+    uint64_t last_command_ms;
+    uint64_t last_taken_ms;
+    uint64_t taken_bytes; /* of replies, when that was looked at last */
+};
+
+enum status session_create(const struct session_options *options, struct store *store,
+                           struct session **session_out)
+{
+    uint64_t line_bytes_max = protocol_line_bytes_max(options->value_bytes_max);
+    struct session *session = calloc(1, sizeof *session);
+    if (session == NULL || line_bytes_max > SIZE_MAX / 4) {
+        free(session);
+        return KV_NO_MEMORY;
+    }
+    session->options = *options;
+    enum status status = conn_create((size_t)line_bytes_max, &session->conn);
+    if (status != KV_OK) {
+        free(session);
+        return status;
+    }
+    session->commands = (struct commands){
+        .store = store,
+        .replies = conn_replies(session->conn),
+        .started_ms = clock_now_ms(),
+        .sync_name = options->sync_name,
+    };
+    *session_out = session;
+    return KV_OK;
+}
+
+void session_destroy(struct session *session)
+{
+    if (session == NULL) {
+        return;
+    }
+    conn_destroy(session->conn);
+    buffer_free(&session->commands.stream.prefix);
+    free(session);
+}
+
+void session_begin(struct session *session, int fd)
+{
+    conn_attach(session->conn, fd);
+    session->is_closing = false;
+    session->is_impolite = false;
+    session->is_lost = false;
+    session->last_command_ms = clock_now_ms();
+    session->last_taken_ms = session->last_command_ms;
+    session->taken_bytes = 0;
+    session->commands.stream.kind = STREAM_NONE;
+    session->commands.counters.connections++;
+}
+
+void session_end(struct session *session)
+{
+    if (session->is_impolite && !session->is_lost) {
+        conn_linger(session->conn);
+    }
+    conn_close(session->conn);
+    buffer_free(&session->commands.stream.prefix);
+}
+
+static void close_after_replies(struct session *session)
+{
+    session->is_closing = true;
+    session->is_impolite = true;
+}
+
+static void refuse_line(struct session *session, enum status status, enum verb verb)
+{
+    protocol_put_status(session->commands.replies, status, verb);
+}
+
+/* Returns false if the line must be executed again once nothing is staged. */
+static bool execute_line(struct session *session, struct slice line, bool is_finished)
+{
+    struct request request;
+    if (protocol_is_hangup(line)) {
+        close_after_replies(session);
+        return true;
+    }
+    enum status status = protocol_parse(line, session->options.value_bytes_max, &request);
+    if (!is_finished && protocol_is_write(request.verb)) {
+        status = KV_INCOMPLETE_LINE;
+    }
+    bool is_executed = true;
+    if (status != KV_OK) {
+        refuse_line(session, status, request.verb);
+    } else if (request.verb == VERB_QUIT) {
+        close_after_replies(session);
+    } else {
+        is_executed = commands_execute(&session->commands, &request);
+    }
+    session->commands.counters.commands += is_executed ? 1 : 0;
+    return is_executed;
+}
+
+/* Whether another line may be executed now. */
+static bool can_execute(const struct session *session)
+{
+    return !session->is_closing && session->commands.stream.kind == STREAM_NONE &&
+           conn_backlog(session->conn) < BACKLOG_BYTES_MAX &&
+           store_staged_bytes(session->commands.store) < BATCH_BYTES_MAX &&
+           buffer_reserve(session->commands.replies, REPLY_LINE_BYTES_MAX) == KV_OK;
+}
+
+/* Returns false when there is no line to execute. */
+static bool execute_next(struct session *session, bool *is_postponed_out)
+{
+    struct slice line;
+    size_t position = conn_position(session->conn);
+    switch (conn_next_line(session->conn, &line)) {
+    case LINE_NONE:
+        return false;
+    case LINE_TOO_LONG:
+        refuse_line(session, KV_LINE_TOO_LONG, VERB_NONE);
+        return true;
+    case LINE_NO_MEMORY:
+        refuse_line(session, KV_NO_MEMORY, VERB_NONE);
+        return true;
+    case LINE_UNFINISHED:
+        *is_postponed_out = !execute_line(session, line, false);
+        break;
+    case LINE_WHOLE:
+        *is_postponed_out = !execute_line(session, line, true);
+        break;
+    }
+    if (*is_postponed_out) {
+        conn_rewind(session->conn, position);
+    }
+    return true;
+}
+
+/*
+ * Execute lines up to a position, or to the end of what has arrived if that is nearer.
+ * Returns whether it stopped for want of lines.
+ */
+static bool execute_lines(struct session *session, size_t position_max)
+{
+    bool is_postponed = false;
+    while (!is_postponed && conn_position(session->conn) < position_max &&
+           can_execute(session)) {
+        if (!execute_next(session, &is_postponed)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Go through the lines of a refused batch again, as far as the first pass came. */
+static void answer_refused(struct session *session, size_t start, enum status refusal)
+{
+    size_t end = conn_position(session->conn);
+    conn_rewind(session->conn, start);
+    session->commands.stream.kind = STREAM_NONE;
+    session->is_closing = false;
+    session->is_impolite = false;
+    session->commands.refusal = refusal;
+    (void)execute_lines(session,
+                        end); /* nothing is staged now, so nothing stops it early */
+    session->commands.refusal = KV_OK;
+}
+
+/* Execute and commit one batch. is_idle_out: no line was left to execute. */
+static enum status run_batch(struct session *session, bool *is_idle_out)
+{
+    struct commands *commands = &session->commands;
+    size_t start = conn_position(session->conn);
+    size_t replies_start = commands->replies->length;
+    struct counters counters = commands->counters;
+    *is_idle_out = execute_lines(session, SIZE_MAX);
+    enum status status = store_commit(commands->store);
+    if (status != KV_OK && status != KV_FATAL) {
+        commands->replies->length = replies_start;
+        commands->counters = counters;
+        answer_refused(session, start, status);
+        status = KV_OK;
+    }
+    if (status == KV_OK && commands->wants_sync) {
+        status = store_sync(commands->store);
+    }
+    commands->wants_sync = false;
+    if (conn_position(session->conn) != start) {
+        session->last_command_ms = clock_now_ms();
+    }
+    conn_consume(session->conn);
+    /* Telnet's Ctrl-C comes without an LF. */
+    if (*is_idle_out && protocol_is_hangup(conn_partial_line(session->conn))) {
+        close_after_replies(session);
+    }
+    return status;
+}
+
+/* Whether something is to be sent before the session can go on or end. */
+static bool is_due(const struct session *session)
+{
+    return conn_backlog(session->conn) > 0 ||
+           session->commands.stream.kind != STREAM_NONE;
+}
+
+/* Make the next piece of a stream, as far as replies may be held for it. */
+static void continue_stream(struct session *session)
+{
+    struct commands *commands = &session->commands;
+    size_t backlog = conn_backlog(session->conn);
+    bool must_hold = conn_is_full(session->conn);
+    if (commands->stream.kind == STREAM_KEYS || must_hold) {
+        size_t held_max = must_hold ? BACKLOG_BYTES_MAX : KEYS_PIECE_BYTES;
+        size_t room = backlog < held_max ? held_max - backlog : 0;
+        (void)commands_continue_stream(commands,
+                                       room); /* no memory: when more was sent */
+    }
+}
+
+/* Send what is due, once; a large value straight from the log. */
+static enum conn_result send_replies(struct session *session)
+{
+    struct stream *stream = &session->commands.stream;
+    continue_stream(session);
+    enum conn_result result = conn_flush(session->conn);
+    if (result == CONN_DONE && stream->kind == STREAM_VALUE) {
+        result = conn_send(session->conn, &stream->value);
+        if (result == CONN_DONE) {
+            (void)commands_continue_stream(&session->commands,
+                                           SIZE_MAX); /* the LF: has room */
+            result = conn_flush(session->conn);
+        }
+    }
+    if (conn_sent_bytes(session->conn) != session->taken_bytes) {
+        session->taken_bytes = conn_sent_bytes(session->conn);
+        session->last_taken_ms = clock_now_ms();
+    }
+    return result;
+}
+
+static enum conn_result receive(struct session *session)
+{
+    if (session->is_closing) {
+        conn_discard_input(
+            session->conn); /* a client that sends on must get to its replies */
+    }
+    return conn_can_receive(session->conn) ? conn_receive(session->conn) : CONN_BLOCKED;
+}
+
+enum status session_run(struct session *session, enum session_state *state_out)
+{
+    bool is_idle = false;
+    bool was_due = is_due(session);
+    enum status status = run_batch(session, &is_idle);
+    if (status != KV_OK) {
+        return status;
+    }
+    if (!was_due && is_due(session)) {
+        session->last_taken_ms =
+            clock_now_ms(); /* the client's time to take them begins */
+    }
+    enum conn_result sent = send_replies(session);
+    bool is_finished = session->is_closing || (is_idle && conn_has_ended(session->conn));
+    if (sent != CONN_LOST && is_finished && !is_due(session)) {
+        *state_out = SESSION_OVER;
+        return KV_OK;
+    }
+    enum conn_result received = sent == CONN_LOST ? CONN_LOST : receive(session);
+    session->is_lost = received == CONN_LOST;
+    bool is_stream_ready =
+        sent == CONN_DONE && session->commands.stream.kind != STREAM_NONE;
+    bool is_ready =
+        received != CONN_BLOCKED || (!is_idle && can_execute(session)) || is_stream_ready;
+    *state_out = session->is_lost ? SESSION_OVER
+                 : is_ready       ? SESSION_READY
+                                  : SESSION_WAITING;
+    return KV_OK;
+}
+
+int session_fd(const struct session *session)
+{
+    return conn_fd(session->conn);
+}
+
+short session_wanted_events(const struct session *session)
+{
+    int in = session->is_closing || conn_can_receive(session->conn) ? POLLIN : 0;
+    return (short)((conn_has_ended(session->conn) ? 0 : in) |
+                   (is_due(session) ? POLLOUT : 0));
+}
+
+uint64_t session_stall_deadline_ms(const struct session *session)
+{
+    return is_due(session) ? session->last_taken_ms + CLIENT_STALL_MS_MAX : CLOCK_NEVER;
+}
+
+uint64_t session_idle_deadline_ms(const struct session *session)
+{
+    if (is_due(session)) {
+        return CLOCK_NEVER; /* the client is being served */
+    }
+    uint64_t since_ms = session->last_command_ms > session->last_taken_ms
+                            ? session->last_command_ms
+                            : session->last_taken_ms;
+    return since_ms + session->options.idle_ms;
+}
+
+void session_stop(struct session *session, enum status reason)
+{
+    if (reason != KV_OK &&
+        buffer_reserve(session->commands.replies, REPLY_LINE_BYTES_MAX) == KV_OK) {
+        refuse_line(session, reason, VERB_NONE);
+    }
+    close_after_replies(session);
+}
