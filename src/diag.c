@@ -35,6 +35,7 @@ static void tell_dropped(void)
 }
 
 /* The line is cut to its limit, never longer; it always ends in LF. */
+KV_PRINTF_LIKE(1, 0)
 static void tell(const char *format, va_list arguments, const char *cause)
 {
     char line[DIAG_LINE_BYTES_MAX];

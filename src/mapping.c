@@ -109,15 +109,14 @@ enum status mapping_open(int fd, uint64_t length, struct mapping **mapping_out)
         free(mapping);
         return status;
     }
-    for (size_t i = 0; i < MAPPINGS_MAX; i++) {
-        if (open_mappings[i] == NULL) {
-            open_mappings[i] = mapping;
-            *mapping_out = mapping;
-            return KV_OK;
-        }
+    size_t place = 0;
+    while (open_mappings[place] != NULL) {
+        place++;
+        assert(place < MAPPINGS_MAX);
     }
-    assert(!"more logs are open than MAPPINGS_MAX");
-    return KV_NO_MEMORY;
+    open_mappings[place] = mapping;
+    *mapping_out = mapping;
+    return KV_OK;
 }
 
 void mapping_close(struct mapping *mapping)

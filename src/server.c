@@ -305,11 +305,6 @@ static bool is_passing_failure(int error)
     }
 }
 
-static bool is_out_of_resources(int error)
-{
-    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
-}
-
 /* Out of descriptors or memory: tell once a minute, and let some time pass. */
 static void pause_accepting(struct server *server)
 {
@@ -334,14 +329,12 @@ static int accept_client(struct server *server)
     if (fd >= 0 || errno == EINTR) {
         return fd;
     }
-    if (is_out_of_resources(errno)) {
-        pause_accepting(server);
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
+        (void)wait_for(-1, 0, server->listen_fd, store_due_ms(server->store));
     } else if (is_passing_failure(errno)) {
         diag_warn("a client was lost before it was accepted");
-    } else if (errno != EAGAIN && errno != EWOULDBLOCK) {
-        pause_accepting(server);
     } else {
-        (void)wait_for(-1, 0, server->listen_fd, store_due_ms(server->store));
+        pause_accepting(server); /* EMFILE, ENFILE, ENOBUFS, ENOMEM */
     }
     return -1;
 }

@@ -1,0 +1,74 @@
+#!/bin/bash
+# Static checks: clang-tidy, cppcheck, who includes whom, and the ceilings on lengths.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+failures=0
+fail() {
+    echo "lint: $*"
+    failures=$((failures + 1))
+}
+
+# A file includes only files of a lower level. The gaps in knowledge that levels alone
+# do not express stand below.
+levels="
+platform:0 version:0 bounds:0 status:0 slice:0 bytes:0 clock:0
+buffer:1 crc32c:1 hash:1 utf8:1 diag:1
+record:2 index:2 protocol:2 io:2 mapping:2
+scan:3 files:3
+log:4 keydir:5 import:6 recover:7 store:8
+conn:9 commands:9 session:10 server:11 options:12 main:13
+"
+level_of() {
+    tr ' ' '\n' <<<"$levels" | sed -n "s/^$1://p"
+}
+for file in src/*.c include/*.h; do
+    module=$(basename "${file%.*}")
+    level=$(level_of "$module")
+    [ -n "$level" ] || { fail "$file: module has no level in tests/lint.sh"; continue; }
+    for included in $(sed -n 's/^#include "\(.*\)\.h"/\1/p' "$file"); do
+        [ "$included" = "$module" ] && continue
+        included_level=$(level_of "$included")
+        if [ -z "$included_level" ] || [ "$included_level" -ge "$level" ]; then
+            fail "$file includes $included.h, which is not below it"
+        fi
+    done
+done
+deny() { # deny FILES HEADERS: none of these files includes any of these headers
+    for file in $1; do
+        for header in $2; do
+            grep -q "#include [\"<]$header[\">]" "$file" && fail "$file includes $header"
+        done
+    done
+}
+below_net="src/store.c src/recover.c src/import.c src/keydir.c src/log.c src/files.c src/io.c
+    src/mapping.c src/index.c src/record.c src/scan.c src/protocol.c include/store.h"
+network="sys/socket.h netinet/in.h netinet/tcp.h netdb.h arpa/inet.h"
+deny "$below_net src/commands.c src/options.c src/main.c" "$network"
+deny "src/store.c src/recover.c src/keydir.c src/log.c src/import.c" "protocol.h"
+deny "src/conn.c include/conn.h" "io.h protocol.h store.h log.h"
+deny "src/protocol.c include/protocol.h" "unistd.h sys/socket.h fcntl.h"
+
+# Functions of at most 70 lines, files of at most 500.
+long=$(awk '
+    FNR == 1 { start = 0 }
+    /^\{/ { start = FNR }
+    /^\}/ { if (start && FNR - start > 70) print FILENAME ":" start; start = 0 }
+' src/*.c)
+[ -z "$long" ] || fail "functions over 70 lines: $long"
+for file in src/*.c include/*.h; do
+    [ "$(wc -l <"$file")" -le 500 ] || fail "$file is over 500 lines"
+done
+
+flags="-std=c11 -D_POSIX_C_SOURCE=200809L -Iinclude"
+# Unquoted on purpose: the flags are a list.
+# shellcheck disable=SC2086
+clang-tidy --quiet src/*.c -- $flags 2>/dev/null || fail "clang-tidy"
+# shellcheck disable=SC2086
+cppcheck --quiet --std=c11 --error-exitcode=1 --enable=warning,performance,portability \
+    --suppress=missingIncludeSystem -Iinclude -D_POSIX_C_SOURCE=200809L src || fail "cppcheck"
+
+if [ "$failures" -gt 0 ]; then
+    echo "lint: $failures failures"
+    exit 1
+fi
+echo "lint: include levels, lengths, clang-tidy and cppcheck are silent"
