@@ -17,7 +17,7 @@ struct io_info {
     uint64_t length;
     uint64_t link_count;
     bool is_regular;
-    bool is_own; /* belongs to the user that this process runs as */
+    uint64_t owner; /* user id */
 };
 
 /* Open a directory, to name files in it and to sync it. */

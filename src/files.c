@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { TORN_COPIES_MAX = 1000 };
 
@@ -62,7 +63,7 @@ static const char *find_fault(const struct io_info *info)
     if (info->link_count != 1) {
         return "has more than one link";
     }
-    return info->is_own ? NULL : "belongs to another user";
+    return info->owner == (uint64_t)geteuid() ? NULL : "belongs to another user";
 }
 
 static enum status open_plain(const struct files *files, const char *suffix, int flags,

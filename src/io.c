@@ -72,7 +72,7 @@ enum status io_inspect(int fd, struct io_info *info_out)
         .length = (uint64_t)info.st_size,
         .link_count = (uint64_t)info.st_nlink,
         .is_regular = S_ISREG(info.st_mode),
-        .is_own = info.st_uid == geteuid(),
+        .owner = (uint64_t)info.st_uid,
     };
     return KV_OK;
 }
