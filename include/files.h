@@ -34,13 +34,14 @@ void files_close(struct files *files);
 const char *files_path(const struct files *files);
 
 /*
- * Open the log (suffix "") or a side file for reading and writing.
+ * Open the log (suffix "") or a side file.
  *
  * Refuses what is no plain file of our own: a symbolic link, a directory, a second
  * link, another owner.
  * KV_NOT_FOUND: there is none (not reported).  KV_IO: refused or failed (reported).
  */
-enum status files_open_plain(const struct files *files, const char *suffix, int *fd_out);
+enum status files_open_plain(const struct files *files, const char *suffix,
+                             bool is_read_only, int *fd_out);
 
 /* Begin a new file in place of any earlier PATH.new. KV_NO_SPACE, KV_IO (reported). */
 enum status files_begin_new(const struct files *files, int *fd_out);

@@ -64,6 +64,18 @@ void keydir_revert(struct keydir *keydir, const struct change *change);
 void keydir_settle(struct keydir *keydir, const struct change *change);
 
 /*
+ * Apply a run of records in order, as they stand in the log from `offset` on; marks are
+ * passed over. Nothing of it can be taken back.
+ *
+ * KV_NO_MEMORY, KV_CORRUPT, KV_IO: applied in part.
+ */
+enum status keydir_load(struct keydir *keydir, struct slice records, uint64_t offset);
+
+/* Whether the record at this offset is the one that gives its key its value. */
+bool keydir_is_latest(const struct keydir *keydir, const struct record *record,
+                      uint64_t offset);
+
+/*
  * Visit the keys that have a value: position starts at 0 and is moved on.
  *
  * key_out: valid until the log is changed.

@@ -24,16 +24,25 @@ struct log_end {
     uint32_t chain; /* CRC-32C of everything before offset */
 };
 
+enum log_access {
+    LOG_READ,  /* never written to */
+    LOG_APPEND /* may be cut and appended to */
+};
+
 /*
- * Open an existing log for reading; nothing of its content is judged.
+ * Open an existing log; nothing of its content is judged.
  *
  * KV_NOT_FOUND: there is none.  KV_IO, KV_NO_MEMORY: reported.
  */
-enum status log_open(const struct files *files, struct log **log_out);
+enum status log_open(const struct files *files, enum log_access access,
+                     struct log **log_out);
 
 /*
  * Begin a new log as PATH.new, with its opening record; batches may follow, none of
  * them durable before log_publish has put the file at PATH.
+ *
+ * opening: generation and, if it continues an older log, which; its id and version are
+ * given here.  KV_NO_SPACE, KV_IO, KV_NO_MEMORY: reported.
  */
 enum status log_create(const struct files *files, const struct opening *opening,
                        struct log **log_out);

@@ -34,8 +34,10 @@ enum scan_result {
  *
  * TAIL_TORN: a write that never became durable: nothing there was acknowledged.
  * TAIL_CORRUPT: it had been durable, or cannot be a write that was cut short.
+ * TAIL_FOREIGN: whole records, more than a batch can hold, and no seal: another program
+ * wrote there, which may have acknowledged them.
  */
-enum tail { TAIL_TORN, TAIL_CORRUPT };
+enum tail { TAIL_TORN, TAIL_CORRUPT, TAIL_FOREIGN };
 
 /* Begin behind the opening record of a log whose opening record was decoded. */
 void scan_begin(struct scan *scan, struct slice log, uint64_t log_id);
@@ -46,6 +48,15 @@ void scan_begin(struct scan *scan, struct slice log, uint64_t log_id);
  * batch_out: written only for SCAN_BATCH; otherwise the scan stays where it is.
  */
 enum scan_result scan_next(struct scan *scan, struct batch *batch_out);
+
+/*
+ * After SCAN_DAMAGED, step behind the next intact seal of this log, from where batches
+ * can be verified again; false, and no step, if there is none.
+ */
+bool scan_skip_damage(struct scan *scan);
+
+/* Whole records, marks left out, that stand behind the scan, whether sealed or not. */
+uint64_t scan_count_records(const struct scan *scan);
 
 /* Judge what stands behind a scan that said SCAN_DAMAGED. */
 enum tail scan_judge_tail(const struct scan *scan);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -34,6 +35,15 @@ static void tell_dropped(void)
     }
 }
 
+/* A path may hold anything; an event is one line all the same. */
+static void blank_controls(char *line, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        bool is_control = (unsigned char)line[i] < ' ' || line[i] == 0x7f;
+        line[i] = is_control ? '?' : line[i];
+    }
+}
+
 /* The line is cut to its limit, never longer; it always ends in LF. */
 KV_PRINTF_LIKE(1, 0)
 static void tell(const char *format, va_list arguments, const char *cause)
@@ -51,6 +61,7 @@ static void tell(const char *format, va_list arguments, const char *cause)
         length += count < 0 ? 0 : (size_t)count;
         length = length >= room ? room - 1 : length;
     }
+    blank_controls(line, length);
     line[length++] = '\n';
     if (dropped_count > 0) {
         tell_dropped();

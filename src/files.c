@@ -170,9 +170,10 @@ const char *files_path(const struct files *files)
     return files->path;
 }
 
-enum status files_open_plain(const struct files *files, const char *suffix, int *fd_out)
+enum status files_open_plain(const struct files *files, const char *suffix,
+                             bool is_read_only, int *fd_out)
 {
-    return open_plain(files, suffix, O_RDWR, fd_out);
+    return open_plain(files, suffix, is_read_only ? O_RDONLY : O_RDWR, fd_out);
 }
 
 void files_drop_new(const struct files *files)
@@ -220,7 +221,7 @@ static enum status compare(const struct files *files, const char *suffix,
     struct io_info info;
     struct mapping *mapping = NULL;
     *is_same_out = false;
-    enum status status = files_open_plain(files, suffix, &fd);
+    enum status status = files_open_plain(files, suffix, true, &fd);
     if (status != KV_OK) {
         return status;
     }

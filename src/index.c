@@ -25,6 +25,7 @@
 
 #define HOMES_MIN       8
 #define SPARE_SLOTS_MAX 32
+#define GROW_TRIES_MAX  16
 
 /* 20 bytes; a key length of 0 means that the slot is empty. */
 struct slot {
@@ -145,12 +146,14 @@ static bool copy_entries(struct part *to, const struct part *from)
     return is_empty(&to->slots[to->slot_count - 1]);
 }
 
-/* Give a part more homes. A layout that leaves no spare slot is tried again larger. */
+/*
+ * Give a part more homes. A layout that leaves no spare slot is tried again larger; only
+ * equal hashes beyond the spare slots, which no seed gives, exhaust the tries.
+ */
 static enum status grow(struct index *index, struct part *part)
 {
     uint64_t home_count = part->home_count;
-    bool is_copied = false;
-    while (!is_copied) {
+    for (int tries = 0; tries < GROW_TRIES_MAX; tries++) {
         home_count = home_count < HOMES_MIN ? HOMES_MIN : home_count + home_count / 3 + 1;
         uint64_t spare = home_count < SPARE_SLOTS_MAX ? home_count : SPARE_SLOTS_MAX;
         if (home_count + spare > UINT32_MAX) {
@@ -164,8 +167,7 @@ static enum status grow(struct index *index, struct part *part)
         if (larger.slots == NULL) {
             return KV_NO_MEMORY;
         }
-        is_copied = copy_entries(&larger, part);
-        if (!is_copied) {
+        if (!copy_entries(&larger, part)) {
             free(larger.slots);
             continue;
         }
@@ -173,8 +175,9 @@ static enum status grow(struct index *index, struct part *part)
         index->slot_bytes +=
             (uint64_t)(larger.slot_count - part->slot_count) * sizeof(struct slot);
         *part = larger;
+        return KV_OK;
     }
-    return KV_OK;
+    return KV_NO_MEMORY;
 }
 
 enum status index_reserve(struct index *index, uint64_t hash)

@@ -150,6 +150,55 @@ void keydir_settle(struct keydir *keydir, const struct change *change)
     }
 }
 
+static enum status load_record(struct keydir *keydir, struct slice bytes,
+                               const struct record *record, uint64_t offset)
+{
+    struct change change = {
+        .hash = keydir_hash(keydir, record->key),
+        .now = keydir_locate(slice_first(bytes, (size_t)record->length), record, offset),
+    };
+    enum status status = keydir_find(keydir, change.hash, record->key, &change.before);
+    change.had_before = status == KV_OK;
+    if (status != KV_OK && status != KV_NOT_FOUND) {
+        return status;
+    }
+    if (change.now.is_tombstone && !change.had_before) {
+        return KV_OK;
+    }
+    status = keydir_reserve(keydir, change.hash);
+    if (status == KV_OK) {
+        keydir_apply(keydir, &change);
+        keydir_settle(keydir, &change);
+    }
+    return status;
+}
+
+enum status keydir_load(struct keydir *keydir, struct slice records, uint64_t offset)
+{
+    struct record record;
+    while (record_decode(records, &record)) {
+        enum status status = record_is_mark(&record)
+                                 ? KV_OK
+                                 : load_record(keydir, records, &record, offset);
+        if (status != KV_OK) {
+            return status;
+        }
+        offset += record.length;
+        records = slice_after(records, (size_t)record.length);
+    }
+    return KV_OK;
+}
+
+bool keydir_is_latest(const struct keydir *keydir, const struct record *record,
+                      uint64_t offset)
+{
+    struct location location;
+    return !record_is_mark(record) &&
+           keydir_find(keydir, keydir_hash(keydir, record->key), record->key,
+                       &location) == KV_OK &&
+           location.offset == offset;
+}
+
 enum status keydir_walk(const struct keydir *keydir, uint64_t *position,
                         struct slice *key_out)
 {

@@ -61,23 +61,29 @@ static enum status make(const struct files *files, const char *suffix, int fd,
     return KV_OK;
 }
 
-enum status log_open(const struct files *files, struct log **log_out)
+enum status log_open(const struct files *files, enum log_access access,
+                     struct log **log_out)
 {
     int fd = -1;
-    enum status status = files_open_plain(files, "", &fd);
+    enum status status = files_open_plain(files, "", access == LOG_READ, &fd);
     return status == KV_OK ? make(files, "", fd, log_out) : status;
 }
 
-static enum status write_opening(struct log *log, const struct opening *opening)
+static enum status write_opening(struct log *log, struct opening opening)
 {
     uint8_t mark[OPENING_BYTES];
     struct slice bytes = {mark, sizeof mark};
-    record_encode_opening(mark, opening);
+    opening.version = RECORD_FORMAT_VERSION;
+    if (io_random(&opening.log_id, sizeof opening.log_id) != KV_OK) {
+        diag_warn("/dev/urandom: cannot read a log id");
+        return KV_IO;
+    }
+    record_encode_opening(mark, &opening);
     enum status status = io_write_at(log->fd, bytes, 0);
     if (status != KV_OK) {
         return tell(log, status, "cannot write the opening record");
     }
-    log_resume(log, &(struct log_end){opening->log_id, OPENING_BYTES, crc32c(0, bytes)});
+    log_resume(log, &(struct log_end){opening.log_id, OPENING_BYTES, crc32c(0, bytes)});
     log->durable_length = 0;
     return KV_OK;
 }
@@ -92,7 +98,7 @@ enum status log_create(const struct files *files, const struct opening *opening,
         status = make(files, FILES_NEW, fd, &log);
     }
     if (status == KV_OK) {
-        status = write_opening(log, opening);
+        status = write_opening(log, *opening);
     }
     if (status != KV_OK) {
         (void)log_close(log); /* the first failure is the one that counts */

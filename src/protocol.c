@@ -76,7 +76,10 @@ static const struct command commands[VERB_NONE] = {
 
 uint64_t protocol_line_bytes_max(uint64_t value_bytes_max)
 {
-    return commands[VERB_SET].name.length + 1 + KEY_BYTES_MAX + 1 + value_bytes_max;
+    uint64_t set =
+        commands[VERB_SET].name.length + 1 + KEY_BYTES_MAX + 1 + value_bytes_max;
+    uint64_t delete = commands[VERB_DELETE].name.length + 1 + KEY_BYTES_MAX;
+    return set > delete ? set : delete;
 }
 
 static uint8_t upper_case(uint8_t byte)

@@ -89,6 +89,7 @@ static void put_field(struct mark_cursor *cursor, uint64_t number, int digits)
         cursor->at[i] = (uint8_t) "0123456789abcdef"[number & 15];
         number >>= 4;
     }
+    assert(number == 0);
     cursor->at += digits;
 }
 

@@ -8,69 +8,22 @@
 #include "crc32c.h"
 #include "diag.h"
 #include "import.h"
-#include "io.h"
 #include "scan.h"
 
 #include <inttypes.h>
 
 static enum status create(const struct files *files, struct log **log_out)
 {
-    struct opening opening = {.version = RECORD_FORMAT_VERSION, .generation = 1};
-    if (io_random(&opening.log_id, sizeof opening.log_id) != KV_OK) {
-        diag_warn("/dev/urandom: cannot read a log id");
-        return KV_IO;
-    }
-    enum status status = log_create(files, &opening, log_out);
+    enum status status = log_create(files, &(struct opening){.generation = 1}, log_out);
     if (status != KV_OK) {
         return status;
     }
     status = log_publish(*log_out);
     if (status != KV_OK) {
         (void)log_close(*log_out); /* the first failure is the one that counts */
-        *log_out = NULL;
         files_drop_new(files);
     }
     return status;
-}
-
-static enum status load_record(struct keydir *keydir, struct slice bytes,
-                               const struct record *record, uint64_t offset)
-{
-    struct change change = {
-        .hash = keydir_hash(keydir, record->key),
-        .now = keydir_locate(slice_first(bytes, (size_t)record->length), record, offset),
-    };
-    enum status status = keydir_find(keydir, change.hash, record->key, &change.before);
-    change.had_before = status == KV_OK;
-    if (status != KV_OK && status != KV_NOT_FOUND) {
-        return status;
-    }
-    if (change.now.is_tombstone && !change.had_before) {
-        return KV_OK;
-    }
-    status = keydir_reserve(keydir, change.hash);
-    if (status == KV_OK) {
-        keydir_apply(keydir, &change);
-        keydir_settle(keydir, &change);
-    }
-    return status;
-}
-
-static enum status load_batch(struct keydir *keydir, const struct batch *batch)
-{
-    struct slice rest = batch->records;
-    uint64_t offset = batch->offset;
-    struct record record;
-    while (record_decode(rest, &record)) {
-        enum status status =
-            record_is_mark(&record) ? KV_OK : load_record(keydir, rest, &record, offset);
-        if (status != KV_OK) {
-            return status;
-        }
-        offset += record.length;
-        rest = slice_after(rest, (size_t)record.length);
-    }
-    return KV_OK;
 }
 
 /* Verify and load batches up to the end or the first damage, which result_out tells. */
@@ -80,7 +33,7 @@ static enum status load_log(const struct files *files, struct keydir *keydir,
     uint64_t told_ms = clock_now_ms();
     struct batch batch;
     while ((*result_out = scan_next(scan, &batch)) == SCAN_BATCH) {
-        enum status status = load_batch(keydir, &batch);
+        enum status status = keydir_load(keydir, batch.records, batch.offset);
         if (status != KV_OK) {
             diag_info("%s: cannot load the batch at offset %" PRIu64 ": %s",
                       files_path(files), batch.offset, status_text(status));
@@ -138,18 +91,19 @@ static enum status load(const struct files *files, struct keydir *keydir,
 
 /* A tail that never was durable: save a copy, then cut it off. */
 static enum status drop_torn_tail(const struct files *files, struct log *log,
-                                  uint64_t offset)
+                                  const struct scan *scan)
 {
     char suffix[FILES_SUFFIX_BYTES_MAX];
-    struct slice tail = slice_after(log_bytes(log), (size_t)offset);
-    enum status status = files_save_torn(files, tail, offset, suffix);
+    struct slice tail = slice_after(log_bytes(log), (size_t)scan->offset);
+    enum status status = files_save_torn(files, tail, scan->offset, suffix);
     if (status != KV_OK) {
         return status;
     }
-    diag_info("%s: an unfinished batch of %zu bytes at offset %" PRIu64
-              " was cut off; it was never acknowledged, and is kept in %s%s",
-              files_path(files), tail.length, offset, files_path(files), suffix);
-    return log_cut(log, offset);
+    diag_info("%s: cutting off an unfinished batch at offset %" PRIu64
+              ": %zu bytes, %" PRIu64 " whole records, kept in %s%s",
+              files_path(files), scan->offset, tail.length, scan_count_records(scan),
+              files_path(files), suffix);
+    return log_cut(log, scan->offset);
 }
 
 /* What to do about whatever stands behind the last good seal. */
@@ -160,14 +114,18 @@ static enum status finish(const struct files *files, struct log *log,
         diag_info("%s: a part of the log cannot be read", files_path(files));
         return KV_IO;
     }
-    if (result == SCAN_DAMAGED && scan_judge_tail(scan) == TAIL_CORRUPT) {
+    enum tail tail = result == SCAN_DAMAGED ? scan_judge_tail(scan) : TAIL_TORN;
+    if (tail != TAIL_TORN) {
         diag_info("%s: the log is damaged at offset %" PRIu64
-                  ", where it had been durable; nothing was changed",
-                  files_path(files), scan->offset);
+                  ", %s; nothing was changed: see "
+                  "--verify and --salvage",
+                  files_path(files), scan->offset,
+                  tail == TAIL_CORRUPT ? "where it had been durable"
+                                       : "where records without a seal follow");
         return KV_CORRUPT;
     }
     enum status status =
-        result == SCAN_DAMAGED ? drop_torn_tail(files, log, scan->offset) : KV_OK;
+        result == SCAN_DAMAGED ? drop_torn_tail(files, log, scan) : KV_OK;
     if (status == KV_OK) {
         log_resume(log, &(struct log_end){scan->log_id, scan->offset, scan->chain});
     }
@@ -212,7 +170,7 @@ static enum status refuse(const struct files *files, struct slice bytes)
 static enum status open_log(const struct files *files, struct log **log_out,
                             struct opening *opening_out)
 {
-    enum status status = log_open(files, log_out);
+    enum status status = log_open(files, LOG_APPEND, log_out);
     if (status == KV_NOT_FOUND || (status == KV_OK && log_length(*log_out) == 0)) {
         if (status == KV_OK) {
             (void)log_close(*log_out); /* nothing was written */
@@ -234,7 +192,7 @@ static enum status open_log(const struct files *files, struct log **log_out,
     }
     (void)log_close(*log_out); /* nothing was written */
     if (status == KV_OK) {
-        status = log_open(files, log_out);
+        status = log_open(files, LOG_APPEND, log_out);
     }
     if (status == KV_OK && !record_decode_opening(log_bytes(*log_out), opening_out)) {
         (void)log_close(*log_out); /* nothing was written */

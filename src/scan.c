@@ -3,6 +3,7 @@
  */
 #include "scan.h"
 
+#include "bounds.h"
 #include "crc32c.h"
 
 #include <assert.h>
@@ -77,16 +78,72 @@ enum scan_result scan_next(struct scan *scan, struct batch *batch_out)
     return SCAN_BATCH;
 }
 
+/* The next intact seal of this log at `from` or later. */
+static bool find_seal(const struct scan *scan, uint64_t from, uint64_t *offset_out,
+                      struct seal *seal_out)
+{
+    uint64_t at = from;
+    while (record_find_mark(scan->log, at, &at)) {
+        if (is_own_seal(scan, at, seal_out)) {
+            *offset_out = at;
+            return true;
+        }
+        at++;
+    }
+    return false;
+}
+
+bool scan_skip_damage(struct scan *scan)
+{
+    uint64_t at = 0;
+    struct seal seal;
+    if (!find_seal(scan, scan->offset, &at, &seal)) {
+        return false;
+    }
+    struct slice mark = slice_first(slice_after(scan->log, (size_t)at), SEAL_BYTES);
+    scan->chain = crc32c(seal.chain, mark);
+    scan->offset = at + SEAL_BYTES;
+    scan->durable_length = seal.durable_length;
+    return true;
+}
+
+uint64_t scan_count_records(const struct scan *scan)
+{
+    uint64_t count = 0;
+    struct record record;
+    struct slice rest = slice_after(scan->log, (size_t)scan->offset);
+    while (record_decode(rest, &record)) {
+        count += record_is_mark(&record) ? 0 : 1;
+        rest = slice_after(rest, (size_t)record.length);
+    }
+    return count;
+}
+
 /* Whether some intact seal behind the damage says that the damaged place was durable. */
 static bool had_been_durable(const struct scan *scan)
 {
     uint64_t at = scan->offset;
     struct seal seal;
-    while (record_find_mark(scan->log, at, &at)) {
-        if (is_own_seal(scan, at, &seal) && seal.durable_length > scan->offset) {
+    while (find_seal(scan, at, &at, &seal)) {
+        if (seal.durable_length > scan->offset) {
             return true;
         }
         at++;
+    }
+    return false;
+}
+
+/* A batch is closed before a record begins so far behind its start. */
+static bool is_larger_than_a_batch(const struct scan *scan)
+{
+    uint64_t at = scan->offset;
+    struct record record;
+    while (record_decode(slice_after(scan->log, (size_t)at), &record) &&
+           !record_is_mark(&record)) {
+        if (at - scan->offset >= BATCH_BYTES_MAX) {
+            return true;
+        }
+        at += record.length;
     }
     return false;
 }
@@ -101,14 +158,21 @@ static bool is_all_zero(struct slice bytes)
     return true;
 }
 
-/* Whether the share that some disk sector has in the tail is all zero. */
+/*
+ * Whether the share that some disk sector has in the tail is all zero. A record begins
+ * with six zero bytes at least, so a first share no longer than that proves nothing.
+ */
 static bool has_zero_sector(struct slice log, uint64_t from)
 {
+    enum { ZEROS_OF_A_RECORD = 6 };
     uint64_t at = from;
     while (at < log.length) {
         uint64_t end = at - at % SECTOR_BYTES + SECTOR_BYTES;
         end = end < log.length ? end : log.length;
-        if (is_all_zero(slice_first(slice_after(log, (size_t)at), (size_t)(end - at)))) {
+        struct slice share =
+            slice_first(slice_after(log, (size_t)at), (size_t)(end - at));
+        bool is_telling = at > from || share.length > ZEROS_OF_A_RECORD;
+        if (is_telling && is_all_zero(share)) {
             return true;
         }
         at = end;
@@ -116,12 +180,25 @@ static bool has_zero_sector(struct slice log, uint64_t from)
     return false;
 }
 
-/* Whether the tail is as long as the batch that was written there: it ends in a seal. */
+/*
+ * Whether the tail is as long as the batch that was written there: its last bytes are a
+ * seal, of which either the header or all the rest is intact.
+ */
 static bool is_full_length(const struct scan *scan)
 {
     struct slice tail = slice_after(scan->log, (size_t)scan->offset);
-    return tail.length >= SEAL_BYTES &&
-           record_has_seal_header(slice_after(tail, tail.length - SEAL_BYTES));
+    if (tail.length < SEAL_BYTES) {
+        return false;
+    }
+    uint8_t mended[SEAL_BYTES];
+    struct seal seal;
+    struct slice last = slice_after(tail, tail.length - SEAL_BYTES);
+    memcpy(mended, last.bytes, sizeof mended);
+    record_encode_header(mended, 0, SEAL_BYTES - RECORD_HEADER_BYTES);
+    return record_has_seal_header(last) ||
+           (record_decode_seal((struct slice){mended, sizeof mended},
+                               scan->log.length - SEAL_BYTES, &seal) &&
+            seal.log_id == scan->log_id);
 }
 
 enum tail scan_judge_tail(const struct scan *scan)
@@ -133,5 +210,5 @@ enum tail scan_judge_tail(const struct scan *scan)
     if (is_full_length(scan) && !has_zero_sector(scan->log, scan->offset)) {
         return TAIL_CORRUPT;
     }
-    return TAIL_TORN;
+    return is_larger_than_a_batch(scan) ? TAIL_FOREIGN : TAIL_TORN;
 }

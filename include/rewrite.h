@@ -1,0 +1,25 @@
+/*
+ * Writing a whole new log that holds the live records of an old one.
+ */
+#ifndef KV_REWRITE_H
+#define KV_REWRITE_H
+
+#include "keydir.h"
+
+/* Begin a first-generation log as PATH.new of these files. Errors as for log_create. */
+enum status rewrite_begin(const struct files *files, struct log **log_out);
+
+/*
+ * Append those of a run of records, which stand in the old log from `offset` on, that
+ * give their key its value there.
+ */
+enum status rewrite_copy(struct log *to, const struct keydir *from, struct slice records,
+                         uint64_t offset);
+
+/*
+ * Put the new log in place and close it, if status is KV_OK; else drop it. Returns the
+ * first failure.
+ */
+enum status rewrite_end(const struct files *files, struct log *log, enum status status);
+
+#endif

@@ -1,0 +1,53 @@
+/*
+ * Records go over in the order of the old log, in batches of ordinary size. Nothing is
+ * synced on the way: the new file counts for nothing until it is put in place.
+ */
+#include "rewrite.h"
+
+enum status rewrite_begin(const struct files *files, struct log **log_out)
+{
+    return log_create(files, &(struct opening){.generation = 1}, log_out);
+}
+
+static enum status copy_record(struct log *to, const struct record *record)
+{
+    enum status status = log_reserve(to, record->key.length, record->value.length);
+    if (status != KV_OK) {
+        return status;
+    }
+    (void)log_stage(to, record->key,
+                    record->value); /* the new log is read when it is opened */
+    return log_staged_bytes(to) < BATCH_BYTES_MAX ? KV_OK : log_write(to);
+}
+
+enum status rewrite_copy(struct log *to, const struct keydir *from, struct slice records,
+                         uint64_t offset)
+{
+    struct record record;
+    while (record_decode(records, &record)) {
+        if (keydir_is_latest(from, &record, offset)) {
+            enum status status = copy_record(to, &record);
+            if (status != KV_OK) {
+                return status;
+            }
+        }
+        offset += record.length;
+        records = slice_after(records, (size_t)record.length);
+    }
+    return KV_OK;
+}
+
+enum status rewrite_end(const struct files *files, struct log *log, enum status status)
+{
+    if (status == KV_OK && log_staged_bytes(log) > 0) {
+        status = log_write(log);
+    }
+    if (status == KV_OK) {
+        status = log_publish(log);
+    }
+    enum status close_status = log_close(log);
+    if (status != KV_OK) {
+        files_drop_new(files);
+    }
+    return status == KV_OK ? close_status : status;
+}
