@@ -43,6 +43,9 @@ const char *files_path(const struct files *files);
 enum status files_open_plain(const struct files *files, const char *suffix,
                              bool is_read_only, int *fd_out);
 
+/* Close what was opened and not written to. */
+void files_close_plain(int fd);
+
 /* Begin a new file in place of any earlier PATH.new. KV_NO_SPACE, KV_IO (reported). */
 enum status files_begin_new(const struct files *files, int *fd_out);
 

@@ -13,7 +13,11 @@ enum options_result {
     OPTIONS_WRONG /* reported on stderr */
 };
 
+enum mode { MODE_SERVE, MODE_VERIFY, MODE_SALVAGE };
+
 struct options {
+    enum mode mode;
+    const char *salvage_path; /* MODE_SALVAGE: the new log */
     struct store_options store;
     struct server_options server;
 };

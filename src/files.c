@@ -176,6 +176,11 @@ enum status files_open_plain(const struct files *files, const char *suffix,
     return open_plain(files, suffix, is_read_only ? O_RDONLY : O_RDWR, fd_out);
 }
 
+void files_close_plain(int fd)
+{
+    (void)io_close(fd); /* nothing was written, so nothing can be lost */
+}
+
 void files_drop_new(const struct files *files)
 {
     enum status status = io_unlink(files->directory, make_name(files, FILES_NEW).text);
@@ -236,7 +241,7 @@ static enum status compare(const struct files *files, const char *suffix,
         diag_warn("%s%s: cannot read", files->path, suffix);
     }
     mapping_close(mapping);
-    (void)io_close(fd); /* nothing was written */
+    files_close_plain(fd);
     return status;
 }
 

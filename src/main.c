@@ -3,6 +3,8 @@
  */
 #include "diag.h"
 #include "options.h"
+#include "salvage.h"
+#include "verify.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -34,13 +36,20 @@ static void reset_inheritance(void)
                  SIG_IGN); /* a file at its size limit is an error like a full disk */
 }
 
+static int exit_code(enum status status)
+{
+    return status == KV_OK        ? EXIT_CLEAN
+           : status == KV_CORRUPT ? EXIT_CORRUPT
+                                  : EXIT_FAILED;
+}
+
 static int serve(const struct options *options)
 {
     struct store *store = NULL;
     struct server *server = NULL;
     enum status status = store_open(&options->store, &store);
     if (status != KV_OK) {
-        return status == KV_CORRUPT ? EXIT_CORRUPT : EXIT_FAILED;
+        return exit_code(status);
     }
     status = server_create(&options->server, store, &server);
     if (status == KV_OK) {
@@ -64,6 +73,14 @@ int main(int argc, char **argv)
     case OPTIONS_WRONG:
         return EXIT_USAGE;
     case OPTIONS_RUN:
+        break;
+    }
+    switch (options.mode) {
+    case MODE_VERIFY:
+        return exit_code(verify_log(options.store.path));
+    case MODE_SALVAGE:
+        return exit_code(salvage_log(options.store.path, options.salvage_path));
+    case MODE_SERVE:
         break;
     }
     return serve(&options);

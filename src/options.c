@@ -27,13 +27,15 @@ static const char help_text[] =
     "10)\n"
     "      --max-value BYTES  largest value accepted; K, M, G: powers of 1024 (default "
     "64M)\n"
+    "      --verify           read the whole log, report, change nothing, exit\n"
+    "      --salvage NEW      copy everything provably intact to a new log NEW, exit\n"
     "  -h, --help             print this and exit\n"
     "  -V, --version          print the version and exit\n"
     "\n"
     "Exit status: 0 clean stop, 1 failure, 2 wrong usage, 3 the log is corrupt.\n";
 
 /* Options without a letter of their own. */
-enum { OPTION_IDLE = 256, OPTION_MAX_VALUE };
+enum { OPTION_IDLE = 256, OPTION_MAX_VALUE, OPTION_VERIFY, OPTION_SALVAGE };
 
 static const struct option long_options[] = {
     {"file", required_argument, NULL, 'f'},
@@ -42,6 +44,8 @@ static const struct option long_options[] = {
     {"sync", required_argument, NULL, 's'},
     {"idle", required_argument, NULL, OPTION_IDLE},
     {"max-value", required_argument, NULL, OPTION_MAX_VALUE},
+    {"verify", no_argument, NULL, OPTION_VERIFY},
+    {"salvage", required_argument, NULL, OPTION_SALVAGE},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},
     {NULL, 0, NULL, 0},
@@ -131,6 +135,16 @@ static bool set_max_value(struct options *options, const char *text)
     return true;
 }
 
+static bool set_mode(struct options *options, enum mode mode)
+{
+    if (options->mode != MODE_SERVE && options->mode != mode) {
+        diag_info("only one of --verify and --salvage can be done at a time");
+        return false;
+    }
+    options->mode = mode;
+    return true;
+}
+
 static bool set_option(struct options *options, int option)
 {
     switch (option) {
@@ -148,6 +162,11 @@ static bool set_option(struct options *options, int option)
         return set_idle(options, optarg);
     case OPTION_MAX_VALUE:
         return set_max_value(options, optarg);
+    case OPTION_VERIFY:
+        return set_mode(options, MODE_VERIFY);
+    case OPTION_SALVAGE:
+        options->salvage_path = optarg;
+        return set_mode(options, MODE_SALVAGE);
     default:
         return false; /* getopt_long has said what is wrong */
     }

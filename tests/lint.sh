@@ -15,7 +15,7 @@ platform:0 version:0 bounds:0 status:0 slice:0 bytes:0 clock:0
 buffer:1 crc32c:1 hash:1 utf8:1 diag:1
 record:2 index:2 protocol:2 io:2 mapping:2
 scan:3 files:3
-log:4 keydir:5 rewrite:6 import:7 recover:8 store:9
+log:4 keydir:5 rewrite:6 import:7 salvage:7 recover:8 verify:8 store:9
 conn:10 commands:10 session:11 server:12 options:13 main:14
 "
 level_of() {
