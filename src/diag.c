@@ -40,7 +40,9 @@ static void blank_controls(char *line, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
         bool is_control = (unsigned char)line[i] < ' ' || line[i] == 0x7f;
-        line[i] = is_control ? '?' : line[i];
+        if (is_control) {
+            line[i] = '?';
+        }
     }
 }
 
