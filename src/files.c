@@ -195,7 +195,10 @@ enum status files_begin_new(const struct files *files, int *fd_out)
     enum status status = open_plain(files, FILES_NEW, O_RDWR | O_CREAT | O_EXCL, fd_out);
     if (status == KV_NOT_FOUND) {
         diag_warn("%s" FILES_NEW ": cannot create", files->path);
-        return KV_IO;
+        status = KV_IO;
+    }
+    if (status != KV_OK) {
+        files_drop_new(files); /* it may have been created before it was refused */
     }
     return status;
 }

@@ -30,6 +30,11 @@ static enum status failure(void)
     }
 }
 
+static bool was_interrupted(int result)
+{
+    return result < 0 && errno == EINTR;
+}
+
 static enum status outcome(int result)
 {
     return result < 0 ? failure() : KV_OK;
@@ -40,7 +45,7 @@ enum status io_open_directory(const char *path, int *fd_out)
     int fd;
     do {
         fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    } while (fd < 0 && errno == EINTR);
+    } while (was_interrupted(fd));
     *fd_out = fd;
     return outcome(fd);
 }
@@ -51,7 +56,7 @@ enum status io_open(int directory, const char *name, int flags, int *fd_out)
     int safe_flags = flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
     do {
         fd = openat(directory, name, safe_flags, 0600);
-    } while (fd < 0 && errno == EINTR);
+    } while (was_interrupted(fd));
     *fd_out = fd;
     return outcome(fd);
 }
@@ -65,7 +70,11 @@ enum status io_close(int fd)
 enum status io_inspect(int fd, struct io_info *info_out)
 {
     struct stat info;
-    if (fstat(fd, &info) < 0) {
+    int result;
+    do {
+        result = fstat(fd, &info);
+    } while (was_interrupted(result));
+    if (result < 0) {
         return KV_IO;
     }
     *info_out = (struct io_info){
@@ -104,7 +113,7 @@ enum status io_truncate(int fd, uint64_t length)
     int result;
     do {
         result = ftruncate(fd, (off_t)length);
-    } while (result < 0 && errno == EINTR);
+    } while (was_interrupted(result));
     return outcome(result);
 }
 
@@ -113,7 +122,7 @@ enum status io_sync(int fd)
     int result;
     do {
         result = fdatasync(fd);
-    } while (result < 0 && errno == EINTR);
+    } while (was_interrupted(result));
     return outcome(result);
 }
 
@@ -122,21 +131,27 @@ enum status io_sync_directory(int directory)
     int result;
     do {
         result = fsync(directory);
-    } while (result < 0 && errno == EINTR);
+    } while (was_interrupted(result));
     return outcome(result);
 }
 
 enum status io_forget_cache(int fd, uint64_t offset)
 {
-    errno = posix_fadvise(fd, (off_t)offset, 0, POSIX_FADV_DONTNEED);
+    do {
+        errno = posix_fadvise(fd, (off_t)offset, 0, POSIX_FADV_DONTNEED);
+    } while (errno == EINTR);
     return errno == 0 ? KV_OK : KV_IO;
 }
 
 enum status io_lock(int fd, long *owner_out)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int result;
     *owner_out = 0;
-    if (fcntl(fd, F_SETLK, &lock) == 0) {
+    do {
+        result = fcntl(fd, F_SETLK, &lock);
+    } while (was_interrupted(result));
+    if (result == 0) {
         return KV_OK;
     }
     if (errno != EACCES && errno != EAGAIN) {
@@ -150,12 +165,20 @@ enum status io_lock(int fd, long *owner_out)
 
 enum status io_rename(int directory, const char *from, const char *to)
 {
-    return outcome(renameat(directory, from, directory, to));
+    int result;
+    do {
+        result = renameat(directory, from, directory, to);
+    } while (was_interrupted(result));
+    return outcome(result);
 }
 
 enum status io_unlink(int directory, const char *name)
 {
-    return outcome(unlinkat(directory, name, 0));
+    int result;
+    do {
+        result = unlinkat(directory, name, 0);
+    } while (was_interrupted(result));
+    return outcome(result);
 }
 
 enum status io_random(void *bytes, size_t length)
