@@ -49,8 +49,10 @@
 #define LINGER_MS_MAX    UINT64_C(1000)
 #define LINGER_BYTES_MAX (64 * KIB)
 
-/* A stop waits this long for a client to take the replies of its last batch. */
-#define STOP_DRAIN_MS_MAX UINT64_C(500)
+/* A stop waits this long for a client to take the replies of its last batch, and to
+ * close. */
+#define STOP_DRAIN_MS_MAX  UINT64_C(500)
+#define STOP_LINGER_MS_MAX UINT64_C(100)
 
 /* Out of descriptors: how long to wait before accepting again, and to tell again. */
 #define ACCEPT_PAUSE_MS   UINT64_C(100)

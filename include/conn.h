@@ -97,10 +97,10 @@ uint64_t conn_sent_bytes(const struct conn *conn);
 void conn_trim(struct conn *conn);
 
 /*
- * Say that no more comes, and read what the client still sends, for at most
- * LINGER_MS_MAX and LINGER_BYTES_MAX: closing over unread input would make the system
- * take back replies that the client has not read (RFC 1122, 4.2.2.13).
+ * Say that no more comes, and read what the client still sends, for at most ms_max and
+ * LINGER_BYTES_MAX: closing over unread input would make the system take back replies
+ * that the client has not read (RFC 1122, 4.2.2.13).
  */
-void conn_linger(struct conn *conn);
+void conn_linger(struct conn *conn, uint64_t ms_max);
 
 #endif

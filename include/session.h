@@ -22,9 +22,13 @@ enum status session_create(const struct session_options *options, struct store *
                            struct session **session_out);
 void session_destroy(struct session *session);
 
-/* Begin with a client's socket, which is taken over; end by closing it. */
+/*
+ * Begin with a client's socket, which is taken over; end by closing it.
+ *
+ * linger_ms_max: how long unread input may be waited for, when the server closes first.
+ */
 void session_begin(struct session *session, int fd);
-void session_end(struct session *session);
+void session_end(struct session *session, uint64_t linger_ms_max);
 
 enum session_state {
     SESSION_READY,   /* there is more to do: run again */

@@ -300,8 +300,9 @@ enum conn_result conn_flush(struct conn *conn)
     }
     enum conn_result result = conn_send(conn, &rest);
     conn->sent = conn->replies.length - rest.length;
-    /* What was taken is dropped when that costs no more than it frees. */
-    if (conn->sent >= rest.length) {
+    /* What was taken is dropped as soon as moving the rest costs little for what it
+     * frees. */
+    if (conn->sent >= rest.length / 4) {
         buffer_drop_front(&conn->replies, conn->sent);
         conn->sent = 0;
     }
@@ -319,7 +320,7 @@ void conn_trim(struct conn *conn)
     buffer_trim(&conn->replies, REPLIES_BYTES_KEPT);
 }
 
-void conn_linger(struct conn *conn)
+void conn_linger(struct conn *conn, uint64_t ms_max)
 {
     if (conn->has_ended || shutdown(conn->fd, SHUT_WR) < 0) {
         return;
@@ -327,7 +328,7 @@ void conn_linger(struct conn *conn)
     uint8_t discarded[4096];
     uint64_t total = 0;
     uint64_t now_ms = clock_now_ms();
-    uint64_t deadline_ms = now_ms + LINGER_MS_MAX;
+    uint64_t deadline_ms = now_ms + ms_max;
     while (total < LINGER_BYTES_MAX && now_ms < deadline_ms) {
         struct pollfd in = {.fd = conn->fd, .events = POLLIN};
         int ready = poll(&in, 1, clock_poll_timeout(now_ms, deadline_ms));

@@ -126,12 +126,14 @@ static bool set_idle(struct options *options, const char *text)
 
 static bool set_max_value(struct options *options, const char *text)
 {
-    if (!read_size(text, VALUE_BYTES_MAX, &options->server.value_bytes_max)) {
+    uint64_t bytes = 0;
+    if (!read_size(text, VALUE_BYTES_MAX, &bytes) || bytes == 0) {
         diag_info(
-            "--max-value takes bytes from 0 to %llu, K, M or G behind them, not: %s",
+            "--max-value takes bytes from 1 to %llu, K, M or G behind them, not: %s",
             (unsigned long long)VALUE_BYTES_MAX, text);
         return false;
     }
+    options->server.value_bytes_max = bytes;
     return true;
 }
 

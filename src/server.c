@@ -282,7 +282,7 @@ static enum status serve_client(struct server *server, int fd)
     if (status == KV_OK && is_stopping != 0 && state != SESSION_OVER) {
         status = finish_client(server);
     }
-    session_end(session);
+    session_end(session, is_stopping != 0 ? STOP_LINGER_MS_MAX : LINGER_MS_MAX);
     return status;
 }
 

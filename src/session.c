@@ -81,10 +81,10 @@ void session_begin(struct session *session, int fd)
     session->commands.counters.connections++;
 }
 
-void session_end(struct session *session)
+void session_end(struct session *session, uint64_t linger_ms_max)
 {
     if (session->is_impolite && !session->is_lost) {
-        conn_linger(session->conn);
+        conn_linger(session->conn, linger_ms_max);
     }
     conn_close(session->conn);
     buffer_free(&session->commands.stream.prefix);

@@ -1,0 +1,158 @@
+# Shared by the client tests: start and stop a server, compare, and say how it went.
+# Each test script sources this file with the program's path as its first argument,
+# and works in a temporary directory of its own that is removed at exit.
+# shellcheck shell=bash
+set -u
+
+# Byte order for sort, UTF-8 for the clients, whatever the caller has set.
+export LC_ALL=C.UTF-8
+unset http_proxy HTTP_PROXY all_proxy ALL_PROXY
+
+# How long any one client or start of the program may take; reaching it is a failure.
+seconds_max=20
+
+program=$(realpath -- "$1")
+# shellcheck disable=SC2034 # The scripts that source this file use it.
+here=$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")
+work=$(mktemp -d)
+server_pid=
+server_status=
+server_stderr=
+port=
+
+clean_up() {
+    if [[ -n $server_pid ]]; then
+        kill -KILL "$server_pid"
+        wait "$server_pid" 2>/dev/null
+    fi
+    rm -rf -- "$work"
+}
+trap clean_up EXIT
+
+ok() { # ok NAME
+    printf 'ok %s\n' "$1"
+}
+
+not_ok() { # not_ok NAME WHY
+    local why=${2//$'\n'/ | }
+    printf 'not ok %s: %s\n' "$1" "${why:0:400}"
+}
+
+check() { # check NAME GOT EXPECTED
+    if [[ $2 == "$3" ]]; then
+        ok "$1"
+    else
+        not_ok "$1" "expected ${3@Q}, got ${2@Q}"
+    fi
+}
+
+same() { # same NAME FILE-GOT FILE-EXPECTED
+    local difference
+    if difference=$(cmp -- "$2" "$3" 2>&1); then
+        ok "$1"
+    else
+        not_ok "$1" "$difference; the first lines: got $(head -c 100 -- "$2" 2>&1 | cat -v)"
+    fi
+}
+
+succeeds() { # succeeds NAME COMMAND...
+    local name=$1 output status
+    shift
+    output=$("$@" 2>&1)
+    status=$?
+    if [[ $status -eq 0 ]]; then
+        ok "$name"
+    else
+        not_ok "$name" "exit status $status: $(tail -c 300 <<<"$output")"
+    fi
+}
+
+# talks NAME INPUT EXPECTED CLIENT...: the client prints the expected bytes, no more
+# and no fewer, and exits with status 0.
+talks() {
+    local name=$1 input=$2 expected=$3 status
+    shift 3
+    printf '%s' "$input" | "$@" >"$work/reply" 2>"$work/reply.stderr"
+    status=${PIPESTATUS[1]}
+    printf '%s' "$expected" >"$work/reply.expected"
+    if ! cmp -s -- "$work/reply" "$work/reply.expected"; then
+        not_ok "$name" "expected $(cat -v "$work/reply.expected"), got $(cat -v \
+            "$work/reply") $(cat "$work/reply.stderr")"
+    elif [[ $status -ne 0 ]]; then
+        not_ok "$name" "exit status $status: $(cat "$work/reply.stderr")"
+    else
+        ok "$name"
+    fi
+}
+
+# The client of every check that is not about clients.
+nc_plain() {
+    timeout "$seconds_max" nc.openbsd -N 127.0.0.1 "$port"
+}
+
+# Send lines and stop sending nothing: the end of the replies is the server's doing.
+bash_until_closed() {
+    # shellcheck disable=SC2016 # The inner shell expands these.
+    timeout "$seconds_max" bash -c 'exec 3<>"/dev/tcp/127.0.0.1/$1" && cat >&3 && cat <&3' \
+        bash "$port"
+}
+
+# serve LOG [OPTION...]: start the program on a free port and wait for the line that
+# means ready. Sets port and server_pid; stderr up to that line is in $work/stderr.
+# The script ends if there is no such line, since nothing after it could mean anything.
+serve() {
+    local log=$1 line
+    shift
+    rm -f -- "$work/stderr.pipe"
+    mkfifo -- "$work/stderr.pipe"
+    : >"$work/stderr"
+    # A background child of a script ignores SIGINT and, under nohup, SIGHUP; a server
+    # that a person starts does not.
+    env --default-signal=INT,HUP "$program" --file "$log" --port 0 "$@" \
+        >"$work/stdout" 2>"$work/stderr.pipe" &
+    server_pid=$!
+    exec {server_stderr}<"$work/stderr.pipe"
+    port=
+    while IFS= read -r -t "$seconds_max" -u "$server_stderr" line; do
+        printf '%s\n' "$line" >>"$work/stderr"
+        if [[ $line =~ ^kv-store:\ listening\ on\ (127\.0\.0\.1|\[::1\]):([0-9]+)$ ]]; then
+            port=${BASH_REMATCH[2]}
+            return
+        fi
+    done
+    stop_server KILL
+    not_ok "the server starts on $(basename -- "$log")" \
+        "exit status $server_status: $(tail -n 3 "$work/stderr")"
+    exit 1
+}
+
+# stop_server SIGNAL: sets server_status; $work/stderr holds everything the server said.
+stop_server() {
+    kill "-$1" "$server_pid" 2>/dev/null
+    wait_server
+}
+
+wait_server() {
+    wait "$server_pid" 2>/dev/null
+    server_status=$?
+    server_pid=
+    cat <&"$server_stderr" >>"$work/stderr"
+    exec {server_stderr}<&-
+}
+
+# run_program ARGUMENT...: a run that is to end by itself. Sets run_status; output is in
+# $work/run.stdout and $work/run.stderr.
+run_program() {
+    timeout "$seconds_max" "$program" "$@" >"$work/run.stdout" 2>"$work/run.stderr" \
+        </dev/null
+    # shellcheck disable=SC2034 # The scripts that source this file use it.
+    run_status=$?
+}
+
+microseconds() {
+    printf '%s' "${EPOCHREALTIME/[.,]/}"
+}
+
+successes() { # successes COUNT: what so many accepted writes are answered
+    yes success | head -n "$1"
+}

@@ -1,0 +1,223 @@
+#!/usr/bin/env bash
+# What an operator meets: options, exit statuses, files and their rights, signals, locks.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname -- "$0")/lib.sh"
+
+cd -- "$work" || exit 1
+
+figure() { # figure NAME: from STATS
+    echo STATS | nc_plain | sed -n "s/^$1 //p"
+}
+
+stops_in_a_second() { # stops_in_a_second NAME SIGNAL
+    local started elapsed
+    started=$(microseconds)
+    stop_server "$2"
+    elapsed=$(($(microseconds) - started))
+    check "$1: exit status" "$server_status" 0
+    check "$1: within a second" "$((elapsed < 1000000))" 1
+}
+
+# Usage.
+for option in --help -h; do
+    run_program "$option"
+    check "$option: exit status" "$run_status" 0
+    check "$option: stderr is silent" "$(cat run.stderr)" ""
+    missing=
+    for word in --file --address --port --sync --idle --max-value --verify --salvage \
+        --help --version; do
+        grep -qe "$word" run.stdout || missing+=" $word"
+    done
+    check "$option: names every option" "missing:$missing" "missing:"
+done
+for option in --version -V; do
+    run_program "$option"
+    check "$option: exit status" "$run_status" 0
+    check "$option: one line with a number" "$(grep -cE '^kv-store .*[0-9]' run.stdout)" \
+        "$(wc -l <run.stdout)"
+    check "$option: stderr is silent" "$(cat run.stderr)" ""
+done
+
+mkdir nowhere
+misused() { # misused ARGUMENT...: wrong usage, told in one line, and nothing is done
+    # A program that starts all the same does so on a free port, and not for long.
+    (cd nowhere && timeout 3 "$program" --port 0 "$@") >run.stdout 2>run.stderr </dev/null
+    run_status=$?
+    if [[ $run_status -ne 2 ]]; then
+        not_ok "wrong usage: $*" "exit status $run_status: $(cat run.stderr)"
+    elif [[ $(wc -l <run.stderr) -ne 1 || -s run.stdout ]]; then
+        not_ok "wrong usage: $*" "not one line on stderr: $(cat run.stdout run.stderr)"
+    elif [[ -n $(ls -A nowhere) ]]; then
+        not_ok "wrong usage: $*" "files were made: $(ls -A nowhere)"
+    else
+        ok "wrong usage: $*"
+    fi
+    rm -f nowhere/*
+}
+misused --port -1
+misused --port 65536
+misused --port 70000
+misused --port abc
+misused --port 7878x
+misused --port ''
+misused --port
+misused --port=99999999999999999999
+misused --sync never
+misused --sync ''
+misused --idle abc
+misused --idle -1
+misused --max-value abc
+misused --max-value -1
+misused --max-value 0
+misused --max-value 12X
+misused --max-value 4G
+misused --max-value 99999999999999999999
+misused --frobnicate
+misused -x
+misused extra
+misused --port 0 extra words
+
+# A start on a new log: one line, and stdout is silent to the end.
+serve log
+check "the ready line is the only line of a start on a new log" "$(cat stderr)" \
+    "kv-store: listening on 127.0.0.1:$port"
+talks "a ready server serves" $'SET a b\nGET a\nCOUNT\n' $'success\nb\n1\n' nc_plain
+check "by default every write is synced" "$(figure sync)" always
+
+# Others that want what this one has.
+run_program --file other.log --port "$port"
+check "address in use: exit status" "$run_status" 1
+check "address in use: one line tells" "$(wc -l <run.stderr) $(grep -c "$port" run.stderr)" \
+    "1 1"
+cp log log.before
+run_program --file log --port 0
+check "log in use: exit status" "$run_status" 1
+check "log in use: one line tells" "$(wc -l <run.stderr) $(grep -c 'log: ' run.stderr)" "1 1"
+head -c "$(stat -c %s log.before)" log >log.beginning
+same "log in use: the log is untouched" log.beginning log.before
+talks "log in use: the first server still serves" $'GET a\n' $'b\n' nc_plain
+stops_in_a_second "SIGTERM, idle" TERM
+check "stdout was silent" "$(cat stdout)" ""
+succeeds "after a clean stop every mark is as drawn" python3 "$here/seals.py" log
+check "reader: the data is in the log" "$(python3 "$here/reader.py" log)" "a b"
+
+serve log
+cp log log.before
+blocked_port=$port
+stop_server TERM
+serve other.log --port "$blocked_port"
+cp log log.before
+run_program --file log --port "$blocked_port"
+check "address in use: exit status with a log that has data" "$run_status" 1
+same "address in use: the log is untouched" log log.before
+stop_server TERM
+serve log
+talks "address in use: the lock is free again" $'GET a\n' $'b\n' nc_plain
+stops_in_a_second "SIGINT, idle" INT
+
+# A stop while a client is connected: the client sees the end, and no error.
+for signal in TERM INT; do
+    serve log
+    exec {connection}<>"/dev/tcp/127.0.0.1/$port"
+    echo 'GET a' >&"$connection"
+    IFS= read -r -t "$seconds_max" -u "$connection" reply
+    check "SIG$signal, client connected: the client is being served" "$reply" b
+    stops_in_a_second "SIG$signal, client connected" "$signal"
+    IFS= read -r -t "$seconds_max" -u "$connection" reply
+    check "SIG$signal, client connected: the client sees the end" "$? ${reply@Q}" "1 ''"
+    exec {connection}>&-
+done
+
+serve log
+stop_server HUP
+check "SIGHUP has its default effect" "$server_status" 129
+serve log
+talks "and harms nothing" $'GET a\n' $'b\n' nc_plain
+stop_server TERM
+
+# Files are private whatever the umask says.
+(
+    umask 0
+    serve private
+    talks "umask 0: the server serves" $'SET a b\n' $'success\n' nc_plain
+    check "umask 0: the log and its lock are private" \
+        "$(stat -c '%n %a' private private.* | paste -sd ' ')" "private 600 private.lock 600"
+    stop_server TERM
+    check "umask 0: every file is private after the stop" \
+        "$(stat -c %a private private.* | sort -u)" 600
+)
+
+# What is no regular file with one name is refused, and what it names is not harmed.
+refused() { # refused NAME PATH
+    run_program --file "$2" --port 0
+    check "$1 is refused" "$run_status" 1
+    check "$1: one line tells" "$(wc -l <run.stderr)" 1
+}
+cp log target
+cp target target.before
+ln -s target link
+refused "a symbolic link" link
+same "a symbolic link: its target is untouched" target target.before
+ln -s missing dangling
+refused "a dangling symbolic link" dangling
+check "a dangling symbolic link: its target is not made" "$(ls missing 2>/dev/null)" ""
+mkdir directory
+refused "a directory" directory
+mkfifo pipe
+refused "a FIFO" pipe
+ln target second-name
+refused "a log with two names" target
+same "a log with two names: it is untouched" target target.before
+refused "an empty path" ''
+refused "a missing directory" missing/log
+refused "a path through a file" target.before/log
+
+# Limits and ways to run.
+serve small --max-value 1K
+{
+    printf 'SET fits '
+    head -c 1024 /dev/zero | tr '\0' v
+    printf '\nSET over '
+    head -c 1025 /dev/zero | tr '\0' v
+    printf '\nEXISTS fits\nEXISTS over\n'
+} | nc_plain >got
+check "--max-value 1K: 1024 bytes fit, 1025 do not" "$(paste -sd '|' got)" \
+    'success|error: value too long|1|0'
+stop_server TERM
+
+serve lazy --sync everysec
+check "--sync everysec: STATS says so" "$(figure sync)" everysec
+seq 1 20000 | sed 's/.*/SET k& v&/' | nc_plain >got
+successes 20000 >expected
+same "--sync everysec: writes are answered" got expected
+talks "--sync everysec: SYNC is answered" $'SYNC\n' $'success\n' nc_plain
+stop_server KILL
+serve lazy --sync everysec
+seq 1 20000 | sed 's/^/GET k/' | nc_plain >got
+seq 1 20000 | sed 's/^/v/' >expected
+same "--sync everysec: all is there after kill -9" got expected
+talks "--sync everysec: a last write" $'DELETE k1\n' $'success\n' nc_plain
+stop_server TERM
+check "--sync everysec: a clean stop" "$server_status" 0
+succeeds "--sync everysec: every mark is as drawn" python3 "$here/seals.py" lazy everysec
+serve lazy
+check "--sync everysec: the count after the clean stop" "$(echo COUNT | nc_plain)" 19999
+stop_server TERM
+
+serve named --address localhost
+talks "--address takes a host name" $'COUNT\n' $'0\n' \
+    timeout "$seconds_max" nc.openbsd -N localhost "$port"
+stop_server TERM
+
+if grep -q '^00000000000000000000000000000001 ' /proc/net/if_inet6 2>/dev/null; then
+    serve six -a ::1
+    check "IPv6: the ready line has brackets" "$(cat stderr)" \
+        "kv-store: listening on [::1]:$port"
+    talks "IPv6: nc -6" $'SET six sechs\nGET six\n' $'success\nsechs\n' \
+        timeout "$seconds_max" nc.openbsd -6 -N ::1 "$port"
+    talks "IPv6: curl" $'GET six\nQUIT\n' $'sechs\n' timeout "$seconds_max" \
+        curl -sS --noproxy '*' --no-buffer "telnet://[::1]:$port"
+    stop_server TERM
+    check "IPv6: a clean stop" "$server_status" 0
+fi
+exit 0
