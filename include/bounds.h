@@ -67,6 +67,21 @@
 /* After this long without a write the last batch gets its second seal. */
 #define REST_SEAL_MS UINT64_C(1000)
 
+/* A log with fewer dead bytes is not worth compacting by itself. */
+#define COMPACT_DEAD_BYTES_MIN (4 * MIB)
+
+/* One slice of a compaction looks at, and copies, about this much. */
+#define COMPACT_SLICE_BYTES (256 * KIB)
+
+/* The drained log is cut away in steps, since freeing much at once stalls. */
+#define COMPACT_DROP_BYTES (8 * MIB)
+
+/* While commands keep coming, a slice is followed by this many times its duration. */
+#define COMPACT_PAUSE_FACTOR UINT64_C(2)
+
+/* After a failure for lack of room, a compaction is tried again. */
+#define COMPACT_RETRY_MS UINT64_C(1000)
+
 /* Start-up work that takes longer tells its progress, this often. */
 #define PROGRESS_MS UINT64_C(3000)
 

@@ -9,8 +9,9 @@
 /* "No time at all": later than every deadline. */
 #define CLOCK_NEVER UINT64_MAX
 
-/* Milliseconds since some fixed moment. */
+/* Milliseconds, or microseconds, since some fixed moment. */
 uint64_t clock_now_ms(void);
+uint64_t clock_now_us(void);
 
 /*
  * Milliseconds from now until the deadline as poll() takes them: 0 when it has

@@ -5,6 +5,7 @@
  *     PATH               the log
  *     PATH.lock          locked while somebody uses the log; never unlinked
  *     PATH.new           a file that is being made, renamed when it is complete
+ *     PATH.old           the log before, while a compaction copies from it
  *     PATH.torn.OFFSET   what a crash left behind the last good seal
  *
  * These functions report their failures to the operator.
@@ -16,6 +17,7 @@
 #include "status.h"
 
 #define FILES_NEW ".new"
+#define FILES_OLD ".old"
 
 /* A suffix with its NUL. */
 #define FILES_SUFFIX_BYTES_MAX 64
@@ -51,9 +53,21 @@ enum status files_begin_new(const struct files *files, int *fd_out);
 
 /*
  * Make a complete PATH.new durable and give it its name, durably.
- * Until this returns KV_OK, what had that name before may still be there.
+ *
+ * KV_IO, KV_NO_SPACE: it did not get the name (reported).  KV_FATAL: unknown whether it
+ * has it for good (reported).
  */
 enum status files_publish_new(const struct files *files, int fd, const char *suffix);
+
+/* Give the log or a side file another name, durably. Failures as for files_publish_new.
+ */
+enum status files_rename(const struct files *files, const char *from, const char *to);
+
+/* Remove a side file, durably. KV_IO (reported). */
+enum status files_remove(const struct files *files, const char *suffix);
+
+/* Whether this many more bytes can be written beside the log. */
+bool files_have_room(const struct files *files, uint64_t bytes);
 
 /* Remove PATH.new if there is one. */
 void files_drop_new(const struct files *files);

@@ -14,9 +14,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* Twice the longest log, so that a caller can tell two logs apart by one bit. */
+#define INDEX_OFFSET_MAX (2 * LOG_BYTES_MAX)
+
 /* Where a record stands in the log, and what it needs to be trusted. */
 struct location {
-    uint64_t offset; /* of the record's header; below LOG_BYTES_MAX */
+    uint64_t offset; /* of the record's header; below INDEX_OFFSET_MAX */
     uint32_t key_length;
     uint32_t value_length;
     uint32_t crc;      /* CRC-32C of the whole record */
@@ -52,6 +55,10 @@ bool index_next(struct index_cursor *cursor, const struct index *index,
 
 /* Add an entry; room for it was reserved. */
 void index_insert(struct index *index, uint64_t hash, const struct location *location);
+
+/* Whether there is an entry of this hash at `offset`. */
+bool index_get(const struct index *index, uint64_t hash, uint64_t offset,
+               struct location *location_out);
 
 /*
  * Point the entry of this hash that is at `offset` to another location, or remove it.

@@ -58,6 +58,9 @@ enum status io_forget_cache(int fd, uint64_t offset);
 /* KV_NOT_FOUND: somebody else holds it; owner_out: their process id, or 0. */
 enum status io_lock(int fd, long *owner_out);
 
+/* Bytes that may still be written to the file system of a directory. */
+enum status io_free_bytes(int directory, uint64_t *bytes_out);
+
 enum status io_rename(int directory, const char *from, const char *to);
 enum status io_unlink(int directory, const char *name);
 

@@ -1,8 +1,13 @@
 /*
- * The key directory (Bitcask's word): index and log taken together, so that a key is
+ * The key directory (Bitcask's word): index and logs taken together, so that a key is
  * found by its own bytes and not by a hash alone.
  *
- * Used at start-up and while serving. Reads the log, never writes it.
+ * While a compaction runs there are two logs: the current one, which is appended to, and
+ * the older one, which is being emptied. Offsets in a location say which: those in the
+ * log of side 1 have LOG_BYTES_MAX added. Sides change places with each compaction, so
+ * that no entry has to be touched when one begins.
+ *
+ * Used at start-up and while serving. Reads logs, never writes them.
  */
 #ifndef KV_KEYDIR_H
 #define KV_KEYDIR_H
@@ -13,10 +18,12 @@
 
 struct keydir {
     struct index *index;
-    struct log *log;
+    struct log *logs[2]; /* borrowed; NULL where there is none */
+    unsigned current;    /* the side that is appended to */
     struct hash_seed seed;
-    uint64_t key_count;  /* keys that have a value */
-    uint64_t live_bytes; /* of the records that hold these values */
+    uint64_t key_count;      /* keys that have a value */
+    uint64_t live_bytes[2];  /* of the records that hold these values, by side */
+    uint64_t entry_count[2]; /* entries of the index, by side */
 };
 
 /* One change of a key, which can be taken back. */
@@ -27,9 +34,28 @@ struct change {
     struct location now;
 };
 
-/* KV_NO_MEMORY, KV_IO.  Release with keydir_destroy, which leaves the log alone. */
+/* KV_NO_MEMORY, KV_IO.  Release with keydir_destroy, which leaves the logs alone. */
 enum status keydir_init(struct keydir *keydir, struct log *log);
 void keydir_destroy(struct keydir *keydir);
+
+/* The log that is appended to; the one it continues, or NULL. */
+struct log *keydir_log(const struct keydir *keydir);
+struct log *keydir_older_log(const struct keydir *keydir);
+
+/* What the offset of a record in the current, or the older, log is in a location. */
+uint64_t keydir_current_offset(const struct keydir *keydir, uint64_t offset);
+uint64_t keydir_older_offset(const struct keydir *keydir, uint64_t offset);
+
+/* Make a new log the current one: the one before becomes the older, of which there was
+ * none. */
+void keydir_push_log(struct keydir *keydir, struct log *log);
+
+/* Forget the older log, at which no entry points any more. */
+void keydir_pop_older_log(struct keydir *keydir);
+
+/* Entries that still point at the older log; live bytes in both logs. */
+uint64_t keydir_older_entries(const struct keydir *keydir);
+uint64_t keydir_live_bytes(const struct keydir *keydir);
 
 uint64_t keydir_hash(const struct keydir *keydir, struct slice key);
 
@@ -51,8 +77,8 @@ enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice
 enum status keydir_read(const struct keydir *keydir, const struct location *location,
                         struct slice *value_out);
 
-/* The location of a record that was staged or scanned. */
-struct location keydir_locate(struct slice record_bytes, const struct record *record,
+/* The location of a record that was staged in, or scanned from, the current log. */
+struct location keydir_locate(const struct keydir *keydir, const struct record *record,
                               uint64_t offset);
 
 /* Make sure that applying a change for this hash cannot fail. KV_NO_MEMORY. */
@@ -64,12 +90,14 @@ void keydir_revert(struct keydir *keydir, const struct change *change);
 void keydir_settle(struct keydir *keydir, const struct change *change);
 
 /*
- * Apply a run of records in order, as they stand in the log from `offset` on; marks are
- * passed over. Nothing of it can be taken back.
+ * Apply a run of records in order, as they stand in the current log from `offset` on;
+ * marks are passed over. Nothing of it can be taken back.
  *
+ * count: raised by one for each record.
  * KV_NO_MEMORY, KV_CORRUPT, KV_IO: applied in part.
  */
-enum status keydir_load(struct keydir *keydir, struct slice records, uint64_t offset);
+enum status keydir_load(struct keydir *keydir, struct slice records, uint64_t offset,
+                        uint64_t *count);
 
 /* Whether the record at this offset is the one that gives its key its value. */
 bool keydir_is_latest(const struct keydir *keydir, const struct record *record,

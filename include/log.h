@@ -20,6 +20,7 @@ struct log;
  */
 struct log_end {
     uint64_t log_id;
+    uint64_t generation;
     uint64_t offset;
     uint32_t chain; /* CRC-32C of everything before offset */
 };
@@ -37,6 +38,10 @@ enum log_access {
 enum status log_open(const struct files *files, enum log_access access,
                      struct log **log_out);
 
+/* The same for the older log, PATH.old. */
+enum status log_open_older(const struct files *files, enum log_access access,
+                           struct log **log_out);
+
 /*
  * Begin a new log as PATH.new, with its opening record; batches may follow, none of
  * them durable before log_publish has put the file at PATH.
@@ -50,6 +55,14 @@ enum status log_publish(struct log *log);
 
 /* Close the file. KV_IO: what was written may not have reached the disk (reported). */
 enum status log_close(struct log *log);
+
+/* For messages: the path of the log, and what is behind it in the file's name. */
+const char *log_path(const struct log *log);
+const char *log_suffix(const struct log *log);
+
+/* Which log it is; known once it was created or resumed. */
+uint64_t log_id(const struct log *log);
+uint64_t log_generation(const struct log *log);
 
 /* The whole file; valid until the log is appended to, cut or closed. */
 struct slice log_bytes(const struct log *log);
@@ -99,8 +112,25 @@ struct slice log_record(const struct log *log, uint64_t offset, uint64_t length)
  */
 enum status log_write(struct log *log);
 
+/*
+ * Stage the mark that says that everything live was copied from an older log, for which
+ * log_reserve made room as for a value of DRAINED_BYTES.
+ */
+void log_stage_drained(struct log *log, uint64_t older_id);
+
 /* Drop what is staged. */
 void log_unstage(struct log *log);
+
+/*
+ * Give the log at PATH the name PATH.old, or back, durably.
+ * KV_IO, KV_NO_SPACE: it has the name it had.  KV_FATAL: unknown.  All are reported.
+ */
+enum status log_retire(struct log *log);
+enum status log_reinstate(struct log *log);
+
+/* Free at most `bytes` at the end of a log that is not needed; nothing of it is read
+ * again. */
+enum status log_cut_away(struct log *log, uint64_t bytes);
 
 /* Make everything written durable. KV_FATAL: unknown how much of it is; stop. */
 enum status log_sync(struct log *log);

@@ -34,6 +34,9 @@ void mapping_close(struct mapping *mapping);
  */
 enum status mapping_cover(struct mapping *mapping, uint64_t length);
 
+/* Give up the view from `length` on, before the file is cut there. */
+void mapping_cut(struct mapping *mapping, uint64_t length);
+
 /* Drop the pages of the view, so that they are read anew. Errors as above. */
 enum status mapping_renew(struct mapping *mapping);
 

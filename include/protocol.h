@@ -6,7 +6,7 @@
  *
  *     SET key value      GET key      DELETE key      EXISTS key
  *     KEYS [prefix]      COUNT        STATS           SYNC
- *     HELP               QUIT
+ *     COMPACT            HELP         QUIT
  *
  * Words are parted by exactly one space; the command word is matched in any case. A
  * value is everything after the one space that follows the key. Each request gets one
@@ -28,6 +28,7 @@ enum verb {
     VERB_COUNT,
     VERB_STATS,
     VERB_SYNC,
+    VERB_COMPACT,
     VERB_HELP,
     VERB_QUIT,
     VERB_NONE, /* no command was recognised */

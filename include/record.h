@@ -108,6 +108,9 @@ struct slice record_tombstone_value(void);
 bool record_is_tombstone(const struct record *record);
 bool record_is_mark(const struct record *record);
 
+/* Whether key and value are within the limits of bounds.h. */
+bool record_is_within_limits(const struct record *record);
+
 /* Marks, to and from bytes. `offset` is the place of the mark in its file. */
 void record_encode_opening(uint8_t out[OPENING_BYTES], const struct opening *opening);
 void record_encode_seal(uint8_t out[SEAL_BYTES], const struct seal *seal,

@@ -14,6 +14,7 @@ struct scan {
     uint64_t offset;         /* end of the last good seal, or of the opening record */
     uint32_t chain;          /* CRC-32C of all bytes before `offset` */
     uint64_t durable_length; /* what the last good seal says was durable before it */
+    uint64_t drained_id;     /* of the older log that a drained mark names, or 0 */
     bool is_at_rest;         /* the last seal closed an empty batch, or there is none */
 };
 

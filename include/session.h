@@ -44,6 +44,9 @@ enum session_state {
  */
 enum status session_run(struct session *session, enum session_state *state_out);
 
+/* Whether a reply is being sent from the log, so that nothing in it may move. */
+bool session_is_streaming(const struct session *session);
+
 /* What to poll for: the socket, and POLLIN and POLLOUT as they apply. */
 int session_fd(const struct session *session);
 short session_wanted_events(const struct session *session);

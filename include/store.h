@@ -24,11 +24,13 @@ struct store_options {
 /* Figures that cost nothing to produce. */
 struct store_stats {
     uint64_t keys;
-    uint64_t log_bytes;
+    uint64_t log_bytes;  /* of the older log too, while a compaction runs */
     uint64_t live_bytes; /* of the records that the index points at */
     uint64_t dead_bytes; /* the rest of the log, marks included */
     uint64_t index_bytes;
     uint64_t commits;
+    uint64_t compactions;        /* finished since the start */
+    uint64_t compaction_percent; /* of the one that is running, else 100 */
     uint64_t recovered_bytes;
     uint64_t recovery_ms;
 };
@@ -93,15 +95,30 @@ uint64_t store_count(const struct store *store);
 enum status store_walk(const struct store *store, uint64_t *position,
                        struct slice *key_out);
 
+/*
+ * Begin a compaction, if none is running. Nothing may be staged.
+ *
+ * KV_OK: one is running.  KV_NO_SPACE, KV_IO, KV_NO_MEMORY: it could not begin.
+ * KV_CORRUPT: the last one is held up by damaged records.  KV_FATAL: as for a commit.
+ */
+enum status store_compact(struct store *store);
+
+/* How much time there is for maintenance. */
+enum leisure {
+    LEISURE_NONE, /* values that store_get returned must stay valid: only sync and seal */
+    LEISURE_SOME, /* commands are waiting: a share of the time */
+    LEISURE_ALL   /* nobody is waiting */
+};
+
 /* When store_maintain has something to do next; CLOCK_NEVER if nothing is due. */
-uint64_t store_due_ms(const struct store *store);
+uint64_t store_due_ms(const struct store *store, enum leisure leisure);
 
 /*
- * Do what is due: the delayed sync, the second seal of the last batch. Nothing may be
- * staged. Values that store_get returned stay valid.
+ * Do what is due: the delayed sync, the second seal of the last batch, one step of a
+ * compaction. Nothing may be staged.
  * KV_FATAL: as for store_commit.
  */
-enum status store_maintain(struct store *store);
+enum status store_maintain(struct store *store, enum leisure leisure);
 
 struct store_stats store_stats(const struct store *store);
 

@@ -122,8 +122,8 @@ static bool stats(struct commands *commands, const struct request *request)
         {"deletes", counters->deletes},
         {"connections", counters->connections},
         {"commits", figures.commits},
-        {"compactions", 0},
-        {"compaction_percent", 100},
+        {"compactions", figures.compactions},
+        {"compaction_percent", figures.compaction_percent},
         {"recovered_bytes", figures.recovered_bytes},
         {"recovery_ms", figures.recovery_ms},
     };
@@ -150,6 +150,16 @@ static bool sync(struct commands *commands, const struct request *request)
     return true;
 }
 
+static bool compact(struct commands *commands, const struct request *request)
+{
+    (void)request; /* COMPACT has no arguments */
+    if (store_staged_bytes(commands->store) > 0) {
+        return false;
+    }
+    put_status(commands, store_compact(commands->store), VERB_COMPACT);
+    return true;
+}
+
 static bool help(struct commands *commands, const struct request *request)
 {
     (void)request; /* HELP has no arguments */
@@ -166,7 +176,8 @@ typedef bool handler(struct commands *commands, const struct request *request);
 static handler *const handlers[] = {
     [VERB_SET] = set,       [VERB_GET] = get,   [VERB_DELETE] = delete,
     [VERB_EXISTS] = exists, [VERB_KEYS] = keys, [VERB_COUNT] = count,
-    [VERB_STATS] = stats,   [VERB_SYNC] = sync, [VERB_HELP] = help,
+    [VERB_STATS] = stats,   [VERB_SYNC] = sync, [VERB_COMPACT] = compact,
+    [VERB_HELP] = help,
 };
 
 static_assert(sizeof handlers / sizeof handlers[0] == VERB_QUIT,

@@ -145,6 +145,18 @@ static void make_room(struct conn *conn)
     }
 }
 
+/* A skipped line that the end of input cuts short is over, and gets its reply. */
+static void end_skipped_line(struct conn *conn)
+{
+    if (conn->skip == LINE_NONE) {
+        return;
+    }
+    size_t left = conn->input.length - conn->skip_at;
+    if (left == 0 || memchr(conn->input.bytes + conn->skip_at, '\n', left) == NULL) {
+        buffer_append_byte(&conn->input, '\n'); /* make_room left room for a byte */
+    }
+}
+
 enum conn_result conn_receive(struct conn *conn)
 {
     assert(conn_can_receive(conn));
@@ -163,10 +175,7 @@ enum conn_result conn_receive(struct conn *conn)
     }
     if (count == 0) {
         conn->has_ended = true;
-        if (conn->skip != LINE_NONE && conn->skip_at == input->length) {
-            buffer_append_byte(input,
-                               '\n'); /* the skipped line is over and gets its reply */
-        }
+        end_skipped_line(conn);
         return CONN_ENDED;
     }
     return errno == EAGAIN || errno == EWOULDBLOCK ? CONN_BLOCKED : CONN_LOST;

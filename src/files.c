@@ -203,6 +203,21 @@ enum status files_begin_new(const struct files *files, int *fd_out)
     return status;
 }
 
+enum status files_rename(const struct files *files, const char *from, const char *to)
+{
+    enum status status = io_rename(files->directory, make_name(files, from).text,
+                                   make_name(files, to).text);
+    if (status != KV_OK) {
+        diag_warn("%s%s: cannot rename to %s%s", files->path, from, files->path, to);
+        return status == KV_NOT_FOUND ? KV_IO : status;
+    }
+    if (io_sync_directory(files->directory) != KV_OK) {
+        diag_warn("%s%s: cannot sync the directory", files->path, to);
+        return KV_FATAL;
+    }
+    return KV_OK;
+}
+
 enum status files_publish_new(const struct files *files, int fd, const char *suffix)
 {
     enum status status = io_sync(fd);
@@ -210,15 +225,26 @@ enum status files_publish_new(const struct files *files, int fd, const char *suf
         diag_warn("%s" FILES_NEW ": cannot sync", files->path);
         return status;
     }
-    status = io_rename(files->directory, make_name(files, FILES_NEW).text,
-                       make_name(files, suffix).text);
+    return files_rename(files, FILES_NEW, suffix);
+}
+
+enum status files_remove(const struct files *files, const char *suffix)
+{
+    enum status status = io_unlink(files->directory, make_name(files, suffix).text);
     if (status == KV_OK) {
         status = io_sync_directory(files->directory);
     }
     if (status != KV_OK) {
-        diag_warn("%s%s: cannot put the new file in place", files->path, suffix);
+        diag_warn("%s%s: cannot remove", files->path, suffix);
+        return KV_IO;
     }
-    return status;
+    return KV_OK;
+}
+
+bool files_have_room(const struct files *files, uint64_t bytes)
+{
+    uint64_t free_bytes = 0;
+    return io_free_bytes(files->directory, &free_bytes) == KV_OK && free_bytes >= bytes;
 }
 
 /* Whether a side file exists and holds exactly these bytes. */

@@ -35,7 +35,7 @@ static enum status survey(const struct files *files, struct slice bytes,
     struct record record;
     *survey_out = (struct survey){0};
     while (record_decode(slice_after(bytes, (size_t)survey_out->end), &record)) {
-        if (record.key.length > KEY_BYTES_MAX || record.value.length > VALUE_BYTES_MAX) {
+        if (!record_is_within_limits(&record)) {
             diag_info("%s: the record at offset %" PRIu64
                       " has a key of %zu and a value of %zu "
                       "bytes, more than this program keeps",
@@ -65,6 +65,16 @@ static enum status save_torn(const struct files *files, struct slice bytes, uint
     return status;
 }
 
+/* Zeros that stand for what could not be read must never replace it. */
+static enum status check_was_read(const struct log *original)
+{
+    if (!log_has_failed_reads(original)) {
+        return KV_OK;
+    }
+    diag_info("%s: a part of the log cannot be read", log_path(original));
+    return KV_IO;
+}
+
 static enum status rewrite(const struct files *files, const struct keydir *keydir,
                            struct slice records)
 {
@@ -73,20 +83,28 @@ static enum status rewrite(const struct files *files, const struct keydir *keydi
     if (status != KV_OK) {
         return status;
     }
-    return rewrite_end(files, to, rewrite_copy(to, keydir, records, 0));
+    status = rewrite_copy(to, keydir, records, 0);
+    if (status == KV_OK) {
+        status = check_was_read(keydir_log(keydir));
+    }
+    return rewrite_end(files, to, status);
 }
 
 enum status import_original(const struct files *files, struct log *original)
 {
     struct survey found;
     struct keydir keydir;
+    uint64_t count = 0; /* the keys are told instead */
     struct slice bytes = log_bytes(original);
     enum status status = keydir_init(&keydir, original);
     if (status == KV_OK) {
         status = survey(files, bytes, &found);
     }
     if (status == KV_OK) {
-        status = keydir_load(&keydir, slice_first(bytes, (size_t)found.end), 0);
+        status = keydir_load(&keydir, slice_first(bytes, (size_t)found.end), 0, &count);
+    }
+    if (status == KV_OK) {
+        status = check_was_read(original);
     }
     if (status == KV_OK) {
         status = save_torn(files, bytes, found.end);
@@ -98,7 +116,7 @@ enum status import_original(const struct files *files, struct log *original)
         diag_info("%s: a log without marks was rewritten: %" PRIu64 " keys kept, %" PRIu64
                   " records with an empty key left out",
                   files_path(files), keydir.key_count, found.empty_key_count);
-    } else {
+    } else if (status != KV_FATAL) {
         diag_info("%s: a log without marks could not be rewritten: %s; it is untouched",
                   files_path(files), status_text(status));
     }

@@ -17,7 +17,7 @@
 #define PART_COUNT (1 << PART_BITS)
 
 /* Hash bits kept in a slot; the part adds nine more. */
-#define HASH_BITS 31
+#define HASH_BITS 30
 
 /* A part holds at most four fifths of its homes, and grows by a third. */
 #define LOAD_NUMERATOR   4
@@ -29,7 +29,7 @@
 
 /* 20 bytes; a key length of 0 means that the slot is empty. */
 struct slot {
-    uint32_t hash; /* HASH_BITS low bits; the top bit marks a staged delete */
+    uint32_t hash; /* HASH_BITS low bits, and two flags above them */
     uint32_t crc;
     uint32_t value_length;
     uint32_t offset_low;
@@ -39,8 +39,9 @@ struct slot {
 
 static_assert(sizeof(struct slot) == 20, "memory per key is a promise");
 
+#define HASH_MASK     ((UINT32_C(1) << HASH_BITS) - 1)
 #define TOMBSTONE_BIT (UINT32_C(1) << HASH_BITS)
-#define HASH_MASK     (TOMBSTONE_BIT - 1)
+#define OFFSET_TOP    (UINT32_C(2) << HASH_BITS) /* the 49th bit of the offset */
 
 struct part {
     struct slot *slots; /* homes, then spare slots */
@@ -77,7 +78,8 @@ static bool is_empty(const struct slot *slot)
 
 static uint64_t offset_of(const struct slot *slot)
 {
-    return (uint64_t)slot->offset_high << 32 | slot->offset_low;
+    uint64_t top = (slot->hash & OFFSET_TOP) != 0 ? LOG_BYTES_MAX : 0;
+    return top | (uint64_t)slot->offset_high << 32 | slot->offset_low;
 }
 
 static size_t home_of(const struct part *part, uint32_t hash)
@@ -87,10 +89,11 @@ static size_t home_of(const struct part *part, uint32_t hash)
 
 static struct slot encode(uint64_t hash, const struct location *location)
 {
-    assert(location->offset < LOG_BYTES_MAX);
+    assert(location->offset < INDEX_OFFSET_MAX);
     assert(location->key_length > 0 && location->key_length <= KEY_BYTES_MAX);
     return (struct slot){
-        .hash = short_hash(hash) | (location->is_tombstone ? TOMBSTONE_BIT : 0),
+        .hash = short_hash(hash) | (location->is_tombstone ? TOMBSTONE_BIT : 0) |
+                (location->offset >= LOG_BYTES_MAX ? OFFSET_TOP : 0),
         .crc = location->crc,
         .value_length = location->value_length,
         .offset_low = (uint32_t)location->offset,
@@ -247,6 +250,16 @@ static struct slot *find_slot(const struct part *part, uint64_t hash, uint64_t o
         }
     }
     return NULL;
+}
+
+bool index_get(const struct index *index, uint64_t hash, uint64_t offset,
+               struct location *location_out)
+{
+    const struct slot *slot = find_slot(&index->parts[part_of(hash)], hash, offset);
+    if (slot != NULL) {
+        *location_out = decode(slot);
+    }
+    return slot != NULL;
 }
 
 bool index_replace(struct index *index, uint64_t hash, uint64_t offset,

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* off_t stays in this file: 64 bits of it are needed. */
@@ -161,6 +162,20 @@ enum status io_lock(int fd, long *owner_out)
         *owner_out = (long)lock.l_pid;
     }
     return KV_NOT_FOUND;
+}
+
+enum status io_free_bytes(int directory, uint64_t *bytes_out)
+{
+    struct statvfs info;
+    int result;
+    do {
+        result = fstatvfs(directory, &info);
+    } while (was_interrupted(result));
+    if (result < 0) {
+        return KV_IO;
+    }
+    *bytes_out = (uint64_t)info.f_bavail * info.f_frsize;
+    return KV_OK;
 }
 
 enum status io_rename(int directory, const char *from, const char *to)

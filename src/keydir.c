@@ -13,7 +13,7 @@
 
 enum status keydir_init(struct keydir *keydir, struct log *log)
 {
-    *keydir = (struct keydir){.log = log};
+    *keydir = (struct keydir){.logs = {log, NULL}};
     if (io_random(&keydir->seed, sizeof keydir->seed) != KV_OK) {
         diag_warn("/dev/urandom: cannot read the hash seed");
         return KV_IO;
@@ -32,9 +32,63 @@ uint64_t keydir_hash(const struct keydir *keydir, struct slice key)
     return hash_key(&keydir->seed, key);
 }
 
+struct log *keydir_log(const struct keydir *keydir)
+{
+    return keydir->logs[keydir->current];
+}
+
+struct log *keydir_older_log(const struct keydir *keydir)
+{
+    return keydir->logs[1 - keydir->current];
+}
+
+static uint64_t offset_on(unsigned side, uint64_t offset)
+{
+    assert(offset < LOG_BYTES_MAX);
+    return side == 0 ? offset : offset + LOG_BYTES_MAX;
+}
+
+static unsigned side_of(const struct location *location)
+{
+    return location->offset < LOG_BYTES_MAX ? 0 : 1;
+}
+
+uint64_t keydir_current_offset(const struct keydir *keydir, uint64_t offset)
+{
+    return offset_on(keydir->current, offset);
+}
+
+uint64_t keydir_older_offset(const struct keydir *keydir, uint64_t offset)
+{
+    return offset_on(1 - keydir->current, offset);
+}
+
+void keydir_push_log(struct keydir *keydir, struct log *log)
+{
+    assert(keydir_older_log(keydir) == NULL);
+    keydir->current = 1 - keydir->current;
+    keydir->logs[keydir->current] = log;
+}
+
+void keydir_pop_older_log(struct keydir *keydir)
+{
+    assert(keydir_older_entries(keydir) == 0);
+    keydir->logs[1 - keydir->current] = NULL;
+}
+
+uint64_t keydir_older_entries(const struct keydir *keydir)
+{
+    return keydir->entry_count[1 - keydir->current];
+}
+
+uint64_t keydir_live_bytes(const struct keydir *keydir)
+{
+    return keydir->live_bytes[0] + keydir->live_bytes[1];
+}
+
 static struct slice bytes_of(const struct keydir *keydir, const struct location *location)
 {
-    return log_record(keydir->log, location->offset,
+    return log_record(keydir->logs[side_of(location)], location->offset % LOG_BYTES_MAX,
                       record_length(location->key_length, location->value_length));
 }
 
@@ -49,7 +103,7 @@ static enum status verify(const struct keydir *keydir, const struct location *lo
     if (crc32c(0, bytes_of(keydir, location)) == location->crc) {
         return KV_OK;
     }
-    return log_has_failed_reads(keydir->log) ? KV_IO : KV_CORRUPT;
+    return log_has_failed_reads(keydir->logs[side_of(location)]) ? KV_IO : KV_CORRUPT;
 }
 
 enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice key,
@@ -77,7 +131,9 @@ enum status keydir_read(const struct keydir *keydir, const struct location *loca
 {
     enum status status = verify(keydir, location);
     if (status != KV_OK) {
-        diag_info("record at offset %" PRIu64 " %s", location->offset,
+        const struct log *log = keydir->logs[side_of(location)];
+        diag_info("%s%s: the record at offset %" PRIu64 " %s", log_path(log),
+                  log_suffix(log), location->offset % LOG_BYTES_MAX,
                   status == KV_IO ? "cannot be read"
                                   : "is damaged: its checksum is wrong");
         return status;
@@ -87,15 +143,14 @@ enum status keydir_read(const struct keydir *keydir, const struct location *loca
     return KV_OK;
 }
 
-struct location keydir_locate(struct slice record_bytes, const struct record *record,
+struct location keydir_locate(const struct keydir *keydir, const struct record *record,
                               uint64_t offset)
 {
-    assert(record_bytes.length == record->length);
     return (struct location){
-        .offset = offset,
+        .offset = keydir_current_offset(keydir, offset),
         .key_length = (uint32_t)record->key.length,
         .value_length = (uint32_t)record->value.length,
-        .crc = crc32c(0, record_bytes),
+        .crc = crc32c(0, log_record(keydir_log(keydir), offset, record->length)),
         .is_tombstone = record_is_tombstone(record),
     };
 }
@@ -106,23 +161,25 @@ enum status keydir_reserve(struct keydir *keydir, uint64_t hash)
 }
 
 /* Count a location in (sign 1) or out (sign -1); a staged delete holds no value. */
-static void count(struct keydir *keydir, const struct location *location, int sign)
+static void tally(struct keydir *keydir, const struct location *location, int sign)
 {
+    unsigned side = side_of(location);
+    keydir->entry_count[side] += sign > 0 ? 1 : UINT64_MAX;
     if (!location->is_tombstone) {
         uint64_t length = record_length(location->key_length, location->value_length);
         keydir->key_count += sign > 0 ? 1 : UINT64_MAX;
-        keydir->live_bytes += sign > 0 ? length : 0 - length;
+        keydir->live_bytes[side] += sign > 0 ? length : 0 - length;
     }
 }
 
 void keydir_apply(struct keydir *keydir, const struct change *change)
 {
-    count(keydir, &change->now, 1);
+    tally(keydir, &change->now, 1);
     if (!change->had_before) {
         index_insert(keydir->index, change->hash, &change->now);
         return;
     }
-    count(keydir, &change->before, -1);
+    tally(keydir, &change->before, -1);
     bool is_found =
         index_replace(keydir->index, change->hash, change->before.offset, &change->now);
     assert(is_found);
@@ -131,9 +188,9 @@ void keydir_apply(struct keydir *keydir, const struct change *change)
 void keydir_revert(struct keydir *keydir, const struct change *change)
 {
     bool is_found = false;
-    count(keydir, &change->now, -1);
+    tally(keydir, &change->now, -1);
     if (change->had_before) {
-        count(keydir, &change->before, 1);
+        tally(keydir, &change->before, 1);
         is_found = index_replace(keydir->index, change->hash, change->now.offset,
                                  &change->before);
     } else {
@@ -146,16 +203,18 @@ void keydir_settle(struct keydir *keydir, const struct change *change)
 {
     if (change->now.is_tombstone) {
         /* It is not there any more if the key was set again in the same batch. */
-        (void)index_remove(keydir->index, change->hash, change->now.offset);
+        if (index_remove(keydir->index, change->hash, change->now.offset)) {
+            keydir->entry_count[side_of(&change->now)]--;
+        }
     }
 }
 
-static enum status load_record(struct keydir *keydir, struct slice bytes,
-                               const struct record *record, uint64_t offset)
+static enum status load_record(struct keydir *keydir, const struct record *record,
+                               uint64_t offset)
 {
     struct change change = {
         .hash = keydir_hash(keydir, record->key),
-        .now = keydir_locate(slice_first(bytes, (size_t)record->length), record, offset),
+        .now = keydir_locate(keydir, record, offset),
     };
     enum status status = keydir_find(keydir, change.hash, record->key, &change.before);
     change.had_before = status == KV_OK;
@@ -173,15 +232,20 @@ static enum status load_record(struct keydir *keydir, struct slice bytes,
     return status;
 }
 
-enum status keydir_load(struct keydir *keydir, struct slice records, uint64_t offset)
+enum status keydir_load(struct keydir *keydir, struct slice records, uint64_t offset,
+                        uint64_t *count)
 {
     struct record record;
     while (record_decode(records, &record)) {
-        enum status status = record_is_mark(&record)
-                                 ? KV_OK
-                                 : load_record(keydir, records, &record, offset);
-        if (status != KV_OK) {
-            return status;
+        if (!record_is_within_limits(&record)) {
+            return KV_CORRUPT;
+        }
+        if (!record_is_mark(&record)) {
+            enum status status = load_record(keydir, &record, offset);
+            if (status != KV_OK) {
+                return status;
+            }
+            ++*count;
         }
         offset += record.length;
         records = slice_after(records, (size_t)record.length);
@@ -212,6 +276,8 @@ enum status keydir_walk(const struct keydir *keydir, uint64_t *position,
     if (index_walk_matches(keydir->index, *position, keydir_hash(keydir, *key_out))) {
         return KV_OK;
     }
-    diag_info("the key of the record at offset %" PRIu64 " is damaged", location.offset);
+    const struct log *log = keydir->logs[side_of(&location)];
+    diag_info("%s%s: the key of the record at offset %" PRIu64 " is damaged",
+              log_path(log), log_suffix(log), location.offset % LOG_BYTES_MAX);
     return KV_CORRUPT;
 }

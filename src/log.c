@@ -19,10 +19,11 @@
 
 struct log {
     const struct files *files;
-    const char *suffix; /* where the file is now: "" or FILES_NEW */
+    const char *suffix; /* where the file is now: "", FILES_NEW or FILES_OLD */
     int fd;
     struct mapping *mapping;
     uint64_t log_id;
+    uint64_t generation;
     uint64_t length;         /* end of the last seal */
     uint64_t durable_length; /* how much of it is known to be durable */
     uint32_t chain;          /* CRC-32C of all bytes before length */
@@ -69,6 +70,14 @@ enum status log_open(const struct files *files, enum log_access access,
     return status == KV_OK ? make(files, "", fd, log_out) : status;
 }
 
+enum status log_open_older(const struct files *files, enum log_access access,
+                           struct log **log_out)
+{
+    int fd = -1;
+    enum status status = files_open_plain(files, FILES_OLD, access == LOG_READ, &fd);
+    return status == KV_OK ? make(files, FILES_OLD, fd, log_out) : status;
+}
+
 static enum status write_opening(struct log *log, struct opening opening)
 {
     uint8_t mark[OPENING_BYTES];
@@ -83,7 +92,10 @@ static enum status write_opening(struct log *log, struct opening opening)
     if (status != KV_OK) {
         return tell(log, status, "cannot write the opening record");
     }
-    log_resume(log, &(struct log_end){opening.log_id, OPENING_BYTES, crc32c(0, bytes)});
+    log_resume(log, &(struct log_end){.log_id = opening.log_id,
+                                      .generation = opening.generation,
+                                      .offset = OPENING_BYTES,
+                                      .chain = crc32c(0, bytes)});
     log->durable_length = 0;
     return KV_OK;
 }
@@ -134,6 +146,26 @@ enum status log_close(struct log *log)
     return status;
 }
 
+const char *log_path(const struct log *log)
+{
+    return files_path(log->files);
+}
+
+const char *log_suffix(const struct log *log)
+{
+    return log->suffix;
+}
+
+uint64_t log_id(const struct log *log)
+{
+    return log->log_id;
+}
+
+uint64_t log_generation(const struct log *log)
+{
+    return log->generation;
+}
+
 struct slice log_bytes(const struct log *log)
 {
     return (struct slice){mapping_bytes(log->mapping), (size_t)log->length};
@@ -177,6 +209,7 @@ enum status log_cut(struct log *log, uint64_t offset)
 void log_resume(struct log *log, const struct log_end *end)
 {
     log->log_id = end->log_id;
+    log->generation = end->generation;
     log->length = end->offset;
     log->durable_length = end->offset;
     log->chain = end->chain;
@@ -244,7 +277,7 @@ static enum status cut_back(struct log *log, enum status cause)
 }
 
 /* Somebody else may have cut the file or taken its name away meanwhile. */
-static enum status check_is_still_ours(const struct log *log, uint64_t length)
+static enum status check_is_still_ours(const struct log *log)
 {
     struct io_info info;
     if (io_inspect(log->fd, &info) != KV_OK) {
@@ -255,10 +288,10 @@ static enum status check_is_still_ours(const struct log *log, uint64_t length)
         diag_info("%s: the log was removed while it was served", files_path(log->files));
         return KV_FATAL;
     }
-    if (info.length != length) {
+    if (info.length != log->length) {
         diag_info("%s: the log is %" PRIu64 " bytes long, not %" PRIu64
                   ": something else changed it",
-                  files_path(log->files), info.length, length);
+                  files_path(log->files), info.length, log->length);
         return KV_FATAL;
     }
     return KV_OK;
@@ -285,24 +318,57 @@ enum status log_write(struct log *log)
     if (status != KV_OK) {
         return status;
     }
+    status = check_is_still_ours(log);
+    if (status != KV_OK) {
+        return status;
+    }
     uint32_t chain = stage_seal(log);
     status = io_write_at(log->fd, buffer_slice(&log->staged), log->length);
     if (status != KV_OK) {
         return cut_back(log, status);
-    }
-    uint64_t length = log->length + log->staged.length;
-    status = check_is_still_ours(log, length);
-    if (status != KV_OK) {
-        return status;
     }
     if (log->has_write_failed) {
         diag_info("%s: appending works again at offset %" PRIu64, files_path(log->files),
                   log->length);
         log->has_write_failed = false;
     }
-    log->length = length;
+    log->length += log->staged.length;
     log->chain = chain;
     log_unstage(log);
+    return KV_OK;
+}
+
+void log_stage_drained(struct log *log, uint64_t older_id)
+{
+    uint8_t mark[DRAINED_BYTES];
+    struct drained drained = {.log_id = log->log_id, .older_id = older_id};
+    record_encode_drained(mark, &drained, log->length + log->staged.length);
+    buffer_append(&log->staged, (struct slice){mark, sizeof mark});
+}
+
+enum status log_retire(struct log *log)
+{
+    enum status status = files_rename(log->files, log->suffix, FILES_OLD);
+    log->suffix = status == KV_OK ? FILES_OLD : log->suffix;
+    return status;
+}
+
+enum status log_reinstate(struct log *log)
+{
+    enum status status = files_rename(log->files, log->suffix, "");
+    log->suffix = status == KV_OK ? "" : log->suffix;
+    return status;
+}
+
+enum status log_cut_away(struct log *log, uint64_t bytes)
+{
+    uint64_t length = log->length > bytes ? log->length - bytes : 0;
+    mapping_cut(log->mapping, length);
+    enum status status = io_truncate(log->fd, length);
+    if (status != KV_OK) {
+        return tell(log, status, "cannot cut the drained log away");
+    }
+    log->length = length;
     return KV_OK;
 }
 

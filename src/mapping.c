@@ -152,6 +152,17 @@ enum status mapping_cover(struct mapping *mapping, uint64_t length)
     return length <= mapping->length ? KV_OK : remap(mapping, length);
 }
 
+void mapping_cut(struct mapping *mapping, uint64_t length)
+{
+    size_t kept = (size_t)((length + page_bytes - 1) / page_bytes * page_bytes);
+    kept = kept > page_bytes ? kept
+                             : page_bytes; /* a view of nothing could not be unmapped */
+    if (kept < mapping->length) {
+        (void)munmap(mapping->bytes + kept, mapping->length - kept); /* cannot fail */
+        mapping->length = kept;
+    }
+}
+
 enum status mapping_renew(struct mapping *mapping)
 {
     void *bytes = mmap(mapping->bytes, mapping->length, PROT_READ, MAP_SHARED | MAP_FIXED,

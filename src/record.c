@@ -3,6 +3,7 @@
  */
 #include "record.h"
 
+#include "bounds.h"
 #include "bytes.h"
 #include "crc32c.h"
 
@@ -71,6 +72,11 @@ bool record_is_tombstone(const struct record *record)
 bool record_is_mark(const struct record *record)
 {
     return record->key.length == 0;
+}
+
+bool record_is_within_limits(const struct record *record)
+{
+    return record->key.length <= KEY_BYTES_MAX && record->value.length <= VALUE_BYTES_MAX;
 }
 
 /* A mark that is being written or read: where the next field goes or comes from. */

@@ -28,8 +28,9 @@ typedef enum status batch_action(struct salvage *salvage, const struct batch *ba
 static enum status load(struct salvage *salvage, const struct batch *batch,
                         struct log *to)
 {
-    (void)to; /* the first pass copies nothing */
-    return keydir_load(&salvage->keydir, batch->records, batch->offset);
+    (void)to;           /* the first pass copies nothing */
+    uint64_t count = 0; /* what is kept in the end is told instead */
+    return keydir_load(&salvage->keydir, batch->records, batch->offset, &count);
 }
 
 static enum status copy(struct salvage *salvage, const struct batch *batch,
@@ -154,7 +155,7 @@ static enum status write_new(struct salvage *salvage)
 static enum status print_summary(const struct salvage *salvage)
 {
     printf("kept %" PRIu64 " keys, %" PRIu64 " bytes\n", salvage->keydir.key_count,
-           salvage->keydir.live_bytes);
+           keydir_live_bytes(&salvage->keydir));
     printf("lost %" PRIu64 " bytes in all\n", salvage->lost_bytes);
     if (salvage->lost_bytes > 0) {
         printf("a lost range may have held newer values of these keys, or deletions\n");

@@ -24,25 +24,35 @@ void scan_begin(struct scan *scan, struct slice log, uint64_t log_id)
     };
 }
 
+/* Where the batch that begins at the scan has its seal, and what a drained mark in it
+ * names. */
+struct batch_end {
+    uint64_t offset;
+    uint64_t drained_id;
+};
+
 /*
- * The offset of the first record at `from` or later that is a mark but no drained
- * mark, which is where a batch must have its seal; false if the records before it
- * are not whole.
+ * Find the first mark that is no drained mark: a batch must have its seal there. false:
+ * the records before it are not whole.
  */
-static bool find_batch_end(const struct scan *scan, uint64_t *offset_out)
+static bool find_batch_end(const struct scan *scan, struct batch_end *end)
 {
-    uint64_t at = scan->offset;
     struct record record;
     struct drained drained;
-    while (record_decode(slice_after(scan->log, (size_t)at), &record)) {
-        bool is_drained =
-            record_decode_drained(slice_after(scan->log, (size_t)at), at, &drained) &&
-            drained.log_id == scan->log_id;
-        if (record_is_mark(&record) && !is_drained) {
-            *offset_out = at;
-            return true;
+    *end = (struct batch_end){scan->offset, scan->drained_id};
+    while (record_decode(slice_after(scan->log, (size_t)end->offset), &record)) {
+        if (!record_is_within_limits(&record)) {
+            return false;
         }
-        at += record.length;
+        if (record_is_mark(&record)) {
+            struct slice mark = slice_after(scan->log, (size_t)end->offset);
+            if (!record_decode_drained(mark, end->offset, &drained) ||
+                drained.log_id != scan->log_id) {
+                return true;
+            }
+            end->drained_id = drained.older_id;
+        }
+        end->offset += record.length;
     }
     return false;
 }
@@ -58,13 +68,13 @@ enum scan_result scan_next(struct scan *scan, struct batch *batch_out)
     if (scan->offset == scan->log.length) {
         return SCAN_END;
     }
-    uint64_t end = 0;
+    struct batch_end end;
     struct seal seal;
-    if (!find_batch_end(scan, &end) || !is_own_seal(scan, end, &seal)) {
+    if (!find_batch_end(scan, &end) || !is_own_seal(scan, end.offset, &seal)) {
         return SCAN_DAMAGED;
     }
     struct slice rest = slice_after(scan->log, (size_t)scan->offset);
-    struct slice records = slice_first(rest, (size_t)(end - scan->offset));
+    struct slice records = slice_first(rest, (size_t)(end.offset - scan->offset));
     uint32_t chain = crc32c(scan->chain, records);
     if (chain != seal.chain) {
         return SCAN_DAMAGED;
@@ -72,7 +82,8 @@ enum scan_result scan_next(struct scan *scan, struct batch *batch_out)
     *batch_out = (struct batch){.offset = scan->offset, .records = records};
     scan->chain =
         crc32c(chain, slice_first(slice_after(rest, records.length), SEAL_BYTES));
-    scan->offset = end + SEAL_BYTES;
+    scan->offset = end.offset + SEAL_BYTES;
+    scan->drained_id = end.drained_id;
     scan->durable_length = seal.durable_length;
     scan->is_at_rest = records.length == 0;
     return SCAN_BATCH;
@@ -158,20 +169,36 @@ static bool is_all_zero(struct slice bytes)
     return true;
 }
 
+/* Whether whole records lead from the scan to a seal that ends the file. */
+static bool is_framed_whole(const struct scan *scan)
+{
+    uint64_t at = scan->offset;
+    struct record record;
+    while (record_decode(slice_after(scan->log, (size_t)at), &record)) {
+        if (at + record.length == scan->log.length) {
+            return record_has_seal_header(slice_after(scan->log, (size_t)at));
+        }
+        at += record.length;
+    }
+    return false;
+}
+
 /*
  * Whether the share that some disk sector has in the tail is all zero. A record begins
- * with six zero bytes at least, so a first share no longer than that proves nothing.
+ * with six zero bytes at least, and a mark with 15, so a first share proves nothing when
+ * it is no longer than that, or when the records that begin in it are whole to the end.
  */
-static bool has_zero_sector(struct slice log, uint64_t from)
+static bool has_zero_sector(const struct scan *scan)
 {
     enum { ZEROS_OF_A_RECORD = 6 };
-    uint64_t at = from;
-    while (at < log.length) {
+    uint64_t at = scan->offset;
+    while (at < scan->log.length) {
         uint64_t end = at - at % SECTOR_BYTES + SECTOR_BYTES;
-        end = end < log.length ? end : log.length;
+        end = end < scan->log.length ? end : scan->log.length;
         struct slice share =
-            slice_first(slice_after(log, (size_t)at), (size_t)(end - at));
-        bool is_telling = at > from || share.length > ZEROS_OF_A_RECORD;
+            slice_first(slice_after(scan->log, (size_t)at), (size_t)(end - at));
+        bool is_telling = at > scan->offset ||
+                          (share.length > ZEROS_OF_A_RECORD && !is_framed_whole(scan));
         if (is_telling && is_all_zero(share)) {
             return true;
         }
@@ -207,7 +234,7 @@ enum tail scan_judge_tail(const struct scan *scan)
         return TAIL_CORRUPT;
     }
     /* A write cut short leaves missing sectors, as a shorter file or as zeros. */
-    if (is_full_length(scan) && !has_zero_sector(scan->log, scan->offset)) {
+    if (is_full_length(scan) && !has_zero_sector(scan)) {
         return TAIL_CORRUPT;
     }
     return is_larger_than_a_batch(scan) ? TAIL_FOREIGN : TAIL_TORN;

@@ -228,6 +228,16 @@ static enum status finish_client(struct server *server)
     return status;
 }
 
+/* A client that waits for nothing but its own next command leaves all the time there is.
+ */
+static enum leisure leisure_of(const struct session *session, enum session_state state)
+{
+    if (session_is_streaming(session)) {
+        return LEISURE_NONE;
+    }
+    return state == SESSION_READY ? LEISURE_SOME : LEISURE_ALL;
+}
+
 /*
  * Wait for the client, and see to its deadlines. Returns false when it is to be dropped.
  */
@@ -235,7 +245,8 @@ static bool wait_for_client(struct server *server, bool *is_contended)
 {
     struct session *session = server->session;
     uint64_t until_ms =
-        earlier(session_stall_deadline_ms(session), store_due_ms(server->store));
+        earlier(session_stall_deadline_ms(session),
+                store_due_ms(server->store, leisure_of(session, SESSION_WAITING)));
     /* The listener stays readable once another client waits: look at it only till then.
      */
     int listen_fd = *is_contended ? -1 : server->listen_fd;
@@ -256,10 +267,11 @@ static bool wait_for_client(struct server *server, bool *is_contended)
     return session_stall_deadline_ms(session) > now_ms;
 }
 
-static enum status maintain(struct server *server)
+static enum status maintain(struct server *server, enum leisure leisure)
 {
-    return store_due_ms(server->store) <= clock_now_ms() ? store_maintain(server->store)
-                                                         : KV_OK;
+    return store_due_ms(server->store, leisure) <= clock_now_ms()
+               ? store_maintain(server->store, leisure)
+               : KV_OK;
 }
 
 static enum status serve_client(struct server *server, int fd)
@@ -273,7 +285,7 @@ static enum status serve_client(struct server *server, int fd)
     while (status == KV_OK && state != SESSION_OVER && is_kept && is_stopping == 0) {
         status = session_run(session, &state);
         if (status == KV_OK) {
-            status = maintain(server);
+            status = maintain(server, leisure_of(session, state));
         }
         if (status == KV_OK && state == SESSION_WAITING) {
             is_kept = wait_for_client(server, &is_contended);
@@ -330,7 +342,8 @@ static int accept_client(struct server *server)
         return fd;
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK) {
-        (void)wait_for(-1, 0, server->listen_fd, store_due_ms(server->store));
+        (void)wait_for(-1, 0, server->listen_fd,
+                       store_due_ms(server->store, LEISURE_ALL));
     } else if (is_passing_failure(errno)) {
         diag_warn("a client was lost before it was accepted");
     } else {
@@ -345,7 +358,7 @@ enum status server_run(struct server *server)
     tell_ready(server);
     while (status == KV_OK && is_stopping == 0) {
         int fd = accept_client(server);
-        status = fd >= 0 ? serve_client(server, fd) : maintain(server);
+        status = fd >= 0 ? serve_client(server, fd) : maintain(server, LEISURE_ALL);
     }
     return status;
 }

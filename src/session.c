@@ -302,6 +302,11 @@ enum status session_run(struct session *session, enum session_state *state_out)
     return KV_OK;
 }
 
+bool session_is_streaming(const struct session *session)
+{
+    return session->commands.stream.kind != STREAM_NONE;
+}
+
 int session_fd(const struct session *session)
 {
     return conn_fd(session->conn);

@@ -1,31 +1,34 @@
 /*
- * The engine's face, and the order of the durable steps.
- *
- * A change is reserved (may fail), staged in the log's buffer and noted in the index
- * (cannot fail). store_commit then goes: one write, one sync, publish. The commit point
- * is the sync; before it, every change can be taken back, after it none.
+ * The engine's face: finds what a request needs, stages it in a transaction, and keeps
+ * the clock of what is due between commands.
  */
 #include "store.h"
 
+#include "bounds.h"
 #include "clock.h"
-#include "files.h"
-#include "keydir.h"
+#include "compact.h"
+#include "diag.h"
 #include "recover.h"
+#include "transaction.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-/* What the list of staged changes keeps between batches. */
-#define CHANGES_KEPT 4096
+/* When the next step of a compaction may be taken. */
+struct pace {
+    uint64_t earliest_us;   /* while commands are waiting */
+    uint64_t retry_ms;      /* after a failure; 0: none */
+    uint64_t written_bytes; /* by commands since the last step */
+};
 
 struct store {
     struct store_options options;
     struct files *files;
     struct keydir keydir;
     struct recovery recovery;
-    struct change *changes; /* staged, in order */
-    size_t change_count;
-    size_t change_capacity;
+    struct transaction transaction;
+    struct compaction compaction;
+    struct pace pace;
     uint64_t unsynced_since_ms; /* CLOCK_NEVER: everything is durable */
     uint64_t rest_due_ms; /* when the last batch gets its second seal; CLOCK_NEVER */
     uint64_t commit_count;
@@ -36,52 +39,30 @@ enum status store_open(const struct store_options *options, struct store **store
 {
     struct store *store = calloc(1, sizeof *store);
     if (store == NULL) {
+        diag_warn("%s: cannot open", options->path);
         return KV_NO_MEMORY;
     }
     store->options = *options;
     store->unsynced_since_ms = CLOCK_NEVER;
+    store->transaction.keydir = &store->keydir;
     enum status status = files_open(options->path, &store->files);
     if (status == KV_OK) {
         status = recover_open(store->files, &store->keydir, &store->recovery);
     }
     if (status != KV_OK) {
+        if (status == KV_NO_MEMORY) {
+            diag_info("%s: not enough memory to open it", options->path);
+        }
         files_close(store->files);
         free(store);
         return status;
     }
+    compact_init(&store->compaction, store->files, &store->keydir);
     /* The last batch before a crash may lack its second seal. */
     store->rest_due_ms =
         store->recovery.is_at_rest ? CLOCK_NEVER : clock_now_ms() + REST_SEAL_MS;
     *store_out = store;
     return KV_OK;
-}
-
-static void drop_changes(struct store *store)
-{
-    store->change_count = 0;
-    if (store->change_capacity > CHANGES_KEPT) {
-        free(store->changes);
-        store->changes = NULL;
-        store->change_capacity = 0;
-    }
-}
-
-/* Take back everything staged, last change first. */
-static void roll_back(struct store *store)
-{
-    while (store->change_count > 0) {
-        keydir_revert(&store->keydir, &store->changes[--store->change_count]);
-    }
-    drop_changes(store);
-    log_unstage(store->keydir.log);
-}
-
-static void publish(struct store *store)
-{
-    for (size_t i = 0; i < store->change_count; i++) {
-        keydir_settle(&store->keydir, &store->changes[i]);
-    }
-    drop_changes(store);
 }
 
 /* A fatal failure is for ever: nobody may build on a log whose state is unknown. */
@@ -94,7 +75,7 @@ static enum status note_failure(struct store *store, enum status status)
 /* Follow the last batch by another seal, which says that the batch is durable. */
 static enum status rest(struct store *store)
 {
-    struct log *log = store->keydir.log;
+    struct log *log = keydir_log(&store->keydir);
     store->rest_due_ms = CLOCK_NEVER;
     enum status status = store_sync(store);
     if (status == KV_OK) {
@@ -109,13 +90,14 @@ enum status store_close(struct store *store)
     if (store == NULL) {
         return KV_OK;
     }
-    roll_back(store);
+    transaction_abort(&store->transaction);
+    transaction_destroy(&store->transaction);
     bool is_at_rest = store->rest_due_ms == CLOCK_NEVER || store->has_failed;
     enum status status = is_at_rest ? KV_OK : rest(store);
-    enum status close_status = log_close(store->keydir.log);
+    (void)log_close(keydir_older_log(&store->keydir)); /* it was durable all the time */
+    enum status close_status = log_close(keydir_log(&store->keydir));
     keydir_destroy(&store->keydir);
     files_close(store->files);
-    free(store->changes);
     free(store);
     /* A full disk only means that the last batch has one seal. */
     return status == KV_OK || status == KV_NO_SPACE ? close_status : status;
@@ -143,123 +125,77 @@ enum status store_exists(struct store *store, struct slice key)
     return find(store, key, &location);
 }
 
-static enum status reserve_change(struct store *store)
-{
-    if (store->change_count < store->change_capacity) {
-        return KV_OK;
-    }
-    size_t capacity = store->change_capacity == 0 ? 64 : store->change_capacity * 2;
-    struct change *changes = realloc(store->changes, capacity * sizeof *changes);
-    if (changes == NULL) {
-        return KV_NO_MEMORY;
-    }
-    store->changes = changes;
-    store->change_capacity = capacity;
-    return KV_OK;
-}
-
-static enum status reserve(struct store *store, uint64_t hash, struct slice key,
-                           struct slice value)
-{
-    enum status status = reserve_change(store);
-    if (status == KV_OK) {
-        status = keydir_reserve(&store->keydir, hash);
-    }
-    return status == KV_OK ? log_reserve(store->keydir.log, key.length, value.length)
-                           : status;
-}
-
-/* Stage a record for a change whose `before` was found; room was reserved. */
-static void stage(struct store *store, struct change *change, struct slice key,
-                  struct slice value)
-{
-    struct log *log = store->keydir.log;
-    struct record record = {key, value, record_length(key.length, value.length)};
-    uint64_t offset = log_stage(log, key, value);
-    change->now = keydir_locate(log_record(log, offset, record.length), &record, offset);
-    store->changes[store->change_count++] = *change;
-    keydir_apply(&store->keydir, change);
-}
-
 /*
- * A damaged record under this hash is taken for the key's own: with a hash this long
- * it is, and replacing it is how a client mends it.
+ * The entry that a write of this key replaces. A damaged record under its hash is taken
+ * for the key's own: with a hash this long it is, and replacing it is how a client mends
+ * it.
  */
-static bool has_entry(enum status find_status)
+static struct change find_replaced(const struct store *store, struct slice key)
 {
-    return find_status != KV_NOT_FOUND;
+    struct change found = {.hash = keydir_hash(&store->keydir, key)};
+    found.had_before =
+        keydir_find(&store->keydir, found.hash, key, &found.before) != KV_NOT_FOUND;
+    return found;
 }
 
 enum status store_set(struct store *store, struct slice key, struct slice value)
 {
-    struct change change = {.hash = keydir_hash(&store->keydir, key)};
-    change.had_before =
-        has_entry(keydir_find(&store->keydir, change.hash, key, &change.before));
-    enum status status = reserve(store, change.hash, key, value);
-    if (status == KV_OK) {
-        stage(store, &change, key, value);
-    }
-    return status;
+    return transaction_put(&store->transaction, find_replaced(store, key), key, value);
 }
 
 enum status store_delete(struct store *store, struct slice key)
 {
-    struct change change = {.hash = keydir_hash(&store->keydir, key)};
-    change.had_before =
-        has_entry(keydir_find(&store->keydir, change.hash, key, &change.before));
-    if (!change.had_before || change.before.is_tombstone) {
+    struct change found = find_replaced(store, key);
+    if (!found.had_before || found.before.is_tombstone) {
         return KV_NOT_FOUND;
     }
-    enum status status = reserve(store, change.hash, key, record_tombstone_value());
-    if (status == KV_OK) {
-        stage(store, &change, key, record_tombstone_value());
-    }
-    return status;
+    return transaction_put(&store->transaction, found, key, record_tombstone_value());
 }
 
 uint64_t store_staged_bytes(const struct store *store)
 {
-    return log_staged_bytes(store->keydir.log);
+    return log_staged_bytes(keydir_log(&store->keydir));
+}
+
+static bool is_durable(const struct store *store)
+{
+    return store->options.sync == SYNC_ALWAYS;
+}
+
+/* Something was written: it wants a sync, if it has none yet, and a second seal. */
+static void note_written(struct store *store)
+{
+    uint64_t now_ms = clock_now_ms();
+    if (!is_durable(store) && store->unsynced_since_ms == CLOCK_NEVER) {
+        store->unsynced_since_ms = now_ms;
+    }
+    store->rest_due_ms = now_ms + REST_SEAL_MS;
 }
 
 enum status store_commit(struct store *store)
 {
-    if (store->change_count == 0) {
-        return KV_OK;
-    }
     if (store->has_failed) {
         return KV_FATAL;
     }
-    struct log *log = store->keydir.log;
-    enum status status = note_failure(store, log_write(log)); /* the batch and its seal */
-    if (status == KV_FATAL) {
-        return status;
+    uint64_t staged_bytes = store_staged_bytes(store);
+    if (staged_bytes == 0) {
+        return KV_OK;
     }
-    if (status != KV_OK) {
-        roll_back(store);
-        return status;
+    enum status status =
+        note_failure(store, transaction_commit(&store->transaction, is_durable(store)));
+    if (status == KV_OK) {
+        store->pace.written_bytes += staged_bytes;
+        store->commit_count++;
+        note_written(store);
     }
-    if (store->options.sync == SYNC_ALWAYS) {
-        status = note_failure(store, log_sync(log)); /* the commit point */
-        if (status != KV_OK) {
-            return status;
-        }
-    }
-    publish(store);
-    uint64_t now_ms = clock_now_ms();
-    if (store->options.sync == SYNC_EVERYSEC && store->unsynced_since_ms == CLOCK_NEVER) {
-        store->unsynced_since_ms = now_ms;
-    }
-    store->rest_due_ms = now_ms + REST_SEAL_MS;
-    store->commit_count++;
-    return KV_OK;
+    return status;
 }
 
 enum status store_sync(struct store *store)
 {
     store->unsynced_since_ms = CLOCK_NEVER;
     return store->has_failed ? KV_FATAL
-                             : note_failure(store, log_sync(store->keydir.log));
+                             : note_failure(store, log_sync(keydir_log(&store->keydir)));
 }
 
 uint64_t store_count(const struct store *store)
@@ -273,6 +209,43 @@ enum status store_walk(const struct store *store, uint64_t *position,
     return keydir_walk(&store->keydir, position, key_out);
 }
 
+/* Begin with everything durable and followed by a seal, as the older log must be. */
+static enum status begin_compaction(struct store *store)
+{
+    enum status status = store->rest_due_ms == CLOCK_NEVER ? KV_OK : rest(store);
+    if (status == KV_OK) {
+        status = note_failure(store, compact_begin(&store->compaction));
+    }
+    store->pace = (struct pace){0};
+    return status;
+}
+
+enum status store_compact(struct store *store)
+{
+    assert(store_staged_bytes(store) == 0);
+    if (store->has_failed) {
+        return KV_FATAL;
+    }
+    if (store->compaction.phase == COMPACT_NONE) {
+        return begin_compaction(store);
+    }
+    return compact_has_work(&store->compaction) ? KV_OK : KV_CORRUPT;
+}
+
+/* Whether the share of time that a compaction has leaves room for a step now. */
+static bool has_compaction_turn(const struct store *store, enum leisure leisure)
+{
+    const struct pace *pace = &store->pace;
+    bool is_wanted =
+        compact_has_work(&store->compaction) || compact_is_worthwhile(&store->compaction);
+    if (!is_wanted || leisure == LEISURE_NONE ||
+        (pace->retry_ms != 0 && clock_now_ms() < pace->retry_ms)) {
+        return false;
+    }
+    return leisure == LEISURE_ALL || clock_now_us() >= pace->earliest_us ||
+           pace->written_bytes >= COMPACT_SLICE_BYTES;
+}
+
 static uint64_t sync_due_ms(const struct store *store)
 {
     return store->unsynced_since_ms == CLOCK_NEVER
@@ -280,42 +253,78 @@ static uint64_t sync_due_ms(const struct store *store)
                : store->unsynced_since_ms + SYNC_LAG_MS_MAX;
 }
 
-uint64_t store_due_ms(const struct store *store)
+uint64_t store_due_ms(const struct store *store, enum leisure leisure)
 {
-    uint64_t sync_ms = sync_due_ms(store);
-    return sync_ms < store->rest_due_ms ? sync_ms : store->rest_due_ms;
+    if (has_compaction_turn(store, leisure)) {
+        return 0;
+    }
+    uint64_t due_ms = sync_due_ms(store);
+    due_ms = due_ms < store->rest_due_ms ? due_ms : store->rest_due_ms;
+    bool is_paused = store->pace.retry_ms != 0 && leisure != LEISURE_NONE;
+    return is_paused && store->pace.retry_ms < due_ms ? store->pace.retry_ms : due_ms;
 }
 
-enum status store_maintain(struct store *store)
+/* Begin a compaction, or take one step, and set when the next may be taken. */
+static enum status take_compaction_turn(struct store *store)
 {
-    assert(store->change_count == 0);
+    uint64_t start_us = clock_now_us();
+    bool is_running = store->compaction.phase != COMPACT_NONE;
+    enum status status =
+        is_running
+            ? note_failure(store, compact_step(&store->compaction, &store->transaction,
+                                               is_durable(store)))
+            : begin_compaction(store);
+    uint64_t end_us = clock_now_us();
+    store->pace = (struct pace){
+        .earliest_us = end_us + (end_us - start_us) * COMPACT_PAUSE_FACTOR,
+        .retry_ms = status == KV_OK ? 0 : end_us / 1000 + COMPACT_RETRY_MS,
+    };
+    if (status == KV_OK && is_running) {
+        note_written(store);
+    }
+    return status == KV_FATAL ? status : KV_OK;
+}
+
+enum status store_maintain(struct store *store, enum leisure leisure)
+{
+    assert(store_staged_bytes(store) == 0);
     uint64_t now_ms = clock_now_ms();
     enum status status = KV_OK;
-    if (store->rest_due_ms <= now_ms) {
-        status = rest(store);
-    } else if (sync_due_ms(store) <= now_ms) {
+    if (store->has_failed) {
+        return KV_FATAL;
+    }
+    if (sync_due_ms(store) <= now_ms) {
         status = store_sync(store);
     }
-    if (status == KV_FATAL) {
-        return status;
+    if (status == KV_OK && store->rest_due_ms <= now_ms) {
+        status = rest(store);
     }
-    if (status != KV_OK) {
+    if (status != KV_OK && status != KV_FATAL) {
         store->rest_due_ms = now_ms + REST_SEAL_MS; /* no room for a seal: try again */
+        status = KV_OK;
     }
-    return KV_OK;
+    if (status == KV_OK && has_compaction_turn(store, leisure)) {
+        status = take_compaction_turn(store);
+    }
+    return status;
 }
 
 struct store_stats store_stats(const struct store *store)
 {
-    uint64_t log_bytes =
-        log_length(store->keydir.log) + log_staged_bytes(store->keydir.log);
+    const struct log *older = keydir_older_log(&store->keydir);
+    uint64_t log_bytes = log_length(keydir_log(&store->keydir)) +
+                         store_staged_bytes(store) +
+                         (older == NULL ? 0 : log_length(older));
+    uint64_t live_bytes = keydir_live_bytes(&store->keydir);
     return (struct store_stats){
         .keys = store->keydir.key_count,
         .log_bytes = log_bytes,
-        .live_bytes = store->keydir.live_bytes,
-        .dead_bytes = log_bytes - store->keydir.live_bytes,
+        .live_bytes = live_bytes,
+        .dead_bytes = log_bytes - live_bytes,
         .index_bytes = index_bytes(store->keydir.index),
         .commits = store->commit_count,
+        .compactions = store->compaction.finished_count,
+        .compaction_percent = compact_percent(&store->compaction),
         .recovered_bytes = store->recovery.scanned_bytes,
         .recovery_ms = store->recovery.elapsed_ms,
     };

@@ -117,11 +117,13 @@ static void index_keeps_every_field_of_a_location(void **state)
         {UINT64_C(1) << 32, 65535, 0, 0, true},
         {UINT32_MAX, 256, UINT32_MAX, 0, false},
         {1, 65535, UINT32_MAX, UINT32_MAX, true},
+        {LOG_BYTES_MAX, 65535, 7, 7, true},
+        {INDEX_OFFSET_MAX - 1, 65535, UINT32_MAX, UINT32_MAX, false},
         {LOG_BYTES_MAX - 1, 65535, UINT32_MAX, UINT32_MAX, true},
         {UINT64_C(0x123456789abc), 0x1234, 0x89abcdef, 0xfedcba98, false},
     };
     static const uint64_t hashes[] = {
-        0, 1, UINT64_MAX, UINT64_C(0x7fffffff), UINT64_C(0x80000000), UINT64_C(1) << 63};
+        0, 1, UINT64_MAX, UINT64_C(0x3fffffff), UINT64_C(0x40000000), UINT64_C(1) << 63};
     (void)state;
     for (size_t k = 0; k < sizeof hashes / sizeof *hashes; k++) {
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -137,9 +139,9 @@ static void index_keeps_every_field_of_a_location(void **state)
     }
 }
 
-static void insert_at_log_bytes_max(void *context)
+static void insert_at_index_offset_max(void *context)
 {
-    struct location location = {.offset = LOG_BYTES_MAX, .key_length = 1};
+    struct location location = {.offset = INDEX_OFFSET_MAX, .key_length = 1};
     index_insert(context, 1, &location);
 }
 
@@ -167,7 +169,7 @@ static void index_refuses_locations_that_no_slot_can_hold(void **state)
     struct index *index = create();
     insert(index, 1, (struct location){.offset = 5, .key_length = 1});
     assert_int_equal(index_reserve(index, 1), KV_OK);
-    assert_true(aborts(insert_at_log_bytes_max, index));
+    assert_true(aborts(insert_at_index_offset_max, index));
     assert_true(aborts(insert_too_long_a_key, index));
     assert_true(aborts(insert_an_empty_key, index));
     assert_true(aborts(replace_beyond_log_bytes_max, index));
@@ -271,13 +273,13 @@ static uint64_t pick_hash(struct model *model, size_t number)
     case 0:
         return word;
     case 1:
-        return UINT64_C(0x5500000000000000) | (word & 0x3fffffff);
+        return UINT64_C(0x5500000000000000) | (word & 0x1fffffff);
     case 2:
         return model->groups[number - 1].hash ^ (word & UINT64_C(0x003fff8000000000));
     default:
         return number == 3   ? 0
                : number == 7 ? UINT64_MAX
-                             : (word | 0x3fffff00) & ~UINT64_C(0x40000000);
+                             : (word | 0x1fffff00) & ~UINT64_C(0x20000000);
     }
 }
 

@@ -80,6 +80,7 @@ static void protocol_parse_knows_every_command(void **state)
         {"COUNT", VERB_COUNT, "", ""},
         {"STATS", VERB_STATS, "", ""},
         {"SYNC", VERB_SYNC, "", ""},
+        {"COMPACT", VERB_COMPACT, "", ""},
         {"HELP", VERB_HELP, "", ""},
         {"QUIT", VERB_QUIT, "", ""},
     };
@@ -106,6 +107,7 @@ static void protocol_parse_matches_commands_in_any_case(void **state)
         {"sTATS", VERB_STATS, "", ""},
         {"sync", VERB_SYNC, "", ""},
         {"Sync", VERB_SYNC, "", ""},
+        {"cOMPACt", VERB_COMPACT, "", ""},
         {"help", VERB_HELP, "", ""},
         {"hELp", VERB_HELP, "", ""},
         {"quit", VERB_QUIT, "", ""},
@@ -203,6 +205,7 @@ static void protocol_parse_refuses_wrong_words_with_the_usage(void **state)
         {"STATS ", VERB_STATS},
         {"SYNC now", VERB_SYNC},
         {"SYNC ", VERB_SYNC},
+        {"COMPACT now", VERB_COMPACT},
         {"HELP me", VERB_HELP},
         {"HELP ", VERB_HELP},
         {"QUIT now", VERB_QUIT},
@@ -565,7 +568,8 @@ static const struct {
     {VERB_DELETE, "DELETE key"},  {VERB_EXISTS, "EXISTS key"},
     {VERB_KEYS, "KEYS [prefix]"}, {VERB_COUNT, "COUNT"},
     {VERB_STATS, "STATS"},        {VERB_SYNC, "SYNC"},
-    {VERB_HELP, "HELP"},          {VERB_QUIT, "QUIT"},
+    {VERB_COMPACT, "COMPACT"},    {VERB_HELP, "HELP"},
+    {VERB_QUIT, "QUIT"},
 };
 
 enum { USAGE_COUNT = sizeof usages / sizeof *usages };

@@ -1,0 +1,61 @@
+/*
+ * Compaction: the log shrinks to its live records while it is served.
+ *
+ * It begins by giving the log the name PATH.old and making a new one at PATH that names
+ * it; new records go there. Then it takes one bounded step at a time: copy records that
+ * are still live, write the drained mark, cut the older log away. A crash between any two
+ * steps leaves a state that recovery takes up.
+ */
+#ifndef KV_COMPACT_H
+#define KV_COMPACT_H
+
+#include "transaction.h"
+
+enum compact_phase {
+    COMPACT_NONE,
+    COMPACT_COPYING, /* records are being copied from the older log */
+    COMPACT_STUCK,   /* what is left in the older log is damaged: it stays */
+    COMPACT_DROPPING /* the drained mark is durable: the older log is being removed */
+};
+
+struct compaction {
+    const struct files *files; /* borrowed */
+    struct keydir *keydir;     /* borrowed */
+    enum compact_phase phase;
+    uint64_t cursor; /* how far the older log was gone through */
+    uint64_t finished_count;
+    bool has_told_no_room; /* told once, until it begins */
+};
+
+/* Take up what recovery found: an older log to copy from, or none. */
+void compact_init(struct compaction *compaction, const struct files *files,
+                  struct keydir *keydir);
+
+/* Whether so much of the log is dead that it should begin by itself. */
+bool compact_is_worthwhile(const struct compaction *compaction);
+
+/*
+ * Begin. Everything in the log is durable and sealed, and nothing is staged.
+ *
+ * KV_NO_SPACE, KV_IO, KV_NO_MEMORY: it could not begin; all is as before (reported).
+ * KV_FATAL: unknown which files there are (reported).
+ */
+enum status compact_begin(struct compaction *compaction);
+
+/* Whether there is a step to take. */
+bool compact_has_work(const struct compaction *compaction);
+
+/*
+ * Take one step, whose work is bounded but for a single record larger than a slice.
+ *
+ * transaction: with nothing staged, before and after.  is_durable: as for a commit.
+ * KV_NO_SPACE, KV_IO, KV_NO_MEMORY: the step was taken back; try again later.
+ * KV_FATAL: as for a commit.
+ */
+enum status compact_step(struct compaction *compaction, struct transaction *transaction,
+                         bool is_durable);
+
+/* How much of the older log was gone through; 100 when no compaction runs. */
+unsigned compact_percent(const struct compaction *compaction);
+
+#endif

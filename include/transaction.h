@@ -1,0 +1,46 @@
+/*
+ * A batch of changes that becomes durable as a whole, or not at all.
+ *
+ * A change is reserved (may fail), staged in the log's buffer and noted in the key
+ * directory (cannot fail), where it can be read at once. Committing goes: one write of
+ * the records and their seal, one sync, publish. The commit point is the sync; before it
+ * everything can be taken back, after it nothing.
+ */
+#ifndef KV_TRANSACTION_H
+#define KV_TRANSACTION_H
+
+#include "keydir.h"
+
+/* All but the key directory is zero in a fresh one. */
+struct transaction {
+    struct keydir *keydir; /* borrowed */
+    struct change *changes;
+    size_t count;
+    size_t capacity;
+};
+
+/*
+ * Stage a record that gives a key its value, or deletes it.
+ *
+ * found: the key's hash and, if it has an entry, where; `now` is filled in here.
+ * key, value: borrowed for the call.
+ * KV_NO_MEMORY, KV_NO_SPACE (the log is at its limit): nothing changed.
+ */
+enum status transaction_put(struct transaction *transaction, struct change found,
+                            struct slice key, struct slice value);
+
+/*
+ * Write what is staged, sync it if is_durable, and publish.
+ *
+ * KV_NO_SPACE, KV_IO, KV_NO_MEMORY: everything was taken back, the log is as before.
+ * KV_FATAL: nobody knows what the disk has; no more may be done.
+ */
+enum status transaction_commit(struct transaction *transaction, bool is_durable);
+
+/* Take back everything staged. */
+void transaction_abort(struct transaction *transaction);
+
+/* Release its memory; nothing may be staged. */
+void transaction_destroy(struct transaction *transaction);
+
+#endif

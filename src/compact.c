@@ -1,0 +1,238 @@
+/*
+ * The order of a compaction's steps. What must be durable before what:
+ *
+ *     the log's last seal     before  PATH -> PATH.old
+ *     the name PATH.old       before  PATH.new is made
+ *     PATH.new's opening      before  PATH.new -> PATH
+ *     the name PATH           before  any record in it is acknowledged
+ *     all copies              before  the drained mark counts (one seal covers both)
+ *     the drained mark        before  PATH.old is cut or removed
+ */
+#include "compact.h"
+
+#include "diag.h"
+#include "scan.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+void compact_init(struct compaction *compaction, const struct files *files,
+                  struct keydir *keydir)
+{
+    bool is_running = keydir_older_log(keydir) != NULL;
+    *compaction = (struct compaction){
+        .files = files,
+        .keydir = keydir,
+        .phase = is_running ? COMPACT_COPYING : COMPACT_NONE,
+        .cursor = OPENING_BYTES,
+    };
+}
+
+bool compact_is_worthwhile(const struct compaction *compaction)
+{
+    uint64_t length = log_length(keydir_log(compaction->keydir));
+    uint64_t dead = length - keydir_live_bytes(compaction->keydir);
+    return compaction->phase == COMPACT_NONE && dead > COMPACT_DEAD_BYTES_MIN &&
+           dead > length / 2;
+}
+
+/* A new log at PATH that continues the one at PATH.old. */
+static enum status make_successor(const struct compaction *compaction, struct log *older,
+                                  struct log **log_out)
+{
+    struct opening opening = {
+        .generation = log_generation(older) + 1,
+        .older_id = log_id(older),
+        .older_length = log_length(older),
+    };
+    enum status status = log_create(compaction->files, &opening, log_out);
+    if (status != KV_OK) {
+        return status;
+    }
+    status = log_publish(*log_out);
+    if (status != KV_OK) {
+        (void)log_close(*log_out); /* it counts for nothing */
+        if (status != KV_FATAL) {
+            files_drop_new(compaction->files);
+        }
+    }
+    return status;
+}
+
+enum status compact_begin(struct compaction *compaction)
+{
+    struct log *log = keydir_log(compaction->keydir);
+    struct log *successor = NULL;
+    assert(compaction->phase == COMPACT_NONE);
+    assert(log_durable_length(log) == log_length(log) && log_staged_bytes(log) == 0);
+    if (!files_have_room(compaction->files, keydir_live_bytes(compaction->keydir) +
+                                                COMPACT_DEAD_BYTES_MIN)) {
+        if (!compaction->has_told_no_room) {
+            diag_info("%s: no room on the disk for a compaction; waiting for it",
+                      log_path(log));
+        }
+        compaction->has_told_no_room = true;
+        return KV_NO_SPACE;
+    }
+    compaction->has_told_no_room = false;
+    enum status status = log_retire(log);
+    if (status != KV_OK) {
+        return status;
+    }
+    status = make_successor(compaction, log, &successor);
+    if (status == KV_FATAL) {
+        return status;
+    }
+    if (status != KV_OK) {
+        return log_reinstate(log) == KV_OK ? status : KV_FATAL;
+    }
+    keydir_push_log(compaction->keydir, successor);
+    compaction->phase = COMPACT_COPYING;
+    compaction->cursor = OPENING_BYTES;
+    return KV_OK;
+}
+
+bool compact_has_work(const struct compaction *compaction)
+{
+    /* A damaged record may be overwritten or deleted, and then nothing holds the rest up.
+     */
+    return compaction->phase == COMPACT_COPYING ||
+           compaction->phase == COMPACT_DROPPING ||
+           (compaction->phase == COMPACT_STUCK &&
+            keydir_older_entries(compaction->keydir) == 0);
+}
+
+/* Stage a copy of a record, if it is live and passes its checksum. */
+static enum status copy_record(const struct compaction *compaction,
+                               struct transaction *transaction,
+                               const struct record *record)
+{
+    struct keydir *keydir = compaction->keydir;
+    struct slice value;
+    struct change change = {.hash = keydir_hash(keydir, record->key), .had_before = true};
+    uint64_t offset = keydir_older_offset(keydir, compaction->cursor);
+    if (!index_get(keydir->index, change.hash, offset, &change.before) ||
+        keydir_read(keydir, &change.before, &value) != KV_OK) {
+        return KV_OK; /* dead, or damaged, which was told: it must not get a new checksum
+                       */
+    }
+    return transaction_put(transaction, change, record->key, value);
+}
+
+/* Behind damage the records are found again after the next seal. */
+static void skip_damage(struct compaction *compaction, const struct log *older)
+{
+    struct scan scan = {
+        .log = log_bytes(older),
+        .log_id = log_id(older),
+        .offset = compaction->cursor,
+    };
+    compaction->cursor = scan_skip_damage(&scan) ? scan.offset : log_length(older);
+}
+
+/* Go through the older log from the cursor, for one slice. */
+static enum status copy_slice(struct compaction *compaction,
+                              struct transaction *transaction)
+{
+    const struct log *older = keydir_older_log(compaction->keydir);
+    struct slice bytes = log_bytes(older);
+    uint64_t end = compaction->cursor + COMPACT_SLICE_BYTES;
+    enum status status = KV_OK;
+    while (status == KV_OK && compaction->cursor < end &&
+           compaction->cursor < bytes.length) {
+        struct record record;
+        if (!record_decode(slice_after(bytes, (size_t)compaction->cursor), &record)) {
+            skip_damage(compaction, older);
+            continue;
+        }
+        if (!record_is_mark(&record)) {
+            status = copy_record(compaction, transaction, &record);
+        }
+        compaction->cursor += status == KV_OK ? record.length : 0;
+    }
+    return status;
+}
+
+static enum status copy_step(struct compaction *compaction,
+                             struct transaction *transaction, bool is_durable)
+{
+    uint64_t start = compaction->cursor;
+    enum status status = copy_slice(compaction, transaction);
+    if (status != KV_OK) {
+        transaction_abort(transaction);
+    } else if (transaction->count > 0) {
+        status = transaction_commit(transaction, is_durable);
+    }
+    if (status != KV_OK) {
+        compaction->cursor = start;
+    }
+    return status;
+}
+
+/* Nothing points at the older log any more: say so, durably. */
+static enum status finish_copying(struct compaction *compaction)
+{
+    struct log *log = keydir_log(compaction->keydir);
+    enum status status = log_reserve(log, 0, DRAINED_BYTES);
+    if (status != KV_OK) {
+        return status;
+    }
+    log_stage_drained(log, log_id(keydir_older_log(compaction->keydir)));
+    status = log_write(log);
+    if (status != KV_OK) {
+        log_unstage(log);
+        return status;
+    }
+    status = log_sync(log);
+    if (status == KV_OK) {
+        compaction->phase = COMPACT_DROPPING;
+    }
+    return status;
+}
+
+static enum status drop_step(struct compaction *compaction)
+{
+    struct log *older = keydir_older_log(compaction->keydir);
+    if (log_length(older) > 0) {
+        return log_cut_away(older, COMPACT_DROP_BYTES);
+    }
+    enum status status = files_remove(compaction->files, FILES_OLD);
+    if (status != KV_OK) {
+        return status;
+    }
+    keydir_pop_older_log(compaction->keydir);
+    (void)log_close(older); /* nothing in it is wanted */
+    compaction->phase = COMPACT_NONE;
+    compaction->finished_count++;
+    return KV_OK;
+}
+
+enum status compact_step(struct compaction *compaction, struct transaction *transaction,
+                         bool is_durable)
+{
+    assert(transaction->count == 0);
+    if (compaction->phase == COMPACT_DROPPING) {
+        return drop_step(compaction);
+    }
+    if (keydir_older_entries(compaction->keydir) == 0) {
+        return finish_copying(compaction);
+    }
+    if (compaction->cursor < log_length(keydir_older_log(compaction->keydir))) {
+        return copy_step(compaction, transaction, is_durable);
+    }
+    const struct log *older = keydir_older_log(compaction->keydir);
+    compaction->phase = COMPACT_STUCK;
+    diag_info(
+        "%s%s: %" PRIu64 " records are damaged and cannot be copied; the file is kept",
+        log_path(older), log_suffix(older), keydir_older_entries(compaction->keydir));
+    return KV_OK;
+}
+
+unsigned compact_percent(const struct compaction *compaction)
+{
+    if (compaction->phase == COMPACT_NONE || compaction->phase == COMPACT_DROPPING) {
+        return 100;
+    }
+    uint64_t length = log_length(keydir_older_log(compaction->keydir));
+    return length == 0 ? 100 : (unsigned)(compaction->cursor * 100 / length);
+}

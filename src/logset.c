@@ -1,0 +1,204 @@
+/*
+ * A log that continues another names it in its opening record, and says with a drained
+ * mark when it is not needed any more. So each combination of files is either a state
+ * that a crash can leave, or something is missing.
+ */
+#include "logset.h"
+
+#include "clock.h"
+#include "diag.h"
+#include "import.h"
+
+#include <inttypes.h>
+
+static enum status refuse(const struct logset *set, const char *suffix,
+                          const char *reason)
+{
+    diag_info("%s%s: %s; nothing was changed", files_path(set->files), suffix, reason);
+    return KV_CORRUPT;
+}
+
+/* Whether the drained mark is in a verified batch of PATH. */
+static bool has_drained_mark(const struct logset *set)
+{
+    struct scan scan;
+    struct batch batch;
+    scan_begin(&scan, log_bytes(set->log), set->opening.log_id);
+    while (scan_next(&scan, &batch) == SCAN_BATCH) {
+        if (scan.drained_id == set->opening.older_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* PATH and PATH.old are both there. */
+static enum status judge_older(struct logset *set)
+{
+    struct opening older;
+    bool has_opening = record_decode_opening(log_bytes(set->older), &older);
+    bool is_named = has_opening && set->opening.older_id == older.log_id &&
+                    set->opening.generation == older.generation + 1;
+    bool is_cut_short = !has_opening && log_length(set->older) < OPENING_BYTES;
+    if (set->opening.older_id == 0 || (!is_named && !is_cut_short)) {
+        return refuse(set, FILES_OLD, "is not the log that this one continues");
+    }
+    set->is_drained = has_drained_mark(set);
+    if (!set->is_drained && log_length(set->older) != set->opening.older_length) {
+        return refuse(set, FILES_OLD, "is not as long as it was when it was continued");
+    }
+    return KV_OK;
+}
+
+static enum status judge_version(const struct logset *set)
+{
+    if (set->opening.version == RECORD_FORMAT_VERSION) {
+        return KV_OK;
+    }
+    diag_info("%s: the log has format version %" PRIu64 ", this program knows version %d",
+              files_path(set->files), set->opening.version, RECORD_FORMAT_VERSION);
+    return KV_IO;
+}
+
+/* PATH is there and not empty. */
+static enum status judge_log(struct logset *set)
+{
+    uint64_t mark_offset = 0;
+    struct slice bytes = log_bytes(set->log);
+    if (record_decode_opening(bytes, &set->opening)) {
+        set->shape = LOGSET_SEALED;
+        enum status status = judge_version(set);
+        return status == KV_OK && set->older != NULL ? judge_older(set) : status;
+    }
+    if (record_find_mark(bytes, 0, &mark_offset)) {
+        diag_info("%s: the log is damaged at offset 0: its opening record is not intact, "
+                  "but a mark at offset %" PRIu64 " is; nothing was changed",
+                  files_path(set->files), mark_offset);
+        return KV_CORRUPT;
+    }
+    if (!import_is_original(bytes)) {
+        return refuse(set, "", "is not a kv-store log");
+    }
+    set->shape = LOGSET_UNMARKED;
+    return set->older == NULL
+               ? KV_OK
+               : refuse(set, FILES_OLD, "does not belong to a log without marks");
+}
+
+static enum status judge(struct logset *set)
+{
+    bool has_log = set->log != NULL && log_length(set->log) > 0;
+    if (has_log) {
+        return judge_log(set);
+    }
+    if (set->log != NULL && set->older != NULL) {
+        return refuse(set, "", "is empty, but there is an older log beside it");
+    }
+    set->shape = set->older == NULL ? LOGSET_NONE : LOGSET_OLDER_ALONE;
+    return KV_OK;
+}
+
+enum status logset_open(const struct files *files, enum log_access access,
+                        struct logset *set_out)
+{
+    *set_out = (struct logset){.files = files};
+    enum status status = log_open(files, access, &set_out->log);
+    if (status == KV_OK || status == KV_NOT_FOUND) {
+        status = log_open_older(files, access, &set_out->older);
+    }
+    if (status == KV_OK || status == KV_NOT_FOUND) {
+        status = judge(set_out);
+    }
+    if ((set_out->log != NULL && log_has_failed_reads(set_out->log)) ||
+        (set_out->older != NULL && log_has_failed_reads(set_out->older))) {
+        diag_info("%s: the log cannot be read", files_path(files));
+        status = KV_IO; /* whatever was thought of the zeros in its place */
+    }
+    if (status != KV_OK) {
+        logset_close(set_out);
+    }
+    return status;
+}
+
+void logset_close(struct logset *set)
+{
+    (void)log_close(set->older); /* nothing was written through this set */
+    (void)log_close(set->log);
+    set->older = NULL;
+    set->log = NULL;
+}
+
+/* Verify and load batches up to the end or the first damage. */
+static enum status load_batches(struct keydir *keydir, struct logset_end *end)
+{
+    const struct log *log = keydir_log(keydir);
+    uint64_t told_ms = clock_now_ms();
+    struct batch batch;
+    while ((end->result = scan_next(&end->scan, &batch)) == SCAN_BATCH) {
+        enum status status =
+            keydir_load(keydir, batch.records, batch.offset, &end->record_count);
+        if (status != KV_OK) {
+            diag_info("%s%s: cannot load the batch at offset %" PRIu64 ": %s",
+                      log_path(log), log_suffix(log), batch.offset, status_text(status));
+            return status;
+        }
+        end->seal_count++;
+        uint64_t now_ms = clock_now_ms();
+        if (now_ms - told_ms >= PROGRESS_MS) {
+            diag_info("%s%s: read %" PRIu64 " of %" PRIu64 " MiB", log_path(log),
+                      log_suffix(log), end->scan.offset / MIB,
+                      (uint64_t)end->scan.log.length / MIB);
+            told_ms = now_ms;
+        }
+    }
+    if (log_has_failed_reads(log)) {
+        diag_info("%s%s: a part of the log cannot be read", log_path(log),
+                  log_suffix(log));
+        return KV_IO;
+    }
+    return KV_OK;
+}
+
+/* The older log was durable as a whole: any damage in it is corruption. */
+static enum status load_older(const struct logset *set, struct keydir *keydir,
+                              struct logset_end *end)
+{
+    struct log *older = set->older;
+    scan_begin(&end->scan, log_bytes(older), set->opening.older_id);
+    enum status status = load_batches(keydir, end);
+    if (status == KV_OK && end->result != SCAN_END) {
+        diag_info("%s" FILES_OLD ": the log is damaged at offset %" PRIu64
+                  "; nothing was changed",
+                  files_path(set->files), end->scan.offset);
+        return KV_CORRUPT;
+    }
+    log_resume(older, &(struct log_end){.log_id = set->opening.older_id,
+                                        .generation = set->opening.generation - 1,
+                                        .offset = end->scan.offset,
+                                        .chain = end->scan.chain});
+    return status;
+}
+
+enum status logset_load(const struct logset *set, struct keydir *keydir_out,
+                        struct logset_end *end_out)
+{
+    bool has_older = set->older != NULL && !set->is_drained;
+    *end_out = (struct logset_end){.result = SCAN_END};
+    enum status status = keydir_init(keydir_out, has_older ? set->older : set->log);
+    if (status == KV_OK && has_older) {
+        status = load_older(set, keydir_out, end_out);
+        keydir_push_log(keydir_out, set->log);
+    }
+    if (status != KV_OK) {
+        return status;
+    }
+    scan_begin(&end_out->scan, log_bytes(set->log), set->opening.log_id);
+    status = load_batches(keydir_out, end_out);
+    bool is_complete = set->opening.older_id == 0 || set->older != NULL ||
+                       end_out->scan.drained_id == set->opening.older_id;
+    if (status == KV_OK && !is_complete) {
+        return refuse(set, FILES_OLD,
+                      "is missing, and holds data that is not in the log");
+    }
+    return status;
+}
