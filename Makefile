@@ -94,7 +94,7 @@ check-san:
 #: check-valgrind  the same under valgrind
 check-valgrind:
 	$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" \
-		RUNNER="valgrind -q --error-exitcode=99 --leak-check=full" run-unit
+		RUNNER="env KV_TEST_SLOW=1 valgrind -q --error-exitcode=99 --leak-check=full" run-unit
 
 #: check-clang     build everything with clang, warnings are errors
 check-clang:

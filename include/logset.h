@@ -37,22 +37,35 @@ enum status logset_open(const struct files *files, enum log_access access,
 /* Close the logs that the set still has. */
 void logset_close(struct logset *set);
 
-/* How far loading a sealed set came. */
+/* How far loading a set came. */
 struct logset_end {
-    struct scan scan; /* of PATH */
+    struct scan scan; /* of PATH; without marks only its offset counts */
     enum scan_result result;
     uint64_t record_count; /* of both logs, marks left out */
     uint64_t seal_count;
 };
 
 /*
- * Verify and load a sealed set into a key directory, which is initialised here: the older
- * log first, which must be whole, then PATH up to its end or its first damage.
+ * Verify and load a set that has a log into a key directory, which is initialised here:
+ * the older log first, which must be whole, then PATH up to its end or its first damage.
  *
  * KV_CORRUPT: the older log is damaged, or missing though it is wanted.  KV_IO,
  * KV_NO_MEMORY: failed.  All are reported; the key directory is to be destroyed anyway.
  */
 enum status logset_load(const struct logset *set, struct keydir *keydir_out,
                         struct logset_end *end_out);
+
+/*
+ * Open and load what is at PATH for one of the offline modes. What is opened and made is
+ * to be released anyway; all three were zeroed before.
+ *
+ * KV_IO: there is nothing to load (reported); else as for logset_open and logset_load.
+ */
+enum status logset_load_for_reading(const struct files *files, struct logset *set_out,
+                                    struct keydir *keydir_out,
+                                    struct logset_end *end_out);
+
+/* What to think of the bytes behind a load that ended in SCAN_DAMAGED. */
+enum tail logset_judge_tail(const struct logset *set, const struct logset_end *end);
 
 #endif

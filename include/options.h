@@ -4,6 +4,7 @@
 #ifndef KV_OPTIONS_H
 #define KV_OPTIONS_H
 
+#include "dump.h"
 #include "server.h"
 #include "store.h"
 
@@ -13,11 +14,12 @@ enum options_result {
     OPTIONS_WRONG /* reported on stderr */
 };
 
-enum mode { MODE_SERVE, MODE_VERIFY, MODE_SALVAGE };
+enum mode { MODE_SERVE, MODE_VERIFY, MODE_SALVAGE, MODE_DUMP };
 
 struct options {
     enum mode mode;
-    const char *salvage_path; /* MODE_SALVAGE: the new log */
+    const char *salvage_path;     /* MODE_SALVAGE: the new log */
+    enum dump_format dump_format; /* MODE_DUMP */
     struct store_options store;
     struct server_options server;
 };

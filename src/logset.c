@@ -179,6 +179,41 @@ static enum status load_older(const struct logset *set, struct keydir *keydir,
     return status;
 }
 
+/* Without marks there is nothing to verify but that records are whole and fit. */
+static enum status load_unmarked(const struct logset *set, struct keydir *keydir,
+                                 struct logset_end *end)
+{
+    struct record record;
+    struct slice bytes = log_bytes(set->log);
+    end->scan = (struct scan){.log = bytes};
+    while (record_decode(slice_after(bytes, (size_t)end->scan.offset), &record)) {
+        if (!record_is_within_limits(&record)) {
+            diag_info("%s: the record at offset %" PRIu64
+                      " is over the limits of this program",
+                      files_path(set->files), end->scan.offset);
+            return KV_IO;
+        }
+        end->scan.offset += record.length;
+    }
+    end->result = end->scan.offset == bytes.length ? SCAN_END : SCAN_DAMAGED;
+    return keydir_load(keydir, slice_first(bytes, (size_t)end->scan.offset), 0,
+                       &end->record_count);
+}
+
+static enum status load_sealed(const struct logset *set, struct keydir *keydir,
+                               struct logset_end *end)
+{
+    scan_begin(&end->scan, log_bytes(set->log), set->opening.log_id);
+    enum status status = load_batches(keydir, end);
+    bool is_complete = set->opening.older_id == 0 || set->older != NULL ||
+                       end->scan.drained_id == set->opening.older_id;
+    if (status == KV_OK && !is_complete) {
+        return refuse(set, FILES_OLD,
+                      "is missing, and holds data that is not in the log");
+    }
+    return status;
+}
+
 enum status logset_load(const struct logset *set, struct keydir *keydir_out,
                         struct logset_end *end_out)
 {
@@ -192,13 +227,32 @@ enum status logset_load(const struct logset *set, struct keydir *keydir_out,
     if (status != KV_OK) {
         return status;
     }
-    scan_begin(&end_out->scan, log_bytes(set->log), set->opening.log_id);
-    status = load_batches(keydir_out, end_out);
-    bool is_complete = set->opening.older_id == 0 || set->older != NULL ||
-                       end_out->scan.drained_id == set->opening.older_id;
-    if (status == KV_OK && !is_complete) {
-        return refuse(set, FILES_OLD,
-                      "is missing, and holds data that is not in the log");
+    return set->shape == LOGSET_UNMARKED ? load_unmarked(set, keydir_out, end_out)
+                                         : load_sealed(set, keydir_out, end_out);
+}
+
+enum status logset_load_for_reading(const struct files *files, struct logset *set_out,
+                                    struct keydir *keydir_out, struct logset_end *end_out)
+{
+    enum status status = logset_open(files, LOG_READ, set_out);
+    if (status != KV_OK) {
+        return status;
     }
-    return status;
+    if (set_out->shape == LOGSET_NONE) {
+        diag_info("%s: there is no log", files_path(files));
+        return KV_IO;
+    }
+    if (set_out->shape == LOGSET_OLDER_ALONE) {
+        diag_info("%s: only " FILES_OLD
+                  " is there, of a compaction that had just begun: start "
+                  "the server once",
+                  files_path(files));
+        return KV_IO;
+    }
+    return logset_load(set_out, keydir_out, end_out);
+}
+
+enum tail logset_judge_tail(const struct logset *set, const struct logset_end *end)
+{
+    return set->shape == LOGSET_UNMARKED ? TAIL_TORN : scan_judge_tail(&end->scan);
 }

@@ -80,6 +80,8 @@ int main(int argc, char **argv)
         return exit_code(verify_log(options.store.path));
     case MODE_SALVAGE:
         return exit_code(salvage_log(options.store.path, options.salvage_path));
+    case MODE_DUMP:
+        return exit_code(dump_log(options.store.path, options.dump_format));
     case MODE_SERVE:
         break;
     }

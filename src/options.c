@@ -29,13 +29,16 @@ static const char help_text[] =
     "64M)\n"
     "      --verify           read the whole log, report, change nothing, exit\n"
     "      --salvage NEW      copy everything provably intact to a new log NEW, exit\n"
+    "      --dump[=FORMAT]    print the live data and exit: set (SET lines, the "
+    "default)\n"
+    "                         or resp (for redis-cli --pipe)\n"
     "  -h, --help             print this and exit\n"
     "  -V, --version          print the version and exit\n"
     "\n"
     "Exit status: 0 clean stop, 1 failure, 2 wrong usage, 3 the log is corrupt.\n";
 
 /* Options without a letter of their own. */
-enum { OPTION_IDLE = 256, OPTION_MAX_VALUE, OPTION_VERIFY, OPTION_SALVAGE };
+enum { OPTION_IDLE = 256, OPTION_MAX_VALUE, OPTION_VERIFY, OPTION_SALVAGE, OPTION_DUMP };
 
 static const struct option long_options[] = {
     {"file", required_argument, NULL, 'f'},
@@ -46,6 +49,7 @@ static const struct option long_options[] = {
     {"max-value", required_argument, NULL, OPTION_MAX_VALUE},
     {"verify", no_argument, NULL, OPTION_VERIFY},
     {"salvage", required_argument, NULL, OPTION_SALVAGE},
+    {"dump", optional_argument, NULL, OPTION_DUMP},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},
     {NULL, 0, NULL, 0},
@@ -140,11 +144,22 @@ static bool set_max_value(struct options *options, const char *text)
 static bool set_mode(struct options *options, enum mode mode)
 {
     if (options->mode != MODE_SERVE && options->mode != mode) {
-        diag_info("only one of --verify and --salvage can be done at a time");
+        diag_info("only one of --verify, --salvage and --dump can be done at a time");
         return false;
     }
     options->mode = mode;
     return true;
+}
+
+static bool set_dump(struct options *options, const char *format)
+{
+    bool is_set = strcmp(format, "set") == 0;
+    if (!is_set && strcmp(format, "resp") != 0) {
+        diag_info("--dump takes =set or =resp, not: %s", format);
+        return false;
+    }
+    options->dump_format = is_set ? DUMP_SET : DUMP_RESP;
+    return set_mode(options, MODE_DUMP);
 }
 
 static bool set_option(struct options *options, int option)
@@ -169,6 +184,8 @@ static bool set_option(struct options *options, int option)
     case OPTION_SALVAGE:
         options->salvage_path = optarg;
         return set_mode(options, MODE_SALVAGE);
+    case OPTION_DUMP:
+        return set_dump(options, optarg == NULL ? "set" : optarg);
     default:
         return false; /* getopt_long has said what is wrong */
     }

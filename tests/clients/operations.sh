@@ -24,7 +24,7 @@ for option in --help -h; do
     check "$option: exit status" "$run_status" 0
     check "$option: stderr is silent" "$(cat run.stderr)" ""
     missing=
-    for word in --file --address --port --sync --idle --max-value --verify --salvage \
+    for word in --file --address --port --sync --idle --max-value --verify --salvage --dump \
         --help --version; do
         grep -qe "$word" run.stdout || missing+=" $word"
     done

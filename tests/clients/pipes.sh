@@ -109,7 +109,7 @@ check "KEYS names every key once" "$(sort -u "$work/got" | wc -l) $(wc -l <"$wor
     "$((before + 1)) $((before + 1))"
 printf 'HELP\n' | nc_plain >"$work/got"
 missing=
-for word in SET GET DELETE EXISTS KEYS COUNT STATS SYNC HELP QUIT; do
+for word in SET GET DELETE EXISTS KEYS COUNT STATS SYNC COMPACT HELP QUIT; do
     grep -qE "^$word( |\$)" "$work/got" || missing+=" $word"
 done
 check "HELP has a line for every command" "without a line:$missing" "without a line:"

@@ -1,0 +1,128 @@
+/*
+ * One walk through the keys; memory is that of the index alone.
+ */
+#include "dump.h"
+
+#include "diag.h"
+#include "logset.h"
+#include "utf8.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static void put(struct slice bytes)
+{
+    (void)fwrite(bytes.bytes, 1, bytes.length,
+                 stdout); /* ferror is looked at in the end */
+}
+
+static bool contains(struct slice bytes, int byte)
+{
+    return bytes.length > 0 && memchr(bytes.bytes, byte, bytes.length) != NULL;
+}
+
+/* Whether a SET line can hold it; what a server acknowledged always can. */
+static bool fits_a_line(struct slice key, struct slice value)
+{
+    return !contains(key, ' ') && !contains(key, '\n') && !contains(key, 0) &&
+           !contains(value, '\n') && !contains(value, 0) && utf8_is_valid(key) &&
+           utf8_is_valid(value);
+}
+
+static enum status print_set(struct slice key, struct slice value)
+{
+    if (!fits_a_line(key, value)) {
+        diag_info("no SET line can carry the value of the key %.*s",
+                  (int)(key.length < 200 ? key.length : 200), (const char *)key.bytes);
+        return KV_USAGE;
+    }
+    put(SLICE_LITERAL("SET "));
+    put(key);
+    put(SLICE_LITERAL(" "));
+    put(value);
+    if (value.length > 0 && value.bytes[value.length - 1] == '\r') {
+        put(SLICE_LITERAL("\r")); /* one CR at the end of a line is dropped */
+    }
+    put(SLICE_LITERAL("\n"));
+    return KV_OK;
+}
+
+static enum status print_resp(struct slice key, struct slice value)
+{
+    printf("*3\r\n$3\r\nSET\r\n$%zu\r\n", key.length);
+    put(key);
+    printf("\r\n$%zu\r\n", value.length);
+    put(value);
+    put(SLICE_LITERAL("\r\n"));
+    return KV_OK;
+}
+
+static enum status print_key(const struct keydir *keydir, struct slice key,
+                             enum dump_format format)
+{
+    struct location location;
+    struct slice value;
+    enum status status = keydir_find(keydir, keydir_hash(keydir, key), key, &location);
+    if (status == KV_OK) {
+        status = keydir_read(keydir, &location, &value);
+    }
+    if (status != KV_OK) {
+        return status;
+    }
+    return format == DUMP_SET ? print_set(key, value) : print_resp(key, value);
+}
+
+/* Print all keys; what cannot be printed is reported, and the first failure returned. */
+static enum status print_all(const struct keydir *keydir, enum dump_format format)
+{
+    uint64_t position = 0;
+    struct slice key;
+    enum status first = KV_OK;
+    enum status status = keydir_walk(keydir, &position, &key);
+    while (status != KV_NOT_FOUND && !ferror(stdout)) {
+        if (status == KV_OK) {
+            status = print_key(keydir, key, format);
+        }
+        first = first == KV_OK ? status : first;
+        status = keydir_walk(keydir, &position, &key);
+    }
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        diag_warn("cannot write the dump");
+        return KV_IO;
+    }
+    return first;
+}
+
+static enum status check_end(const struct logset *set, const struct logset_end *end)
+{
+    if (end->result == SCAN_END) {
+        return KV_OK;
+    }
+    bool is_torn = logset_judge_tail(set, end) == TAIL_TORN;
+    diag_info("%s: %s at offset %" PRIu64, files_path(set->files),
+              is_torn ? "leaving out a torn tail" : "the log is damaged",
+              end->scan.offset);
+    return is_torn ? KV_OK : KV_CORRUPT;
+}
+
+enum status dump_log(const char *path, enum dump_format format)
+{
+    struct files *files = NULL;
+    struct logset set = {0};
+    struct keydir keydir = {0};
+    struct logset_end end = {0};
+    enum status status = files_open(path, &files);
+    if (status == KV_OK) {
+        status = logset_load_for_reading(files, &set, &keydir, &end);
+    }
+    if (status == KV_OK) {
+        status = check_end(&set, &end);
+    }
+    if (status == KV_OK) {
+        status = print_all(&keydir, format);
+    }
+    keydir_destroy(&keydir);
+    logset_close(&set);
+    files_close(files);
+    return status;
+}

@@ -1,0 +1,86 @@
+/*
+ * A client of the server, on a loopback socket: sends, reads, and fails the test with
+ * both texts when a reply is not the right one. No call waits for ever.
+ */
+#ifndef KV_SUPPORT_CLIENT_H
+#define KV_SUPPORT_CLIENT_H
+
+#include "slice.h"
+
+struct client {
+    int fd;
+    uint16_t server_port;
+    uint8_t *bytes; /* received; those from start to end were not taken yet */
+    size_t start;
+    size_t end;
+    size_t capacity;
+};
+
+enum client_state {
+    CLIENT_OPEN,
+    CLIENT_ENDED, /* the server closed in order */
+    CLIENT_RESET  /* the connection was torn down, and replies may be lost */
+};
+
+/* Connect; client_close or client_reset releases what it holds. */
+void client_open(struct client *client, uint16_t port);
+void client_open_ipv6(struct client *client, uint16_t port);
+
+void client_close(struct client *client);
+
+/* Close so that the server sees a reset, not the end of the requests. */
+void client_reset(struct client *client);
+
+/* Close whatever a failed test left open. */
+void client_close_all(void);
+
+/* Send everything, reading nothing meanwhile. */
+void client_send(struct client *client, struct slice bytes);
+void client_send_text(struct client *client, const char *text);
+
+/*
+ * Send until the server takes no more for a while.
+ *
+ * Returns how many bytes were sent; at most bytes.length.
+ */
+size_t client_send_until_stuck(struct client *client, struct slice bytes);
+
+/* No more requests will come. */
+void client_half_close(struct client *client);
+
+/* Wait until the program itself has taken every byte from its socket. */
+void client_await_consumed(const struct client *client);
+
+/*
+ * Wait until something can be done, then send from the front of *unsent, which is
+ * moved on, and keep what arrives for the reading calls below.
+ */
+enum client_state client_pump(struct client *client, struct slice *unsent);
+
+/* Send the request and take the reply at the same time, then compare it. */
+void client_exchange(struct client *client, struct slice request, struct slice reply);
+
+/* Take a reply, and until it is there send from the front of *unsent, as client_pump. */
+void client_expect_while_sending(struct client *client, struct slice *unsent,
+                                 struct slice reply);
+
+/* Demand exactly these bytes next. */
+void client_expect(struct client *client, struct slice reply);
+void client_expect_text(struct client *client, const char *reply);
+
+/* Demand that the server closes in order and that nothing comes before that. */
+void client_expect_end(struct client *client);
+
+/* Demand that nothing comes for a time. */
+void client_expect_silence(struct client *client, uint64_t wait_ms);
+
+/* The next line without its LF, as text; valid until the next call on this client. */
+const char *client_read_line(struct client *client);
+
+/* What has arrived must be the front of the reply; returns how many bytes it was. */
+size_t client_take_equal(struct client *client, struct slice reply);
+
+/* Every whole line that has arrived already: how many equal the text, until none is. */
+size_t client_take_lines(struct client *client, const char *text);
+
+#endif

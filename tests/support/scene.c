@@ -1,0 +1,134 @@
+/*
+ * Setting the stage and clearing it.
+ */
+#include "support/scene.h"
+
+#include "support/script.h"
+#include "support/unit.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The scene that is set now. cmocka tears none down whose setup failed half-way. */
+static struct scene *current;
+
+static void clear_current(void)
+{
+    if (current != NULL) {
+        struct scene *scene = current;
+        current = NULL;
+        client_close_all();
+        server_process_end_all();
+        if (scene->server.stderr_fd >= 0) {
+            close(scene->server.stderr_fd);
+        }
+        tempdir_remove(&scene->tempdir);
+        free(scene);
+    }
+}
+
+int scene_setup(void **state)
+{
+    static bool is_registered;
+    if (!is_registered) {
+        is_registered = atexit(clear_current) == 0;
+    }
+    clear_current();
+    struct scene *scene = calloc(1, sizeof *scene);
+    assert_non_null(scene);
+    scene->server.stderr_fd = -1;
+    current = scene;
+    tempdir_create(&scene->tempdir);
+    scene->log = tempdir_file(&scene->tempdir, "kv.log");
+    *state = scene;
+    return 0;
+}
+
+int scene_setup_started(void **state)
+{
+    scene_setup(state);
+    scene_start(*state, NULL);
+    return 0;
+}
+
+int scene_teardown(void **state)
+{
+    clear_current();
+    *state = NULL;
+    return 0;
+}
+
+void scene_start(struct scene *scene, const char *const *options)
+{
+    server_process_start(&scene->server, scene->log.path, options);
+}
+
+void scene_restart(struct scene *scene)
+{
+    server_process_stop(&scene->server);
+    scene_start(scene, NULL);
+}
+
+void scene_crash(struct scene *scene)
+{
+    server_process_kill(&scene->server);
+    scene_start(scene, NULL);
+}
+
+struct client scene_client(const struct scene *scene)
+{
+    struct client client;
+    client_open(&client, scene->server.port);
+    return client;
+}
+
+void scene_talk(const struct scene *scene, struct slice request, struct slice reply)
+{
+    struct client client = scene_client(scene);
+    client_exchange(&client, request, reply);
+    client_half_close(&client);
+    client_expect_end(&client);
+    client_close(&client);
+}
+
+void scene_talk_text(const struct scene *scene, const char *request, const char *reply)
+{
+    scene_talk(scene, slice_of_text(request), slice_of_text(reply));
+}
+
+static uint64_t big_endian(const uint8_t *bytes)
+{
+    uint64_t number = 0;
+    for (size_t i = 0; i < 8; i++) {
+        number = number << 8 | bytes[i];
+    }
+    return number;
+}
+
+size_t scene_log_record_count(const struct scene *scene)
+{
+    enum { HEADER_BYTES = 16 };
+    struct script log = {0};
+    script_add_file(&log, scene->log.path);
+    size_t count = 0;
+    size_t at = 0;
+    while (log.length - at >= HEADER_BYTES) {
+        uint64_t key_length = big_endian(log.bytes + at);
+        uint64_t value_length = big_endian(log.bytes + at + 8);
+        assert_in_range(key_length, 0, log.length);
+        assert_in_range(value_length, 0, log.length);
+        count += key_length > 0;
+        at += HEADER_BYTES + (size_t)(key_length + value_length);
+        assert_in_range(at, 0, log.length);
+    }
+    script_free(&log);
+    return count;
+}
+
+uint64_t scene_log_length(const struct scene *scene)
+{
+    struct stat state;
+    assert_int_equal(stat(scene->log.path, &state), 0);
+    return (uint64_t)state.st_size;
+}

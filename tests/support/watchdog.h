@@ -1,0 +1,30 @@
+/*
+ * Time limits for tests that wait for another process: a wait ends with the event or
+ * fails the test, and never hangs.
+ */
+#ifndef KV_SUPPORT_WATCHDOG_H
+#define KV_SUPPORT_WATCHDOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Milliseconds of the monotonic clock. */
+uint64_t watchdog_now_ms(void);
+
+/* When a wait that begins now is given up; later under KV_TEST_SLOW. */
+uint64_t watchdog_deadline_ms(void);
+
+/* Wait until poll reports something for the descriptor; what: named when it fails. */
+void watchdog_await(int fd, short events, uint64_t deadline_ms, const char *what);
+
+/* Whether poll reports something for the descriptor within a time. */
+bool watchdog_sees(int fd, short events, uint64_t wait_ms);
+
+/* Whether KV_TEST_SLOW=1 asks for smaller cases, since everything runs slowly. */
+bool watchdog_is_slow(void);
+
+/* The size of a case: the first number, or the second under KV_TEST_SLOW. */
+size_t watchdog_scaled(size_t native, size_t slow);
+
+#endif
