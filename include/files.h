@@ -63,6 +63,12 @@ enum status files_publish_new(const struct files *files, int fd, const char *suf
  */
 enum status files_rename(const struct files *files, const char *from, const char *to);
 
+/*
+ * Make the names durable that are there now: what a process that died has renamed may be
+ * known to the running system alone. KV_IO (reported).
+ */
+enum status files_settle_names(const struct files *files);
+
 /* Remove a side file, durably. KV_IO (reported). */
 enum status files_remove(const struct files *files, const char *suffix);
 

@@ -218,6 +218,15 @@ enum status files_rename(const struct files *files, const char *from, const char
     return KV_OK;
 }
 
+enum status files_settle_names(const struct files *files)
+{
+    if (io_sync_directory(files->directory) != KV_OK) {
+        diag_warn("%s: cannot sync the directory", files->path);
+        return KV_IO;
+    }
+    return KV_OK;
+}
+
 enum status files_publish_new(const struct files *files, int fd, const char *suffix)
 {
     enum status status = io_sync(fd);

@@ -247,6 +247,11 @@ bool record_has_seal_header(struct slice bytes)
     return has_mark_header(bytes, SEAL_BYTES);
 }
 
+bool record_has_mark_header(struct slice bytes)
+{
+    return record_has_seal_header(bytes) || has_mark_header(bytes, DRAINED_BYTES);
+}
+
 static bool has_intact_mark(struct slice bytes, uint64_t offset)
 {
     struct opening opening;

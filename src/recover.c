@@ -82,7 +82,13 @@ static enum status load(const struct logset *set, struct keydir *keydir,
                         struct logset_end *end)
 {
     bool is_same = true;
-    enum status status = log_settle(set->log);
+    enum status status = files_settle_names(set->files);
+    if (status == KV_OK) {
+        status = log_settle(set->log);
+    }
+    if (status == KV_OK && set->older != NULL) {
+        status = log_settle(set->older);
+    }
     if (status == KV_OK) {
         status = logset_load(set, keydir, end);
     }

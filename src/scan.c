@@ -175,8 +175,12 @@ static bool is_framed_whole(const struct scan *scan)
     uint64_t at = scan->offset;
     struct record record;
     while (record_decode(slice_after(scan->log, (size_t)at), &record)) {
+        struct slice bytes = slice_after(scan->log, (size_t)at);
+        if (record_is_mark(&record) && !record_has_mark_header(bytes)) {
+            return false; /* zeros that decode as records were never written */
+        }
         if (at + record.length == scan->log.length) {
-            return record_has_seal_header(slice_after(scan->log, (size_t)at));
+            return record_has_seal_header(bytes);
         }
         at += record.length;
     }
