@@ -18,7 +18,7 @@ enum status rewrite_copy(struct log *to, const struct keydir *from, struct slice
 
 /*
  * Put the new log in place and close it, if status is KV_OK; else drop it. Returns the
- * first failure.
+ * first failure; KV_FATAL if the new log may be in place all the same.
  */
 enum status rewrite_end(const struct files *files, struct log *log, enum status status);
 

@@ -32,6 +32,16 @@ static bool has_drained_mark(const struct logset *set)
     return false;
 }
 
+/* What could not be read is zeros, about which nothing else may be said. */
+static enum status check_was_read(const struct logset *set, const struct log *log)
+{
+    if (!log_has_failed_reads(log)) {
+        return KV_OK;
+    }
+    diag_info("%s%s: the log cannot be read", files_path(set->files), log_suffix(log));
+    return KV_IO;
+}
+
 /* PATH and PATH.old are both there. */
 static enum status judge_older(struct logset *set)
 {
@@ -40,6 +50,10 @@ static enum status judge_older(struct logset *set)
     bool is_named = has_opening && set->opening.older_id == older.log_id &&
                     set->opening.generation == older.generation + 1;
     bool is_cut_short = !has_opening && log_length(set->older) < OPENING_BYTES;
+    enum status status = check_was_read(set, set->older);
+    if (status != KV_OK) {
+        return status;
+    }
     if (set->opening.older_id == 0 || (!is_named && !is_cut_short)) {
         return refuse(set, FILES_OLD, "is not the log that this one continues");
     }
@@ -60,29 +74,41 @@ static enum status judge_version(const struct logset *set)
     return KV_IO;
 }
 
-/* PATH is there and not empty. */
-static enum status judge_log(struct logset *set)
+/* PATH is there, not empty, and has no intact opening record. */
+static enum status judge_unopened(struct logset *set)
 {
     uint64_t mark_offset = 0;
     struct slice bytes = log_bytes(set->log);
-    if (record_decode_opening(bytes, &set->opening)) {
-        set->shape = LOGSET_SEALED;
-        enum status status = judge_version(set);
-        return status == KV_OK && set->older != NULL ? judge_older(set) : status;
+    bool has_mark = record_find_mark(bytes, 0, &mark_offset);
+    bool is_original = !has_mark && import_is_original(bytes);
+    enum status status = check_was_read(set, set->log);
+    if (status != KV_OK) {
+        return status;
     }
-    if (record_find_mark(bytes, 0, &mark_offset)) {
+    if (has_mark) {
         diag_info("%s: the log is damaged at offset 0: its opening record is not intact, "
                   "but a mark at offset %" PRIu64 " is; nothing was changed",
                   files_path(set->files), mark_offset);
         return KV_CORRUPT;
     }
-    if (!import_is_original(bytes)) {
+    if (!is_original) {
         return refuse(set, "", "is not a kv-store log");
     }
     set->shape = LOGSET_UNMARKED;
     return set->older == NULL
                ? KV_OK
                : refuse(set, FILES_OLD, "does not belong to a log without marks");
+}
+
+/* PATH is there and not empty. */
+static enum status judge_log(struct logset *set)
+{
+    if (!record_decode_opening(log_bytes(set->log), &set->opening)) {
+        return judge_unopened(set);
+    }
+    set->shape = LOGSET_SEALED;
+    enum status status = judge_version(set);
+    return status == KV_OK && set->older != NULL ? judge_older(set) : status;
 }
 
 static enum status judge(struct logset *set)
@@ -108,11 +134,6 @@ enum status logset_open(const struct files *files, enum log_access access,
     }
     if (status == KV_OK || status == KV_NOT_FOUND) {
         status = judge(set_out);
-    }
-    if ((set_out->log != NULL && log_has_failed_reads(set_out->log)) ||
-        (set_out->older != NULL && log_has_failed_reads(set_out->older))) {
-        diag_info("%s: the log cannot be read", files_path(files));
-        status = KV_IO; /* whatever was thought of the zeros in its place */
     }
     if (status != KV_OK) {
         logset_close(set_out);

@@ -49,5 +49,8 @@ enum status rewrite_end(const struct files *files, struct log *log, enum status 
     if (status != KV_OK) {
         files_drop_new(files);
     }
-    return status == KV_OK ? close_status : status;
+    if (status == KV_OK && close_status != KV_OK) {
+        return KV_FATAL; /* it has its name already */
+    }
+    return status;
 }

@@ -55,7 +55,7 @@ enum status store_open(const struct store_options *options, struct store **store
         }
         files_close(store->files);
         free(store);
-        return status;
+        return status == KV_FATAL ? KV_IO : status; /* nothing is served yet */
     }
     compact_init(&store->compaction, store->files, &store->keydir);
     /* The last batch before a crash may lack its second seal. */

@@ -1,0 +1,105 @@
+/*
+ * A log in a directory of its own, a store on it that is driven by text, and what the
+ * operator was told about it.
+ */
+#ifndef KV_SUPPORT_ENGINE_H
+#define KV_SUPPORT_ENGINE_H
+
+#include "store.h"
+#include "support/script.h"
+#include "support/tempdir.h"
+
+/* A test on such a directory; *state is its struct engine. The shim is reset. */
+#define ON_ENGINE(test)                                                                  \
+    cmocka_unit_test_setup_teardown(test, engine_setup, engine_teardown)
+
+struct engine {
+    struct tempdir tempdir;
+    struct tempdir_file log;
+    struct tempdir_file messages; /* where stderr goes meanwhile */
+    size_t messages_start;        /* those before were forgotten */
+    int stderr_fd;                /* the real one */
+    enum sync_policy sync;
+    struct store *store; /* NULL: none is open */
+};
+
+int engine_setup(void **state);
+int engine_teardown(void **state);
+
+/*
+ * cmocka catches SIGBUS anew for each test, and a mapping installs its handler only
+ * once in a program: the first call, before any test, keeps that handler; each further
+ * call puts it back.
+ */
+void engine_catch_sigbus(void);
+
+/* ---- The store ---- */
+
+enum status engine_try_open(struct engine *engine);
+void engine_open(struct engine *engine);
+void engine_close(struct engine *engine);
+
+/* End as kill -9 does: the file stays as it is at this moment. */
+void engine_crash(struct engine *engine);
+
+enum status engine_set(struct engine *engine, const char *key, const char *value);
+enum status engine_delete(struct engine *engine, const char *key);
+
+/* One batch of one record. */
+void engine_put(struct engine *engine, const char *key, const char *value);
+
+/* value: NULL if there must be none. */
+void engine_expect(struct engine *engine, const char *key, const char *value);
+
+/* What a read of the key answers when there is no value to give. */
+void engine_expect_failure(struct engine *engine, const char *key, enum status status);
+
+/* ---- Files: suffix "" is the log ---- */
+
+struct tempdir_file engine_file(const struct engine *engine, const char *suffix);
+bool engine_has_file(const struct engine *engine, const char *suffix);
+uint64_t engine_log_length(const struct engine *engine);
+
+/* A copy of a file; released with script_free. */
+struct script engine_read(const struct engine *engine, const char *suffix);
+void engine_write(const struct engine *engine, const char *suffix, struct slice bytes);
+void engine_expect_file(const struct engine *engine, const char *suffix,
+                        struct slice bytes);
+
+/* Change one byte of the log in place. */
+void engine_flip(const struct engine *engine, uint64_t offset, uint8_t mask);
+
+/* How many files the directory has whose names contain a text. */
+size_t engine_count_files(const struct engine *engine, const char *text);
+
+/* Remove the side files of the log, but its lock. */
+void engine_clean(const struct engine *engine);
+
+/* ---- Messages ---- */
+
+/* Lines on stderr that contain a text, since the last engine_forget_messages. */
+size_t engine_told(const struct engine *engine, const char *text);
+void engine_forget_messages(struct engine *engine);
+
+/* ---- A model: what the store must hold ---- */
+
+enum { MODEL_KEYS = 12, MODEL_VALUE_BYTES = 6000 };
+
+struct model {
+    bool has[MODEL_KEYS];
+    char values[MODEL_KEYS][MODEL_VALUE_BYTES];
+};
+
+/* The key with a number below MODEL_KEYS; valid until the next call. */
+const char *model_key(size_t number);
+
+void model_set(struct model *model, size_t number, const char *value);
+void model_delete(struct model *model, size_t number);
+
+/* Values, existence, counts, live bytes and the walk are those of the model. */
+void model_expect(const struct model *model, struct engine *engine);
+
+/* Whether the values alone are those of the model. */
+bool model_matches(const struct model *model, struct engine *engine);
+
+#endif

@@ -1,0 +1,183 @@
+/*
+ * The system calls of the program under test, replaced at link time: counted, traced,
+ * failed, cut short, and told another time.
+ *
+ * A test names what it wraps in comment lines of its source, see the Makefile:
+ *
+ *     wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
+ *     wrap: renameat unlinkat fcntl mmap fopen recv send shutdown poll clock_gettime
+ *     wrap: malloc calloc realloc strdup
+ *
+ * What it does not name is never seen here. All definitions are weak, so that a test
+ * may replace one of them by its own. Until told otherwise every call is carried out as
+ * it is. State is one for the whole program, which has one thread.
+ */
+#ifndef KV_SUPPORT_SHIM_H
+#define KV_SUPPORT_SHIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum shim_call {
+    SHIM_OPEN,
+    SHIM_OPENAT,
+    SHIM_CLOSE,
+    SHIM_FSTAT,
+    SHIM_PWRITE,
+    SHIM_FTRUNCATE,
+    SHIM_FDATASYNC,
+    SHIM_FSYNC,
+    SHIM_FADVISE,
+    SHIM_RENAMEAT,
+    SHIM_UNLINKAT,
+    SHIM_FCNTL,
+    SHIM_MMAP,
+    SHIM_FOPEN,
+    SHIM_RECV,
+    SHIM_SEND,
+    SHIM_SHUTDOWN,
+    SHIM_POLL,
+    SHIM_MALLOC,
+    SHIM_CALLOC,
+    SHIM_REALLOC,
+    SHIM_STRDUP,
+    SHIM_CALL_COUNT
+};
+
+/* Sets of calls. */
+#define SHIM_BIT(call) (1u << (call))
+#define SHIM_CHANGES                                                                     \
+    (SHIM_BIT(SHIM_OPENAT) | SHIM_BIT(SHIM_PWRITE) | SHIM_BIT(SHIM_FTRUNCATE) |          \
+     SHIM_BIT(SHIM_FDATASYNC) | SHIM_BIT(SHIM_FSYNC) | SHIM_BIT(SHIM_RENAMEAT) |         \
+     SHIM_BIT(SHIM_UNLINKAT))
+#define SHIM_FILES                                                                       \
+    (SHIM_CHANGES | SHIM_BIT(SHIM_OPEN) | SHIM_BIT(SHIM_CLOSE) | SHIM_BIT(SHIM_FSTAT) |  \
+     SHIM_BIT(SHIM_FADVISE) | SHIM_BIT(SHIM_FCNTL) | SHIM_BIT(SHIM_MMAP) |               \
+     SHIM_BIT(SHIM_FOPEN))
+#define SHIM_MEMORY                                                                      \
+    (SHIM_BIT(SHIM_MALLOC) | SHIM_BIT(SHIM_CALLOC) | SHIM_BIT(SHIM_REALLOC) |            \
+     SHIM_BIT(SHIM_STRDUP))
+
+/* What a file is to the program, told by the end of its name; it follows a rename. */
+enum shim_role {
+    SHIM_ANY, /* only to match with */
+    SHIM_OTHER,
+    SHIM_DIRECTORY,
+    SHIM_LOG,
+    SHIM_LOCK,
+    SHIM_NEW,
+    SHIM_TORN,
+    SHIM_OLD,
+    SHIM_INDEX,
+    SHIM_ROLE_COUNT
+};
+
+/* Carry out every call as it is, forget counts, trace and hooks; the clock is real. */
+void shim_reset(void);
+
+/* ---- Faults ---- */
+
+enum { SHIM_FAULTS_MAX = 8 };
+
+struct shim_fault {
+    unsigned calls;      /* which calls it meets, SHIM_BIT each */
+    enum shim_role role; /* of which files; 0, which is SHIM_ANY, means all */
+    uint64_t nth;        /* which of them fails first, 1 being the next */
+    int error;           /* errno; the call is not carried out (memory: NULL) */
+    bool is_sticky;      /* all later ones fail as well */
+};
+
+/* Add a fault to those that are armed. */
+void shim_inject(const struct shim_fault *fault);
+void shim_clear_faults(void);
+
+/* How many calls have failed by an injected fault since shim_reset. */
+uint64_t shim_fired_count(void);
+
+/* At most this many bytes for each pwrite, send or recv; SHIM_HALF: half of what is
+ * asked, rounded up; 0: no limit. */
+#define SHIM_HALF SIZE_MAX
+void shim_limit_bytes(unsigned calls, size_t bytes_max);
+
+/*
+ * No file of this role may grow beyond `length` bytes: a pwrite that would is cut
+ * short there, and fails with the error when nothing at all fits.
+ */
+void shim_set_space(enum shim_role role, uint64_t length, int error);
+void shim_give_space(void);
+
+/* fstat tells of files of this role that they belong to somebody else. */
+void shim_disown(enum shim_role role);
+
+/*
+ * Mappings of the log show another file, which may be shorter: reading behind its end
+ * raises SIGBUS, as a disk that cannot be read does. -1: no more.
+ */
+void shim_map_instead(int fd);
+
+/* Call hook(context) once, before the next of these calls to such a file. */
+void shim_before(unsigned calls, enum shim_role role, void (*hook)(void *context),
+                 void *context);
+
+/* fdatasync and fsync succeed without reaching a disk: for tests that lose power only in
+ * a model of it, or of many small cases in a row. */
+void shim_omit_syncs(void);
+
+/* /dev/urandom gives the same bytes again for the same seed. */
+void shim_set_random(uint64_t seed);
+
+/* ---- Changes, for who keeps a model of the disk ---- */
+
+/* One call of SHIM_CHANGES that was carried out with success. */
+struct shim_change {
+    enum shim_call call;
+    enum shim_role role;
+    const char *name;  /* of the file, as it is now; of renameat: the old name */
+    const char *to;    /* of renameat: the new name; else NULL */
+    bool may_create;   /* openat with O_CREAT */
+    const void *bytes; /* of pwrite, `length` of them were written; else NULL */
+    uint64_t offset;   /* of pwrite; new length of ftruncate */
+    uint64_t length;
+    uint64_t wanted; /* of pwrite: how many were to be written */
+};
+
+/* Call witness(context, change) after each of them, until shim_reset; NULL: no more. */
+void shim_witness(void (*witness)(void *context, const struct shim_change *change),
+                  void *context);
+
+/* ---- Counts and trace ---- */
+
+uint64_t shim_count(enum shim_call call);
+
+/* All calls of a set. */
+uint64_t shim_count_all(unsigned calls);
+
+enum { SHIM_EVENTS_MAX = 4096 };
+
+struct shim_event {
+    enum shim_call call;
+    enum shim_role role;
+    uint64_t offset; /* of pwrite, posix_fadvise; new length of ftruncate */
+    uint64_t length; /* bytes asked for */
+    int error;       /* 0 if it was carried out with success */
+};
+
+/* Events since the last shim_forget_trace; calls for memory are counted but not kept. */
+size_t shim_event_count(void);
+const struct shim_event *shim_event_at(size_t i);
+void shim_forget_trace(void);
+
+/*
+ * The events of a set of calls in order, such as "pwrite:log fstat:log fdatasync:log";
+ * one that failed ends in "!". Valid until the next call.
+ */
+const char *shim_trace_text(unsigned calls);
+
+/* ---- Time ---- */
+
+/* Stop the monotonic clock at a moment, or move it on from there. */
+void shim_set_clock(uint64_t now_ms);
+void shim_advance_clock(uint64_t ms);
+
+#endif
