@@ -20,12 +20,17 @@ SAN_FLAGS   := -O1 -g -Werror -fsanitize=address,undefined -fno-sanitize-recover
 SOURCES      := $(wildcard src/*.c)
 MODULES      := $(filter-out src/main.c,$(SOURCES))
 OBJECTS       = $(MODULES:src/%.c=$(BUILD)/src/%.o)
-UNIT_TESTS   := $(basename $(notdir $(wildcard tests/test_*.c)))
+# The long sweeps over faults have a target of their own.
+FAULT_TESTS  := $(filter test_corpus test_crash test_sweep test_differential, \
+	$(basename $(notdir $(wildcard tests/test_*.c))))
+UNIT_TESTS   := $(filter-out $(FAULT_TESTS),$(basename $(notdir $(wildcard tests/test_*.c))))
 UNIT_BINARIES = $(UNIT_TESTS:%=$(BUILD)/tests/%)
+FAULT_BINARIES = $(FAULT_TESTS:%=$(BUILD)/tests/%)
 SUPPORT       = $(patsubst tests/support/%.c,$(BUILD)/support/%.o,$(wildcard tests/support/*.c))
 
 .PHONY: all help debug run test check check-san check-valgrind check-clang check-clients \
-	check-all lint format check-format install uninstall clean unit-binaries run-unit tools
+	check-faults check-service check-all torture lint format check-format install uninstall \
+	clean unit-binaries all-binaries run-unit run-faults tools
 
 all: kv-store
 
@@ -72,16 +77,27 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT) $(BUILD)/libkv.a
 
 unit-binaries: $(UNIT_BINARIES) $(BUILD)/kv-store
 
+all-binaries: unit-binaries $(FAULT_BINARIES) $(BUILD)/torture
+
 run-unit: unit-binaries
 	@KV_STORE_PROGRAM=$(BUILD)/kv-store tests/run-unit.sh "$(RUNNER)" $(UNIT_BINARIES)
+
+run-faults: $(FAULT_BINARIES) $(BUILD)/kv-store $(BUILD)/torture
+	@KV_STORE_PROGRAM=$(BUILD)/kv-store tests/run-unit.sh "" $(FAULT_BINARIES)
+	$(BUILD)/torture $(BUILD)/kv-store 200
+
+$(BUILD)/torture: tests/torture.c $(SUPPORT) $(BUILD)/libkv.a
+	$(COMPILE) -Itests -o $@ $^ -lcmocka
 
 tools:
 	@tests/install-tools.sh
 
+TEST_PARTS := check check-clients check-faults check-san check-valgrind check-clang check-service
+
 #: test            every test; installs what is missing on a Debian machine first
 test: tools
-	$(MAKE) --no-print-directory check check-clients check-san check-valgrind check-clang
-	@echo "make test: check, check-clients, check-san, check-valgrind, check-clang passed"
+	$(MAKE) --no-print-directory $(TEST_PARTS)
+	@echo "make test passed: $(TEST_PARTS)"
 
 #: check           unit and server tests, warnings are errors; before every commit
 check:
@@ -96,9 +112,25 @@ check-valgrind:
 	$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" \
 		RUNNER="env KV_TEST_SLOW=1 valgrind -q --error-exitcode=99 --leak-check=full" run-unit
 
+#: check-faults    fault sweep, crash states, damaged logs, kill -9, differential run
+check-faults:
+	$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" run-faults
+
+#: torture         kill -9 10,000 times (KILLS=n)
+KILLS ?= 10000
+torture:
+	$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" \
+		build/check/kv-store build/check/torture
+	build/check/torture build/check/kv-store $(KILLS)
+
+#: check-service   how exposed the systemd unit is
+check-service:
+	tests/service.sh
+
 #: check-clang     build everything with clang, warnings are errors
 check-clang:
-	$(MAKE) --no-print-directory BUILD=build/clang CC=clang CFLAGS="$(CHECK_FLAGS)" unit-binaries
+	$(MAKE) --no-print-directory BUILD=build/clang CC=clang CFLAGS="$(CHECK_FLAGS)" \
+		all-binaries
 
 #: check-clients   real clients against the real program: nc, ncat, socat, telnet, bash, curl
 check-clients: kv-store
@@ -119,12 +151,15 @@ check-format:
 check-all: test lint check-format
 	@echo "make check-all: test, lint, check-format passed"
 
-#: install         program to $(DESTDIR)$(PREFIX)/bin;  uninstall: take it away
+#: install         program and service unit to DESTDIR, PREFIX;  uninstall: take them away
+UNIT := $(DESTDIR)$(PREFIX)/lib/systemd/system/kv-store.service
 install: kv-store
-	install -d $(DESTDIR)$(PREFIX)/bin
+	install -d $(DESTDIR)$(PREFIX)/bin $(dir $(UNIT))
 	install -m 755 kv-store $(DESTDIR)$(PREFIX)/bin/kv-store
+	sed 's|@PREFIX@|$(PREFIX)|' src/kv-store.service >$(UNIT)
+	chmod 644 $(UNIT)
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/kv-store
+	rm -f $(DESTDIR)$(PREFIX)/bin/kv-store $(UNIT)
 
 #: clean           remove build products
 clean:

@@ -79,6 +79,9 @@
 /* While commands keep coming, a slice is followed by this many times its duration. */
 #define COMPACT_PAUSE_FACTOR UINT64_C(2)
 
+/* A client that has sent no command for this long leaves all the time to compaction. */
+#define LEISURE_AFTER_MS UINT64_C(2)
+
 /* After a failure for lack of room, a compaction is tried again. */
 #define COMPACT_RETRY_MS UINT64_C(1000)
 

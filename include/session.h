@@ -51,6 +51,9 @@ bool session_is_streaming(const struct session *session);
 int session_fd(const struct session *session);
 short session_wanted_events(const struct session *session);
 
+/* When the last command was executed, on the clock of clock_now_ms. */
+uint64_t session_last_command_ms(const struct session *session);
+
 /*
  * When the client loses its turn, on the clock of clock_now_ms: for taking nothing of
  * the replies due to it, or, if others wait, for completing no command.

@@ -228,14 +228,16 @@ static enum status finish_client(struct server *server)
     return status;
 }
 
-/* A client that waits for nothing but its own next command leaves all the time there is.
+/*
+ * A client between two of its commands is not idle: what delays its next command counts.
  */
-static enum leisure leisure_of(const struct session *session, enum session_state state)
+static enum leisure leisure_of(const struct session *session)
 {
     if (session_is_streaming(session)) {
         return LEISURE_NONE;
     }
-    return state == SESSION_READY ? LEISURE_SOME : LEISURE_ALL;
+    bool is_idle = clock_now_ms() >= session_last_command_ms(session) + LEISURE_AFTER_MS;
+    return is_idle ? LEISURE_ALL : LEISURE_SOME;
 }
 
 /*
@@ -244,9 +246,8 @@ static enum leisure leisure_of(const struct session *session, enum session_state
 static bool wait_for_client(struct server *server, bool *is_contended)
 {
     struct session *session = server->session;
-    uint64_t until_ms =
-        earlier(session_stall_deadline_ms(session),
-                store_due_ms(server->store, leisure_of(session, SESSION_WAITING)));
+    uint64_t until_ms = earlier(session_stall_deadline_ms(session),
+                                store_due_ms(server->store, leisure_of(session)));
     /* The listener stays readable once another client waits: look at it only till then.
      */
     int listen_fd = *is_contended ? -1 : server->listen_fd;
@@ -285,7 +286,7 @@ static enum status serve_client(struct server *server, int fd)
     while (status == KV_OK && state != SESSION_OVER && is_kept && is_stopping == 0) {
         status = session_run(session, &state);
         if (status == KV_OK) {
-            status = maintain(server, leisure_of(session, state));
+            status = maintain(server, leisure_of(session));
         }
         if (status == KV_OK && state == SESSION_WAITING) {
             is_kept = wait_for_client(server, &is_contended);

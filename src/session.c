@@ -319,6 +319,11 @@ short session_wanted_events(const struct session *session)
                    (is_due(session) ? POLLOUT : 0));
 }
 
+uint64_t session_last_command_ms(const struct session *session)
+{
+    return session->last_command_ms;
+}
+
 uint64_t session_stall_deadline_ms(const struct session *session)
 {
     return is_due(session) ? session->last_taken_ms + CLIENT_STALL_MS_MAX : CLOCK_NEVER;

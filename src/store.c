@@ -232,18 +232,23 @@ enum status store_compact(struct store *store)
     return compact_has_work(&store->compaction) ? KV_OK : KV_CORRUPT;
 }
 
-/* Whether the share of time that a compaction has leaves room for a step now. */
-static bool has_compaction_turn(const struct store *store, enum leisure leisure)
+/*
+ * When a compaction may begin or take its next step, in microseconds; CLOCK_NEVER if none
+ * is wanted.
+ */
+static uint64_t compaction_due_us(const struct store *store, enum leisure leisure)
 {
     const struct pace *pace = &store->pace;
     bool is_wanted =
         compact_has_work(&store->compaction) || compact_is_worthwhile(&store->compaction);
-    if (!is_wanted || leisure == LEISURE_NONE ||
-        (pace->retry_ms != 0 && clock_now_ms() < pace->retry_ms)) {
-        return false;
+    if (!is_wanted || leisure == LEISURE_NONE) {
+        return CLOCK_NEVER;
     }
-    return leisure == LEISURE_ALL || clock_now_us() >= pace->earliest_us ||
-           pace->written_bytes >= COMPACT_SLICE_BYTES;
+    if (pace->retry_ms != 0) {
+        return pace->retry_ms * 1000;
+    }
+    bool is_free = leisure == LEISURE_ALL || pace->written_bytes >= COMPACT_SLICE_BYTES;
+    return is_free ? 0 : pace->earliest_us;
 }
 
 static uint64_t sync_due_ms(const struct store *store)
@@ -253,15 +258,17 @@ static uint64_t sync_due_ms(const struct store *store)
                : store->unsynced_since_ms + SYNC_LAG_MS_MAX;
 }
 
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 uint64_t store_due_ms(const struct store *store, enum leisure leisure)
 {
-    if (has_compaction_turn(store, leisure)) {
-        return 0;
-    }
-    uint64_t due_ms = sync_due_ms(store);
-    due_ms = due_ms < store->rest_due_ms ? due_ms : store->rest_due_ms;
-    bool is_paused = store->pace.retry_ms != 0 && leisure != LEISURE_NONE;
-    return is_paused && store->pace.retry_ms < due_ms ? store->pace.retry_ms : due_ms;
+    uint64_t compaction_us = compaction_due_us(store, leisure);
+    uint64_t compaction_ms =
+        compaction_us == CLOCK_NEVER ? CLOCK_NEVER : (compaction_us + 999) / 1000;
+    return earlier(compaction_ms, earlier(sync_due_ms(store), store->rest_due_ms));
 }
 
 /* Begin a compaction, or take one step, and set when the next may be taken. */
@@ -303,7 +310,7 @@ enum status store_maintain(struct store *store, enum leisure leisure)
         store->rest_due_ms = now_ms + REST_SEAL_MS; /* no room for a seal: try again */
         status = KV_OK;
     }
-    if (status == KV_OK && has_compaction_turn(store, leisure)) {
+    if (status == KV_OK && compaction_due_us(store, leisure) <= clock_now_us()) {
         status = take_compaction_turn(store);
     }
     return status;

@@ -24,6 +24,7 @@ need expect 'command -v expect'
 need curl 'command -v curl'
 need python3 'command -v python3'
 need wamerican 'test -e /usr/share/dict/american-english'
+need systemd 'command -v systemd-analyze'
 need wukrainian 'test -e /usr/share/dict/ukrainian'
 
 if [ -z "$missing" ]; then
