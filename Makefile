@@ -29,7 +29,7 @@ FAULT_BINARIES = $(FAULT_TESTS:%=$(BUILD)/tests/%)
 SUPPORT       = $(patsubst tests/support/%.c,$(BUILD)/support/%.o,$(wildcard tests/support/*.c))
 
 .PHONY: all help debug run test check check-san check-valgrind check-clang check-clients \
-	check-faults check-service check-all torture lint format check-format install uninstall \
+	check-faults check-service check-all torture fuzz coverage lint format check-format install uninstall \
 	clean unit-binaries all-binaries run-unit run-faults tools
 
 all: kv-store
@@ -74,6 +74,18 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT) $(BUILD)/libkv.a
 		| sed '/./s/^/-Wl,--wrap=/') -lcmocka
 
 -include $(wildcard $(BUILD)/*/*.d)
+
+# The saved inputs of the fuzzers are replayed with the unit tests.
+FUZZ_OBJECTS   = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%.o,\
+	$(filter-out tests/fuzz/libfuzzer_%,$(wildcard tests/fuzz/*.c)))
+UNIT_BINARIES += $(BUILD)/fuzz/replay
+
+$(BUILD)/fuzz/%.o: tests/fuzz/%.c
+	@mkdir -p $(@D)
+	$(COMPILE) -Itests -MMD -MP -c -o $@ $<
+
+$(BUILD)/fuzz/replay: $(FUZZ_OBJECTS) $(BUILD)/libkv.a
+	$(COMPILE) -o $@ $^ -lcmocka
 
 unit-binaries: $(UNIT_BINARIES) $(BUILD)/kv-store
 
@@ -123,6 +135,15 @@ torture:
 		build/check/kv-store build/check/torture
 	build/check/torture build/check/kv-store $(KILLS)
 
+#: fuzz            each fuzzer for SECONDS (60)
+SECONDS ?= 60
+fuzz:
+	tests/fuzz/run.sh $(SECONDS)
+
+#: coverage        lines and branches that no unit test takes
+coverage:
+	tests/coverage.sh
+
 #: check-service   how exposed the systemd unit is
 check-service:
 	tests/service.sh
@@ -140,12 +161,13 @@ check-clients: kv-store
 lint:
 	tests/lint.sh
 
+FORMATTED := $(wildcard src/*.c include/*.h tests/*.c tests/*/*.c tests/*/*.h)
+
 #: format          apply .clang-format;  check-format: verify it
 format:
-	clang-format -i src/*.c include/*.h tests/*.c tests/support/*.c tests/support/*.h
+	clang-format -i $(FORMATTED)
 check-format:
-	clang-format --dry-run -Werror src/*.c include/*.h tests/*.c tests/support/*.c \
-		tests/support/*.h
+	clang-format --dry-run -Werror $(FORMATTED)
 
 #: check-all       everything above that passes or fails
 check-all: test lint check-format

@@ -99,7 +99,10 @@ void keydir_settle(struct keydir *keydir, const struct change *change);
 enum status keydir_load(struct keydir *keydir, struct slice records, uint64_t offset,
                         uint64_t *count);
 
-/* Whether the record at this offset is the one that gives its key its value. */
+/*
+ * Whether the record at an offset, as it is in a location, is the one that gives its key
+ * its value.
+ */
 bool keydir_is_latest(const struct keydir *keydir, const struct record *record,
                       uint64_t offset);
 

@@ -10,8 +10,9 @@
 enum status rewrite_begin(const struct files *files, struct log **log_out);
 
 /*
- * Append those of a run of records, which stand in the old log from `offset` on, that
- * give their key its value there.
+ * Append those of a run of records that give their key its value in the old log.
+ *
+ * offset: of the first record, as it is in a location.
  */
 enum status rewrite_copy(struct log *to, const struct keydir *from, struct slice records,
                          uint64_t offset);

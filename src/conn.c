@@ -24,6 +24,7 @@ struct conn {
     size_t searched;     /* no LF in [at, searched) */
     enum line skip;      /* LINE_NONE, or how to call the line at skip_at */
     size_t skip_at;
+    bool is_starved; /* no memory for more input until some is consumed */
     bool has_ended;
     struct buffer replies;
     size_t sent; /* bytes of replies that the client has taken */
@@ -70,6 +71,7 @@ static void forget_input(struct conn *conn)
     conn->at = 0;
     conn->searched = 0;
     conn->skip = LINE_NONE;
+    conn->is_starved = false;
 }
 
 void conn_close(struct conn *conn)
@@ -103,7 +105,8 @@ bool conn_can_receive(const struct conn *conn)
 
 bool conn_is_full(const struct conn *conn)
 {
-    return !conn->has_ended && conn->input.length - conn->start >= input_bytes_max(conn);
+    bool is_full = conn->input.length - conn->start >= input_bytes_max(conn);
+    return !conn->has_ended && (is_full || conn->is_starved);
 }
 
 bool conn_has_ended(const struct conn *conn)
@@ -124,8 +127,19 @@ static void close_gap(struct conn *conn)
     }
 }
 
-/* Room for at least one byte more. A line that memory cannot hold is skipped. */
-static void make_room(struct conn *conn)
+/* Whether all that waits is one line without its end. */
+static bool holds_only_a_partial_line(const struct conn *conn)
+{
+    size_t length = conn->input.length - conn->start;
+    return conn->at == conn->start && length > 0 &&
+           memchr(conn->input.bytes + conn->start, '\n', length) == NULL;
+}
+
+/*
+ * Room for at least one byte more. A line that memory cannot hold is skipped; where lines
+ * are waiting there will be room when they are consumed. false: there is none now.
+ */
+static bool make_room(struct conn *conn)
 {
     size_t left = conn->input.length - conn->start;
     bool is_full = conn->input.length == conn->input.capacity;
@@ -133,16 +147,22 @@ static void make_room(struct conn *conn)
         close_gap(conn);
     }
     if (conn->input.length < conn->input.capacity) {
-        return;
+        return true;
     }
     size_t more = input_bytes_max(conn) - conn->input.length;
     more = more < conn->input.capacity ? more : conn->input.capacity;
-    if (buffer_reserve(&conn->input, more) != KV_OK) {
-        conn->skip = LINE_NO_MEMORY;
-        conn->skip_at = conn->at;
-        conn->input.length = conn->at;
-        conn->searched = conn->at;
+    if (buffer_reserve(&conn->input, more) == KV_OK) {
+        return true;
     }
+    if (!holds_only_a_partial_line(conn)) {
+        conn->is_starved = true;
+        return false;
+    }
+    conn->skip = LINE_NO_MEMORY;
+    conn->skip_at = conn->at;
+    conn->input.length = conn->at;
+    conn->searched = conn->at;
+    return true;
 }
 
 /* A skipped line that the end of input cuts short is over, and gets its reply. */
@@ -160,7 +180,9 @@ static void end_skipped_line(struct conn *conn)
 enum conn_result conn_receive(struct conn *conn)
 {
     assert(conn_can_receive(conn));
-    make_room(conn);
+    if (!make_room(conn)) {
+        return CONN_BLOCKED;
+    }
     struct buffer *input = &conn->input;
     size_t room = input->capacity - input->length;
     size_t wanted = input_bytes_max(conn) - (input->length - conn->start);
@@ -269,6 +291,7 @@ void conn_consume(struct conn *conn)
     if (conn->skip != LINE_NONE && conn->skip_at < conn->at) {
         conn->skip = LINE_NONE;
     }
+    conn->is_starved = conn->is_starved && conn->at == conn->start;
     conn->start = conn->at;
 }
 

@@ -83,7 +83,7 @@ static enum status rewrite(const struct files *files, const struct keydir *keydi
     if (status != KV_OK) {
         return status;
     }
-    status = rewrite_copy(to, keydir, records, 0);
+    status = rewrite_copy(to, keydir, records, keydir_current_offset(keydir, 0));
     if (status == KV_OK) {
         status = check_was_read(keydir_log(keydir));
     }

@@ -111,6 +111,27 @@ static enum status judge_log(struct logset *set)
     return status == KV_OK && set->older != NULL ? judge_older(set) : status;
 }
 
+/* Only PATH.old is there: it got its name when all of it was sealed and durable. */
+static enum status judge_older_alone(struct logset *set)
+{
+    struct scan scan;
+    struct batch batch;
+    enum scan_result result = SCAN_DAMAGED;
+    struct slice bytes = log_bytes(set->older);
+    set->shape = LOGSET_OLDER_ALONE;
+    if (record_decode_opening(bytes, &set->opening)) {
+        scan_begin(&scan, bytes, set->opening.log_id);
+        do {
+            result = scan_next(&scan, &batch);
+        } while (result == SCAN_BATCH);
+    }
+    enum status status = check_was_read(set, set->older);
+    if (status == KV_OK && result != SCAN_END) {
+        return refuse(set, FILES_OLD, "is no whole log, and there is none beside it");
+    }
+    return status;
+}
+
 static enum status judge(struct logset *set)
 {
     bool has_log = set->log != NULL && log_length(set->log) > 0;
@@ -120,7 +141,10 @@ static enum status judge(struct logset *set)
     if (set->log != NULL && set->older != NULL) {
         return refuse(set, "", "is empty, but there is an older log beside it");
     }
-    set->shape = set->older == NULL ? LOGSET_NONE : LOGSET_OLDER_ALONE;
+    if (set->older != NULL) {
+        return judge_older_alone(set);
+    }
+    set->shape = LOGSET_NONE;
     return KV_OK;
 }
 

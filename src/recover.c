@@ -82,10 +82,7 @@ static enum status load(const struct logset *set, struct keydir *keydir,
                         struct logset_end *end)
 {
     bool is_same = true;
-    enum status status = files_settle_names(set->files);
-    if (status == KV_OK) {
-        status = log_settle(set->log);
-    }
+    enum status status = log_settle(set->log);
     if (status == KV_OK && set->older != NULL) {
         status = log_settle(set->older);
     }
@@ -165,7 +162,10 @@ enum status recover_open(const struct files *files, struct keydir *keydir_out,
     uint64_t started_ms = clock_now_ms();
     *keydir_out = (struct keydir){0};
     files_drop_new(files); /* what a crash left half made */
-    enum status status = open_sealed(files, &set);
+    enum status status = files_settle_names(files);
+    if (status == KV_OK) {
+        status = open_sealed(files, &set);
+    }
     if (status != KV_OK) {
         return status;
     }

@@ -10,118 +10,191 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+/* One of the two logs that there may be. */
+struct source {
+    struct log *log;
+    uint64_t log_id;
+    struct opening opening; /* if has_opening: it is intact */
+    bool has_opening;
+    uint64_t drained_id; /* which older log a drained mark in it names */
+};
+
 struct salvage {
     struct files *files;
     struct files *new_files;
-    struct log *log;
+    struct source older; /* PATH.old, if there is one and it is wanted */
+    struct source source;
     struct keydir keydir;
-    struct slice bytes;
-    uint64_t log_id;
-    bool has_opening; /* the opening record is intact */
     uint64_t lost_bytes;
 };
 
-/* What to do with each intact batch. */
-typedef enum status batch_action(struct salvage *salvage, const struct batch *batch,
-                                 struct log *to);
+/* What to do with each intact batch, if anything, and whether to tell what is lost. */
+struct visitor {
+    enum status (*batch)(struct salvage *salvage, struct slice records, uint64_t offset,
+                         struct log *to);
+    struct log *to;
+    bool tells_lost;
+};
 
-static enum status load(struct salvage *salvage, const struct batch *batch,
+static enum status load(struct salvage *salvage, struct slice records, uint64_t offset,
                         struct log *to)
 {
-    (void)to;           /* the first pass copies nothing */
     uint64_t count = 0; /* what is kept in the end is told instead */
-    return keydir_load(&salvage->keydir, batch->records, batch->offset, &count);
+    (void)to;           /* the first pass copies nothing */
+    return keydir_load(&salvage->keydir, records, offset, &count);
 }
 
-static enum status copy(struct salvage *salvage, const struct batch *batch,
-                        struct log *to)
+static enum status copy_current(struct salvage *salvage, struct slice records,
+                                uint64_t offset, struct log *to)
 {
-    return rewrite_copy(to, &salvage->keydir, batch->records, batch->offset);
+    return rewrite_copy(to, &salvage->keydir, records,
+                        keydir_current_offset(&salvage->keydir, offset));
 }
 
-static void tell_lost(struct salvage *salvage, uint64_t from, uint64_t to)
+static enum status copy_older(struct salvage *salvage, struct slice records,
+                              uint64_t offset, struct log *to)
 {
-    printf("lost %" PRIu64 " bytes from offset %" PRIu64 " to %" PRIu64 "\n", to - from,
-           from, to);
+    return rewrite_copy(to, &salvage->keydir, records,
+                        keydir_older_offset(&salvage->keydir, offset));
+}
+
+static void note_lost(struct salvage *salvage, const struct source *source, uint64_t from,
+                      uint64_t to)
+{
+    printf("lost %" PRIu64 " bytes from offset %" PRIu64 " to %" PRIu64 " of %s%s\n",
+           to - from, from, to, log_path(source->log), log_suffix(source->log));
     salvage->lost_bytes += to - from;
 }
 
-/* Where the first batch to be proved begins; false if there is no intact seal at all. */
-static bool begin(struct salvage *salvage, struct scan *scan)
+/* Step over damage; false if nothing intact follows. */
+static bool skip_damage(struct salvage *salvage, const struct source *source,
+                        const struct visitor *visitor, struct scan *scan)
 {
-    if (salvage->has_opening) {
-        scan_begin(scan, salvage->bytes, salvage->log_id);
-        return true;
+    uint64_t from = scan->offset;
+    bool has_more = scan_skip_damage(scan);
+    if (visitor->tells_lost) {
+        note_lost(salvage, source, from, has_more ? scan->offset : scan->log.length);
     }
-    *scan = (struct scan){.log = salvage->bytes, .log_id = salvage->log_id};
-    return scan_skip_damage(scan);
+    return has_more;
 }
 
-/* Walk the intact batches; in the first pass tell the ranges between them. */
-static enum status walk(struct salvage *salvage, batch_action *action, struct log *to)
+/* Walk the intact batches of a log from front to back. */
+static enum status walk(struct salvage *salvage, struct source *source,
+                        const struct visitor *visitor)
 {
-    struct scan scan;
     struct batch batch;
-    bool is_first_pass = action == load;
-    bool has_more = begin(salvage, &scan);
-    if (is_first_pass && !salvage->has_opening) {
-        tell_lost(salvage, 0, has_more ? scan.offset : salvage->bytes.length);
+    struct scan scan = {.log = log_bytes(source->log), .log_id = source->log_id};
+    enum scan_result result = SCAN_DAMAGED;
+    if (source->has_opening) {
+        scan_begin(&scan, log_bytes(source->log), source->log_id);
+        result = scan_next(&scan, &batch);
     }
-    while (has_more) {
-        enum scan_result result = scan_next(&scan, &batch);
-        if (result == SCAN_END) {
-            return KV_OK;
+    while (result != SCAN_END) {
+        enum status status = KV_OK;
+        if (result == SCAN_BATCH && visitor->batch != NULL) {
+            status = visitor->batch(salvage, batch.records, batch.offset, visitor->to);
+        } else if (result == SCAN_DAMAGED &&
+                   !skip_damage(salvage, source, visitor, &scan)) {
+            break;
         }
-        if (result == SCAN_BATCH) {
-            enum status status = action(salvage, &batch, to);
-            if (status != KV_OK) {
-                return status;
-            }
-            continue;
+        if (status != KV_OK) {
+            return status;
         }
-        uint64_t from = scan.offset;
-        has_more = scan_skip_damage(&scan);
-        if (is_first_pass) {
-            tell_lost(salvage, from, has_more ? scan.offset : salvage->bytes.length);
-        }
+        result = scan_next(&scan, &batch);
     }
+    source->drained_id = scan.drained_id;
     return KV_OK;
 }
 
 /* The id of the log, from its opening record or, if that is damaged, from a seal. */
-static enum status identify(struct salvage *salvage)
+static bool identify(struct source *source)
 {
-    struct opening opening;
     struct seal seal;
     uint64_t at = 0;
-    salvage->has_opening = record_decode_opening(salvage->bytes, &opening);
-    if (salvage->has_opening) {
-        salvage->log_id = opening.log_id;
-        return KV_OK;
-    }
-    while (record_find_mark(salvage->bytes, at, &at)) {
-        if (record_decode_seal(slice_after(salvage->bytes, (size_t)at), at, &seal)) {
-            salvage->log_id = seal.log_id;
-            return KV_OK;
+    struct slice bytes = log_bytes(source->log);
+    source->has_opening = record_decode_opening(bytes, &source->opening);
+    source->log_id = source->opening.log_id;
+    while (!source->has_opening && record_find_mark(bytes, at, &at)) {
+        if (record_decode_seal(slice_after(bytes, (size_t)at), at, &seal)) {
+            source->log_id = seal.log_id;
+            return true;
         }
         at++;
     }
-    diag_info("%s: holds no intact mark, so nothing in it can be proved",
-              files_path(salvage->files));
-    return KV_CORRUPT;
+    return source->has_opening;
+}
+
+static void close_source(struct source *source)
+{
+    (void)log_close(source->log); /* nothing was written */
+    source->log = NULL;
+}
+
+/* Keep PATH.old only if it holds data that PATH may lack; say so where it is missing. */
+static enum status judge_older(struct salvage *salvage)
+{
+    struct source *source = &salvage->source;
+    struct source *older = &salvage->older;
+    enum status status = walk(salvage, source, &(struct visitor){0});
+    bool names_older = source->has_opening && source->opening.older_id != 0;
+    bool is_drained = names_older && source->drained_id == source->opening.older_id;
+    bool is_older = older->log != NULL && identify(older) &&
+                    (!source->has_opening || older->log_id == source->opening.older_id);
+    if (!is_older || is_drained) {
+        close_source(older);
+    }
+    if (status == KV_OK && names_older && !is_drained && !is_older) {
+        printf("lost whatever was only in %s" FILES_OLD
+               ", which is missing or no part of this "
+               "log\n",
+               files_path(salvage->files));
+        salvage->lost_bytes += source->opening.older_length;
+    }
+    return status;
 }
 
 static enum status open_old(struct salvage *salvage)
 {
-    enum status status = log_open(salvage->files, LOG_READ, &salvage->log);
+    enum status status = log_open(salvage->files, LOG_READ, &salvage->source.log);
     if (status == KV_NOT_FOUND) {
         diag_info("%s: there is no such log", files_path(salvage->files));
     }
-    if (status == KV_OK) {
-        salvage->bytes = log_bytes(salvage->log);
-        status = identify(salvage);
+    if (status != KV_OK) {
+        return status;
     }
-    return status == KV_OK ? keydir_init(&salvage->keydir, salvage->log) : status;
+    if (!identify(&salvage->source)) {
+        diag_info("%s: holds no intact mark, so nothing in it can be proved",
+                  files_path(salvage->files));
+        return KV_CORRUPT;
+    }
+    status = log_open_older(salvage->files, LOG_READ, &salvage->older.log);
+    return status == KV_OK || status == KV_NOT_FOUND ? judge_older(salvage) : status;
+}
+
+/* The older log first, as in every start. */
+static enum status load_all(struct salvage *salvage)
+{
+    const struct visitor visitor = {.batch = load, .tells_lost = true};
+    struct log *older = salvage->older.log;
+    enum status status =
+        keydir_init(&salvage->keydir, older != NULL ? older : salvage->source.log);
+    if (status == KV_OK && older != NULL) {
+        status = walk(salvage, &salvage->older, &visitor);
+        keydir_push_log(&salvage->keydir, salvage->source.log);
+    }
+    return status == KV_OK ? walk(salvage, &salvage->source, &visitor) : status;
+}
+
+static enum status copy_all(struct salvage *salvage, struct log *to)
+{
+    enum status status = KV_OK;
+    if (salvage->older.log != NULL) {
+        status = walk(salvage, &salvage->older,
+                      &(struct visitor){.batch = copy_older, .to = to});
+    }
+    return status == KV_OK ? walk(salvage, &salvage->source,
+                                  &(struct visitor){.batch = copy_current, .to = to})
+                           : status;
 }
 
 static enum status refuse_existing(const struct files *files)
@@ -146,10 +219,8 @@ static enum status write_new(struct salvage *salvage)
     if (status == KV_OK) {
         status = rewrite_begin(salvage->new_files, &to);
     }
-    if (status != KV_OK) {
-        return status;
-    }
-    return rewrite_end(salvage->new_files, to, walk(salvage, copy, to));
+    return status == KV_OK ? rewrite_end(salvage->new_files, to, copy_all(salvage, to))
+                           : status;
 }
 
 static enum status print_summary(const struct salvage *salvage)
@@ -163,23 +234,26 @@ static enum status print_summary(const struct salvage *salvage)
     return fflush(stdout) == 0 && !ferror(stdout) ? KV_OK : KV_IO;
 }
 
+static void tell_unreadable(const struct source *source)
+{
+    if (source->log != NULL && log_has_failed_reads(source->log)) {
+        diag_info("%s%s: parts could not be read and count as lost",
+                  log_path(source->log), log_suffix(source->log));
+    }
+}
+
 static enum status run(struct salvage *salvage)
 {
     enum status status = open_old(salvage);
     if (status == KV_OK) {
-        status = walk(salvage, load, NULL);
+        status = load_all(salvage);
     }
-    if (status == KV_OK && log_has_failed_reads(salvage->log)) {
-        diag_info("%s: parts of the log could not be read and count as lost",
-                  files_path(salvage->files));
-    }
+    tell_unreadable(&salvage->older);
+    tell_unreadable(&salvage->source);
     if (status == KV_OK) {
         status = write_new(salvage);
     }
-    if (status == KV_OK) {
-        status = print_summary(salvage);
-    }
-    return status;
+    return status == KV_OK ? print_summary(salvage) : status;
 }
 
 enum status salvage_log(const char *path, const char *new_path)
@@ -196,7 +270,8 @@ enum status salvage_log(const char *path, const char *new_path)
         diag_info("%s: not salvaged: %s", path, status_text(status));
     }
     keydir_destroy(&salvage.keydir);
-    (void)log_close(salvage.log); /* nothing was written */
+    close_source(&salvage.older);
+    close_source(&salvage.source);
     files_close(salvage.new_files);
     files_close(salvage.files);
     return status;

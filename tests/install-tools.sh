@@ -25,6 +25,8 @@ need curl 'command -v curl'
 need python3 'command -v python3'
 need wamerican 'test -e /usr/share/dict/american-english'
 need systemd 'command -v systemd-analyze'
+need libclang-rt-14-dev 'test -e /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a || test -e /usr/lib/clang/14/lib/linux/libclang_rt.fuzzer-x86_64.a'
+need lcov 'command -v lcov'
 need wukrainian 'test -e /usr/share/dict/ukrainian'
 
 if [ -z "$missing" ]; then

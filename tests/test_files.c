@@ -216,24 +216,29 @@ static void f84_store_open_makes_a_log_whole_or_not_at_all(void **state)
 
 /* ---- The lock ---- */
 
-/* Open the store in a child, which holds it until it is killed. */
+/*
+ * Open the store in a child, which holds it until it is killed, or until this program is
+ * gone: a failed test must leave nobody behind.
+ */
 static pid_t serve_elsewhere(struct engine *engine)
 {
     int ready[2];
+    int alive[2];
     char byte = 0;
     assert_int_equal(pipe(ready), 0);
+    assert_int_equal(pipe(alive), 0);
     pid_t child = fork();
     if (child == 0) {
+        (void)close(alive[1]);
         if (engine_try_open(engine) != KV_OK || write(ready[1], "", 1) != 1) {
             _exit(1);
         }
-        for (;;) {
-            (void)pause(); /* until it is killed */
-        }
+        _exit((int)read(alive[0], &byte, 1)); /* nothing is ever written there */
     }
+    (void)close(ready[1]); /* so that a child that fails is not waited for */
     assert_int_equal(read(ready[0], &byte, 1), 1);
     (void)close(ready[0]);
-    (void)close(ready[1]);
+    (void)close(alive[0]); /* the other end stays open as long as this program runs */
     return child;
 }
 

@@ -255,7 +255,8 @@ static void f97_import_puts_the_new_log_in_place_by_rename(void **state)
                            SHIM_BIT(SHIM_RENAMEAT) | SHIM_BIT(SHIM_FSYNC) |
                            SHIM_BIT(SHIM_FTRUNCATE);
     const char *wanted =
-        "pwrite:new pwrite:new fdatasync:new renameat:log fsync:directory";
+        "fsync:directory pwrite:new pwrite:new fdatasync:new renameat:log "
+        "fsync:directory";
     assert_int_equal(strncmp(shim_trace_text(order), wanted, strlen(wanted)), 0);
     free_sample(sample);
 }
@@ -381,6 +382,37 @@ static void f57_import_takes_a_read_error_for_no_data(void **state)
     image_free(&image);
 }
 
+static void cut_to_a_page(void *context)
+{
+    const int *fd = context;
+    assert_int_equal(ftruncate(*fd, 4096), 0);
+}
+
+/* The same when the disk fails after all of it was read once, before it is copied. */
+static void f57_import_takes_a_late_read_error_for_no_data(void **state)
+{
+    struct engine *engine = *state;
+    struct image image = {0};
+    char value[32];
+    engine_catch_sigbus();
+    for (int i = 0; i < 1000; i++) {
+        (void)snprintf(value, sizeof value, "value %d", i);
+        image_put_text(&image, model_key((size_t)i % MODEL_KEYS), value);
+    }
+    struct slice bytes = image_slice(&image);
+    place(engine, bytes);
+    engine_write(engine, ".shown", bytes);
+    int fd = open(engine_file(engine, ".shown").path, O_RDWR);
+    assert_int_equal(unlink(engine_file(engine, ".shown").path), 0);
+    shim_map_instead(fd);
+    shim_before(SHIM_BIT(SHIM_OPENAT), SHIM_NEW, cut_to_a_page, &fd);
+    assert_int_equal(engine_try_open(engine), KV_IO);
+    shim_map_instead(-1);
+    assert_int_equal(close(fd), 0);
+    expect_untouched(engine, bytes);
+    image_free(&image);
+}
+
 struct judgement {
     struct slice bytes;
     bool is_original;
@@ -421,6 +453,7 @@ int main(void)
         ON_ENGINE(f97_import_interrupted_anywhere_ends_the_same),
         ON_ENGINE(f71_import_without_memory_leaves_the_original),
         ON_ENGINE(f57_import_takes_a_read_error_for_no_data),
+        ON_ENGINE(f57_import_takes_a_late_read_error_for_no_data),
         cmocka_unit_test(import_is_original_wants_a_whole_record_with_a_key),
     };
     engine_catch_sigbus();

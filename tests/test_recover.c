@@ -461,27 +461,49 @@ static void f50_recover_refuses_a_lost_sector_that_was_synced(void **state)
     script_free(&bytes);
 }
 
-/* A disk that cannot be read is no end of the log: nothing may be cut off or judged. */
+/* Pages of the log from `length` on cannot be read: nothing may be cut off or judged. */
+static void expect_unreadable(struct engine *engine, struct slice bytes, size_t length)
+{
+    place(engine, bytes);
+    engine_write(engine, ".short", slice_first(bytes, length));
+    int fd = open(engine_file(engine, ".short").path, O_RDONLY);
+    assert_int_equal(unlink(engine_file(engine, ".short").path), 0);
+    shim_map_instead(fd);
+    expect_refused(engine, bytes, KV_IO);
+    shim_map_instead(-1);
+    assert_int_equal(close(fd), 0);
+}
+
+/* A log of several pages; released with script_free. */
+static struct script make_pages(struct engine *engine)
+{
+    engine_open(engine);
+    for (int i = 0; i < 200; i++) {
+        engine_put(engine, "key", "a value that makes the log several pages long");
+    }
+    engine_crash(engine);
+    return engine_read(engine, "");
+}
+
 static void f57_recover_takes_a_read_error_for_no_end_of_the_log(void **state)
 {
     struct engine *engine = *state;
     engine_catch_sigbus();
-    engine_open(engine);
-    for (int i = 0; i < 400; i++) {
-        engine_put(engine, "key", "a value that makes the log several pages long");
+    shim_omit_syncs();
+    struct script bytes = make_pages(engine);
+    for (size_t length = 4096; length < bytes.length; length += 4096) {
+        expect_unreadable(engine, script_slice(&bytes), length);
     }
-    engine_crash(engine);
-    struct script bytes = engine_read(engine, "");
-    for (size_t length = 0; length < bytes.length - 4096; length += 4096) {
-        place(engine, script_slice(&bytes));
-        engine_write(engine, ".short", slice_first(script_slice(&bytes), length));
-        int fd = open(engine_file(engine, ".short").path, O_RDONLY);
-        assert_int_equal(unlink(engine_file(engine, ".short").path), 0);
-        shim_map_instead(fd);
-        expect_refused(engine, script_slice(&bytes), KV_IO);
-        shim_map_instead(-1);
-        assert_int_equal(close(fd), 0);
-    }
+    script_free(&bytes);
+}
+
+static void f57_recover_does_not_judge_an_opening_that_cannot_be_read(void **state)
+{
+    struct engine *engine = *state;
+    engine_catch_sigbus();
+    shim_omit_syncs();
+    struct script bytes = make_pages(engine);
+    expect_unreadable(engine, script_slice(&bytes), 0);
     script_free(&bytes);
 }
 
@@ -682,6 +704,7 @@ int main(void)
         ON_ENGINE(f47_recover_cuts_an_unsynced_tail_of_several_batches),
         ON_ENGINE(f50_recover_refuses_a_lost_sector_that_was_synced),
         ON_ENGINE(f57_recover_takes_a_read_error_for_no_end_of_the_log),
+        ON_ENGINE(f57_recover_does_not_judge_an_opening_that_cannot_be_read),
         ON_ENGINE(f51_recover_does_not_replace_another_copy),
         ON_ENGINE(f30_recover_without_space_for_the_copy_touches_nothing),
         ON_ENGINE(f56_recover_interrupted_anywhere_ends_the_same),

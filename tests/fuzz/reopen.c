@@ -1,0 +1,257 @@
+/*
+ * The expected state is a plain replay of the part of the file that opening it kept; the
+ * checks on that part are made here once more, from the description in record.h.
+ */
+#include "fuzz/reopen.h"
+
+#include "crc32c.h"
+#include "fuzz/fuzz.h"
+#include "fuzz/model.h"
+#include "fuzz/scratch.h"
+#include "record.h"
+#include "salvage.h"
+#include "store.h"
+#include "verify.h"
+
+#include <stdio.h>
+
+#define LOG      "log"
+#define SALVAGED "salvaged"
+
+/* What there was before, and what opening it made of it. */
+struct specimen {
+    struct slice bytes;
+    bool has_opening;
+    struct opening opening;
+    struct buffer kept; /* the file after it was opened */
+    struct model model; /* borrows from bytes or kept */
+};
+
+static enum status open_store(const char *name, struct store **store_out)
+{
+    struct scratch_path path = scratch_path(name);
+    struct store_options options = {.path = path.text, .sync = SYNC_ALWAYS};
+    return store_open(&options, store_out);
+}
+
+/* The store holds what the model says, and nothing else. */
+static void check_state(struct store *store, const struct model *model)
+{
+    struct slice key;
+    struct slice value;
+    uint64_t position = 0;
+    size_t count = 0;
+    enum status status;
+    REQUIRE(store_count(store) == model->count);
+    for (size_t i = 0; i < model->count; i++) {
+        REQUIRE(store_get(store, model->entries[i].key, &value) == KV_OK);
+        REQUIRE(slice_equal(value, model->entries[i].value));
+    }
+    while ((status = store_walk(store, &position, &key)) == KV_OK) {
+        REQUIRE(model_get(model, key) != NULL);
+        count++;
+    }
+    REQUIRE(status == KV_NOT_FOUND);
+    REQUIRE(count == model->count);
+}
+
+/* Whether a whole record with this key and value stands anywhere in the file. */
+static bool is_in_file(struct slice bytes, struct slice key, struct slice value)
+{
+    struct slice found_key;
+    struct slice found_value;
+    for (size_t at = 0; at < bytes.length; at++) {
+        if (model_read_record(slice_after(bytes, at), &found_key, &found_value) &&
+            slice_equal(found_key, key) && slice_equal(found_value, value)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Nothing is served that does not stand in the file. */
+static void check_is_from(struct store *store, struct slice bytes)
+{
+    struct slice key;
+    struct slice value;
+    uint64_t position = 0;
+    while (store_walk(store, &position, &key) == KV_OK) {
+        REQUIRE(store_get(store, key, &value) == KV_OK);
+        REQUIRE(is_in_file(bytes, key, value));
+    }
+}
+
+/* Behind the place where the log was cut no seal says that the place was durable. */
+static void check_tail_was_not_durable(const struct specimen *specimen)
+{
+    struct seal seal;
+    for (size_t at = specimen->kept.length; at < specimen->bytes.length; at++) {
+        if (record_decode_seal(slice_after(specimen->bytes, at), at, &seal) &&
+            seal.log_id == specimen->opening.log_id) {
+            REQUIRE(seal.durable_length <= specimen->kept.length ||
+                    seal.durable_length > at);
+        }
+    }
+}
+
+/* What is kept ends in a seal over all that is before it, or is the opening record. */
+static void check_is_sealed(struct slice kept, uint64_t log_id)
+{
+    struct seal seal;
+    if (kept.length == OPENING_BYTES) {
+        return;
+    }
+    REQUIRE(kept.length >= OPENING_BYTES + SEAL_BYTES);
+    size_t at = kept.length - SEAL_BYTES;
+    REQUIRE(record_decode_seal(slice_after(kept, at), at, &seal));
+    REQUIRE(seal.log_id == log_id);
+    REQUIRE(seal.chain == crc32c(0, slice_first(kept, at)));
+}
+
+/* A log that continues another is served alone only once it needs that no more. */
+static void check_is_complete(const struct specimen *specimen)
+{
+    struct drained drained;
+    bool is_drained = specimen->opening.older_id == 0;
+    for (size_t at = 0; at < specimen->kept.length; at++) {
+        is_drained =
+            is_drained ||
+            (record_decode_drained(slice_after(specimen->bytes, at), at, &drained) &&
+             drained.log_id == specimen->opening.log_id &&
+             drained.older_id == specimen->opening.older_id);
+    }
+    REQUIRE(is_drained);
+}
+
+/* What was cut off stands in a file of its own. */
+static void check_torn(struct slice bytes, size_t from)
+{
+    char name[64];
+    (void)snprintf(name, sizeof name, LOG ".torn.%zu", from);
+    if (from == bytes.length) {
+        REQUIRE(!scratch_exists(name));
+    } else {
+        REQUIRE(scratch_holds(name, slice_after(bytes, from)));
+    }
+}
+
+/* What opening kept, as a model. */
+static void derive_model(struct specimen *specimen)
+{
+    struct slice kept = buffer_slice(&specimen->kept);
+    if (specimen->has_opening) {
+        REQUIRE(slice_starts_with(specimen->bytes, kept));
+        check_is_sealed(kept, specimen->opening.log_id);
+        check_tail_was_not_durable(specimen);
+        check_is_complete(specimen);
+        REQUIRE(model_replay(&specimen->model, kept) == kept.length);
+        check_torn(specimen->bytes, kept.length);
+    } else {
+        check_torn(specimen->bytes, model_replay(&specimen->model, specimen->bytes));
+    }
+}
+
+/* Open again, change something, and open once more. */
+static void check_goes_on(struct specimen *specimen)
+{
+    struct store *store = NULL;
+    struct slice key = SLICE_LITERAL("kiwi");
+    struct slice value = SLICE_LITERAL("green");
+    REQUIRE(open_store(LOG, &store) == KV_OK);
+    check_state(store, &specimen->model);
+    REQUIRE(store_set(store, key, value) == KV_OK);
+    model_set(&specimen->model, key, value);
+    if (specimen->model.count > 1) {
+        struct slice victim = specimen->model.entries[0].key;
+        enum status status = store_delete(store, victim);
+        REQUIRE(status == KV_OK);
+        model_delete(&specimen->model, victim);
+    }
+    check_state(store, &specimen->model);
+    REQUIRE(store_commit(store) == KV_OK);
+    check_state(store, &specimen->model);
+    REQUIRE(store_close(store) == KV_OK);
+    REQUIRE(verify_log(scratch_path(LOG).text) == KV_OK);
+    REQUIRE(open_store(LOG, &store) == KV_OK);
+    check_state(store, &specimen->model);
+    REQUIRE(store_close(store) == KV_OK);
+}
+
+/* A salvaged log is whole and holds nothing but what the old one does. */
+static enum status check_salvage(struct slice bytes, const struct model *model)
+{
+    struct store *store = NULL;
+    scratch_clear();
+    scratch_write(LOG, bytes);
+    enum status status = salvage_log(scratch_path(LOG).text, scratch_path(SALVAGED).text);
+    REQUIRE(scratch_holds(LOG, bytes));
+    REQUIRE(!scratch_exists(LOG ".new") && !scratch_exists(SALVAGED ".new"));
+    REQUIRE(scratch_exists(SALVAGED) == (status == KV_OK));
+    if (status != KV_OK) {
+        return status;
+    }
+    REQUIRE(verify_log(scratch_path(SALVAGED).text) == KV_OK);
+    REQUIRE(open_store(SALVAGED, &store) == KV_OK);
+    check_is_from(store, bytes);
+    if (model != NULL) {
+        check_state(store, model);
+    }
+    REQUIRE(store_close(store) == KV_OK);
+    return status;
+}
+
+static void check_refused(const struct specimen *specimen, enum status opened,
+                          enum status verified)
+{
+    REQUIRE(opened == KV_CORRUPT || opened == KV_IO);
+    REQUIRE(opened == verified);
+    REQUIRE(scratch_holds(LOG, specimen->bytes));
+    REQUIRE(scratch_count() == 2); /* the log and its lock */
+    enum status salvaged = check_salvage(specimen->bytes, NULL);
+    REQUIRE(salvaged == KV_OK || salvaged == KV_CORRUPT || opened == KV_IO);
+}
+
+static void check_opened(struct specimen *specimen, struct store *store)
+{
+    scratch_read(LOG, &specimen->kept);
+    derive_model(specimen);
+    check_state(store, &specimen->model);
+    REQUIRE(store_close(store) == KV_OK);
+    check_goes_on(specimen);
+    /* Behind a torn tail there may be whole batches that salvage keeps. */
+    bool is_whole = specimen->kept.length == specimen->bytes.length;
+    if (specimen->has_opening) {
+        model_free(&specimen->model);
+        (void)model_replay(&specimen->model, buffer_slice(&specimen->kept));
+        enum status salvaged =
+            check_salvage(specimen->bytes, is_whole ? &specimen->model : NULL);
+        REQUIRE(salvaged == KV_OK);
+    }
+}
+
+enum status reopen_check(struct slice bytes)
+{
+    static const uint8_t nothing[1];
+    struct store *store = NULL;
+    if (bytes.length == 0) {
+        bytes.bytes = nothing; /* to a null pointer not even 0 may be added */
+    }
+    struct specimen specimen = {.bytes = bytes};
+    specimen.has_opening = record_decode_opening(bytes, &specimen.opening);
+    scratch_clear();
+    scratch_write(LOG, bytes);
+    enum status verified = verify_log(scratch_path(LOG).text);
+    REQUIRE(scratch_holds(LOG, bytes));
+    REQUIRE(scratch_count() == 2); /* the log and its lock */
+    enum status opened = open_store(LOG, &store);
+    if (opened == KV_OK) {
+        /* An empty file is nothing to read, but something to begin a log in. */
+        REQUIRE(verified == (bytes.length == 0 ? KV_IO : KV_OK));
+        check_opened(&specimen, store);
+    } else {
+        check_refused(&specimen, opened, verified);
+    }
+    model_free(&specimen.model);
+    buffer_free(&specimen.kept);
+    return opened;
+}

@@ -1,0 +1,158 @@
+/*
+ * The saved inputs of the fuzzers through the same targets, without libFuzzer.
+ *
+ * Each target works through its inputs in a child, whose output goes to a file: these
+ * programs say much about broken logs, and only the last of it before a failure matters.
+ */
+#include "fuzz/fuzz.h"
+
+#include "buffer.h"
+#include "support/unit.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Where the corpus is, seen from the top of the source, unless KV_FUZZ_CORPUS says. */
+#define CORPUS "tests/fuzz/corpus"
+
+enum { TOLD_BYTES = 2000, DIRECTORY_BYTES = 512, PATH_BYTES = 1024 };
+
+typedef int target(const uint8_t *data, size_t size);
+
+static void read_file(const char *path, struct buffer *buffer)
+{
+    struct stat info;
+    int fd = open(path, O_RDONLY);
+    REQUIRE(fd >= 0 && fstat(fd, &info) == 0);
+    buffer->length = 0;
+    REQUIRE(buffer_reserve(buffer, (size_t)info.st_size + 1) == KV_OK);
+    ssize_t count = read(fd, buffer->bytes, (size_t)info.st_size);
+    REQUIRE(count == (ssize_t)info.st_size && close(fd) == 0);
+    buffer->length = (size_t)count;
+}
+
+/* Run a target on each file of a directory; returns how many there were. */
+static int replay_directory(const char *directory, target *run)
+{
+    int count = 0;
+    struct buffer input = {0};
+    DIR *stream = opendir(directory);
+    REQUIRE(stream != NULL);
+    for (const struct dirent *entry = readdir(stream); entry != NULL;
+         entry = readdir(stream)) {
+        char path[PATH_BYTES];
+        if (entry->d_name[0] == '.') {
+            continue;
+        }
+        (void)snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
+        (void)fprintf(stderr, "== %s\n", path);
+        read_file(path, &input);
+        (void)run(input.bytes, input.length); /* a target returns or aborts */
+        count++;
+    }
+    (void)closedir(stream); /* only read */
+    buffer_free(&input);
+    return count;
+}
+
+static void replay_and_exit(const char *directory, target *run, int output)
+{
+    /* What cmocka does about signals would let a child run on after an abort. */
+    for (int number = 1; number < 32; number++) {
+        (void)signal(number, SIG_DFL); /* some cannot be set, which is no loss */
+    }
+    REQUIRE(dup2(output, STDOUT_FILENO) >= 0 && dup2(output, STDERR_FILENO) >= 0);
+    int count = replay_directory(directory, run);
+    exit(count > 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+}
+
+/* Print the end of what a child said. */
+static void tell_end(FILE *output)
+{
+    char text[TOLD_BYTES + 1];
+    (void)fseek(output, 0, SEEK_END);
+    long length = ftell(output);
+    (void)fseek(output, length > TOLD_BYTES ? length - TOLD_BYTES : 0, SEEK_SET);
+    size_t count = fread(text, 1, TOLD_BYTES, output);
+    text[count] = '\0';
+    print_error("%s\n", text);
+}
+
+static void replay(const char *name, target *run)
+{
+    char directory[DIRECTORY_BYTES];
+    const char *corpus = getenv("KV_FUZZ_CORPUS");
+    (void)snprintf(directory, sizeof directory, "%s/%s", corpus == NULL ? CORPUS : corpus,
+                   name);
+    FILE *output = tmpfile();
+    assert_non_null(output);
+    (void)fflush(stdout); /* else the child prints it once more */
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        replay_and_exit(directory, run, fileno(output));
+    }
+    int result = 0;
+    assert_int_equal(waitpid(child, &result, 0), child);
+    if (result != 0) {
+        tell_end(output);
+        fail_msg("an input in %s fails, or there is none", directory);
+    }
+    (void)fclose(output);
+}
+
+static void saved_lines_keep_the_promises_of_the_parser(void **state)
+{
+    (void)state;
+    replay("protocol", fuzz_protocol);
+}
+
+static void saved_splits_give_the_lines_of_a_simple_splitter(void **state)
+{
+    (void)state;
+    replay("conn", fuzz_conn);
+}
+
+static void saved_clients_get_the_replies_of_a_plain_array(void **state)
+{
+    (void)state;
+    replay("session", fuzz_session);
+}
+
+static void saved_logs_are_scanned_and_judged_safely(void **state)
+{
+    (void)state;
+    replay("scan", fuzz_scan);
+}
+
+static void saved_logs_are_served_as_they_are_or_refused_untouched(void **state)
+{
+    (void)state;
+    replay("recover", fuzz_recover);
+}
+
+static void saved_logs_of_the_original_are_taken_over_whole(void **state)
+{
+    (void)state;
+    replay("import", fuzz_import);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(saved_lines_keep_the_promises_of_the_parser),
+        cmocka_unit_test(saved_splits_give_the_lines_of_a_simple_splitter),
+        cmocka_unit_test(saved_clients_get_the_replies_of_a_plain_array),
+        cmocka_unit_test(saved_logs_are_scanned_and_judged_safely),
+        cmocka_unit_test(saved_logs_are_served_as_they_are_or_refused_untouched),
+        cmocka_unit_test(saved_logs_of_the_original_are_taken_over_whole),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

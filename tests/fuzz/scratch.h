@@ -1,0 +1,29 @@
+/*
+ * One directory for the files of all inputs of a process, below $TMPDIR or /tmp; it is
+ * best on a file system in memory.
+ */
+#ifndef KV_FUZZ_SCRATCH_H
+#define KV_FUZZ_SCRATCH_H
+
+#include "buffer.h"
+
+/* The path of a file there; valid until the next call with the same name. */
+struct scratch_path {
+    char text[512];
+};
+struct scratch_path scratch_path(const char *name);
+
+/* Remove every file there. */
+void scratch_clear(void);
+
+void scratch_write(const char *name, struct slice bytes);
+bool scratch_exists(const char *name);
+
+/* Replace what the buffer holds by the bytes of a file. */
+void scratch_read(const char *name, struct buffer *buffer);
+bool scratch_holds(const char *name, struct slice bytes);
+
+/* How many files are there. */
+size_t scratch_count(void);
+
+#endif
