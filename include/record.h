@@ -127,8 +127,7 @@ bool record_decode_seal(struct slice bytes, uint64_t offset, struct seal *seal_o
 bool record_decode_drained(struct slice bytes, uint64_t offset,
                            struct drained *drained_out);
 
-/* Whether the bytes begin with the header of a seal, or of any mark inside a log,
- * whatever follows it. */
+/* Whether the bytes begin with the header of a seal, or of any mark, whatever follows. */
 bool record_has_seal_header(struct slice bytes);
 bool record_has_mark_header(struct slice bytes);
 

@@ -249,7 +249,8 @@ bool record_has_seal_header(struct slice bytes)
 
 bool record_has_mark_header(struct slice bytes)
 {
-    return record_has_seal_header(bytes) || has_mark_header(bytes, DRAINED_BYTES);
+    return has_mark_header(bytes, OPENING_BYTES) || record_has_seal_header(bytes) ||
+           has_mark_header(bytes, DRAINED_BYTES);
 }
 
 static bool has_intact_mark(struct slice bytes, uint64_t offset)
