@@ -6,6 +6,7 @@
  *     PATH.lock          locked while somebody uses the log; never unlinked
  *     PATH.new           a file that is being made, renamed when it is complete
  *     PATH.old           the log before, while a compaction copies from it
+ *     PATH.index         an image of the index, for a fast start
  *     PATH.torn.OFFSET   what a crash left behind the last good seal
  *
  * These functions report their failures to the operator.
@@ -16,8 +17,9 @@
 #include "slice.h"
 #include "status.h"
 
-#define FILES_NEW ".new"
-#define FILES_OLD ".old"
+#define FILES_NEW   ".new"
+#define FILES_OLD   ".old"
+#define FILES_INDEX ".index"
 
 /* A suffix with its NUL. */
 #define FILES_SUFFIX_BYTES_MAX 64
@@ -75,7 +77,8 @@ enum status files_remove(const struct files *files, const char *suffix);
 /* Whether this many more bytes can be written beside the log. */
 bool files_have_room(const struct files *files, uint64_t bytes);
 
-/* Remove PATH.new if there is one. */
+/* Remove a side file if there is one; PATH.new. It may come back after a power loss. */
+void files_drop(const struct files *files, const char *suffix);
 void files_drop_new(const struct files *files);
 
 /*

@@ -9,6 +9,7 @@
 #define KV_INDEX_H
 
 #include "bounds.h"
+#include "buffer.h"
 #include "status.h"
 
 #include <stdbool.h>
@@ -82,5 +83,32 @@ bool index_walk(const struct index *index, uint64_t *position,
 /* Whether a key with this hash may be what the entry last visited at position stands for.
  */
 bool index_walk_matches(const struct index *index, uint64_t position, uint64_t hash);
+
+/*
+ * The index as bytes, a part at a time, for saving it.
+ *
+ * INDEX_PART_COUNT: parts are numbered from 0.
+ * index_encode_part appends one part, with the top bit of offsets left out.
+ * KV_NO_MEMORY: nothing was appended.
+ */
+#define INDEX_PART_COUNT 512
+enum status index_encode_part(const struct index *index, size_t part, struct buffer *out);
+
+/* What was decoded, to be checked and counted by the caller. */
+struct index_part_sums {
+    uint64_t entry_count;
+    uint64_t payload_bytes; /* keys and values, without headers */
+    uint64_t
+        payload_end_max; /* the largest offset with its key and value lengths added */
+};
+
+/*
+ * Fill an empty part from what index_encode_part made of it. Any bytes are safe.
+ *
+ * length_out: how many bytes were used.
+ * KV_CORRUPT: not such bytes.  KV_NO_MEMORY.  In both cases the index is to be destroyed.
+ */
+enum status index_decode_part(struct index *index, size_t part, struct slice bytes,
+                              size_t *length_out, struct index_part_sums *sums_out);
 
 #endif

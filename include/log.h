@@ -64,6 +64,9 @@ const char *log_suffix(const struct log *log);
 uint64_t log_id(const struct log *log);
 uint64_t log_generation(const struct log *log);
 
+/* CRC-32C of everything up to the last seal. */
+uint32_t log_chain(const struct log *log);
+
 /* The whole file; valid until the log is appended to, cut or closed. */
 struct slice log_bytes(const struct log *log);
 

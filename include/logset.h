@@ -17,6 +17,7 @@ enum logset_shape {
 
 struct logset {
     const struct files *files;
+    enum log_access access; /* LOG_APPEND: PATH.index may be believed */
     enum logset_shape shape;
     struct log *log;        /* PATH; NULL for LOGSET_NONE and LOGSET_OLDER_ALONE */
     struct log *older;      /* PATH.old, or NULL */
@@ -41,6 +42,7 @@ void logset_close(struct logset *set);
 struct logset_end {
     struct scan scan; /* of PATH; without marks only its offset counts */
     enum scan_result result;
+    uint64_t replay_start; /* where in PATH records were read from */
     uint64_t record_count; /* of both logs, marks left out */
     uint64_t seal_count;
 };

@@ -9,6 +9,7 @@
 
 struct recovery {
     uint64_t scanned_bytes;
+    uint64_t snapshot_length; /* what PATH.index covers, or 0 */
     uint64_t elapsed_ms;
     bool is_at_rest; /* the last batch is followed by another seal */
 };

@@ -181,12 +181,17 @@ void files_close_plain(int fd)
     (void)io_close(fd); /* nothing was written, so nothing can be lost */
 }
 
+void files_drop(const struct files *files, const char *suffix)
+{
+    enum status status = io_unlink(files->directory, make_name(files, suffix).text);
+    if (status != KV_OK && status != KV_NOT_FOUND) {
+        diag_warn("%s%s: cannot remove", files->path, suffix);
+    }
+}
+
 void files_drop_new(const struct files *files)
 {
-    enum status status = io_unlink(files->directory, make_name(files, FILES_NEW).text);
-    if (status != KV_OK && status != KV_NOT_FOUND) {
-        diag_warn("%s" FILES_NEW ": cannot remove", files->path);
-    }
+    files_drop(files, FILES_NEW);
 }
 
 enum status files_begin_new(const struct files *files, int *fd_out)
@@ -240,7 +245,7 @@ enum status files_publish_new(const struct files *files, int fd, const char *suf
 enum status files_remove(const struct files *files, const char *suffix)
 {
     enum status status = io_unlink(files->directory, make_name(files, suffix).text);
-    if (status == KV_OK) {
+    if (status == KV_OK || status == KV_NOT_FOUND) { /* gone, but perhaps not for good */
         status = io_sync_directory(files->directory);
     }
     if (status != KV_OK) {

@@ -9,12 +9,16 @@
  */
 #include "index.h"
 
+#include "bytes.h"
+
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PART_BITS  9
-#define PART_COUNT (1 << PART_BITS)
+#define PART_COUNT INDEX_PART_COUNT
+
+static_assert(PART_COUNT == 1 << PART_BITS, "the top bits of a hash number the parts");
 
 /* Hash bits kept in a slot; the part adds nine more. */
 #define HASH_BITS 30
@@ -26,6 +30,10 @@
 #define HOMES_MIN       8
 #define SPARE_SLOTS_MAX 32
 #define GROW_TRIES_MAX  16
+
+/* A part that is filled from its image gets ten homes for seven entries. */
+#define HOMES_LOADED_NUMERATOR   10
+#define HOMES_LOADED_DENOMINATOR 7
 
 /* 20 bytes; a key length of 0 means that the slot is empty. */
 struct slot {
@@ -149,6 +157,21 @@ static bool copy_entries(struct part *to, const struct part *from)
     return is_empty(&to->slots[to->slot_count - 1]);
 }
 
+/* Empty slots for so many homes; false if there is no memory for them. */
+static bool make_slots(struct part *part, uint64_t home_count)
+{
+    uint64_t spare = home_count < SPARE_SLOTS_MAX ? home_count : SPARE_SLOTS_MAX;
+    if (home_count + spare > UINT32_MAX) {
+        return false;
+    }
+    *part = (struct part){
+        .slots = calloc((size_t)(home_count + spare), sizeof(struct slot)),
+        .home_count = (uint32_t)home_count,
+        .slot_count = (uint32_t)(home_count + spare),
+    };
+    return part->slots != NULL;
+}
+
 /*
  * Give a part more homes. A layout that leaves no spare slot is tried again larger; only
  * equal hashes beyond the spare slots, which no seed gives, exhaust the tries.
@@ -158,16 +181,8 @@ static enum status grow(struct index *index, struct part *part)
     uint64_t home_count = part->home_count;
     for (int tries = 0; tries < GROW_TRIES_MAX; tries++) {
         home_count = home_count < HOMES_MIN ? HOMES_MIN : home_count + home_count / 3 + 1;
-        uint64_t spare = home_count < SPARE_SLOTS_MAX ? home_count : SPARE_SLOTS_MAX;
-        if (home_count + spare > UINT32_MAX) {
-            return KV_NO_MEMORY;
-        }
-        struct part larger = {
-            .slots = calloc((size_t)(home_count + spare), sizeof(struct slot)),
-            .home_count = (uint32_t)home_count,
-            .slot_count = (uint32_t)(home_count + spare),
-        };
-        if (larger.slots == NULL) {
+        struct part larger = {0};
+        if (!make_slots(&larger, home_count)) {
             return KV_NO_MEMORY;
         }
         if (!copy_entries(&larger, part)) {
@@ -331,4 +346,134 @@ bool index_walk_matches(const struct index *index, uint64_t position, uint64_t h
     assert(part_number < PART_COUNT && next > 0);
     return part_of(hash) == part_number &&
            hash_of(&index->parts[part_number].slots[next - 1]) == short_hash(hash);
+}
+
+/*
+ * A part as bytes: how many entries (u64), then each in order of its hash
+ *     u64  hash (32 bits), CRC (32 bits)
+ *     u64  key length (16 bits), offset (48 bits)
+ *     u32  value length
+ */
+enum { PART_HEADER_BYTES = 8, ENTRY_BYTES = 20 };
+
+static void encode_entry(uint8_t out[ENTRY_BYTES], const struct slot *slot)
+{
+    uint64_t offset = (uint64_t)slot->offset_high << 32 | slot->offset_low;
+    bytes_put_u64(out, (uint64_t)hash_of(slot) << 32 | slot->crc);
+    bytes_put_u64(out + 8, (uint64_t)slot->key_length << 48 | offset);
+    bytes_put_u32(out + 16, slot->value_length);
+}
+
+static struct slot decode_entry(const uint8_t in[ENTRY_BYTES])
+{
+    uint64_t hash_crc = bytes_get_u64(in);
+    uint64_t key_offset = bytes_get_u64(in + 8);
+    return (struct slot){
+        .hash = (uint32_t)(hash_crc >> 32),
+        .crc = (uint32_t)hash_crc,
+        .value_length = bytes_get_u32(in + 16),
+        .offset_low = (uint32_t)key_offset,
+        .offset_high = (uint16_t)(key_offset >> 32),
+        .key_length = (uint16_t)(key_offset >> 48),
+    };
+}
+
+enum status index_encode_part(const struct index *index, size_t part_number,
+                              struct buffer *out)
+{
+    const struct part *part = &index->parts[part_number];
+    size_t length = PART_HEADER_BYTES + (size_t)part->entry_count * ENTRY_BYTES;
+    enum status status = buffer_reserve(out, length);
+    if (status != KV_OK) {
+        return status;
+    }
+    uint8_t *at = out->bytes + out->length;
+    bytes_put_u64(at, part->entry_count);
+    at += PART_HEADER_BYTES;
+    for (size_t i = 0; i < part->slot_count; i++) {
+        if (!is_empty(&part->slots[i])) {
+            assert((part->slots[i].hash & TOMBSTONE_BIT) == 0);
+            encode_entry(at, &part->slots[i]);
+            at += ENTRY_BYTES;
+        }
+    }
+    out->length += length;
+    return KV_OK;
+}
+
+/* Whether the bytes of these entries are in order; what they sum up to. */
+static bool check_entries(struct slice entries, struct index_part_sums *sums)
+{
+    uint32_t hash_before = 0;
+    for (size_t at = 0; at < entries.length; at += ENTRY_BYTES) {
+        struct slot slot = decode_entry(entries.bytes + at);
+        if (slot.hash > HASH_MASK || slot.hash < hash_before || slot.key_length == 0) {
+            return false;
+        }
+        uint64_t payload = (uint64_t)slot.key_length + slot.value_length;
+        uint64_t end = offset_of(&slot) + payload;
+        sums->payload_bytes += payload;
+        sums->payload_end_max = end > sums->payload_end_max ? end : sums->payload_end_max;
+        hash_before = slot.hash;
+    }
+    return true;
+}
+
+/* Put entries in the order of their hashes into empty slots; false if they run out. */
+static bool place_entries(struct part *part, struct slice entries)
+{
+    size_t next = 0;
+    for (size_t at = 0; at < entries.length; at += ENTRY_BYTES) {
+        struct slot slot = decode_entry(entries.bytes + at);
+        size_t home = home_of(part, slot.hash);
+        next = next > home ? next : home;
+        if (next + 1 >= part->slot_count) {
+            return false;
+        }
+        part->slots[next++] = slot;
+        part->entry_count++;
+    }
+    return true;
+}
+
+static enum status fill_part(struct index *index, struct part *part, struct slice entries)
+{
+    uint64_t home_count =
+        entries.length / ENTRY_BYTES * HOMES_LOADED_NUMERATOR / HOMES_LOADED_DENOMINATOR;
+    for (int tries = 0; tries < GROW_TRIES_MAX; tries++) {
+        if (!make_slots(part, home_count < HOMES_MIN ? HOMES_MIN : home_count)) {
+            return KV_NO_MEMORY;
+        }
+        if (place_entries(part, entries)) {
+            index->entry_count += part->entry_count;
+            index->slot_bytes += (uint64_t)part->slot_count * sizeof(struct slot);
+            return KV_OK;
+        }
+        free(part->slots);
+        *part = (struct part){0};
+        home_count += home_count / 3 + 1;
+    }
+    return KV_NO_MEMORY;
+}
+
+enum status index_decode_part(struct index *index, size_t part_number, struct slice bytes,
+                              size_t *length_out, struct index_part_sums *sums_out)
+{
+    struct part *part = &index->parts[part_number];
+    assert(part->slots == NULL);
+    *sums_out = (struct index_part_sums){0};
+    if (bytes.length < PART_HEADER_BYTES) {
+        return KV_CORRUPT;
+    }
+    sums_out->entry_count = bytes_get_u64(bytes.bytes);
+    struct slice entries = slice_after(bytes, PART_HEADER_BYTES);
+    if (sums_out->entry_count > entries.length / ENTRY_BYTES) {
+        return KV_CORRUPT;
+    }
+    entries = slice_first(entries, (size_t)sums_out->entry_count * ENTRY_BYTES);
+    *length_out = PART_HEADER_BYTES + entries.length;
+    if (!check_entries(entries, sums_out)) {
+        return KV_CORRUPT;
+    }
+    return entries.length == 0 ? KV_OK : fill_part(index, part, entries);
 }

@@ -166,6 +166,11 @@ uint64_t log_generation(const struct log *log)
     return log->generation;
 }
 
+uint32_t log_chain(const struct log *log)
+{
+    return log->chain;
+}
+
 struct slice log_bytes(const struct log *log)
 {
     return (struct slice){mapping_bytes(log->mapping), (size_t)log->length};

@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "diag.h"
 #include "import.h"
+#include "snapshot.h"
 
 #include <inttypes.h>
 
@@ -132,6 +133,21 @@ static enum status judge_older_alone(struct logset *set)
     return status;
 }
 
+/* No log, or an empty file: begin one, unless it is known that there was one. */
+static enum status judge_nothing(struct logset *set)
+{
+    int fd = -1;
+    set->shape = LOGSET_NONE;
+    enum status status = files_open_plain(set->files, FILES_INDEX, true, &fd);
+    if (status != KV_OK) {
+        return status == KV_NOT_FOUND ? KV_OK : status;
+    }
+    files_close_plain(fd);
+    return refuse(set, "",
+                  "is missing or empty, but there is a " FILES_INDEX
+                  " of it: restore the log, or remove that file to begin anew");
+}
+
 static enum status judge(struct logset *set)
 {
     bool has_log = set->log != NULL && log_length(set->log) > 0;
@@ -144,14 +160,13 @@ static enum status judge(struct logset *set)
     if (set->older != NULL) {
         return judge_older_alone(set);
     }
-    set->shape = LOGSET_NONE;
-    return KV_OK;
+    return judge_nothing(set);
 }
 
 enum status logset_open(const struct files *files, enum log_access access,
                         struct logset *set_out)
 {
-    *set_out = (struct logset){.files = files};
+    *set_out = (struct logset){.files = files, .access = access};
     enum status status = log_open(files, access, &set_out->log);
     if (status == KV_OK || status == KV_NOT_FOUND) {
         status = log_open_older(files, access, &set_out->older);
@@ -248,8 +263,15 @@ static enum status load_unmarked(const struct logset *set, struct keydir *keydir
 static enum status load_sealed(const struct logset *set, struct keydir *keydir,
                                struct logset_end *end)
 {
+    enum status status = KV_NOT_FOUND;
     scan_begin(&end->scan, log_bytes(set->log), set->opening.log_id);
-    enum status status = load_batches(keydir, end);
+    if (set->access == LOG_APPEND && keydir_older_log(keydir) == NULL) {
+        status = snapshot_load(set->files, &set->opening, keydir, &end->scan);
+    }
+    end->replay_start = end->scan.offset;
+    if (status == KV_OK || status == KV_NOT_FOUND) {
+        status = load_batches(keydir, end);
+    }
     bool is_complete = set->opening.older_id == 0 || set->older != NULL ||
                        end->scan.drained_id == set->opening.older_id;
     if (status == KV_OK && !is_complete) {

@@ -179,9 +179,11 @@ enum status recover_open(const struct files *files, struct keydir *keydir_out,
         return status;
     }
     drop_drained(&set);
+    uint64_t covered = end.replay_start > OPENING_BYTES ? end.replay_start : 0;
     *recovery_out = (struct recovery){
-        .scanned_bytes =
-            log_length(set.log) + (set.older == NULL ? 0 : log_length(set.older)),
+        .scanned_bytes = log_length(set.log) - covered +
+                         (set.older == NULL ? 0 : log_length(set.older)),
+        .snapshot_length = covered,
         .elapsed_ms = clock_now_ms() - started_ms,
         .is_at_rest = end.scan.is_at_rest,
     };

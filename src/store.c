@@ -9,6 +9,7 @@
 #include "compact.h"
 #include "diag.h"
 #include "recover.h"
+#include "snapshot.h"
 #include "transaction.h"
 
 #include <assert.h>
@@ -29,7 +30,11 @@ struct store {
     struct transaction transaction;
     struct compaction compaction;
     struct pace pace;
-    uint64_t unsynced_since_ms; /* CLOCK_NEVER: everything is durable */
+    struct snapshot_writer *snapshot; /* being taken, or NULL */
+    bool wants_snapshot;              /* a compaction has ended since the last one */
+    uint64_t snapshot_covers;         /* what the one being taken covers */
+    uint64_t snapshot_length;         /* what PATH.index covers, or 0 */
+    uint64_t unsynced_since_ms;       /* CLOCK_NEVER: everything is durable */
     uint64_t rest_due_ms; /* when the last batch gets its second seal; CLOCK_NEVER */
     uint64_t commit_count;
     bool has_failed; /* after KV_FATAL nothing touches the log any more */
@@ -58,6 +63,7 @@ enum status store_open(const struct store_options *options, struct store **store
         return status == KV_FATAL ? KV_IO : status; /* nothing is served yet */
     }
     compact_init(&store->compaction, store->files, &store->keydir);
+    store->snapshot_length = store->recovery.snapshot_length;
     /* The last batch before a crash may lack its second seal. */
     store->rest_due_ms =
         store->recovery.is_at_rest ? CLOCK_NEVER : clock_now_ms() + REST_SEAL_MS;
@@ -85,6 +91,51 @@ static enum status rest(struct store *store)
     return status == KV_OK ? store_sync(store) : status;
 }
 
+static void abort_snapshot(struct store *store)
+{
+    snapshot_abort(store->snapshot);
+    store->snapshot = NULL;
+}
+
+/* Put the snapshot in place, behind everything that its entries point at. */
+static enum status finish_snapshot(struct store *store)
+{
+    enum status status = store_sync(store);
+    if (status != KV_OK) {
+        abort_snapshot(store);
+        return status;
+    }
+    struct snapshot_writer *writer = store->snapshot;
+    store->snapshot = NULL;
+    if (snapshot_finish(writer) == KV_OK) {
+        store->snapshot_length = store->snapshot_covers;
+    }
+    return KV_OK; /* a hint that could not be saved was told, and harms nothing */
+}
+
+static enum status begin_snapshot(struct store *store)
+{
+    store->snapshot_covers = log_length(keydir_log(&store->keydir));
+    return snapshot_begin(store->files, &store->keydir, &store->snapshot);
+}
+
+/* At the end the whole index is saved at once, unless what there is says it all. */
+static void save_snapshot(struct store *store)
+{
+    abort_snapshot(store);
+    if (keydir_older_log(&store->keydir) != NULL ||
+        store->snapshot_length == log_length(keydir_log(&store->keydir))) {
+        return;
+    }
+    enum status status = begin_snapshot(store);
+    while (status == KV_OK) {
+        status = snapshot_step(store->snapshot, false);
+    }
+    if (status == KV_NOT_FOUND) {
+        (void)finish_snapshot(store); /* told if it failed */
+    }
+}
+
 enum status store_close(struct store *store)
 {
     if (store == NULL) {
@@ -94,6 +145,10 @@ enum status store_close(struct store *store)
     transaction_destroy(&store->transaction);
     bool is_at_rest = store->rest_due_ms == CLOCK_NEVER || store->has_failed;
     enum status status = is_at_rest ? KV_OK : rest(store);
+    if (status == KV_OK && !store->has_failed) {
+        save_snapshot(store);
+    }
+    abort_snapshot(store);
     (void)log_close(keydir_older_log(&store->keydir)); /* it was durable all the time */
     enum status close_status = log_close(keydir_log(&store->keydir));
     keydir_destroy(&store->keydir);
@@ -213,8 +268,15 @@ enum status store_walk(const struct store *store, uint64_t *position,
 static enum status begin_compaction(struct store *store)
 {
     enum status status = store->rest_due_ms == CLOCK_NEVER ? KV_OK : rest(store);
+    if (status != KV_OK) {
+        store->rest_due_ms = clock_now_ms() + REST_SEAL_MS;
+        return status;
+    }
+    abort_snapshot(store); /* it is of a log that is about to end */
+    status = note_failure(store, compact_begin(&store->compaction));
     if (status == KV_OK) {
-        status = note_failure(store, compact_begin(&store->compaction));
+        snapshot_remove(store->files);
+        store->snapshot_length = 0;
     }
     store->pace = (struct pace){0};
     return status;
@@ -239,8 +301,8 @@ enum status store_compact(struct store *store)
 static uint64_t compaction_due_us(const struct store *store, enum leisure leisure)
 {
     const struct pace *pace = &store->pace;
-    bool is_wanted =
-        compact_has_work(&store->compaction) || compact_is_worthwhile(&store->compaction);
+    bool is_wanted = compact_has_work(&store->compaction) ||
+                     compact_is_worthwhile(&store->compaction) || store->wants_snapshot;
     if (!is_wanted || leisure == LEISURE_NONE) {
         return CLOCK_NEVER;
     }
@@ -271,24 +333,53 @@ uint64_t store_due_ms(const struct store *store, enum leisure leisure)
     return earlier(compaction_ms, earlier(sync_due_ms(store), store->rest_due_ms));
 }
 
-/* Begin a compaction, or take one step, and set when the next may be taken. */
-static enum status take_compaction_turn(struct store *store)
+/* Begin a snapshot, write one part of it, or put it in place. */
+static enum status step_snapshot(struct store *store)
+{
+    enum status status = store->snapshot == NULL ? begin_snapshot(store)
+                                                 : snapshot_step(store->snapshot, true);
+    if (status == KV_OK) {
+        return KV_OK;
+    }
+    store->wants_snapshot = false;
+    if (status == KV_NOT_FOUND) {
+        return finish_snapshot(store);
+    }
+    abort_snapshot(store);
+    return KV_OK; /* the next start reads the log instead */
+}
+
+static enum status step_compaction(struct store *store)
+{
+    uint64_t finished_count = store->compaction.finished_count;
+    enum status status = note_failure(
+        store, compact_step(&store->compaction, &store->transaction, is_durable(store)));
+    if (status == KV_OK) {
+        note_written(store);
+    }
+    if (store->compaction.finished_count != finished_count) {
+        store->wants_snapshot = true;
+    }
+    return status;
+}
+
+/* Take the step that is wanted most, and set when the next may be taken. */
+static enum status take_turn(struct store *store)
 {
     uint64_t start_us = clock_now_us();
-    bool is_running = store->compaction.phase != COMPACT_NONE;
-    enum status status =
-        is_running
-            ? note_failure(store, compact_step(&store->compaction, &store->transaction,
-                                               is_durable(store)))
-            : begin_compaction(store);
+    enum status status = KV_OK;
+    if (compact_has_work(&store->compaction)) {
+        status = step_compaction(store);
+    } else if (store->wants_snapshot) {
+        status = step_snapshot(store);
+    } else {
+        status = begin_compaction(store);
+    }
     uint64_t end_us = clock_now_us();
     store->pace = (struct pace){
         .earliest_us = end_us + (end_us - start_us) * COMPACT_PAUSE_FACTOR,
         .retry_ms = status == KV_OK ? 0 : end_us / 1000 + COMPACT_RETRY_MS,
     };
-    if (status == KV_OK && is_running) {
-        note_written(store);
-    }
     return status == KV_FATAL ? status : KV_OK;
 }
 
@@ -311,7 +402,7 @@ enum status store_maintain(struct store *store, enum leisure leisure)
         status = KV_OK;
     }
     if (status == KV_OK && compaction_due_us(store, leisure) <= clock_now_us()) {
-        status = take_compaction_turn(store);
+        status = take_turn(store);
     }
     return status;
 }

@@ -86,6 +86,15 @@ void engine_close(struct engine *engine)
     struct store *store = engine->store;
     engine->store = NULL;
     assert_int_equal(store_close(store), KV_OK);
+    if (!engine->keeps_index) {
+        engine_drop_index(engine);
+    }
+}
+
+void engine_drop_index(const struct engine *engine)
+{
+    struct tempdir_file file = tempdir_file(&engine->tempdir, "kv.log.index");
+    (void)unlink(file.path); /* there may be none */
 }
 
 void engine_crash(struct engine *engine)
@@ -94,6 +103,7 @@ void engine_crash(struct engine *engine)
     struct store *store = engine->store;
     engine->store = NULL;
     (void)store_close(store); /* what it did is undone at once */
+    engine_drop_index(engine);
     engine_write(engine, "", script_slice(&log));
     script_free(&log);
 }

@@ -20,6 +20,7 @@ struct engine {
     size_t messages_start;        /* those before were forgotten */
     int stderr_fd;                /* the real one */
     enum sync_policy sync;
+    bool keeps_index; /* else PATH.index is removed after a close: the log is read whole */
     struct store *store; /* NULL: none is open */
 };
 
@@ -38,6 +39,9 @@ void engine_catch_sigbus(void);
 enum status engine_try_open(struct engine *engine);
 void engine_open(struct engine *engine);
 void engine_close(struct engine *engine);
+
+/* Remove PATH.index, if there is one. */
+void engine_drop_index(const struct engine *engine);
 
 /* End as kill -9 does: the file stays as it is at this moment. */
 void engine_crash(struct engine *engine);
