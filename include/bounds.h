@@ -61,6 +61,11 @@
 /* Clients that may wait their turn; the kernel takes its own maximum if smaller. */
 #define WAITING_CLIENTS_MAX 4096
 
+/* After a reply the next command is looked for awake for this long, if waits are short.
+ */
+#define SPIN_US_MAX   UINT64_C(60)
+#define SPIN_WORTH_US UINT64_C(250)
+
 /* --sync everysec: how far durability may lag behind an answer. */
 #define SYNC_LAG_MS_MAX UINT64_C(1000)
 
@@ -71,7 +76,8 @@
 #define COMPACT_DEAD_BYTES_MIN (4 * MIB)
 
 /* One slice of a compaction looks at, and copies, about this much. */
-#define COMPACT_SLICE_BYTES (256 * KIB)
+#define COMPACT_SLICE_BYTES   (256 * KIB)
+#define COMPACT_SLICE_ENTRIES 8192
 
 /* The drained log is cut away in steps, since freeing much at once stalls. */
 #define COMPACT_DROP_BYTES (8 * MIB)
@@ -84,6 +90,9 @@
 
 /* After a failure for lack of room, a compaction is tried again. */
 #define COMPACT_RETRY_MS UINT64_C(1000)
+
+/* How often the operator is told at most that writes to the log fail. */
+#define LOG_MESSAGE_MS UINT64_C(60000)
 
 /* Start-up work that takes longer tells its progress, this often. */
 #define PROGRESS_MS UINT64_C(3000)

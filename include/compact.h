@@ -22,7 +22,9 @@ struct compaction {
     const struct files *files; /* borrowed */
     struct keydir *keydir;     /* borrowed */
     enum compact_phase phase;
-    uint64_t cursor; /* how far the older log was gone through */
+    uint64_t cursor;     /* how far the older log was gone through */
+    uint64_t position;   /* after that: how far the index was */
+    bool has_found_more; /* ... and that something was copied on the way */
     uint64_t finished_count;
     bool has_told_no_room; /* told once, until it begins */
 };

@@ -49,6 +49,9 @@ void index_destroy(struct index *index);
  */
 enum status index_reserve(struct index *index, uint64_t hash);
 
+/* Ask for the memory in which this hash will be looked up soon. */
+void index_prefetch(const struct index *index, uint64_t hash);
+
 /* Step through candidates; false when there is none left. */
 void index_find(struct index_cursor *cursor, const struct index *index, uint64_t hash);
 bool index_next(struct index_cursor *cursor, const struct index *index,

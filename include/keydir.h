@@ -60,6 +60,13 @@ uint64_t keydir_live_bytes(const struct keydir *keydir);
 uint64_t keydir_hash(const struct keydir *keydir, struct slice key);
 
 /*
+ * Ask for the memory that keydir_find and keydir_read will want: first, for each key of a
+ * group, where the index has it, then where the log has it.
+ */
+void keydir_prefetch_slot(const struct keydir *keydir, uint64_t hash);
+void keydir_prefetch_record(const struct keydir *keydir, uint64_t hash);
+
+/*
  * Find the record of a key; staged deletes are found too.
  *
  * KV_NOT_FOUND.  KV_CORRUPT: a record whose hash is this key's does not pass its CRC,
@@ -76,6 +83,14 @@ enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice
  */
 enum status keydir_read(const struct keydir *keydir, const struct location *location,
                         struct slice *value_out);
+
+/* The same, and the key. */
+enum status keydir_read_record(const struct keydir *keydir,
+                               const struct location *location, struct slice *key_out,
+                               struct slice *value_out);
+
+/* Whether a location is in the older log. */
+bool keydir_is_older(const struct keydir *keydir, const struct location *location);
 
 /* The location of a record that was staged in, or scanned from, the current log. */
 struct location keydir_locate(const struct keydir *keydir, const struct record *record,

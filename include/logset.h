@@ -42,8 +42,9 @@ void logset_close(struct logset *set);
 struct logset_end {
     struct scan scan; /* of PATH; without marks only its offset counts */
     enum scan_result result;
-    uint64_t replay_start; /* where in PATH records were read from */
-    uint64_t record_count; /* of both logs, marks left out */
+    uint64_t image_length;  /* what a believed PATH.index covers, or 0 */
+    uint64_t proved_length; /* so much of PATH had been durable, says PATH.index */
+    uint64_t record_count;  /* of both logs, marks left out */
     uint64_t seal_count;
 };
 

@@ -12,6 +12,13 @@
 #define KV_PRINTF_LIKE(text, first)
 #endif
 
+/* Asks for a line of memory that will be read soon; else nothing. */
+#if defined(__GNUC__)
+#define KV_PREFETCH(address) __builtin_prefetch(address)
+#else
+#define KV_PREFETCH(address) ((void)(address))
+#endif
+
 /* The CRC-32C instruction of x86-64, used when the processor has it; else tables. */
 #if defined(__GNUC__) && defined(__x86_64__)
 #define KV_HAVE_X86_CRC32C 1

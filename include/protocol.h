@@ -55,6 +55,9 @@ uint64_t protocol_line_bytes_max(uint64_t value_bytes_max);
 enum status protocol_parse(struct slice line, uint64_t value_bytes_max,
                            struct request *request_out);
 
+/* Whether a command is about one key. */
+bool protocol_has_key(enum verb verb);
+
 /* Whether a command changes the store, so that an unfinished line must not run it. */
 bool protocol_is_write(enum verb verb);
 

@@ -60,9 +60,13 @@ void snapshot_abort(struct snapshot_writer *writer);
  * KV_NOT_FOUND: there is no image, or none to believe (reported): the key directory is
  * fresh and empty.  KV_CORRUPT: the image is right, but the log is shorter than it was
  * (reported).  KV_NO_MEMORY, KV_IO: the key directory is to be destroyed.
+ *
+ * needed_length_out: so much of the log had been durable, as an image of this log says
+ * whose own CRC is right, believed or not; else 0.
  */
 enum status snapshot_load(const struct files *files, const struct opening *opening,
-                          struct keydir *keydir, struct scan *scan);
+                          struct keydir *keydir, struct scan *scan,
+                          uint64_t *needed_length_out);
 
 /* Remove PATH.index, if there is one. */
 void snapshot_remove(const struct files *files);

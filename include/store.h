@@ -49,6 +49,15 @@ enum status store_open(const struct store_options *options, struct store **store
 enum status store_close(struct store *store);
 
 /*
+ * Say which keys the next calls are about, in order, so that what they need is fetched
+ * from memory for all of them at once. A hint: the calls may come or not.
+ *
+ * keys: at most STORE_EXPECTED_MAX; their bytes stay as they are until the next commit.
+ */
+#define STORE_EXPECTED_MAX 64
+void store_expect(struct store *store, const struct slice *keys, size_t count);
+
+/*
  * Read a value, with what is staged.
  *
  * value_out: valid until the next store_set, store_delete or store_commit.

@@ -153,18 +153,67 @@ static enum status copy_slice(struct compaction *compaction,
     return status;
 }
 
+/*
+ * Damage in the framing of one record hides intact ones behind it from the walk through
+ * the log, but not from the index: go through that for what is left, for one slice.
+ */
+static enum status sweep_slice(struct compaction *compaction,
+                               struct transaction *transaction)
+{
+    struct keydir *keydir = compaction->keydir;
+    enum status status = KV_OK;
+    for (int i = 0; status == KV_OK && i < COMPACT_SLICE_ENTRIES &&
+                    log_staged_bytes(keydir_log(keydir)) < COMPACT_SLICE_BYTES;
+         i++) {
+        struct slice key;
+        struct slice value;
+        struct change change = {.had_before = true};
+        if (!index_walk(keydir->index, &compaction->position, &change.before)) {
+            /* Entries may move while commands go on: only a walk that finds nothing ends
+             * it. */
+            compaction->phase =
+                compaction->has_found_more ? COMPACT_COPYING : COMPACT_STUCK;
+            compaction->has_found_more = false;
+            compaction->position = 0;
+            return KV_OK;
+        }
+        if (keydir_is_older(keydir, &change.before) &&
+            keydir_read_record(keydir, &change.before, &key, &value) == KV_OK) {
+            change.hash = keydir_hash(keydir, key);
+            status = transaction_put(transaction, change, key, value);
+            compaction->has_found_more = true;
+        }
+    }
+    return status;
+}
+
+static void tell_stuck(const struct compaction *compaction)
+{
+    const struct log *older = keydir_older_log(compaction->keydir);
+    diag_info(
+        "%s%s: %" PRIu64 " records are damaged and cannot be copied; the file is kept",
+        log_path(older), log_suffix(older), keydir_older_entries(compaction->keydir));
+}
+
+/* Copy one slice and make it durable, or take all of the step back. */
 static enum status copy_step(struct compaction *compaction,
                              struct transaction *transaction, bool is_durable)
 {
-    uint64_t start = compaction->cursor;
-    enum status status = copy_slice(compaction, transaction);
+    struct compaction before = *compaction;
+    bool is_in_log =
+        compaction->cursor < log_length(keydir_older_log(compaction->keydir));
+    enum status status = is_in_log ? copy_slice(compaction, transaction)
+                                   : sweep_slice(compaction, transaction);
     if (status != KV_OK) {
         transaction_abort(transaction);
     } else if (transaction->count > 0) {
         status = transaction_commit(transaction, is_durable);
     }
     if (status != KV_OK) {
-        compaction->cursor = start;
+        *compaction = before;
+    } else if (compaction->phase == COMPACT_STUCK &&
+               keydir_older_entries(compaction->keydir) > 0) {
+        tell_stuck(compaction);
     }
     return status;
 }
@@ -217,15 +266,7 @@ enum status compact_step(struct compaction *compaction, struct transaction *tran
     if (keydir_older_entries(compaction->keydir) == 0) {
         return finish_copying(compaction);
     }
-    if (compaction->cursor < log_length(keydir_older_log(compaction->keydir))) {
-        return copy_step(compaction, transaction, is_durable);
-    }
-    const struct log *older = keydir_older_log(compaction->keydir);
-    compaction->phase = COMPACT_STUCK;
-    diag_info(
-        "%s%s: %" PRIu64 " records are damaged and cannot be copied; the file is kept",
-        log_path(older), log_suffix(older), keydir_older_entries(compaction->keydir));
-    return KV_OK;
+    return copy_step(compaction, transaction, is_durable);
 }
 
 unsigned compact_percent(const struct compaction *compaction)

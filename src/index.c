@@ -10,6 +10,7 @@
 #include "index.h"
 
 #include "bytes.h"
+#include "platform.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -205,6 +206,14 @@ enum status index_reserve(struct index *index, uint64_t hash)
     bool has_room =
         part->entry_count < entries_max && is_empty(&part->slots[part->slot_count - 1]);
     return has_room ? KV_OK : grow(index, part);
+}
+
+void index_prefetch(const struct index *index, uint64_t hash)
+{
+    const struct part *part = &index->parts[part_of(hash)];
+    const struct slot *home = part->slots + home_of(part, short_hash(hash));
+    KV_PREFETCH(home);
+    KV_PREFETCH(home + 2); /* a probe often goes over the end of the line */
 }
 
 void index_find(struct index_cursor *cursor, const struct index *index, uint64_t hash)

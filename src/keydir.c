@@ -7,9 +7,16 @@
 #include "crc32c.h"
 #include "diag.h"
 #include "io.h"
+#include "platform.h"
 
 #include <assert.h>
 #include <inttypes.h>
+
+/* A line of memory, and how much of a record is asked for: the rest comes by itself. */
+enum { LINE_BYTES = 64, PREFETCH_BYTES_MAX = 512 };
+
+/* So many records are looked at ahead when a log is loaded. */
+enum { LOAD_AHEAD = 32 };
 
 enum status keydir_init(struct keydir *keydir, struct log *log)
 {
@@ -98,6 +105,27 @@ static struct slice key_of(const struct keydir *keydir, const struct location *l
                        location->key_length);
 }
 
+void keydir_prefetch_slot(const struct keydir *keydir, uint64_t hash)
+{
+    index_prefetch(keydir->index, hash);
+}
+
+void keydir_prefetch_record(const struct keydir *keydir, uint64_t hash)
+{
+    struct index_cursor cursor;
+    struct location location;
+    index_find(&cursor, keydir->index, hash);
+    if (!index_next(&cursor, keydir->index, &location)) {
+        return;
+    }
+    struct slice bytes = bytes_of(keydir, &location);
+    size_t length = bytes.length < PREFETCH_BYTES_MAX ? bytes.length : PREFETCH_BYTES_MAX;
+    for (size_t at = 0; at < length; at += LINE_BYTES) {
+        KV_PREFETCH(bytes.bytes + at);
+    }
+    KV_PREFETCH(bytes.bytes + length - 1);
+}
+
 static enum status verify(const struct keydir *keydir, const struct location *location)
 {
     if (crc32c(0, bytes_of(keydir, location)) == location->crc) {
@@ -141,6 +169,19 @@ enum status keydir_read(const struct keydir *keydir, const struct location *loca
     *value_out = slice_after(bytes_of(keydir, location),
                              RECORD_HEADER_BYTES + (size_t)location->key_length);
     return KV_OK;
+}
+
+enum status keydir_read_record(const struct keydir *keydir,
+                               const struct location *location, struct slice *key_out,
+                               struct slice *value_out)
+{
+    *key_out = key_of(keydir, location);
+    return keydir_read(keydir, location, value_out);
+}
+
+bool keydir_is_older(const struct keydir *keydir, const struct location *location)
+{
+    return side_of(location) != keydir->current;
 }
 
 struct location keydir_locate(const struct keydir *keydir, const struct record *record,
@@ -209,12 +250,19 @@ void keydir_settle(struct keydir *keydir, const struct change *change)
     }
 }
 
-static enum status load_record(struct keydir *keydir, const struct record *record,
-                               uint64_t offset)
+/* A record that is about to be loaded. */
+struct ahead {
+    struct record record;
+    uint64_t offset;
+    uint64_t hash;
+};
+
+static enum status load_record(struct keydir *keydir, const struct ahead *ahead)
 {
+    const struct record *record = &ahead->record;
     struct change change = {
-        .hash = keydir_hash(keydir, record->key),
-        .now = keydir_locate(keydir, record, offset),
+        .hash = ahead->hash,
+        .now = keydir_locate(keydir, record, ahead->offset),
     };
     enum status status = keydir_find(keydir, change.hash, record->key, &change.before);
     change.had_before = status == KV_OK;
@@ -232,25 +280,45 @@ static enum status load_record(struct keydir *keydir, const struct record *recor
     return status;
 }
 
-enum status keydir_load(struct keydir *keydir, struct slice records, uint64_t offset,
-                        uint64_t *count)
+/* Decode the next records, marks left out, and ask for where the index has them. */
+static enum status look_ahead(const struct keydir *keydir, struct slice *records,
+                              uint64_t *offset, struct ahead ahead[LOAD_AHEAD],
+                              size_t *count_out)
 {
+    size_t count = 0;
     struct record record;
-    while (record_decode(records, &record)) {
+    while (count < LOAD_AHEAD && record_decode(*records, &record)) {
         if (!record_is_within_limits(&record)) {
             return KV_CORRUPT;
         }
         if (!record_is_mark(&record)) {
-            enum status status = load_record(keydir, &record, offset);
-            if (status != KV_OK) {
-                return status;
-            }
+            uint64_t hash = keydir_hash(keydir, record.key);
+            keydir_prefetch_slot(keydir, hash);
+            ahead[count++] = (struct ahead){record, *offset, hash};
+        }
+        *offset += record.length;
+        *records = slice_after(*records, (size_t)record.length);
+    }
+    *count_out = count;
+    return KV_OK;
+}
+
+enum status keydir_load(struct keydir *keydir, struct slice records, uint64_t offset,
+                        uint64_t *count)
+{
+    struct ahead ahead[LOAD_AHEAD];
+    size_t ahead_count = 0;
+    enum status status = look_ahead(keydir, &records, &offset, ahead, &ahead_count);
+    while (status == KV_OK && ahead_count > 0) {
+        for (size_t i = 0; status == KV_OK && i < ahead_count; i++) {
+            status = load_record(keydir, &ahead[i]);
             ++*count;
         }
-        offset += record.length;
-        records = slice_after(records, (size_t)record.length);
+        if (status == KV_OK) {
+            status = look_ahead(keydir, &records, &offset, ahead, &ahead_count);
+        }
     }
-    return KV_OK;
+    return status;
 }
 
 bool keydir_is_latest(const struct keydir *keydir, const struct record *record,

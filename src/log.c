@@ -5,6 +5,7 @@
 #include "log.h"
 
 #include "buffer.h"
+#include "clock.h"
 #include "crc32c.h"
 #include "diag.h"
 #include "io.h"
@@ -24,10 +25,11 @@ struct log {
     struct mapping *mapping;
     uint64_t log_id;
     uint64_t generation;
-    uint64_t length;         /* end of the last seal */
-    uint64_t durable_length; /* how much of it is known to be durable */
-    uint32_t chain;          /* CRC-32C of all bytes before length */
-    bool has_write_failed;   /* told once, until a write succeeds again */
+    uint64_t length;          /* end of the last seal */
+    uint64_t durable_length;  /* how much of it is known to be durable */
+    uint32_t chain;           /* CRC-32C of all bytes before length */
+    bool has_told_refused;    /* that a write failed, and not yet that they work again */
+    uint64_t told_refused_ms; /* when; 0: never */
     struct buffer staged;
 };
 
@@ -270,13 +272,36 @@ struct slice log_record(const struct log *log, uint64_t offset, uint64_t length)
     return (struct slice){bytes, (size_t)length};
 }
 
+/* A disk that is nearly full fails and works by turns: tell so once a minute at most. */
+static void tell_refused(struct log *log)
+{
+    uint64_t now_ms = clock_now_ms();
+    if (!log->has_told_refused &&
+        (log->told_refused_ms == 0 || now_ms - log->told_refused_ms >= LOG_MESSAGE_MS)) {
+        diag_warn("%s: cannot append at offset %" PRIu64 ", batch refused",
+                  files_path(log->files), log->length);
+        log->has_told_refused = true;
+        log->told_refused_ms = now_ms;
+    }
+}
+
+static void tell_works_again(struct log *log)
+{
+    if (log->has_told_refused) {
+        diag_info("%s: appending works again at offset %" PRIu64, files_path(log->files),
+                  log->length);
+        log->has_told_refused = false;
+    }
+}
+
 /* Nothing of a failed write may ever be taken for a batch: cut it off, durably. */
 static enum status cut_back(struct log *log, enum status cause)
 {
-    if (!log->has_write_failed) {
-        diag_warn("%s: cannot append at offset %" PRIu64 ", batch refused",
-                  files_path(log->files), log->length);
-        log->has_write_failed = true;
+    struct io_info info;
+    tell_refused(log);
+    /* A file system that turned read-only took nothing, and would not cut it either. */
+    if (io_inspect(log->fd, &info) == KV_OK && info.length == log->length) {
+        return cause;
     }
     return log_cut(log, log->length) == KV_OK ? cause : KV_FATAL;
 }
@@ -332,11 +357,7 @@ enum status log_write(struct log *log)
     if (status != KV_OK) {
         return cut_back(log, status);
     }
-    if (log->has_write_failed) {
-        diag_info("%s: appending works again at offset %" PRIu64, files_path(log->files),
-                  log->length);
-        log->has_write_failed = false;
-    }
+    tell_works_again(log);
     log->length += log->staged.length;
     log->chain = chain;
     log_unstage(log);

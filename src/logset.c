@@ -256,20 +256,49 @@ static enum status load_unmarked(const struct logset *set, struct keydir *keydir
         end->scan.offset += record.length;
     }
     end->result = end->scan.offset == bytes.length ? SCAN_END : SCAN_DAMAGED;
-    return keydir_load(keydir, slice_first(bytes, (size_t)end->scan.offset), 0,
-                       &end->record_count);
+    enum status status = keydir_load(keydir, slice_first(bytes, (size_t)end->scan.offset),
+                                     0, &end->record_count);
+    if (status != KV_OK) {
+        diag_info("%s: cannot load the log: %s", files_path(set->files),
+                  status_text(status));
+    }
+    return status;
+}
+
+/* From the image of the index and the records behind it; KV_NOT_FOUND: not to be had so.
+ */
+static enum status load_from_image(const struct logset *set, struct keydir *keydir,
+                                   struct logset_end *end)
+{
+    if (set->access != LOG_APPEND || keydir_older_log(keydir) != NULL) {
+        return KV_NOT_FOUND;
+    }
+    enum status status =
+        snapshot_load(set->files, &set->opening, keydir, &end->scan, &end->proved_length);
+    if (status != KV_OK) {
+        return status;
+    }
+    end->image_length = end->scan.offset;
+    status = load_batches(keydir, end);
+    if (status != KV_CORRUPT) {
+        return status;
+    }
+    diag_info("%s" FILES_INDEX
+              ": does not lead to the records of the log; reading all of it",
+              files_path(set->files));
+    keydir_destroy(keydir);
+    status = keydir_init(keydir, set->log);
+    *end = (struct logset_end){.result = SCAN_END, .proved_length = end->proved_length};
+    return status == KV_OK ? KV_NOT_FOUND : status;
 }
 
 static enum status load_sealed(const struct logset *set, struct keydir *keydir,
                                struct logset_end *end)
 {
-    enum status status = KV_NOT_FOUND;
     scan_begin(&end->scan, log_bytes(set->log), set->opening.log_id);
-    if (set->access == LOG_APPEND && keydir_older_log(keydir) == NULL) {
-        status = snapshot_load(set->files, &set->opening, keydir, &end->scan);
-    }
-    end->replay_start = end->scan.offset;
-    if (status == KV_OK || status == KV_NOT_FOUND) {
+    enum status status = load_from_image(set, keydir, end);
+    if (status == KV_NOT_FOUND) {
+        scan_begin(&end->scan, log_bytes(set->log), set->opening.log_id);
         status = load_batches(keydir, end);
     }
     bool is_complete = set->opening.older_id == 0 || set->older != NULL ||

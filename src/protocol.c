@@ -185,6 +185,12 @@ enum status protocol_parse(struct slice line, uint64_t value_bytes_max,
                : parse_key(arguments, request_out);
 }
 
+bool protocol_has_key(enum verb verb)
+{
+    return verb != VERB_NONE && (commands[verb].arguments == ARGUMENTS_KEY ||
+                                 commands[verb].arguments == ARGUMENTS_KEY_VALUE);
+}
+
 bool protocol_is_write(enum verb verb)
 {
     return verb != VERB_NONE && commands[verb].is_write;
@@ -192,9 +198,19 @@ bool protocol_is_write(enum verb verb)
 
 bool protocol_is_hangup(struct slice line)
 {
-    return starts_in_any_case(line, SLICE_LITERAL("POST ")) ||
-           starts_in_any_case(line, SLICE_LITERAL("HOST:")) ||
-           slice_starts_with(line, SLICE_LITERAL("\xff\xf4"));
+    /* Nearly every line begins otherwise, and one look tells. */
+    switch (line.length == 0 ? 0 : line.bytes[0]) {
+    case 'P':
+    case 'p':
+        return starts_in_any_case(line, SLICE_LITERAL("POST "));
+    case 'H':
+    case 'h':
+        return starts_in_any_case(line, SLICE_LITERAL("HOST:"));
+    case 0xff:
+        return slice_starts_with(line, SLICE_LITERAL("\xff\xf4"));
+    default:
+        return false;
+    }
 }
 
 static void put_text(struct buffer *replies, const char *text)

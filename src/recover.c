@@ -124,6 +124,9 @@ static enum status finish(const struct logset *set, const struct logset_end *end
 {
     const struct scan *scan = &end->scan;
     enum tail tail = end->result == SCAN_DAMAGED ? scan_judge_tail(scan) : TAIL_TORN;
+    if (end->result == SCAN_DAMAGED && scan->offset < end->proved_length) {
+        tail = TAIL_CORRUPT;
+    }
     if (tail != TAIL_TORN) {
         diag_info("%s: the log is damaged at offset %" PRIu64
                   ", %s; nothing was changed: see --verify and --salvage",
@@ -179,11 +182,10 @@ enum status recover_open(const struct files *files, struct keydir *keydir_out,
         return status;
     }
     drop_drained(&set);
-    uint64_t covered = end.replay_start > OPENING_BYTES ? end.replay_start : 0;
     *recovery_out = (struct recovery){
-        .scanned_bytes = log_length(set.log) - covered +
+        .scanned_bytes = log_length(set.log) - end.image_length +
                          (set.older == NULL ? 0 : log_length(set.older)),
-        .snapshot_length = covered,
+        .snapshot_length = end.image_length,
         .elapsed_ms = clock_now_ms() - started_ms,
         .is_at_rest = end.scan.is_at_rest,
     };

@@ -29,6 +29,8 @@ struct server {
     struct store *store;
     struct session *session;
     int listen_fd;
+    bool has_processors;        /* more than one is online */
+    bool may_spin;              /* the last wait was short */
     uint64_t told_exhausted_ms; /* when the operator was last told */
 };
 
@@ -128,7 +130,12 @@ enum status server_create(const struct server_options *options, struct store *st
         diag_warn("cannot start");
         return KV_NO_MEMORY;
     }
-    *server = (struct server){.options = *options, .store = store, .listen_fd = -1};
+    *server = (struct server){
+        .options = *options,
+        .store = store,
+        .listen_fd = -1,
+        .has_processors = sysconf(_SC_NPROCESSORS_ONLN) > 1,
+    };
     enum status status = session_create(&session_options, store, &server->session);
     if (status != KV_OK) {
         diag_info("not enough memory for values of that size");
@@ -275,6 +282,32 @@ static enum status maintain(struct server *server, enum leisure leisure)
                : KV_OK;
 }
 
+/*
+ * A wake-up costs more than all the rest of a short command. So after a reply, stay awake
+ * and look for the next command for a moment, as long as that pays: not where there is
+ * one processor, which the client needs, nor after a wait that was long.
+ */
+static enum status spin(struct server *server, enum session_state *state)
+{
+    enum status status = KV_OK;
+    uint64_t end_us = clock_now_us() + SPIN_US_MAX;
+    while (status == KV_OK && *state == SESSION_WAITING && is_stopping == 0 &&
+           clock_now_us() < end_us) {
+        status = session_run(server->session, state);
+    }
+    return status;
+}
+
+/* Wait for the client asleep, and note whether staying awake would have paid. */
+static bool sleep_for_client(struct server *server, bool *is_contended)
+{
+    uint64_t start_us = clock_now_us();
+    bool is_kept = wait_for_client(server, is_contended);
+    server->may_spin =
+        server->has_processors && clock_now_us() - start_us < SPIN_WORTH_US;
+    return is_kept;
+}
+
 static enum status serve_client(struct server *server, int fd)
 {
     struct session *session = server->session;
@@ -288,8 +321,11 @@ static enum status serve_client(struct server *server, int fd)
         if (status == KV_OK) {
             status = maintain(server, leisure_of(session));
         }
+        if (status == KV_OK && state == SESSION_WAITING && server->may_spin) {
+            status = spin(server, &state);
+        }
         if (status == KV_OK && state == SESSION_WAITING) {
-            is_kept = wait_for_client(server, &is_contended);
+            is_kept = sleep_for_client(server, &is_contended);
         }
     }
     if (status == KV_OK && is_stopping != 0 && state != SESSION_OVER) {

@@ -20,10 +20,23 @@
 /* The list of keys is made in pieces of this size. */
 #define KEYS_PIECE_BYTES (64 * KIB)
 
+/* Lines are taken in groups of at most so many, whose keys are looked up together. */
+#define QUEUE_MAX STORE_EXPECTED_MAX
+
+/* A line that was taken. */
+struct queued {
+    struct request request;
+    enum status status; /* KV_OK, or why the line is refused */
+    bool is_hangup;
+    size_t start; /* its place in the input */
+};
+
 struct session {
     struct session_options options;
     struct conn *conn;
     struct commands commands;
+    struct queued queue[QUEUE_MAX];
+    size_t queue_count;
 
     bool is_closing;  /* nothing more is executed */
     bool is_impolite; /* it closes on its own account: unread input may be coming */
@@ -101,30 +114,6 @@ static void refuse_line(struct session *session, enum status status, enum verb v
     protocol_put_status(session->commands.replies, status, verb);
 }
 
-/* Returns false if the line must be executed again once nothing is staged. */
-static bool execute_line(struct session *session, struct slice line, bool is_finished)
-{
-    struct request request;
-    if (protocol_is_hangup(line)) {
-        close_after_replies(session);
-        return true;
-    }
-    enum status status = protocol_parse(line, session->options.value_bytes_max, &request);
-    if (!is_finished && protocol_is_write(request.verb)) {
-        status = KV_INCOMPLETE_LINE;
-    }
-    bool is_executed = true;
-    if (status != KV_OK) {
-        refuse_line(session, status, request.verb);
-    } else if (request.verb == VERB_QUIT) {
-        close_after_replies(session);
-    } else {
-        is_executed = commands_execute(&session->commands, &request);
-    }
-    session->commands.counters.commands += is_executed ? 1 : 0;
-    return is_executed;
-}
-
 /* Whether another line may be executed now. */
 static bool can_execute(const struct session *session)
 {
@@ -134,29 +123,79 @@ static bool can_execute(const struct session *session)
            buffer_reserve(session->commands.replies, REPLY_LINE_BYTES_MAX) == KV_OK;
 }
 
-/* Returns false when there is no line to execute. */
-static bool execute_next(struct session *session, bool *is_postponed_out)
+/* What a line is, before anything is done about it. */
+static struct queued examine(const struct session *session, enum line kind,
+                             struct slice line, size_t start)
+{
+    struct queued queued = {.request.verb = VERB_NONE, .start = start};
+    if (kind == LINE_TOO_LONG || kind == LINE_NO_MEMORY) {
+        queued.status = kind == LINE_TOO_LONG ? KV_LINE_TOO_LONG : KV_NO_MEMORY;
+        return queued;
+    }
+    queued.is_hangup = protocol_is_hangup(line);
+    queued.status =
+        protocol_parse(line, session->options.value_bytes_max, &queued.request);
+    if (kind == LINE_UNFINISHED && protocol_is_write(queued.request.verb)) {
+        queued.status = KV_INCOMPLETE_LINE;
+    }
+    return queued;
+}
+
+/*
+ * Take the next lines, up to a position, and announce their keys to the store. Returns
+ * whether lines ran out.
+ */
+static bool fill_queue(struct session *session, size_t position_max)
 {
     struct slice line;
-    size_t position = conn_position(session->conn);
-    switch (conn_next_line(session->conn, &line)) {
-    case LINE_NONE:
-        return false;
-    case LINE_TOO_LONG:
-        refuse_line(session, KV_LINE_TOO_LONG, VERB_NONE);
-        return true;
-    case LINE_NO_MEMORY:
-        refuse_line(session, KV_NO_MEMORY, VERB_NONE);
-        return true;
-    case LINE_UNFINISHED:
-        *is_postponed_out = !execute_line(session, line, false);
-        break;
-    case LINE_WHOLE:
-        *is_postponed_out = !execute_line(session, line, true);
-        break;
+    struct slice keys[QUEUE_MAX];
+    size_t key_count = 0;
+    session->queue_count = 0;
+    while (session->queue_count < QUEUE_MAX &&
+           conn_position(session->conn) < position_max) {
+        size_t start = conn_position(session->conn);
+        enum line kind = conn_next_line(session->conn, &line);
+        if (kind == LINE_NONE) {
+            break;
+        }
+        struct queued *queued = &session->queue[session->queue_count++];
+        *queued = examine(session, kind, line, start);
+        if (queued->status == KV_OK && protocol_has_key(queued->request.verb)) {
+            keys[key_count++] = queued->request.key;
+        }
     }
-    if (*is_postponed_out) {
-        conn_rewind(session->conn, position);
+    store_expect(session->commands.store, keys, key_count);
+    return session->queue_count < QUEUE_MAX;
+}
+
+/* Returns false if the line must be executed again once nothing is staged. */
+static bool execute(struct session *session, const struct queued *queued)
+{
+    bool is_executed = true;
+    if (queued->is_hangup) {
+        close_after_replies(session);
+        return true;
+    }
+    if (queued->status != KV_OK) {
+        refuse_line(session, queued->status, queued->request.verb);
+    } else if (queued->request.verb == VERB_QUIT) {
+        close_after_replies(session);
+    } else {
+        is_executed = commands_execute(&session->commands, &queued->request);
+    }
+    session->commands.counters.commands += is_executed ? 1 : 0;
+    return is_executed;
+}
+
+/* Returns false if it had to stop; the lines not executed are put back. */
+static bool execute_queue(struct session *session)
+{
+    for (size_t i = 0; i < session->queue_count; i++) {
+        const struct queued *queued = &session->queue[i];
+        if (!can_execute(session) || !execute(session, queued)) {
+            conn_rewind(session->conn, queued->start);
+            return false;
+        }
     }
     return true;
 }
@@ -167,10 +206,12 @@ static bool execute_next(struct session *session, bool *is_postponed_out)
  */
 static bool execute_lines(struct session *session, size_t position_max)
 {
-    bool is_postponed = false;
-    while (!is_postponed && conn_position(session->conn) < position_max &&
-           can_execute(session)) {
-        if (!execute_next(session, &is_postponed)) {
+    while (can_execute(session)) {
+        bool is_last = fill_queue(session, position_max);
+        if (!execute_queue(session)) {
+            return false;
+        }
+        if (is_last) {
             return true;
         }
     }

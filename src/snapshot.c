@@ -9,6 +9,7 @@
 #include "io.h"
 #include "mapping.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -32,6 +33,12 @@ struct snapshot_writer {
     uint32_t crc;    /* of what was written */
     struct buffer piece;
 };
+
+static enum status tell_no_memory(const struct files *files)
+{
+    diag_info("%s" FILES_INDEX ": not enough memory to write it", files_path(files));
+    return KV_NO_MEMORY;
+}
 
 static void put_field(struct buffer *piece, uint64_t number)
 {
@@ -80,9 +87,10 @@ static enum status write_header(struct snapshot_writer *writer)
 enum status snapshot_begin(const struct files *files, const struct keydir *keydir,
                            struct snapshot_writer **writer_out)
 {
+    assert(keydir_older_log(keydir) == NULL);
     struct snapshot_writer *writer = calloc(1, sizeof *writer);
     if (writer == NULL) {
-        return KV_NO_MEMORY;
+        return tell_no_memory(files);
     }
     *writer = (struct snapshot_writer){.files = files, .keydir = keydir, .fd = -1};
     enum status status = files_begin_new(files, &writer->fd);
@@ -111,10 +119,20 @@ enum status snapshot_step(struct snapshot_writer *writer, bool is_synced)
             index_encode_part(writer->keydir->index, writer->next_part, &writer->piece);
         writer->next_part++;
     }
+    if (status == KV_NO_MEMORY) {
+        return tell_no_memory(writer->files);
+    }
     if (status == KV_OK) {
         status = write_piece(writer);
     }
-    return status == KV_OK && is_synced ? io_sync(writer->fd) : status;
+    if (status == KV_OK && is_synced) {
+        status = io_sync(writer->fd);
+        if (status != KV_OK) {
+            diag_warn("%s" FILES_NEW ": cannot sync the index",
+                      files_path(writer->files));
+        }
+    }
+    return status;
 }
 
 static void release(struct snapshot_writer *writer)
@@ -233,7 +251,7 @@ static enum status disbelieve(const struct files *files, const char *reason)
 
 static enum status believe(const struct files *files, struct slice bytes,
                            const struct opening *opening, struct keydir *keydir,
-                           struct scan *scan)
+                           struct scan *scan, uint64_t *needed_length_out)
 {
     struct image image;
     struct scan covered = *scan;
@@ -243,6 +261,7 @@ static enum status believe(const struct files *files, struct slice bytes,
     if (image.header[1] != opening->log_id || image.header[2] != opening->generation) {
         return disbelieve(files, "is of another log");
     }
+    *needed_length_out = image.needed_length;
     if (image.needed_length > scan->log.length) {
         diag_info("%s: the log is %zu bytes long, but %" PRIu64
                   " of it were durable when " FILES_INDEX
@@ -269,11 +288,13 @@ static enum status believe(const struct files *files, struct slice bytes,
 }
 
 enum status snapshot_load(const struct files *files, const struct opening *opening,
-                          struct keydir *keydir, struct scan *scan)
+                          struct keydir *keydir, struct scan *scan,
+                          uint64_t *needed_length_out)
 {
     int fd = -1;
     struct io_info info;
     struct mapping *mapping = NULL;
+    *needed_length_out = 0;
     enum status status = files_open_plain(files, FILES_INDEX, true, &fd);
     if (status != KV_OK) {
         return KV_NOT_FOUND; /* anything but a missing file was reported */
@@ -286,7 +307,7 @@ enum status snapshot_load(const struct files *files, const struct opening *openi
         status = disbelieve(files, "cannot be read");
     } else {
         struct slice bytes = {mapping_bytes(mapping), (size_t)info.length};
-        status = believe(files, bytes, opening, keydir, scan);
+        status = believe(files, bytes, opening, keydir, scan, needed_length_out);
     }
     mapping_close(mapping);
     files_close_plain(fd);

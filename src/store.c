@@ -22,11 +22,20 @@ struct pace {
     uint64_t written_bytes; /* by commands since the last step */
 };
 
+/* A key that was announced, with the hash that was computed then. */
+struct expected {
+    struct slice key;
+    uint64_t hash;
+};
+
 struct store {
     struct store_options options;
     struct files *files;
     struct keydir keydir;
     struct recovery recovery;
+    struct expected expected[STORE_EXPECTED_MAX];
+    size_t expected_count;
+    size_t expected_next;
     struct transaction transaction;
     struct compaction compaction;
     struct pace pace;
@@ -158,10 +167,38 @@ enum status store_close(struct store *store)
     return status == KV_OK || status == KV_NO_SPACE ? close_status : status;
 }
 
+void store_expect(struct store *store, const struct slice *keys, size_t count)
+{
+    assert(count <= STORE_EXPECTED_MAX);
+    store->expected_count = count;
+    store->expected_next = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t hash = keydir_hash(&store->keydir, keys[i]);
+        store->expected[i] = (struct expected){keys[i], hash};
+        keydir_prefetch_slot(&store->keydir, hash);
+    }
+    for (size_t i = 0; i < count; i++) {
+        keydir_prefetch_record(&store->keydir, store->expected[i].hash);
+    }
+}
+
+/* The hash of a key, which store_expect may have computed already. */
+static uint64_t hash_of(struct store *store, struct slice key)
+{
+    if (store->expected_next < store->expected_count) {
+        const struct expected *expected = &store->expected[store->expected_next];
+        if (expected->key.bytes == key.bytes && expected->key.length == key.length) {
+            store->expected_next++;
+            return expected->hash;
+        }
+    }
+    return keydir_hash(&store->keydir, key);
+}
+
 static enum status find(struct store *store, struct slice key,
                         struct location *location_out)
 {
-    uint64_t hash = keydir_hash(&store->keydir, key);
+    uint64_t hash = hash_of(store, key);
     enum status status = keydir_find(&store->keydir, hash, key, location_out);
     return status == KV_OK && location_out->is_tombstone ? KV_NOT_FOUND : status;
 }
@@ -185,9 +222,9 @@ enum status store_exists(struct store *store, struct slice key)
  * for the key's own: with a hash this long it is, and replacing it is how a client mends
  * it.
  */
-static struct change find_replaced(const struct store *store, struct slice key)
+static struct change find_replaced(struct store *store, struct slice key)
 {
-    struct change found = {.hash = keydir_hash(&store->keydir, key)};
+    struct change found = {.hash = hash_of(store, key)};
     found.had_before =
         keydir_find(&store->keydir, found.hash, key, &found.before) != KV_NOT_FOUND;
     return found;
@@ -229,6 +266,7 @@ static void note_written(struct store *store)
 
 enum status store_commit(struct store *store)
 {
+    store->expected_count = 0;
     if (store->has_failed) {
         return KV_FATAL;
     }
@@ -277,6 +315,7 @@ static enum status begin_compaction(struct store *store)
     if (status == KV_OK) {
         snapshot_remove(store->files);
         store->snapshot_length = 0;
+        store->wants_snapshot = false;
     }
     store->pace = (struct pace){0};
     return status;
@@ -294,6 +333,12 @@ enum status store_compact(struct store *store)
     return compact_has_work(&store->compaction) ? KV_OK : KV_CORRUPT;
 }
 
+/* An image is of one log: not while an older one is wanted. */
+static bool wants_snapshot(const struct store *store)
+{
+    return store->wants_snapshot && keydir_older_log(&store->keydir) == NULL;
+}
+
 /*
  * When a compaction may begin or take its next step, in microseconds; CLOCK_NEVER if none
  * is wanted.
@@ -302,7 +347,7 @@ static uint64_t compaction_due_us(const struct store *store, enum leisure leisur
 {
     const struct pace *pace = &store->pace;
     bool is_wanted = compact_has_work(&store->compaction) ||
-                     compact_is_worthwhile(&store->compaction) || store->wants_snapshot;
+                     compact_is_worthwhile(&store->compaction) || wants_snapshot(store);
     if (!is_wanted || leisure == LEISURE_NONE) {
         return CLOCK_NEVER;
     }
@@ -370,7 +415,7 @@ static enum status take_turn(struct store *store)
     enum status status = KV_OK;
     if (compact_has_work(&store->compaction)) {
         status = step_compaction(store);
-    } else if (store->wants_snapshot) {
+    } else if (wants_snapshot(store)) {
         status = step_snapshot(store);
     } else {
         status = begin_compaction(store);
