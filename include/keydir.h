@@ -75,6 +75,9 @@ void keydir_prefetch_record(const struct keydir *keydir, uint64_t hash);
 enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice key,
                         struct location *location_out);
 
+/* Whether the record of a location passes its CRC: KV_OK, KV_CORRUPT or KV_IO. */
+enum status keydir_verify(const struct keydir *keydir, const struct location *location);
+
 /*
  * The value of a location, after its record passed its CRC.
  *

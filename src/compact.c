@@ -108,15 +108,13 @@ static enum status copy_record(const struct compaction *compaction,
                                const struct record *record)
 {
     struct keydir *keydir = compaction->keydir;
-    struct slice value;
     struct change change = {.hash = keydir_hash(keydir, record->key), .had_before = true};
     uint64_t offset = keydir_older_offset(keydir, compaction->cursor);
     if (!index_get(keydir->index, change.hash, offset, &change.before) ||
-        keydir_read(keydir, &change.before, &value) != KV_OK) {
-        return KV_OK; /* dead, or damaged, which was told: it must not get a new checksum
-                       */
+        keydir_verify(keydir, &change.before) != KV_OK) {
+        return KV_OK; /* dead, or damaged: then it must not get a new checksum */
     }
-    return transaction_put(transaction, change, record->key, value);
+    return transaction_put(transaction, change, record->key, record->value);
 }
 
 /* Behind damage the records are found again after the next seal. */

@@ -126,7 +126,7 @@ void keydir_prefetch_record(const struct keydir *keydir, uint64_t hash)
     KV_PREFETCH(bytes.bytes + length - 1);
 }
 
-static enum status verify(const struct keydir *keydir, const struct location *location)
+enum status keydir_verify(const struct keydir *keydir, const struct location *location)
 {
     if (crc32c(0, bytes_of(keydir, location)) == location->crc) {
         return KV_OK;
@@ -145,7 +145,7 @@ enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice
             *location_out = location;
             return KV_OK;
         }
-        enum status status = verify(keydir, &location);
+        enum status status = keydir_verify(keydir, &location);
         if (status != KV_OK) {
             *location_out = location;
             return status;
@@ -157,7 +157,7 @@ enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice
 enum status keydir_read(const struct keydir *keydir, const struct location *location,
                         struct slice *value_out)
 {
-    enum status status = verify(keydir, location);
+    enum status status = keydir_verify(keydir, location);
     if (status != KV_OK) {
         const struct log *log = keydir->logs[side_of(location)];
         diag_info("%s%s: the record at offset %" PRIu64 " %s", log_path(log),

@@ -4,10 +4,10 @@
  *
  * A scenario runs once on a real directory while its changes are recorded; then each
  * state that support/crash.h builds from the record is put into that directory and
- * opened. To add a scenario (the snapshot, say):
- * write a function like those below that goes through lab_open, lab_batch and lab_rest,
- * and put it into the table `scenarios`; everything else follows from there, deaths of
- * the process at each change included.
+ * opened. A state with a saved index is opened once more without it: the log alone must
+ * give the same. To add a scenario write a function like those below that goes through
+ * lab_open, lab_batch and lab_rest, and put it into the table `scenarios`; everything
+ * else follows from there, deaths of the process at each change included.
  *
  * wrap: open openat close pwrite ftruncate fdatasync fsync renameat unlinkat
  * wrap: fopen clock_gettime
@@ -31,6 +31,7 @@
 
 #define LOG_NAME     "kv.log"
 #define SALVAGE_NAME "new.log"
+#define INDEX_SUFFIX ".index"
 
 enum {
     KEYS = 8,
@@ -50,7 +51,9 @@ enum outcome {
     OUTCOME_UNSTABLE = -5, /* a second start found something else, or changed something */
     OUTCOME_TAIL_LOST = -6,
     OUTCOME_STUCK = -7, /* recovered, but new writes did not work */
-    OUTCOME_MEDDLED = -8
+    OUTCOME_MEDDLED = -8,
+    OUTCOME_MISLED = -9,  /* the saved index and the log alone give different answers */
+    OUTCOME_DAMAGED = -10 /* values are told to be damaged, the others are a snapshot's */
 };
 
 static const char *const outcome_texts[] = {
@@ -63,6 +66,8 @@ static const char *const outcome_texts[] = {
     "a tail was cut off and not kept",
     "takes no new writes",
     "refused, but changed something",
+    "the saved index leads to other data than the log",
+    "values are damaged",
 };
 
 /* All keys and their values at a moment. */
@@ -197,19 +202,24 @@ static bool snapshots_equal(const struct snapshot *a, const struct snapshot *b)
     return true;
 }
 
-static bool is_snapshot(struct store *store, const struct snapshot *snapshot)
+/* damaged_count: of the values that are there, but were told to be damaged. */
+static bool is_snapshot(struct store *store, const struct snapshot *snapshot,
+                        size_t *damaged_count)
 {
     size_t count = 0;
+    *damaged_count = 0;
     for (size_t i = 0; i < KEYS; i++) {
         struct slice value;
         enum status status = store_get(store, key_of(i), &value);
+        bool is_damaged = snapshot->has[i] && status == KV_CORRUPT;
         bool is_right = snapshot->has[i]
                             ? status == KV_OK && slice_equal(value, snapshot->values[i])
                             : status == KV_NOT_FOUND;
-        if (!is_right) {
+        if (!is_right && !is_damaged) {
             return false;
         }
         count += snapshot->has[i];
+        *damaged_count += is_damaged;
     }
     return store_count(store) == count;
 }
@@ -217,12 +227,19 @@ static bool is_snapshot(struct store *store, const struct snapshot *snapshot)
 /* Which snapshot the store holds: the newest, if one was restored later. */
 static int identify(const struct lab *lab)
 {
+    bool is_damaged = false;
     for (size_t i = lab->snapshot_count; i > 0; i--) {
-        if (is_snapshot(lab->store, &lab->snapshots[i - 1])) {
-            return (int)(i - 1);
+        size_t damaged_count = 0;
+        if (is_snapshot(lab->store, &lab->snapshots[i - 1], &damaged_count)) {
+            if (damaged_count == 0) {
+                return (int)(i - 1);
+            }
+            is_damaged = true;
         }
     }
-    return store_count(lab->store) == 0 ? OUTCOME_EMPTY : OUTCOME_INVENTED;
+    return store_count(lab->store) == 0 ? OUTCOME_EMPTY
+           : is_damaged                 ? OUTCOME_DAMAGED
+                                        : OUTCOME_INVENTED;
 }
 
 /* Whether what was found is also what one of the allowed snapshots holds: a key that
@@ -481,6 +498,27 @@ static bool is_stable(struct lab *lab, int outcome)
     return is_same && crash_trace_change_count(lab->again) == 0;
 }
 
+/* The log alone gives what it gave with the saved index beside it. */
+static bool is_confirmed(struct lab *lab, int outcome)
+{
+    char name[CRASH_NAME_BYTES];
+    struct crash_state now;
+    crash_trace_now(lab->recovery, &now);
+    (void)snprintf(name, sizeof name, "%s%s", lab->subject_name, INDEX_SUFFIX);
+    const struct crash_file *index = crash_find(&now, name);
+    if (index == NULL) {
+        return true;
+    }
+    shim_witness(NULL, NULL); /* the next state is put over what this does */
+    assert_int_equal(unlink(file_of(lab, name).path), 0);
+    bool is_same = try_open(lab, lab->subject.path) == KV_OK && identify(lab) == outcome;
+    if (lab->store != NULL) {
+        close_dead(lab);
+    }
+    write_file(file_of(lab, name).path, index->bytes);
+    return is_same;
+}
+
 /* Lose power again at each change of a recovery: the end must be the same. */
 static void explore_recovery(struct lab *lab, int outcome, struct slice tail)
 {
@@ -520,8 +558,12 @@ static int recover_state(struct lab *lab, const struct crash_state *state,
     crash_trace_now(lab->recovery, &now);
     struct slice tail = cut_tail(state, &now, lab->subject_name);
     bool has_changed = crash_trace_change_count(lab->recovery) > 0;
-    if (outcome == OUTCOME_REFUSED && crash_trace_change_count(lab->recovery) > 1) {
-        outcome = OUTCOME_MEDDLED; /* a PATH.new may go, nothing else may change */
+    /* A PATH.new may go, and an older log that is alone may get its name back before it
+     * is judged; nothing else may change. */
+    size_t changes_max = crash_find(state, lab->subject_name) == NULL ? 2 : 1;
+    if (outcome == OUTCOME_REFUSED &&
+        crash_trace_change_count(lab->recovery) > changes_max) {
+        outcome = OUTCOME_MEDDLED;
     }
     if (outcome >= 0 && !is_kept(&now, tail)) {
         outcome = OUTCOME_TAIL_LOST;
@@ -532,6 +574,9 @@ static int recover_state(struct lab *lab, const struct crash_state *state,
     }
     if (outcome >= 0 && has_changed && !is_stable(lab, outcome)) {
         outcome = OUTCOME_UNSTABLE;
+    }
+    if (outcome >= 0 && !is_confirmed(lab, outcome)) {
+        outcome = OUTCOME_MISLED;
     }
     if (outcome >= 0 && lab->distinct_count % 16 == 0 && !goes_on(lab)) {
         outcome = OUTCOME_STUCK;
@@ -552,13 +597,15 @@ static void tell_violation(struct lab *lab, const struct crash_state *state, int
     if (lab->shown_count++ >= SHOWN_MAX) {
         return;
     }
+    const struct crash_file *subject = crash_find(state, lab->subject_name);
+    bool has_garbage = subject != NULL && subject->has_garbage;
     const char *text = outcome < 0                        ? outcome_texts[-outcome]
                        : is_within(lab, outcome, allowed) ? "the torn tail is lost from"
                                                           : "found";
     printf(
         "VIOLATION %s parameter %zu kill %llu place %zu%s%s: %s (%d), allowed %zu-%zu\n",
         lab->name, lab->parameter, (unsigned long long)lab->kill, place,
-        lab->is_nested ? " in recovery" : "", state->has_garbage ? " garbage" : "", text,
+        lab->is_nested ? " in recovery" : "", has_garbage ? " garbage" : "", text,
         outcome, allowed.min, allowed.max);
     for (size_t i = 0; i < state->file_count; i++) {
         printf("    %s: %zu bytes\n", state->files[i].name, state->files[i].bytes.length);
@@ -576,8 +623,8 @@ static bool may_refuse(const struct lab *lab, const struct crash_state *state)
     crash_trace_now(lab->scenario, &end);
     const struct crash_file *found = crash_find(state, lab->subject_name);
     const struct crash_file *right = crash_find(&end, lab->subject_name);
-    if (!state->has_garbage || state->has_middle_length || found == NULL ||
-        right == NULL) {
+    if (found == NULL || right == NULL || !found->has_garbage ||
+        found->has_middle_length) {
         return false;
     }
     size_t at = 0;
@@ -598,6 +645,7 @@ static bool is_allowed(const struct lab *lab, const struct crash_state *state,
 {
     if (lab->plan.disk_lies) {
         return outcome == OUTCOME_REFUSED || outcome == OUTCOME_EMPTY ||
+               outcome == OUTCOME_DAMAGED ||
                is_within(lab, outcome, (struct crash_promise){0, allowed.max});
     }
     if (outcome == OUTCOME_REFUSED) {
@@ -865,6 +913,79 @@ static void compaction(struct lab *lab)
     lab_batch(lab, 60);
 }
 
+/* The saved index of a clean stop, of the next one, and of one without changes. */
+static void clean_stops(struct lab *lab)
+{
+    bool is_late = lab->parameter % 4 == 3;
+    lab->sync = is_late ? SYNC_EVERYSEC : SYNC_ALWAYS;
+    crash_trace_begin(lab->scenario, &(struct crash_state){0}, !is_late);
+    lab_begin(lab);
+    lab_open(lab);
+    for (size_t i = 0; i < KEYS; i++) {
+        lab_set(lab, i, 20 + i * lab->parameter * 17);
+    }
+    (void)lab_commit(lab);
+    lab_close(lab);
+    lab_open(lab);
+    lab_batch(lab, 90 + lab->parameter * 61);
+    lab_delete(lab, lab->parameter % KEYS);
+    (void)lab_commit(lab);
+    if (lab->parameter % 2 == 0) {
+        lab_rest(lab);
+    }
+    lab_close(lab);
+    lab_open(lab);
+    lab_close(lab);
+    lab_open(lab);
+    lab_batch(lab, 400);
+    lab_batch(lab, 40);
+    lab_close(lab);
+}
+
+/* A compaction, and then its saved index in steps, while commands and refused batches
+ * come in between. */
+static void index_in_steps(struct lab *lab)
+{
+    enum { STEPS = 9 };
+    bool is_late = lab->parameter % 3 == 2;
+    lab->sync = is_late ? SYNC_EVERYSEC : SYNC_ALWAYS;
+    crash_trace_begin(lab->scenario, &(struct crash_state){0}, !is_late);
+    lab_begin(lab);
+    lab_open(lab);
+    for (size_t i = 0; i < KEYS; i++) {
+        lab_set(lab, i, 20 + i * 11);
+    }
+    (void)lab_commit(lab);
+    lab_close(lab); /* an image of the log before the compaction is there, too */
+    lab_open(lab);
+    lab_delete(lab, 1);
+    (void)lab_commit(lab);
+    if (store_compact(lab->store) == KV_FATAL) {
+        revive(lab);
+    }
+    for (size_t step = 0; step < STEPS; step++) {
+        maintain(lab);
+        if ((lab->parameter >> (step % 5) & 1) != 0) {
+            lab_batch(lab, 50 + step * 70);
+        }
+        if (step == 6) {
+            lab_delete(lab, lab->parameter % KEYS);
+            lab_set(lab, (lab->parameter + 1) % KEYS, 200);
+            (void)lab_commit(lab);
+        }
+        if (step == 5 + lab->parameter % 3) {
+            shim_set_space(SHIM_LOG, store_stats(lab->store).log_bytes + 99, ENOSPC);
+            lab_set(lab, 4, 700);
+            (void)lab_commit(lab); /* refused, unless the process died */
+            shim_give_space();
+        }
+    }
+    lab_batch(lab, 120);
+    lab_close(lab);
+    lab_open(lab);
+    lab_batch(lab, 30);
+}
+
 /* Its report goes nowhere. */
 static bool salvage_quietly(const struct lab *lab)
 {
@@ -930,6 +1051,8 @@ static const struct scenario scenarios[] = {
     {"import", import, 14, 300, 4, 10},
     {"salvage", salvage, 5, 300, 1, 10},
     {"compaction", compaction, 48, 300, 3, 60},
+    {"clean stops", clean_stops, 16, 300, 3, 60},
+    {"index in steps", index_in_steps, 32, 300, 3, 60},
 };
 enum { SCENARIO_COUNT = sizeof scenarios / sizeof scenarios[0] };
 
@@ -1155,6 +1278,16 @@ static void f63_compaction_while_serving(void **state)
     explore_scenario(state, "compaction");
 }
 
+static void f63_saved_indexes_of_clean_stops(void **state)
+{
+    explore_scenario(state, "clean stops");
+}
+
+static void f63_a_saved_index_that_is_taken_in_steps(void **state)
+{
+    explore_scenario(state, "index in steps");
+}
+
 static void f94_a_death_and_then_a_power_loss(void **state)
 {
     struct lab *lab = *state;
@@ -1232,6 +1365,8 @@ int main(void)
         IN_LAB(f97_rewriting_a_log_of_the_original),
         IN_LAB(f88_salvage_into_a_new_log),
         IN_LAB(f63_compaction_while_serving),
+        IN_LAB(f63_saved_indexes_of_clean_stops),
+        IN_LAB(f63_a_saved_index_that_is_taken_in_steps),
         IN_LAB(f94_a_death_and_then_a_power_loss),
         IN_LAB(f93_a_disk_that_lies_about_syncs),
         cmocka_unit_test(f47_enough_states_were_tried),

@@ -8,8 +8,12 @@
  * of the calls is checked as well: no byte behind a seal that is not synced, no reply
  * before the sync, and no file loses its name before what replaces it is durable.
  *
- * To extend the script (the snapshot, say) add steps to write_script; what a step may do
- * to the model stands in take_step.
+ * The index is saved at each clean stop and after each compaction, and what is read from
+ * it at the next start must be what the log alone says. A failure to save it is told and
+ * changes nothing else.
+ *
+ * To extend the script add steps to write_script; what a step may do to the model stands
+ * in take_step.
  *
  * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap fopen send recv clock_gettime
@@ -52,8 +56,9 @@ enum kind {
     STEP_REST, /* a second and more goes by */
     STEP_SYNC,
     STEP_REOPEN,
-    STEP_FULL, /* the disk is full now */
-    STEP_ROOM, /* and has room again */
+    STEP_REOPEN_WHOLE, /* without the saved index: the log is read from its start */
+    STEP_FULL,         /* the disk is full now */
+    STEP_ROOM,         /* and has room again */
     STEP_COMPACT,
     STEP_MAINTAIN
 };
@@ -132,6 +137,19 @@ static void write_script(void)
     add_step(STEP_DELETE, 0);
     add_step(STEP_COMMIT, 0);
     add_step(STEP_REST, 0);
+    /* The index is saved in steps while batches come in between, and again at the end. */
+    add_step(STEP_COMPACT, 0);
+    for (size_t i = 0; i < 8; i++) {
+        add_step(STEP_MAINTAIN, 0);
+        add_batch(i * 3, 1 + i % 2);
+    }
+    add_step(STEP_REOPEN, 0);
+    add_step(STEP_REOPEN, 0);
+    add_batch(4, 2);
+    add_step(STEP_REOPEN_WHOLE, 0);
+    add_batch(1, 1);
+    add_step(STEP_REOPEN, 0);
+    add_step(STEP_REOPEN_WHOLE, 0);
 }
 
 /* ---- The model ---- */
@@ -188,7 +206,8 @@ struct run {
     uint64_t died_count;
     uint64_t refused_count; /* of starts */
     uint64_t batch_refused_count;
-    const char *what; /* is being failed, for messages */
+    uint64_t fast_start_count; /* starts that had to read nothing of the log */
+    const char *what;          /* is being failed, for messages */
 };
 
 /* How far a script came. */
@@ -241,7 +260,11 @@ struct order {
     bool is_always;
     bool is_log_dirty;
     uint64_t wanted_end; /* of the write that may be going on in parts */
+    uint64_t log_end;
+    uint64_t synced_end; /* of the log: what stands behind it was promised to nobody */
+    uint64_t new_end;
     bool is_new_dirty;
+    bool has_new_file; /* one is being made, and has not got its name yet */
     bool has_new_names;
     bool has_sync_failed;
 };
@@ -249,35 +272,83 @@ struct order {
 /* Returns the rule that a call breaks, or NULL. */
 static const char *judge_write(struct order *order, const struct shim_event *event)
 {
+    uint64_t end = event->offset + event->length;
     if (event->role == SHIM_NEW) {
         order->is_new_dirty = true;
+        order->new_end = end;
     }
     if (event->role != SHIM_LOG) {
         return NULL;
     }
-    uint64_t end = event->offset + event->length;
     bool is_late = order->is_always && order->is_log_dirty && end != order->wanted_end;
     order->is_log_dirty = true;
     order->wanted_end = end;
+    order->log_end = end;
     return is_late ? "a byte was written behind a seal that is not synced" : NULL;
 }
 
-static const char *judge_names(struct order *order, const struct shim_event *event)
+static const char *judge_rename(struct order *order, const struct shim_event *event)
 {
-    bool is_log_late = order->is_always && order->is_log_dirty;
-    if (event->call == SHIM_RENAMEAT) {
-        bool is_early = event->role == SHIM_OLD ? is_log_late : order->is_new_dirty;
-        order->has_new_names = true;
-        order->is_log_dirty = false; /* a log that is put in place is synced */
-        return is_early ? "a file took another name before it was synced" : NULL;
+    bool is_log_dirty = order->is_log_dirty;
+    order->has_new_names = true;
+    if (event->role == SHIM_OLD) {
+        order->is_log_dirty = false;
+        /* A half-made file that could not be removed is begun anew, or never named. */
+        order->is_new_dirty = false;
+        order->has_new_file = false;
+        return order->is_always && is_log_dirty
+                   ? "a file took another name before it was synced"
+                   : NULL;
     }
+    order->has_new_file = false;
+    if (event->role == SHIM_LOG) { /* it is the new file, or the older log again */
+        order->is_log_dirty = false;
+        order->log_end = order->new_end;
+        order->synced_end = order->new_end;
+    }
+    if (event->role == SHIM_INDEX && is_log_dirty) {
+        return "a saved index got its name before its log was synced";
+    }
+    return order->is_new_dirty ? "a file took another name before it was synced" : NULL;
+}
+
+static const char *judge_unlink(struct order *order, const struct shim_event *event)
+{
     if (event->role == SHIM_NEW) {
         order->is_new_dirty = false;
+        order->has_new_file = false;
         return NULL;
     }
-    return order->has_new_names || is_log_late
-               ? "a file was unlinked before what replaces it was durable"
-               : NULL;
+    bool is_early = order->has_new_names || order->has_new_file ||
+                    (order->is_always && order->is_log_dirty);
+    return is_early ? "a file was unlinked before what replaces it was durable" : NULL;
+}
+
+/* What was never synced may go at any time; of anything else there must be a copy. */
+static const char *judge_cut(struct order *order, const struct shim_event *event)
+{
+    if (event->role != SHIM_LOG) {
+        return NULL;
+    }
+    bool is_early = event->offset < order->synced_end &&
+                    (order->has_new_file || order->has_new_names);
+    order->is_log_dirty = true;
+    order->wanted_end = UINT64_MAX;
+    order->log_end = event->offset;
+    return is_early ? "the log was cut before the name of the copy was durable" : NULL;
+}
+
+static const char *judge_sync(struct order *order, const struct shim_event *event)
+{
+    if (event->role == SHIM_NEW) {
+        order->is_new_dirty = false;
+    }
+    if (event->role != SHIM_LOG) {
+        return NULL;
+    }
+    order->is_log_dirty = false;
+    order->synced_end = order->log_end;
+    return order->has_sync_failed ? "a sync that failed was tried again" : NULL;
 }
 
 static const char *judge_call(struct order *order, const struct shim_event *event)
@@ -286,31 +357,24 @@ static const char *judge_call(struct order *order, const struct shim_event *even
     case SHIM_PWRITE:
         return judge_write(order, event);
     case SHIM_FTRUNCATE:
-        if (event->role == SHIM_LOG) {
-            order->is_log_dirty = true;
-            order->wanted_end = UINT64_MAX;
-        }
-        return event->role == SHIM_LOG && order->has_new_names
-                   ? "the log was cut before the name of the copy was durable"
-                   : NULL;
+        return judge_cut(order, event);
     case SHIM_FDATASYNC:
-        if (order->has_sync_failed && event->role == SHIM_LOG) {
-            return "a sync that failed was tried again";
-        }
-        order->is_log_dirty = order->is_log_dirty && event->role != SHIM_LOG;
-        order->is_new_dirty = order->is_new_dirty && event->role != SHIM_NEW;
-        return NULL;
+        return judge_sync(order, event);
     case SHIM_FSYNC:
         order->has_new_names = false;
         return NULL;
     case SHIM_OPENAT:
         /* Another life begins with the lock, and judges what the disk has. */
         order->has_sync_failed = order->has_sync_failed && event->role != SHIM_LOCK;
-        order->has_new_names = order->has_new_names || event->role == SHIM_NEW;
+        if (event->role == SHIM_NEW) {
+            order->has_new_file = true;
+            order->is_new_dirty = false;
+        }
         return NULL;
     case SHIM_RENAMEAT:
+        return judge_rename(order, event);
     case SHIM_UNLINKAT:
-        return judge_names(order, event);
+        return judge_unlink(order, event);
     case SHIM_SEND:
         return (order->is_always && order->is_log_dirty) || order->has_sync_failed
                    ? "a reply was sent before the sync"
@@ -380,15 +444,20 @@ static enum end open_run(struct run *run)
     return status == KV_OK ? END_GOES_ON : END_REFUSED;
 }
 
-/* The store gave up: it never touches a file again. */
+/* The store gave up: it never touches a file again, but to drop a half-made one. */
 static enum end die(struct run *run)
 {
-    uint64_t before = shim_count_all(SHIM_CHANGES);
+    size_t before = shim_event_count();
     struct store *store = run->store;
     end_session(run);
     run->store = NULL;
     (void)store_close(store); /* it has failed already */
-    CHECK(run, shim_count_all(SHIM_CHANGES) == before);
+    for (size_t i = before; i < shim_event_count(); i++) {
+        const struct shim_event *event = shim_event_at(i);
+        bool is_change = (SHIM_CHANGES & SHIM_BIT(event->call)) != 0;
+        bool is_drop = event->call == SHIM_UNLINKAT && event->role == SHIM_NEW;
+        CHECK(run, !is_change || is_drop);
+    }
     return END_DIED;
 }
 
@@ -570,7 +639,14 @@ static enum end take_durable_step(struct run *run, enum status status)
     return END_GOES_ON;
 }
 
-static enum end reopen(struct run *run)
+/* A hint may go at any time, and nobody misses it. */
+static void remove_index(const struct run *run)
+{
+    (void)unlink(
+        tempdir_file(&run->tempdir, "kv.log.index").path); /* there may be none */
+}
+
+static enum end reopen(struct run *run, bool reads_whole_log)
 {
     struct store *store = run->store;
     end_session(run);
@@ -580,9 +656,15 @@ static enum end reopen(struct run *run)
     if (status != KV_FATAL) {
         settle(run); /* a process that ends well leaves everything to the next */
     }
+    if (reads_whole_log) {
+        remove_index(run);
+    }
     enum end end = open_run(run);
     if (end == END_GOES_ON && status != KV_FATAL) {
         CHECK(run, holds(run->store, &run->committed));
+        bool is_fast = store_stats(run->store).recovered_bytes == 0;
+        CHECK(run, !is_fast || !reads_whole_log);
+        run->fast_start_count += is_fast;
     }
     /* The end failed, and the next start found what there is: let it be judged. */
     return end == END_GOES_ON && status == KV_FATAL ? END_DIED : end;
@@ -610,7 +692,10 @@ static enum end take_step(struct run *run, const struct step *step)
         end = take_durable_step(run, store_sync(run->store));
         break;
     case STEP_REOPEN:
-        end = reopen(run);
+        end = reopen(run, false);
+        break;
+    case STEP_REOPEN_WHOLE:
+        end = reopen(run, true);
         break;
     case STEP_FULL:
         shim_set_space(SHIM_LOG, store_stats(run->store).log_bytes + 200, ENOSPC);
@@ -638,7 +723,7 @@ static enum end run_script(struct run *run)
     if (end != END_GOES_ON) {
         return end;
     }
-    end = reopen(run);
+    end = reopen(run, false);
     return end == END_GOES_ON ? END_FINISHED : end;
 }
 
@@ -666,10 +751,15 @@ static void expect_service(struct run *run, enum end end)
         CHECK(run, store_set(run->store, key_of(key), value_of(STEPS_MAX + i)) == KV_OK);
         CHECK(run, store_commit(run->store) == KV_OK);
         CHECK(run, holds(run->store, &run->committed));
-        CHECK(run, store_close(run->store) == KV_OK);
-        run->store = NULL;
-        CHECK(run, open_store(run) == KV_OK);
-        CHECK(run, holds(run->store, &run->committed));
+        for (int reads_whole_log = 0; reads_whole_log < 2; reads_whole_log++) {
+            CHECK(run, store_close(run->store) == KV_OK);
+            run->store = NULL;
+            if (reads_whole_log != 0) {
+                remove_index(run);
+            }
+            CHECK(run, open_store(run) == KV_OK);
+            CHECK(run, holds(run->store, &run->committed));
+        }
     }
     CHECK(run, store_close(run->store) == KV_OK);
     run->store = NULL;
@@ -863,6 +953,7 @@ static void f94_the_script_runs_through_without_faults(void **state)
         }
     }
     assert_int_equal(run->died_count + run->refused_count, 0);
+    assert_in_range(run->fast_start_count, 4 * 4, 4 * 20);
     assert_in_range(script.command_count, 100, 160);
     printf("the script has %zu commands in %zu steps\n", script.command_count,
            script.count);

@@ -61,6 +61,7 @@ struct inode {
     struct bytes first; /* when the trace began */
     struct bytes now;
     bool is_dirty;
+    size_t synced_length;
     uint64_t written_end; /* of the last write, and where it was to end */
     uint64_t wanted_end;
 };
@@ -259,6 +260,7 @@ void crash_trace_begin(struct crash_trace *trace, const struct crash_state *star
         size_t inode = add_inode(trace);
         bytes_copy(&trace->inodes[inode].first, start->files[i].bytes);
         bytes_copy(&trace->inodes[inode].now, start->files[i].bytes);
+        trace->inodes[inode].synced_length = start->files[i].bytes.length;
         put_name(&trace->first_names, start->files[i].name, inode);
     }
     trace->names = trace->first_names;
@@ -312,7 +314,10 @@ static void note_truncate(struct crash_trace *trace, size_t number,
                           const struct shim_change *change)
 {
     struct inode *inode = &trace->inodes[number];
-    demand(trace, !trace->has_new_names || change->offset >= inode->now.length,
+    /* What was never synced may go at any time, a batch that found no room, say. */
+    demand(trace,
+           !trace->has_new_names || change->offset >= inode->now.length ||
+               change->offset >= inode->synced_length,
            "a file was cut before the name of the copy was durable");
     bytes_resize(&inode->now, (size_t)change->offset);
     inode->is_dirty = true;
@@ -331,11 +336,25 @@ static struct entry *add_name_entry(struct crash_trace *trace, enum kind kind,
     return entry;
 }
 
+/* Whether a file that is no side file has bytes that are not synced. */
+static bool is_log_dirty(const struct crash_trace *trace)
+{
+    bool is_dirty = false;
+    for (size_t i = 0; i < trace->names.count; i++) {
+        const struct name *name = &trace->names.items[i];
+        is_dirty = is_dirty ||
+                   (is_named(name->text, ".log") && trace->inodes[name->inode].is_dirty);
+    }
+    return is_dirty;
+}
+
 static void note_rename(struct crash_trace *trace, size_t inode,
                         const struct shim_change *change)
 {
     demand(trace, !trace->inodes[inode].is_dirty,
            "a file took another name before it was synced");
+    demand(trace, !is_named(change->to, ".index") || !is_log_dirty(trace),
+           "a saved index got its name before its log was synced");
     struct entry *entry = add_name_entry(trace, KIND_RENAME, change->name, inode);
     (void)snprintf(entry->to, sizeof entry->to, "%s", change->to); /* known to fit */
     apply_names(&trace->names, entry);
@@ -387,6 +406,7 @@ void crash_trace_witness(void *context, const struct shim_change *change)
         note_unlink(trace, inode, change);
     } else {
         trace->inodes[inode].is_dirty = false;
+        trace->inodes[inode].synced_length = trace->inodes[inode].now.length;
         add_entry(trace, KIND_SYNC)->inode = inode;
     }
 }
@@ -405,15 +425,17 @@ void crash_trace_promise_all(struct crash_trace *trace, struct crash_promise pro
 }
 
 /* The hash is made from the hashes of the parts, so that unchanged files cost nothing. */
-static void add_file(struct crash_state *state, const char *name, struct slice bytes,
-                     uint64_t hash)
+static struct crash_file *add_file(struct crash_state *state, const char *name,
+                                   struct slice bytes, uint64_t hash)
 {
     must_fit(state->file_count, CRASH_FILES_MAX);
     struct crash_file *file = &state->files[state->file_count++];
+    *file = (struct crash_file){0};
     (void)snprintf(file->name, sizeof file->name, "%s", name); /* known to fit */
     file->bytes = bytes;
     /* A sum, since the order of names means nothing. */
     state->hash += mix(hash_bytes(slice_of_text(name)), hash);
+    return file;
 }
 
 void crash_trace_now(const struct crash_trace *trace, struct crash_state *state_out)
@@ -421,7 +443,7 @@ void crash_trace_now(const struct crash_trace *trace, struct crash_state *state_
     *state_out = (struct crash_state){0};
     for (size_t i = 0; i < trace->names.count; i++) {
         struct slice bytes = bytes_slice(&trace->inodes[trace->names.items[i].inode].now);
-        add_file(state_out, trace->names.items[i].text, bytes, hash_bytes(bytes));
+        (void)add_file(state_out, trace->names.items[i].text, bytes, hash_bytes(bytes));
     }
 }
 
@@ -898,15 +920,15 @@ static void show_state(const struct disk *disk, const struct names *names,
     for (size_t i = 0; i < names->count; i++) {
         const struct disk_inode *inode = &disk->inodes[names->items[i].inode];
         if (inode->contents.count == 0) {
-            add_file(&state, names->items[i].text, bytes_slice(&inode->durable),
-                     inode->durable_hash);
+            (void)add_file(&state, names->items[i].text, bytes_slice(&inode->durable),
+                           inode->durable_hash);
             continue;
         }
         const struct content *content = &inode->contents.items[picks[i]];
-        add_file(&state, names->items[i].text, bytes_slice(&content->bytes),
-                 content->hash);
-        state.has_garbage = state.has_garbage || content->has_garbage;
-        state.has_middle_length = state.has_middle_length || content->has_middle_length;
+        struct crash_file *file = add_file(&state, names->items[i].text,
+                                           bytes_slice(&content->bytes), content->hash);
+        file->has_garbage = content->has_garbage;
+        file->has_middle_length = content->has_middle_length;
     }
     visit->visit(visit->context, &state, visit->promise, visit->place);
 }

@@ -9,10 +9,11 @@
  * done or not. That a file's sync makes its name durable too is never assumed. The idea
  * is that of ALICE (Pillai et al., OSDI 2014) and of LevelDB's fault injection tests.
  *
- * The trace also watches three rules on the order of changes, in every run:
+ * The trace also watches four rules on the order of changes, in every run:
  * no byte is written behind a seal that is not synced, no file takes another's name and
- * none is unlinked before the new one and its name are durable, and nothing is cut off a
- * file while the name of the copy is not durable.
+ * none is unlinked before the new one and its name are durable, nothing that was synced
+ * is cut off a file while the name of the copy is not durable, and no saved index gets
+ * its name before its log is synced.
  */
 #ifndef KV_SUPPORT_CRASH_H
 #define KV_SUPPORT_CRASH_H
@@ -25,15 +26,15 @@ enum { CRASH_FILES_MAX = 12, CRASH_NAME_BYTES = 64 };
 struct crash_file {
     char name[CRASH_NAME_BYTES];
     struct slice bytes;
+    bool has_garbage;       /* bytes that nobody wrote are in it, and not all are zero */
+    bool has_middle_length; /* no single write gave it its length */
 };
 
 /* The files of a directory; bytes are borrowed. */
 struct crash_state {
     struct crash_file files[CRASH_FILES_MAX];
     size_t file_count;
-    uint64_t hash;          /* of names and bytes */
-    bool has_garbage;       /* bytes that nobody wrote are in it, and not all are zero */
-    bool has_middle_length; /* a file has a length that no single write gave it */
+    uint64_t hash; /* of names and bytes */
 };
 
 /* NULL if there is none. */
