@@ -61,10 +61,12 @@
 /* Clients that may wait their turn; the kernel takes its own maximum if smaller. */
 #define WAITING_CLIENTS_MAX 4096
 
-/* After a reply the next command is looked for awake for this long, if waits are short.
+/*
+ * After a reply the next command is looked for awake for this long, or not at all for so
+ * many replies when that was in vain again and again.
  */
-#define SPIN_US_MAX   UINT64_C(60)
-#define SPIN_WORTH_US UINT64_C(250)
+#define SPIN_US_MAX       UINT64_C(60)
+#define SPINS_SKIPPED_MAX 255
 
 /* --sync everysec: how far durability may lag behind an answer. */
 #define SYNC_LAG_MS_MAX UINT64_C(1000)

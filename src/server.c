@@ -30,7 +30,8 @@ struct server {
     struct session *session;
     int listen_fd;
     bool has_processors;        /* more than one is online */
-    bool may_spin;              /* the last wait was short */
+    unsigned vain_spins;        /* how many to pass over after the next in vain */
+    unsigned skipped_spins;     /* how many are still to be passed over */
     uint64_t told_exhausted_ms; /* when the operator was last told */
 };
 
@@ -284,28 +285,29 @@ static enum status maintain(struct server *server, enum leisure leisure)
 
 /*
  * A wake-up costs more than all the rest of a short command. So after a reply, stay awake
- * and look for the next command for a moment, as long as that pays: not where there is
- * one processor, which the client needs, nor after a wait that was long.
+ * and look for the next command for a moment, where that pays: not with one processor,
+ * which the client needs, and each time in vain makes the next tries rarer.
  */
 static enum status spin(struct server *server, enum session_state *state)
 {
     enum status status = KV_OK;
+    if (server->skipped_spins > 0) {
+        server->skipped_spins--;
+        return status;
+    }
     uint64_t end_us = clock_now_us() + SPIN_US_MAX;
     while (status == KV_OK && *state == SESSION_WAITING && is_stopping == 0 &&
            clock_now_us() < end_us) {
         status = session_run(server->session, state);
     }
+    bool is_in_vain = *state == SESSION_WAITING;
+    if (!is_in_vain) {
+        server->vain_spins = 0;
+    } else if (server->vain_spins < SPINS_SKIPPED_MAX) {
+        server->vain_spins = server->vain_spins * 2 + 1;
+    }
+    server->skipped_spins = server->vain_spins;
     return status;
-}
-
-/* Wait for the client asleep, and note whether staying awake would have paid. */
-static bool sleep_for_client(struct server *server, bool *is_contended)
-{
-    uint64_t start_us = clock_now_us();
-    bool is_kept = wait_for_client(server, is_contended);
-    server->may_spin =
-        server->has_processors && clock_now_us() - start_us < SPIN_WORTH_US;
-    return is_kept;
 }
 
 static enum status serve_client(struct server *server, int fd)
@@ -321,11 +323,11 @@ static enum status serve_client(struct server *server, int fd)
         if (status == KV_OK) {
             status = maintain(server, leisure_of(session));
         }
-        if (status == KV_OK && state == SESSION_WAITING && server->may_spin) {
+        if (status == KV_OK && state == SESSION_WAITING && server->has_processors) {
             status = spin(server, &state);
         }
         if (status == KV_OK && state == SESSION_WAITING) {
-            is_kept = sleep_for_client(server, &is_contended);
+            is_kept = wait_for_client(server, &is_contended);
         }
     }
     if (status == KV_OK && is_stopping != 0 && state != SESSION_OVER) {
