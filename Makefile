@@ -29,7 +29,8 @@ FAULT_BINARIES = $(FAULT_TESTS:%=$(BUILD)/tests/%)
 SUPPORT       = $(patsubst tests/support/%.c,$(BUILD)/support/%.o,$(wildcard tests/support/*.c))
 
 .PHONY: all help debug run test check check-san check-valgrind check-clang check-clients \
-	check-faults check-service check-all torture fuzz coverage lint format check-format install uninstall \
+	check-faults check-service check-rows check-all torture fuzz coverage mutants bench \
+	bench-restart bench-compact lint format check-format install uninstall \
 	clean unit-binaries all-binaries run-unit run-faults tools
 
 all: kv-store
@@ -104,7 +105,7 @@ $(BUILD)/torture: tests/torture.c $(SUPPORT) $(BUILD)/libkv.a
 tools:
 	@tests/install-tools.sh
 
-TEST_PARTS := check check-clients check-faults check-san check-valgrind check-clang check-service
+TEST_PARTS := check check-clients check-faults check-san check-valgrind check-clang check-service check-rows
 
 #: test            every test; installs what is missing on a Debian machine first
 test: tools
@@ -148,6 +149,22 @@ fuzz:
 coverage:
 	tests/coverage.sh
 
+#: bench           the table against Redis and others; bench-restart, bench-compact
+bench: kv-store
+	tests/bench/bench.sh $(ROWS)
+bench-restart: kv-store
+	tests/bench/restart.sh
+bench-compact: kv-store
+	tests/bench/compact.sh
+
+#: mutants         break the program in 25 ways, and see a test fail each time
+mutants:
+	tests/mutants.sh
+
+#: check-rows      each fault has a test or a reason why not
+check-rows:
+	tests/faults.sh
+
 #: check-service   how exposed the systemd unit is
 check-service:
 	tests/service.sh
@@ -165,7 +182,7 @@ check-clients: kv-store
 lint:
 	tests/lint.sh
 
-FORMATTED := $(wildcard src/*.c include/*.h tests/*.c tests/*/*.c tests/*/*.h)
+FORMATTED = $(wildcard src/*.c include/*.h tests/*.c tests/*/*.c tests/*/*.h)
 
 #: format          apply .clang-format;  check-format: verify it
 format:
@@ -174,18 +191,20 @@ check-format:
 	clang-format --dry-run -Werror $(FORMATTED)
 
 #: check-all       everything above that passes or fails
-check-all: test lint check-format
-	@echo "make check-all: test, lint, check-format passed"
+check-all: test lint check-format mutants
+	@echo "make check-all passed: test, lint, check-format, mutants"
 
-#: install         program and service unit to DESTDIR, PREFIX;  uninstall: take them away
+#: install         program, man page and service unit to DESTDIR, PREFIX;  uninstall: take them away
 UNIT := $(DESTDIR)$(PREFIX)/lib/systemd/system/kv-store.service
+MAN  := $(DESTDIR)$(PREFIX)/share/man/man1/kv-store.1
 install: kv-store
-	install -d $(DESTDIR)$(PREFIX)/bin $(dir $(UNIT))
+	install -d $(DESTDIR)$(PREFIX)/bin $(dir $(MAN)) $(dir $(UNIT))
 	install -m 755 kv-store $(DESTDIR)$(PREFIX)/bin/kv-store
+	install -m 644 src/kv-store.1 $(MAN)
 	sed 's|@PREFIX@|$(PREFIX)|' src/kv-store.service >$(UNIT)
 	chmod 644 $(UNIT)
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/kv-store $(UNIT)
+	rm -f $(DESTDIR)$(PREFIX)/bin/kv-store $(MAN) $(UNIT)
 
 #: clean           remove build products
 clean:

@@ -1,0 +1,426 @@
+#!/bin/bash
+# Throughput and processor time side by side: kv-store, Redis, memcached, pogocache, and a
+# server that does nothing. The contestants of a row take turns, several rounds long, so
+# that a slow minute of the machine slows all of them; ratios are made within a round, and
+# the table shows their median.
+#
+#   tests/bench/bench.sh [ROW]...     rows, or beginnings of their names; all by default
+#
+#   BENCH_ROUNDS=N   rounds (3)              BENCH_QUICK=1     a minute, not for quoting
+#   BENCH_DIR=PATH   where the data goes     POGOCACHE=PATH    a pogocache program
+#   KV_STORE=PATH    another kv-store
+#
+# build/bench/ gets the raw numbers (bench.csv) and the plot (bench.svg).
+# shellcheck source=tests/bench/lib.sh
+. "$(dirname -- "$0")/lib.sh"
+
+rounds=${BENCH_ROUNDS:-3}
+seconds=2
+million=1000000
+many=4000000
+ycsb_keys=200000
+ycsb_writes=150000
+value_volume=$((256 << 20))
+value_sizes="1 16 100 1K 10K 64K 1M 16M 64M"
+if [[ -n ${BENCH_QUICK:-} ]]; then
+    rounds=${BENCH_ROUNDS:-1}
+    seconds=0.3
+    million=200000
+    many=500000
+    ycsb_keys=20000
+    ycsb_writes=15000
+    value_volume=$((16 << 20))
+    value_sizes="1 100 64K 64M"
+fi
+selection=("$@")
+csv=$out/bench.csv
+
+wanted() { # wanted ROW: selected by its name, or a beginning of it
+    local name
+    [[ ${#selection[@]} -gt 0 ]] || return 0
+    for name in "${selection[@]}"; do
+        [[ $1 != "$name"* ]] || return 0
+    done
+    return 1
+}
+
+any_wanted() { # any_wanted ROW...
+    local row
+    for row in "$@"; do
+        ! wanted "$row" || return 0
+    done
+    return 1
+}
+
+# measure ROW ROUND NAME OPTION...: one run, one line of the CSV.
+columns="ops seconds ops_per_s wire_mb_per_s p50_us p99_us p999_us max_us \
+server_ns_per_op client_ns_per_op client_busy first_us"
+measure() {
+    local row=$1 round=$2 name=$3 line column values=
+    wanted "$row" || return 0
+    shift 3
+    line=$(drive "$name" "$@") || exit 1
+    for column in $columns; do
+        values+=,$(field "$column" "$line")
+    done
+    printf '%s,%s,%s%s\n' "$row" "$name" "$round" "$values" >>"$csv"
+    say "$(printf '%-18s round %s  %-9s %12s ops/s' "$row" "$round" "$name" \
+        "$(field ops_per_s "$line")")"
+}
+
+# How the window is refilled is what serves a server best. Writes that wait for the disk
+# go fastest when the whole window shares one sync. Reads go fastest in halves, where
+# client and server work at the same time. With everysec, Redis gains from halves and
+# kv-store from the larger batch.
+refill_of() { # refill_of KIND NAME
+    case $1-$2 in
+    read-* | everysec-redis | everysec-memcached | everysec-pogocache) echo half ;;
+    *) echo whole ;;
+    esac
+}
+
+# note_compaction NAME ROW: Redis rewrites nothing meanwhile, so kv-store should not have to.
+note_compaction() {
+    local count percent
+    count=$(stat_of "$1" compactions)
+    percent=$(stat_of "$1" compaction_percent)
+    [[ $count == 0 && $percent == 100 ]] ||
+        say "bench: $2: kv-store compacted its log meanwhile ($count times, $percent %)"
+}
+
+# Fresh servers for each run: a log that is overwritten would make kv-store compact it.
+run_writes() { # run_writes SYNC KEYS ROW DEPTH SECONDS [NAME]...
+    local sync=$1 keys=$2 row=$3 depth=$4 time=$5 round name
+    shift 5
+    wanted "$row" || return 0
+    for ((round = 1; round <= rounds; round++)); do
+        for name in kv redis "$@"; do
+            case $name in
+            kv) start_kv kv "$sync" ;;
+            *) "start_$name" "$name" "$sync" || continue ;;
+            esac
+            measure "$row" "$round" "$name" --reads 0 --keys "$keys" --depth "$depth" \
+                --refill "$(refill_of "$sync" "$name")" --seconds "$time" \
+                --count "$((keys * 3 / 2))"
+            [[ $name != kv ]] || note_compaction kv "$row"
+            stop_server "$name" KILL
+            rm -rf -- "${place:?}/$name"
+        done
+    done
+}
+
+group_durable() {
+    local depth
+    for depth in 1 128 1024; do
+        run_writes always "$million" "durable-$depth" "$depth" "$seconds"
+    done
+}
+
+# Longer than a second, so that at least one sync falls into it.
+group_everysec() {
+    local depth time=3
+    [[ -z ${BENCH_QUICK:-} ]] || time=1.2
+    for depth in 128 1024; do
+        run_writes everysec "$many" "everysec-$depth" "$depth" "$time" memcached pogocache
+    done
+}
+
+# start_filled KEYS NAME...: those that could be started are then in `started`.
+started=()
+start_filled() {
+    local keys=$1 name
+    shift
+    started=()
+    for name in "$@"; do
+        case $name in
+        kv) start_kv kv everysec ;;
+        nothing) start_nothing nothing ;;
+        *) "start_$name" "$name" everysec || continue ;;
+        esac
+        started+=("$name")
+        [[ $name == nothing ]] || fill "$name" "$keys"
+    done
+}
+
+stop_started() {
+    stop_all
+    rm -rf -- "${place:?}"/*
+}
+
+run_reads() { # run_reads LABEL KEYS
+    local label=$1 keys=$2 round depth name verify
+    any_wanted "get-$label-128" "get-$label-1024" || return 0
+    start_filled "$keys" kv redis nothing memcached pogocache
+    for ((round = 1; round <= rounds; round++)); do
+        for depth in 128 1024; do
+            for name in "${started[@]}"; do
+                verify=()
+                [[ $name != nothing ]] || verify=(--no-verify)
+                measure "get-$label-$depth" "$round" "$name" --keys "$keys" \
+                    --depth "$depth" --refill half --seconds "$seconds" "${verify[@]}"
+            done
+        done
+    done
+    stop_started
+}
+
+group_get() {
+    run_reads 10k 10000
+    run_reads 1m "$million"
+}
+
+# One command at a time: all contestants are woken for each.
+group_single() {
+    local round name verify
+    any_wanted single-get single-set || return 0
+    start_filled 100000 kv redis nothing
+    for ((round = 1; round <= rounds; round++)); do
+        for name in "${started[@]}"; do
+            verify=()
+            [[ $name != nothing ]] || verify=(--no-verify)
+            measure single-get "$round" "$name" --keys 100000 --seconds "$seconds" \
+                "${verify[@]}"
+            measure single-set "$round" "$name" --keys 100000 --seconds "$seconds" \
+                --count 30000 --reads 0
+        done
+    done
+    stop_started
+}
+
+# Few enough that the ports of connections that have just ended do not run out.
+group_reconnect() {
+    local round name verify count=10000
+    any_wanted reconnect || return 0
+    [[ -z ${BENCH_QUICK:-} ]] || count=2000
+    start_filled 10000 kv redis nothing
+    for ((round = 1; round <= rounds; round++)); do
+        for name in "${started[@]}"; do
+            verify=()
+            [[ $name != nothing ]] || verify=(--no-verify)
+            measure reconnect "$round" "$name" --keys 10000 --count "$count" \
+                --reconnect "${verify[@]}"
+        done
+    done
+    stop_started
+}
+
+# Fresh servers in each round, and fewer overwrites than a compaction needs.
+group_ycsb() {
+    local round name load reads depth
+    any_wanted ycsb-{a,b,c}-{1,64} || return 0
+    for ((round = 1; round <= rounds; round++)); do
+        for name in kv redis; do
+            "start_$name" "$name" everysec || continue
+            fill "$name" "$ycsb_keys" --sizes 1K
+        done
+        for load in c-100 b-95 a-50; do
+            reads=${load#*-}
+            for depth in 1 64; do
+                for name in kv redis; do
+                    [[ -n ${server_pid[$name]:-} ]] || continue
+                    measure "ycsb-${load%-*}-$depth" "$round" "$name" --sizes 1K \
+                        --keys "$ycsb_keys" --order zipfian --reads "$reads" \
+                        --depth "$depth" --refill whole --seconds "$seconds" \
+                        --count $((reads == 100 ? 100000000 : ycsb_writes))
+                done
+            done
+        done
+        note_compaction kv ycsb
+        stop_started
+    done
+}
+
+bytes_of() { # bytes_of SIZE: K and M are understood
+    case $1 in
+    *K) echo $((${1%K} << 10)) ;;
+    *M) echo $((${1%M} << 20)) ;;
+    *) echo "$1" ;;
+    esac
+}
+
+# Each key is written once and read a few times; a window is at most 16 MiB of values.
+group_values() {
+    local size bytes count depth round name
+    for size in $value_sizes; do
+        any_wanted "values-set-$size" "values-get-$size" || continue
+        bytes=$(bytes_of "$size")
+        count=$((value_volume / bytes))
+        count=$((count > 300000 ? 300000 : count < 4 ? 4 : count))
+        depth=$(((16 << 20) / bytes))
+        depth=$((depth > 128 ? 128 : depth < 1 ? 1 : depth))
+        for ((round = 1; round <= rounds; round++)); do
+            for name in kv redis; do
+                "start_$name" "$name" everysec || continue
+                measure "values-set-$size" "$round" "$name" --sizes "$size" --reads 0 \
+                    --order sequential --keys "$count" --count "$count" --depth "$depth" \
+                    --refill "$(refill_of everysec "$name")"
+                wanted "values-set-$size" || fill "$name" "$count" --sizes "$size" \
+                    --depth "$depth"
+                measure "values-get-$size" "$round" "$name" --sizes "$size" \
+                    --keys "$count" --count $((count * 2)) --depth "$depth" --refill half
+            done
+            stop_started
+        done
+    done
+}
+
+# The processor time of a read where neither index nor log is in any cache.
+group_keys() {
+    local round name
+    any_wanted keys || return 0
+    for name in kv-1k kv-4m; do
+        start_kv "$name" everysec
+    done
+    fill kv-1k 1000
+    fill kv-4m "$many"
+    for ((round = 1; round <= rounds; round++)); do
+        measure keys "$round" kv-1k --keys 1000 --depth 1024 --refill half \
+            --seconds "$seconds"
+        measure keys "$round" kv-4m --keys "$many" --depth 1024 --refill half \
+            --seconds "$seconds"
+    done
+    stop_started
+}
+
+# What the table shows: label, row, ours, theirs, column of the CSV, and the goal: a ratio
+# with >= or <= before it, or nothing where there is none.
+table_lines() {
+    cat <<'END'
+durable SET, 1 in flight|durable-1|kv|redis|ops_per_s|>=1.2
+durable SET, 128 in flight|durable-128|kv|redis|ops_per_s|>=2.2
+durable SET, 1024 in flight|durable-1024|kv|redis|ops_per_s|>=9
+everysec SET, 128 in flight|everysec-128|kv|redis|ops_per_s|>=3
+everysec SET, 1024 in flight|everysec-1024|kv|redis|ops_per_s|>=5
+everysec SET, 1024 in flight|everysec-1024|kv|pogocache|ops_per_s|>=1.5
+everysec SET, 1024 in flight|everysec-1024|kv|memcached|ops_per_s|
+GET, 10,000 keys, 128 in flight|get-10k-128|kv|redis|ops_per_s|>=2.5
+GET, 10,000 keys, 1024 in flight|get-10k-1024|kv|redis|ops_per_s|>=5
+GET, 10,000 keys, 1024 in flight|get-10k-1024|kv|pogocache|ops_per_s|>=1.5
+GET, 10,000 keys, 1024 in flight|get-10k-1024|kv|memcached|ops_per_s|
+do-nothing server, 128 in flight|get-10k-128|nothing|redis|ops_per_s|
+do-nothing server, 1024 in flight|get-10k-1024|nothing|redis|ops_per_s|
+GET, 1,000,000 keys, 128 in flight|get-1m-128|kv|redis|ops_per_s|>=3.5
+GET, 1,000,000 keys, 1024 in flight|get-1m-1024|kv|redis|ops_per_s|>=7
+GET, 1,000,000 keys, 1024 in flight|get-1m-1024|kv|pogocache|ops_per_s|
+GET, one at a time|single-get|kv|nothing|ops_per_s|>=1.5
+everysec SET, one at a time|single-set|kv|nothing|ops_per_s|>=1.4
+GET, one at a time|single-get|kv|redis|ops_per_s|
+everysec SET, one at a time|single-set|kv|redis|ops_per_s|
+server CPU per GET, 10,000 keys, 1024|get-10k-1024|kv|redis|server_ns_per_op|<=0.15
+server CPU per GET, 1,000,000 keys, 1024|get-1m-1024|kv|redis|server_ns_per_op|
+server CPU per everysec SET, 1024|everysec-1024|kv|redis|server_ns_per_op|
+server CPU per durable SET, 1024|durable-1024|kv|redis|server_ns_per_op|
+CPU of a GET, 4 M keys against 1,000|keys|kv-4m|kv-1k|server_ns_per_op|<=2
+a connection for each command|reconnect|kv|redis|ops_per_s|>=1.5
+a connection for each command|reconnect|kv|nothing|ops_per_s|>=1.0
+YCSB A, one at a time|ycsb-a-1|kv|redis|ops_per_s|>=1
+YCSB B, one at a time|ycsb-b-1|kv|redis|ops_per_s|>=1
+YCSB C, one at a time|ycsb-c-1|kv|redis|ops_per_s|>=1
+YCSB A, 64 in flight|ycsb-a-64|kv|redis|ops_per_s|>=2
+YCSB B, 64 in flight|ycsb-b-64|kv|redis|ops_per_s|>=2
+YCSB C, 64 in flight|ycsb-c-64|kv|redis|ops_per_s|>=2
+END
+    local size
+    for size in $value_sizes; do
+        echo "SET, values of $size|values-set-$size|kv|redis|ops_per_s|"
+        echo "GET, values of $size|values-get-$size|kv|redis|ops_per_s|"
+    done
+}
+
+# Print for each line of the table that was measured: label, theirs, our and their median,
+# median, least and greatest ratio, goal, verdict, and how busy the client was with ours.
+# A client near 1 would mean that it, and not the server, was measured.
+summarize() {
+    awk -F '|' '
+    function sort(list, count,    i, j, held) {
+        for (i = 2; i <= count; i++) {
+            held = list[i]
+            for (j = i - 1; j >= 1 && list[j] > held; j--) list[j + 1] = list[j]
+            list[j + 1] = held
+        }
+    }
+    function median(list, count) {
+        return count % 2 ? list[(count + 1) / 2] : (list[count / 2] + list[count / 2 + 1]) / 2
+    }
+    FNR == NR {
+        split($0, cell, ",")
+        if (FNR == 1) {
+            for (i in cell) column[cell[i]] = i
+            next
+        }
+        key = cell[1] "," cell[2] "," cell[3]
+        rounds = cell[3] > rounds ? cell[3] : rounds
+        for (name in column) value[key, name] = cell[column[name]]
+        next
+    }
+    {
+        count = 0
+        for (round = 1; round <= rounds; round++) {
+            a = $2 "," $3 "," round
+            b = $2 "," $4 "," round
+            if (value[a, $5] > 0 && value[b, $5] > 0) {
+                count++
+                ours[count] = value[a, $5] + 0
+                theirs[count] = value[b, $5] + 0
+                ratio[count] = ours[count] / theirs[count]
+                busy[count] = value[a, "client_busy"] + 0
+            }
+        }
+        if (count == 0) next
+        sort(ours, count); sort(theirs, count); sort(ratio, count); sort(busy, count)
+        middle = median(ratio, count)
+        goal = substr($6, 3) + 0
+        verdict = $6 == "" ? "" : (substr($6, 1, 2) == ">=" ? middle >= goal : middle <= goal) ? "met" : "MISSED"
+        printf "%s|%s|%.0f|%.0f|%.2f|%.2f|%.2f|%s|%s|%.2f\n", $1, $4, median(ours, count),
+            median(theirs, count), middle, ratio[1], ratio[count], $6, verdict, median(busy, count)
+    }' "$csv" <(table_lines)
+}
+
+print_table() {
+    printf '%-40s %-10s %12s %12s %7s %15s %7s %-6s %s\n' "work" "against" "ours" "theirs" \
+        "ratio" "(least-most)" "goal" "" "client"
+    local label against ours theirs middle least most goal verdict busy
+    while IFS='|' read -r label against ours theirs middle least most goal verdict busy; do
+        printf '%-40s %-10s %12s %12s %7s %15s %7s %-6s %s\n' "$label" "$against" "$ours" \
+            "$theirs" "$middle" "($least-$most)" "$goal" "$verdict" "$busy"
+    done
+    echo "ours, theirs: operations a second, or nanoseconds of the server's processor time"
+}
+
+# Bars on a logarithmic scale from 1/32 to 32, with a stroke at each goal.
+plot() {
+    awk -F '|' '
+    function x(ratio) { return 640 + log(ratio) / log(2) * 50 }
+    { label[NR] = $1 " / " $2; ratio[NR] = $5; goal[NR] = substr($8, 3); verdict[NR] = $9 }
+    END {
+        height = NR * 18 + 50
+        printf "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"920\" height=\"%d\" font-family=\"sans-serif\" font-size=\"11\">\n", height
+        printf "<rect width=\"920\" height=\"%d\" fill=\"white\"/>\n", height
+        for (i = -5; i <= 5; i++) {
+            printf "<line x1=\"%d\" x2=\"%d\" y1=\"24\" y2=\"%d\" stroke=\"%s\"/>\n", x(2 ^ i), x(2 ^ i), height - 10, i ? "#ddd" : "#555"
+            printf "<text x=\"%d\" y=\"16\" text-anchor=\"middle\">%s</text>\n", x(2 ^ i), i < 0 ? "1/" 2 ^ -i : 2 ^ i
+        }
+        for (i = 1; i <= NR; i++) {
+            y = 14 + i * 18
+            r = ratio[i] < 1 / 32 ? 1 / 32 : ratio[i] > 32 ? 32 : ratio[i]
+            left = r < 1 ? x(r) : x(1)
+            right = r < 1 ? x(1) : x(r)
+            colour = verdict[i] == "met" ? "#3a7d44" : verdict[i] == "" ? "#8a8fa3" : "#b5483a"
+            printf "<text x=\"330\" y=\"%d\" text-anchor=\"end\">%s: %s</text>\n", y + 10, label[i], ratio[i]
+            printf "<rect x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"12\" fill=\"%s\"/>\n", left, y, right - left + 1, colour
+            if (goal[i] != "") printf "<rect x=\"%.1f\" y=\"%d\" width=\"2\" height=\"16\" fill=\"black\"/>\n", x(goal[i]), y - 2
+        }
+        print "</svg>"
+    }'
+}
+
+build_tools
+echo "row,contestant,round,${columns// /,}" >"$csv"
+for group in durable everysec get single reconnect ycsb values keys; do
+    "group_$group"
+done
+summarize >"$out/bench.txt"
+[[ -s $out/bench.txt ]] || die "no such row, or nothing to compare with"
+print_table <"$out/bench.txt"
+plot <"$out/bench.txt" >"$out/bench.svg"
+say "bench: $csv, $out/bench.svg"

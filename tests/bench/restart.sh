@@ -1,0 +1,135 @@
+#!/bin/bash
+# How long a restart takes, after a clean stop and after kill -9, and what a key costs in
+# memory: kv-store, and Redis on the same data. The time runs from before the server is
+# executed until a client has its first right answer. The files are in the page cache, for
+# both; what a cold disk adds is the disk's.
+#
+#   tests/bench/restart.sh
+#
+#   BENCH_ROUNDS=N (3)   BENCH_BIG=1 also 10 million keys   BENCH_QUICK=1 a tenth of the keys
+#   BENCH_DIR, KV_STORE  as for bench.sh
+#
+# Raw numbers go to build/bench/restart.csv and memory.csv.
+# shellcheck source=tests/bench/lib.sh
+. "$(dirname -- "$0")/lib.sh"
+
+rounds=${BENCH_ROUNDS:-3}
+unit=1000000
+[[ -z ${BENCH_QUICK:-} ]] || unit=100000
+csv=$out/restart.csv
+memory_csv=$out/memory.csv
+
+# restart NAME KEYS: launch and print the milliseconds until the first answer. The port is
+# known beforehand, so that no time passes in looking for it.
+restart_ms=
+restart() {
+    local name=$1 keys=$2 port since line
+    port=$(free_port)
+    since=$EPOCHREALTIME
+    "launch_${name%%-*}" "$name" everysec "$port"
+    line=$(drive "$name" --await --since "$since" --keys "$keys") || exit 1
+    restart_ms=$(field first_answer_ms "$line")
+}
+
+# restarts LABEL KEYS SIGNAL LIMIT-MS NAME...: stop by a signal and start again, in turns.
+restarts() {
+    local label=$1 keys=$2 signal=$3 limit=$4 round name middle verdict
+    local -A times=()
+    shift 4
+    for ((round = 1; round <= rounds; round++)); do
+        for name in "$@"; do
+            stop_server "$name" "$signal"
+            restart "$name" "$keys"
+            times[$name]+=" $restart_ms"
+            echo "$label,$keys,$name,$round,$restart_ms" >>"$csv"
+        done
+    done
+    for name in "$@"; do
+        # Unquoted on purpose: a list of numbers.
+        # shellcheck disable=SC2086
+        middle=$(median_of ${times[$name]})
+        verdict=
+        [[ $name != kv || -n ${BENCH_QUICK:-} ]] || verdict="goal <= $limit: $(judge "$middle" "$limit")"
+        printf '%-10s %10s keys  %-6s %10.1f ms  %s\n' "$label" "$keys" "$name" "$middle" \
+            "$verdict"
+    done
+}
+
+# The killed server has never stopped cleanly, so there is no snapshot: it reads all.
+compare_restarts() {
+    local keys=$((2 * unit)) names=(kv)
+    start_kv kv everysec
+    fill kv "$keys"
+    if start_redis redis everysec; then
+        fill redis "$keys"
+        names+=(redis)
+    fi
+    restarts kill-9 "$keys" KILL 400 "${names[@]}"
+    say "restart.sh: recovery read $(stat_of kv recovered_bytes) bytes in" \
+        "$(stat_of kv recovery_ms) ms by its own account"
+    restarts clean "$keys" TERM 80 "${names[@]}"
+    stop_all
+    rm -rf -- "${place:?}"/*
+}
+
+restart_many() {
+    local keys=$((10 * unit))
+    start_kv kv everysec
+    fill kv "$keys"
+    restarts clean "$keys" TERM 500 kv
+    stop_all
+    rm -rf -- "${place:?}"/*
+}
+
+# weigh KEYS: bytes of memory for each key, by kv-store's account and by the system's; the
+# latter also after a clean restart, where the index comes from its snapshot.
+weigh() {
+    local keys=$1 index rss rss_restarted
+    start_kv kv everysec
+    fill kv "$keys"
+    index=$(ratio "$(stat_of kv index_bytes)" "$keys")
+    rss=$(ratio "$(($(memory_kib "${server_pid[kv]}") * 1024))" "$keys")
+    stop_server kv TERM
+    restart kv "$keys"
+    rss_restarted=$(ratio "$(($(memory_kib "${server_pid[kv]}") * 1024))" "$keys")
+    stop_all
+    rm -rf -- "${place:?}"/*
+    echo "$keys,$index,$rss,$rss_restarted" >>"$memory_csv"
+    printf '%10s keys  index %6s B  resident %6s B  after restart %6s B\n' "$keys" "$index" \
+        "$rss" "$rss_restarted"
+}
+
+weigh_redis() {
+    local keys=$((2 * unit)) before
+    start_redis redis everysec || return
+    before=$(memory_kib "${server_pid[redis]}")
+    fill redis "$keys"
+    printf '%10s keys  Redis, keys and values in memory: resident %s B a key\n' "$keys" \
+        "$(ratio "$((($(memory_kib "${server_pid[redis]}") - before) * 1024))" "$keys")"
+    stop_all
+    rm -rf -- "${place:?}"/*
+}
+
+# Means and worst case of the index over the counts that were tried.
+judge_memory() {
+    local mean worst
+    read -r mean worst < <(awk -F , 'NR > 1 { sum += $2; if ($2 > worst) worst = $2 }
+        END { printf "%.1f %.1f\n", sum / (NR - 1), worst }' "$memory_csv")
+    echo "index bytes a key: on average $mean, goal <= 32: $(judge "$mean" 32);" \
+        "at worst $worst, goal <= 48: $(judge "$worst" 48)"
+}
+
+build_tools
+echo "label,keys,contestant,round,first_answer_ms" >"$csv"
+echo "keys,index_bytes_per_key,rss_per_key,rss_per_key_restarted" >"$memory_csv"
+counts=(10 15 20 30 50)
+compare_restarts
+if [[ -n ${BENCH_BIG:-} ]]; then
+    restart_many
+    counts+=(100)
+fi
+for tenths in "${counts[@]}"; do
+    weigh $((tenths * unit / 10))
+done
+judge_memory
+weigh_redis
