@@ -37,7 +37,7 @@ enum {
     KEYS = 8,
     SNAPSHOTS_MAX = 48,
     VALUES_MAX = 512,
-    CACHE_SLOTS = 1 << 17,
+    CACHE_SLOTS = 1 << 18,
     KILLS_MAX = 400,
     SHOWN_MAX = 5, /* violations that are told in full */
 };
@@ -575,7 +575,9 @@ static int recover_state(struct lab *lab, const struct crash_state *state,
     if (outcome >= 0 && has_changed && !is_stable(lab, outcome)) {
         outcome = OUTCOME_UNSTABLE;
     }
-    if (outcome >= 0 && !is_confirmed(lab, outcome)) {
+    /* A disk that lies may damage the log where the index says that nothing need be read.
+     */
+    if (outcome >= 0 && !lab->plan.disk_lies && !is_confirmed(lab, outcome)) {
         outcome = OUTCOME_MISLED;
     }
     if (outcome >= 0 && lab->distinct_count % 16 == 0 && !goes_on(lab)) {
@@ -1051,8 +1053,8 @@ static const struct scenario scenarios[] = {
     {"import", import, 14, 300, 4, 10},
     {"salvage", salvage, 5, 300, 1, 10},
     {"compaction", compaction, 48, 300, 3, 60},
-    {"clean stops", clean_stops, 16, 300, 3, 60},
-    {"index in steps", index_in_steps, 32, 300, 3, 60},
+    {"clean stops", clean_stops, 12, 200, 2, 60},
+    {"index in steps", index_in_steps, 32, 200, 2, 60},
 };
 enum { SCENARIO_COUNT = sizeof scenarios / sizeof scenarios[0] };
 
@@ -1112,8 +1114,10 @@ static bool run_once(struct lab *lab, const struct scenario *scenario, size_t pa
         crash_trace_now(lab->scenario, &lab->on_disk);
         forget_cache(lab);
         crash_explore(lab->scenario, &lab->plan, open_state, lab);
+        crash_trace_now(lab->recovery, &lab->on_disk);
+    } else {
+        crash_trace_now(lab->scenario, &lab->on_disk);
     }
-    crash_trace_now(lab->recovery, &lab->on_disk);
     end_run(lab);
     return has_died;
 }
@@ -1321,7 +1325,7 @@ static void f93_a_disk_that_lies_about_syncs(void **state)
     lab->nest_every = UINT64_MAX;
     for (size_t i = 0; i < SCENARIO_COUNT; i++) {
         lab->name = scenarios[i].name;
-        lab->plan.contents_max = watchdog_scaled(60, 6);
+        lab->plan.contents_max = watchdog_scaled(24, 4);
         size_t count = watchdog_is_slow() ? 1 : 2;
         for (size_t parameter = 0; parameter < count; parameter++) {
             (void)run_once(lab, &scenarios[i], parameter, 0);

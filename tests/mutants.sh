@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# Do the tests notice? Each mutant is one small change to a copy of the sources; the test
+# program named with it has to fail then. Prints a line per mutant, and exits non-zero if
+# one survives, if a change no longer applies, or if a test fails without any change.
+#
+#     tests/mutants.sh [NAME...]        only those mutants
+set -u
+cd "$(dirname "$0")/.." || exit 1
+
+seconds_max=60
+scratch=$(mktemp -d)
+trap 'rm -rf -- "$scratch"' EXIT
+cp -r src include tests Makefile "$scratch/"
+cp -r src "$scratch/original" # what is edited meanwhile must not be taken for a mutant
+
+# name | test program | file | sed expression
+mutants() {
+    sed -e '/^#/d' -e '/^$/d' <<'LIST'
+# What is durable, and when.
+commit-without-sync|test_store|transaction.c|s/if (is_durable) {/if (false) {/
+failed-sync-goes-on|test_store_faults|log.c|/^enum status log_sync/,/^}/s/return KV_FATAL;/return KV_IO;/
+publish-without-sync|test_compact|files.c|s/enum status status = io_sync(fd);/enum status status = fd < 0 ? KV_IO : KV_OK;/
+cut-without-sync|test_log|log.c|s/^        status = io_sync(log->fd);/        status = KV_OK;/
+rename-without-directory-sync|test_compact|files.c|/^enum status files_rename/,/^}/s/io_sync_directory(files->directory) != KV_OK/files == NULL/
+remove-without-directory-sync|test_compact|files.c|/^enum status files_remove/,/^}/s/status = io_sync_directory(files->directory);/status = KV_OK;/
+start-without-directory-sync|test_recover|files.c|/^enum status files_settle_names/,/^}/s/io_sync_directory(files->directory) != KV_OK/files == NULL/
+reply-before-commit|test_rows|session.c|s/^    enum status status = store_commit(commands->store);/    (void)conn_flush(session->conn);\n&/
+seal-calls-its-own-batch-durable|test_recover|log.c|s/\.durable_length = log->durable_length,/.durable_length = log->length + log->staged.length,/
+no-undo-of-a-failed-write|test_store_faults|transaction.c|/^enum status transaction_commit/,/^}/s/transaction_abort(transaction);/publish(transaction);/
+# Recovery.
+tombstone-skipped-on-load|test_store|keydir.c|s/if (change.now.is_tombstone \&\& !change.had_before) {/if (change.now.is_tombstone) {/
+chain-not-compared|test_scan|scan.c|s/if (chain != seal.chain) {/if (false) {/
+read-error-taken-for-data|test_recover|logset.c|s/if (!log_has_failed_reads(log)) {/if (log != NULL) {/
+tail-cut-without-a-copy|test_recover|recover.c|s/enum status status = files_save_torn(files, tail, scan->offset, suffix);/suffix[0] = '\\0';\n    enum status status = KV_OK;/
+cache-not-dropped|test_store_faults|log.c|s/status = io_forget_cache(log->fd, offset);/status = KV_OK;/
+index-file-longer-than-the-log|test_rows|snapshot.c|s/if (image.needed_length > scan->log.length) {/if (false) {/
+salvage-trusts-a-damaged-batch|test_offline|scan.c|s/if (chain != seal.chain) {/if (false) {/
+# Compaction.
+drained-mark-not-durable|test_compact|compact.c|/^static enum status finish_copying/,/^}/s/status = log_sync(log);/status = KV_OK;/
+copy-without-checksum|test_compact|compact.c|s/keydir_verify(keydir, \&change.before) != KV_OK/keydir == NULL/
+drained-mark-ignored|test_compact|logset.c|s/if (scan.drained_id == set->opening.older_id) {/if (false) {/
+missing-older-log-accepted|test_compact|logset.c|s/if (status == KV_OK \&\& !is_complete) {/if (false) {/
+deleted-keys-come-back|test_compact|keydir.c|s/if (change.now.is_tombstone \&\& !change.had_before) {/if (change.now.is_tombstone \&\& (!change.had_before \|\| side_of(\&change.before) != keydir->current)) {/
+no-look-at-the-room|test_compact|compact.c|s/if (!files_have_room(compaction->files, /if (compaction->files == NULL \&\& !files_have_room(compaction->files, /
+slice-without-bound|test_compact|compact.c|s/compaction->cursor + COMPACT_SLICE_BYTES;/compaction->cursor + LOG_BYTES_MAX;/
+# The lock, the index, the hash.
+no-lock|test_files|files.c|s/status = io_lock(files->lock_fd, \&owner);/status = owner == 0 ? KV_OK : KV_IO;/
+lock-on-the-log-itself|test_files|files.c|s/open_plain(files, "\.lock", O_RDWR/open_plain(files, "", O_RDWR/
+index-passes-over-a-candidate|test_index|index.c|/^bool index_next/,/^}/s/^        cursor->slot++;/        cursor->slot += 2;/
+constant-hash-seed|test_rows|keydir.c|s/if (io_random(\&keydir->seed, sizeof keydir->seed) != KV_OK) {/if (keydir == NULL) {/
+# The protocol and the connection.
+nul-accepted|test_protocol|protocol.c|s/if (memchr(line.bytes, 0, line.length) != NULL) {/if (false) {/
+overlong-utf8-accepted|test_utf8|utf8.c|s/uint8_t low = lead == 0xe0 ? 0xa0 :/uint8_t low = lead == 0xe0 ? 0x80 :/
+key-limit-off-by-one|test_protocol|protocol.c|s/request->key.length > KEY_BYTES_MAX/request->key.length > KEY_BYTES_MAX - 1/
+cr-kept|test_conn|conn.c|s/bool has_cr = line.length > 0 \&\& /bool has_cr = line.length > SIZE_MAX - 1 \&\& /
+large-value-overtakes-held-replies|test_server_connection|session.c|s/if (result == CONN_DONE \&\& stream->kind == STREAM_VALUE) {/if (result != CONN_LOST \&\& stream->kind == STREAM_VALUE) {/
+closed-without-lingering|test_server_connection|session.c|s/if (session->is_impolite \&\& !session->is_lost) {/if (false) {/
+idle-client-evicted-when-alone|test_server_waiting|server.c|s/bool is_contended = false;/bool is_contended = true;/;/^static bool has_idled_too_long/,/^}/s/is_listener_ready(server)/true/
+accept-spins|test_rows|server.c|/^static void pause_accepting/,/^}/s/now_ms + ACCEPT_PAUSE_MS/now_ms + 1/
+LIST
+}
+
+build() { # build TEST: of the copy; output in build.out
+    make -s -C "$scratch" BUILD=build/mutants CFLAGS="-O1 -g" "build/mutants/tests/$1" \
+        build/mutants/kv-store >"$scratch/build.out" 2>&1
+}
+
+run() { # run TEST: output in run.out
+    (cd "$scratch" && KV_STORE_PROGRAM=build/mutants/kv-store \
+        timeout "$seconds_max" "build/mutants/tests/$1") >"$scratch/run.out" 2>&1
+}
+
+# The first test function that failed, or how else the program ended.
+first_failure() {
+    local name
+    name=$(sed -n 's/^\[  FAILED  \] \([a-z0-9_]*\)$/\1/p' "$scratch/run.out" | head -n 1)
+    if [[ -n $name ]]; then
+        echo "$name"
+    else
+        sed -n 's/^\[ RUN      \] \([a-z0-9_]*\).*/\1 (ended early)/p' "$scratch/run.out" |
+            tail -n 1
+    fi
+}
+
+killed=0
+problems=0
+declare -A is_sound
+problem() {
+    echo "$1"
+    problems=$((problems + 1))
+}
+
+# A test that fails anyway kills nothing.
+check_sound() { # check_sound TEST
+    if [[ -z ${is_sound[$1]:-} ]]; then
+        is_sound[$1]=no
+        if ! build "$1"; then
+            problem "$1 does not build: $(grep -m 1 error "$scratch/build.out")"
+        elif run "$1"; then
+            is_sound[$1]=yes
+        else
+            problem "$1 fails without a mutant: $(first_failure)"
+        fi
+    fi
+    [[ ${is_sound[$1]} == yes ]]
+}
+
+try() { # try NAME TEST FILE EXPRESSION
+    local original=$scratch/original/$3
+    local copy=$scratch/src/$3
+    check_sound "$2" || return
+    sed -e "$4" "$original" >"$copy"
+    if cmp -s "$original" "$copy"; then
+        problem "GONE $1: the change does not apply to src/$3 any more"
+    elif ! build "$2"; then
+        problem "BROKEN $1: $(grep -m 1 error "$scratch/build.out")"
+    elif run "$2"; then
+        problem "SURVIVED $1 ($2)"
+    else
+        echo "killed $1 by $2: $(first_failure)"
+        killed=$((killed + 1))
+    fi
+    cp "$original" "$copy"
+}
+
+is_wanted() { # is_wanted NAME NAMES...
+    local name=$1 wanted
+    shift
+    [[ $# -gt 0 ]] || return 0
+    for wanted in "$@"; do
+        [[ $wanted != "$name" ]] || return 0
+    done
+    return 1
+}
+
+# The list is read through another descriptor, so that no test can read from it.
+while IFS='|' read -r -u 9 name test file expression; do
+    if is_wanted "$name" "$@"; then
+        try "$name" "$test" "$file" "$expression"
+    fi
+done 9< <(mutants)
+
+echo "mutants: $killed killed, $problems problems"
+[[ $problems -eq 0 && $killed -gt 0 ]]

@@ -1,0 +1,1436 @@
+/*
+ * Compaction seen from the engine's face: what it copies, what it survives, in which
+ * order it changes files, and what it costs.
+ *
+ * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: renameat unlinkat fcntl mmap fopen clock_gettime fstatvfs
+ */
+#include "store.h"
+
+#include "bounds.h"
+#include "files.h"
+#include "record.h"
+#include "support/dice.h"
+#include "support/engine.h"
+#include "support/shim.h"
+#include "support/unit.h"
+#include "support/watchdog.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define START_MS UINT64_C(5000000)
+
+enum { ROWS_MAX = 1024, VALUE_BYTES_MAX_HERE = 16384, STEPS_MAX = 10000 };
+
+/* What fstatvfs says is free; the shim does not know this call. */
+static uint64_t free_bytes = UINT64_MAX;
+
+int __real_fstatvfs(int fd, struct statvfs *info);
+int __wrap_fstatvfs(int fd, struct statvfs *info);
+
+int __wrap_fstatvfs(int fd, struct statvfs *info)
+{
+    int result = __real_fstatvfs(fd, info);
+    if (result == 0 && free_bytes != UINT64_MAX) {
+        info->f_frsize = 1;
+        info->f_bavail = (fsblkcnt_t)free_bytes;
+    }
+    return result;
+}
+
+/* ---- A model that spans many slices ---- */
+
+/* Row i has the value that its version number stands for, or none if that is 0. */
+struct table {
+    struct engine *engine;
+    size_t row_count;
+    size_t value_bytes;
+    unsigned versions[ROWS_MAX];
+    unsigned last_version;
+};
+
+static struct slice row_key(size_t row)
+{
+    static char text[32];
+    (void)snprintf(text, sizeof text, "row-%zu", row);
+    return slice_of_text(text);
+}
+
+static struct slice row_value(const struct table *table, size_t row, unsigned version)
+{
+    static char text[VALUE_BYTES_MAX_HERE];
+    size_t length = table->value_bytes + row % 7;
+    assert_in_range(length, 32, sizeof text);
+    memset(text, 'a' + (int)((row + version) % 26), length);
+    int count = snprintf(text, 32, "%zu/%u", row, version);
+    text[count] = ':';
+    return (struct slice){(const uint8_t *)text, length};
+}
+
+static void stage_row(struct table *table, size_t row)
+{
+    table->versions[row] = ++table->last_version;
+    struct slice value = row_value(table, row, table->versions[row]);
+    assert_int_equal(store_set(table->engine->store, row_key(row), value), KV_OK);
+}
+
+static void commit(const struct table *table)
+{
+    assert_int_equal(store_commit(table->engine->store), KV_OK);
+}
+
+static void put_row(struct table *table, size_t row)
+{
+    stage_row(table, row);
+    commit(table);
+}
+
+static void delete_row(struct table *table, size_t row)
+{
+    enum status expected = table->versions[row] == 0 ? KV_NOT_FOUND : KV_OK;
+    assert_int_equal(store_delete(table->engine->store, row_key(row)), expected);
+    commit(table);
+    table->versions[row] = 0;
+}
+
+/* Set every row anew, in batches of several records. */
+static void fill(struct table *table)
+{
+    for (size_t row = 0; row < table->row_count; row++) {
+        stage_row(table, row);
+        if (row % 8 == 7) {
+            commit(table);
+        }
+    }
+    commit(table);
+}
+
+static void expect_row(const struct table *table, size_t row)
+{
+    struct slice value = {0};
+    enum status status = store_get(table->engine->store, row_key(row), &value);
+    if (table->versions[row] == 0) {
+        assert_int_equal(status, KV_NOT_FOUND);
+        return;
+    }
+    assert_int_equal(status, KV_OK);
+    assert_true(slice_equal(value, row_value(table, row, table->versions[row])));
+}
+
+static uint64_t live_rows(const struct table *table)
+{
+    uint64_t count = 0;
+    for (size_t row = 0; row < table->row_count; row++) {
+        count += table->versions[row] != 0;
+    }
+    return count;
+}
+
+static uint64_t live_bytes(const struct table *table)
+{
+    uint64_t bytes = 0;
+    for (size_t row = 0; row < table->row_count; row++) {
+        if (table->versions[row] != 0) {
+            bytes += record_length(row_key(row).length, table->value_bytes + row % 7);
+        }
+    }
+    return bytes;
+}
+
+static void expect_table(const struct table *table)
+{
+    for (size_t row = 0; row < table->row_count; row++) {
+        expect_row(table, row);
+    }
+    struct store_stats stats = store_stats(table->engine->store);
+    assert_int_equal(stats.keys, live_rows(table));
+    assert_int_equal(stats.live_bytes, live_bytes(table));
+}
+
+/* As after kill -9 at this moment. */
+static void reopen(const struct table *table)
+{
+    engine_crash(table->engine);
+    engine_open(table->engine);
+    expect_table(table);
+}
+
+/* A store on an empty directory with so many rows; time stands still. */
+static void begin(struct table *table, struct engine *engine, size_t row_count,
+                  size_t value_bytes)
+{
+    *table = (struct table){engine, row_count, value_bytes, {0}, 0};
+    free_bytes = UINT64_MAX;
+    shim_reset();
+    shim_set_clock(START_MS);
+    shim_omit_syncs();
+    engine_open(engine);
+    fill(table);
+}
+
+/* Rows for about six slices. */
+static void begin_some(struct table *table, struct engine *engine)
+{
+    begin(table, engine, watchdog_scaled(160, 64), watchdog_scaled(8192, 16000));
+}
+
+/* Close, if it is open, and remove everything, for the next of many runs. */
+static void start_over(struct engine *engine)
+{
+    struct store *store = engine->store;
+    engine->store = NULL;
+    (void)store_close(store); /* the run may have ended in a failure */
+    engine_clean(engine);
+    (void)remove(engine->log.path); /* a failure may have left only PATH.old */
+    engine_forget_messages(engine);
+}
+
+/* ---- Steps ---- */
+
+static bool is_compacting(const struct engine *engine)
+{
+    return engine_has_file(engine, FILES_OLD);
+}
+
+static enum status step(const struct engine *engine)
+{
+    return store_maintain(engine->store, LEISURE_ALL);
+}
+
+static void start(const struct engine *engine)
+{
+    assert_int_equal(store_compact(engine->store), KV_OK);
+    assert_true(is_compacting(engine));
+}
+
+/* Returns how many steps it took. */
+static size_t finish(const struct engine *engine)
+{
+    size_t count = 0;
+    while (is_compacting(engine)) {
+        assert_int_equal(step(engine), KV_OK);
+        assert_in_range(++count, 1, STEPS_MAX);
+    }
+    assert_int_equal(store_stats(engine->store).compaction_percent, 100);
+    return count;
+}
+
+/* Until about a part of the older log was copied, in percent. */
+static void advance(const struct engine *engine, uint64_t percent)
+{
+    size_t count = 0;
+    while (store_stats(engine->store).compaction_percent < percent) {
+        assert_int_equal(step(engine), KV_OK);
+        assert_in_range(++count, 1, STEPS_MAX);
+    }
+}
+
+/* ---- The bytes of a log ---- */
+
+struct content {
+    uint64_t records;
+    uint64_t tombstones;
+    uint64_t seals;
+    uint64_t drained_marks;
+};
+
+static struct content count_records(struct slice log)
+{
+    struct content content = {0};
+    struct record record;
+    struct seal seal;
+    struct drained drained;
+    uint64_t at = 0;
+    while (at < log.length) {
+        struct slice rest = slice_after(log, (size_t)at);
+        assert_true(record_decode(rest, &record));
+        content.seals += record_decode_seal(rest, at, &seal);
+        content.drained_marks += record_decode_drained(rest, at, &drained);
+        content.records += !record_is_mark(&record);
+        content.tombstones += !record_is_mark(&record) && record_is_tombstone(&record);
+        at += record.length;
+    }
+    return content;
+}
+
+/* PATH is the live data, each record once, and the marks that belong to it. */
+static void expect_compact_log(const struct table *table)
+{
+    struct script log = engine_read(table->engine, "");
+    struct content content = count_records(script_slice(&log));
+    assert_int_equal(content.records, live_rows(table));
+    assert_int_equal(content.tombstones, 0);
+    assert_int_equal(content.drained_marks, 1);
+    assert_int_equal(log.length, OPENING_BYTES + live_bytes(table) + DRAINED_BYTES +
+                                     content.seals * SEAL_BYTES);
+    assert_false(engine_has_file(table->engine, FILES_OLD));
+    assert_false(engine_has_file(table->engine, FILES_NEW));
+    script_free(&log);
+}
+
+/* Where the record of a row with its present value begins in a file. */
+static uint64_t find_row(const struct table *table, const char *suffix, size_t row)
+{
+    struct script log = engine_read(table->engine, suffix);
+    struct slice bytes = script_slice(&log);
+    struct slice wanted = row_value(table, row, table->versions[row]);
+    struct record record;
+    uint64_t at = 0;
+    while (record_decode(slice_after(bytes, (size_t)at), &record) &&
+           !slice_equal(record.value, wanted)) {
+        at += record.length;
+    }
+    assert_true(at < log.length);
+    script_free(&log);
+    return at;
+}
+
+static void flip_in_older(const struct engine *engine, uint64_t offset)
+{
+    FILE *file = fopen(engine_file(engine, FILES_OLD).path, "r+");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, (long)offset, SEEK_SET), 0);
+    int byte = fgetc(file);
+    assert_int_equal(fseek(file, (long)offset, SEEK_SET), 0);
+    assert_int_equal(fputc(byte ^ 1, file), byte ^ 1);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* ---- What it does when all is well ---- */
+
+static void compact_copies_exactly_the_live_data(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin_some(&table, engine);
+    fill(&table);
+    for (size_t row = 0; row < table.row_count; row += 3) {
+        delete_row(&table, row);
+    }
+    uint64_t length = engine_log_length(engine);
+    start(engine);
+    assert_int_equal(store_compact(engine->store), KV_OK); /* it is running already */
+    assert_in_range(finish(engine), 2, STEPS_MAX);
+    expect_table(&table);
+    expect_compact_log(&table);
+    assert_true(engine_log_length(engine) < length / 2);
+    assert_int_equal(store_stats(engine->store).compactions, 1);
+    reopen(&table);
+    expect_compact_log(&table);
+    assert_int_equal(engine_told(engine, ""), 0);
+}
+
+/* Each one that follows another names the one before it. */
+static void compact_can_be_repeated(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin(&table, engine, 40, 4000);
+    for (unsigned i = 1; i <= 5; i++) {
+        fill(&table);
+        start(engine);
+        put_row(&table, i);
+        delete_row(&table, 10 + i);
+        (void)finish(engine);
+        expect_table(&table);
+        assert_int_equal(store_stats(engine->store).compactions, i);
+    }
+    reopen(&table);
+}
+
+static void compact_of_an_empty_store_ends(void **state)
+{
+    struct table table;
+    begin(&table, *state, 0, 100);
+    start(table.engine);
+    assert_in_range(finish(table.engine), 1, 4);
+    expect_compact_log(&table);
+    reopen(&table);
+}
+
+/*
+ * The table at the top of compact.c: each thing is durable before the next is built on
+ * it. The unlinks that fail clear away a PATH.new and a PATH.index that are not there.
+ */
+static void compact_makes_each_step_durable_before_the_next(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin(&table, engine, 4, 1000);
+    shim_forget_trace();
+    start(engine);
+    assert_string_equal(shim_trace_text(SHIM_CHANGES),
+                        "pwrite:log fdatasync:log "            /* the second seal */
+                        "renameat:old fsync:directory "        /* PATH -> PATH.old */
+                        "unlinkat:new! openat:new pwrite:new " /* the opening record */
+                        "fdatasync:new "                       /* ... is durable */
+                        "renameat:log fsync:directory "        /* PATH.new -> PATH */
+                        "unlinkat:index!"); /* it is of the older log */
+    shim_forget_trace();
+    (void)finish(engine);
+    assert_string_equal(shim_trace_text(SHIM_CHANGES),
+                        "pwrite:log fdatasync:log " /* the copies and their seal */
+                        "pwrite:log fdatasync:log " /* the drained mark */
+                        "ftruncate:old unlinkat:old fsync:directory");
+}
+
+/* With lazy syncs the copies need none of their own, but the drained mark covers them. */
+static void compact_syncs_the_copies_before_it_drops_under_everysec(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    engine->sync = SYNC_EVERYSEC;
+    begin(&table, engine, 4, 1000);
+    shim_forget_trace();
+    start(engine);
+    assert_string_equal(shim_trace_text(SHIM_CHANGES),
+                        "fdatasync:log pwrite:log fdatasync:log "
+                        "renameat:old fsync:directory "
+                        "unlinkat:new! openat:new pwrite:new fdatasync:new "
+                        "renameat:log fsync:directory unlinkat:index!");
+    put_row(&table, 1);
+    shim_forget_trace();
+    (void)finish(engine);
+    assert_string_equal(shim_trace_text(SHIM_CHANGES),
+                        "pwrite:log pwrite:log fdatasync:log "
+                        "ftruncate:old unlinkat:old fsync:directory");
+    expect_table(&table);
+    reopen(&table);
+}
+
+/* ---- When it starts ---- */
+
+static void f70_compact_starts_by_itself_when_more_than_half_is_dead(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin(&table, engine, 330, 16000);
+    struct store_stats stats = store_stats(engine->store);
+    while (stats.dead_bytes <= stats.log_bytes / 2 ||
+           stats.dead_bytes <= COMPACT_DEAD_BYTES_MIN) {
+        assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
+        assert_false(is_compacting(engine));
+        put_row(&table, table.last_version % table.row_count);
+        stats = store_stats(engine->store);
+    }
+    assert_int_equal(store_maintain(engine->store, LEISURE_NONE), KV_OK);
+    assert_false(is_compacting(engine));
+    assert_int_equal(store_due_ms(engine->store, LEISURE_ALL), 0);
+    assert_int_equal(store_maintain(engine->store, LEISURE_SOME), KV_OK);
+    assert_true(is_compacting(engine));
+    (void)finish(engine);
+    expect_table(&table);
+    assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
+    assert_false(is_compacting(engine)); /* once is enough */
+}
+
+static void f70_compact_leaves_a_small_log_alone(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin(&table, engine, 10, 16000);
+    while (store_stats(engine->store).dead_bytes <= COMPACT_DEAD_BYTES_MIN - 17000) {
+        put_row(&table, table.last_version % table.row_count);
+    }
+    assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
+    assert_false(is_compacting(engine));
+}
+
+static void f70_compact_never_starts_by_itself_on_a_log_without_dead_records(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin(&table, engine, watchdog_scaled(900, 400), 16000);
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
+        assert_false(is_compacting(engine));
+        shim_advance_clock(10 * COMPACT_RETRY_MS);
+    }
+}
+
+static void f70_compact_of_all_live_data_copies_it_and_stops(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin_some(&table, engine);
+    start(engine);
+    (void)finish(engine);
+    expect_compact_log(&table);
+    assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
+    assert_false(is_compacting(engine));
+    reopen(&table);
+}
+
+static void f70_compact_of_all_dead_data_leaves_marks_alone(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin_some(&table, engine);
+    for (size_t row = 0; row < table.row_count; row++) {
+        delete_row(&table, row);
+    }
+    start(engine);
+    assert_in_range(finish(engine), 1, 4); /* nothing in it is looked at */
+    expect_compact_log(&table);
+    assert_in_range(engine_log_length(engine), 0, 1000);
+    reopen(&table);
+}
+
+static void f70_compact_copies_the_largest_value_in_one_step(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    size_t length = watchdog_scaled(64 * MIB, 4 * MIB);
+    uint8_t *bytes = malloc(length);
+    struct slice value = {bytes, length};
+    struct slice found;
+    assert_non_null(bytes);
+    memset(bytes, 'v', length);
+    begin(&table, engine, 3, 100);
+    for (size_t i = 0; i < 3; i++) {
+        bytes[length / 2] = (uint8_t)('a' + i);
+        assert_int_equal(store_set(engine->store, slice_of_text("large"), value), KV_OK);
+        commit(&table);
+    }
+    assert_int_equal(step(engine), KV_OK); /* by itself */
+    assert_true(is_compacting(engine));
+    (void)finish(engine);
+    assert_in_range(engine_log_length(engine), length, length + 2000);
+    engine_crash(engine);
+    engine_open(engine);
+    assert_int_equal(store_get(engine->store, slice_of_text("large"), &found), KV_OK);
+    assert_true(slice_equal(found, value));
+    free(bytes);
+}
+
+/* ---- Crashes and writes between steps ---- */
+
+static void f63_compact_killed_after_any_step_goes_on(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    size_t steps = 0;
+    for (size_t killed_at = 0; killed_at <= steps; killed_at++) {
+        begin_some(&table, engine);
+        for (size_t row = 0; row < table.row_count; row += 4) {
+            put_row(&table, row);
+            delete_row(&table, row + 1);
+        }
+        start(engine);
+        for (size_t i = 0; i < killed_at && is_compacting(engine); i++) {
+            assert_int_equal(step(engine), KV_OK);
+            steps = steps < i + 2 ? i + 2 : steps;
+        }
+        steps = steps == 0 ? 1 : steps;
+        bool was_over = !is_compacting(engine);
+        reopen(&table);
+        steps = was_over ? 0 : steps;
+        (void)finish(engine);
+        expect_table(&table);
+        reopen(&table);
+        assert_int_equal(engine_told(engine, ""), 0);
+        start_over(engine);
+    }
+}
+
+/* Kills that come after ever more steps: each start takes up what the last one left. */
+static void f63_compact_ends_though_it_is_killed_again_and_again(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin_some(&table, engine);
+    start(engine);
+    for (size_t life = 1; is_compacting(engine); life++) {
+        for (size_t i = 0; i < life && is_compacting(engine); i++) {
+            assert_int_equal(step(engine), KV_OK);
+        }
+        reopen(&table);
+        assert_in_range(life, 0, 100);
+    }
+    expect_table(&table);
+}
+
+/* One row is written at each stage of the copying, by a set and by a delete. */
+static void f66_writes_before_during_and_after_the_copy_of_a_key_last(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    const uint64_t stages[] = {0, 1, 50, 90};
+    for (size_t i = 0; i < 4 * 4; i++) {
+        begin_some(&table, engine);
+        size_t rows[] = {0, table.row_count / 2, table.row_count - 1};
+        start(engine);
+        advance(engine, stages[i / 4]);
+        for (size_t k = 0; k < 3; k++) {
+            if (i % 2 == 0) {
+                put_row(&table, rows[k]);
+            } else {
+                delete_row(&table, rows[k]);
+            }
+        }
+        if (i % 4 >= 2) {
+            reopen(&table);
+        }
+        (void)finish(engine);
+        expect_table(&table);
+        reopen(&table);
+        start(engine); /* what is gone stays away in the next one too */
+        (void)finish(engine);
+        expect_table(&table);
+        start_over(engine);
+    }
+}
+
+/* A tombstone is wanted while the older log is there, also across a crash. */
+static void f66_deleted_keys_never_come_back(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin_some(&table, engine);
+    start(engine);
+    advance(engine, 30);
+    for (size_t row = 0; row < table.row_count; row++) {
+        delete_row(&table, row);
+        if (row % 40 == 0) {
+            reopen(&table);
+        }
+    }
+    reopen(&table);
+    (void)finish(engine);
+    reopen(&table);
+    put_row(&table, 3);
+    start(engine);
+    (void)finish(engine);
+    expect_compact_log(&table);
+}
+
+static void play(struct table *table, struct dice *dice)
+{
+    size_t row = (size_t)dice_below(dice, table->row_count);
+    switch (dice_below(dice, 16)) {
+    case 0:
+        if (!is_compacting(table->engine)) {
+            start(table->engine);
+        }
+        break;
+    case 1:
+        reopen(table);
+        break;
+    case 2:
+    case 3:
+        assert_int_equal(step(table->engine), KV_OK);
+        break;
+    case 4:
+        stage_row(table, row);
+        stage_row(table, (row + 1) % table->row_count);
+        commit(table);
+        break;
+    case 5:
+    case 6:
+    case 7:
+        delete_row(table, row);
+        break;
+    case 8:
+        shim_advance_clock(dice_below(dice, 1500));
+        break;
+    default:
+        put_row(table, row);
+        break;
+    }
+}
+
+static void f66_random_writes_amid_compactions_equal_the_model(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    struct dice dice;
+    dice_begin(&dice);
+    for (int policy = 0; policy < 2; policy++) {
+        engine->sync = policy == 0 ? SYNC_ALWAYS : SYNC_EVERYSEC;
+        begin(&table, engine, 40, 12000);
+        for (size_t i = 0; i < watchdog_scaled(3000, 300); i++) {
+            play(&table, &dice);
+        }
+        expect_table(&table);
+        start_over(engine);
+    }
+}
+
+/* ---- No space ---- */
+
+static void f64_compact_without_space_pauses_and_service_goes_on(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin_some(&table, engine);
+    start(engine);
+    assert_int_equal(step(engine), KV_OK);
+    uint64_t length = engine_log_length(engine);
+    shim_set_space(SHIM_LOG, length + 40000, ENOSPC);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(step(engine), KV_OK);
+        /* Nothing of it is left; only the second seal of the slice before it fits. */
+        assert_in_range(engine_log_length(engine), length, length + SEAL_BYTES);
+        uint64_t writes = shim_count(SHIM_PWRITE);
+        assert_int_equal(step(engine), KV_OK); /* not again at once */
+        shim_advance_clock(COMPACT_RETRY_MS - 1);
+        assert_true(store_due_ms(engine->store, LEISURE_ALL) >
+                    START_MS + i * COMPACT_RETRY_MS);
+        assert_int_equal(store_maintain(engine->store, LEISURE_SOME), KV_OK);
+        assert_int_equal(shim_count(SHIM_PWRITE), writes);
+        shim_advance_clock(1);
+        expect_table(&table);
+    }
+    assert_int_equal(engine_told(engine, "cannot append"), 1);
+    put_row(&table, 5);                                    /* what fits is accepted */
+    assert_int_equal(store_compact(engine->store), KV_OK); /* it is still running */
+    expect_table(&table);
+    shim_give_space();
+    (void)finish(engine);
+    expect_table(&table);
+    reopen(&table);
+}
+
+static void f64_compact_goes_on_after_a_restart_on_a_full_disk(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin_some(&table, engine);
+    start(engine);
+    assert_int_equal(step(engine), KV_OK);
+    shim_set_space(SHIM_LOG, engine_log_length(engine) + 3, ENOSPC);
+    assert_int_equal(step(engine), KV_OK);
+    reopen(&table);
+    assert_int_equal(step(engine), KV_OK);
+    expect_table(&table);
+    assert_true(is_compacting(engine));
+    shim_give_space();
+    shim_advance_clock(COMPACT_RETRY_MS);
+    (void)finish(engine);
+    expect_table(&table);
+}
+
+/* The last mark finds no room; it is tried again. */
+static void f64_compact_waits_with_the_drained_mark(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin(&table, engine, 4, 1000);
+    start(engine);
+    assert_int_equal(step(engine), KV_OK);
+    shim_set_space(SHIM_LOG, engine_log_length(engine) + 20, ENOSPC);
+    assert_int_equal(step(engine), KV_OK);
+    shim_give_space();
+    assert_true(is_compacting(engine));
+    reopen(&table);
+    shim_advance_clock(COMPACT_RETRY_MS);
+    (void)finish(engine);
+    expect_table(&table);
+}
+
+static void f64_compact_does_not_begin_where_there_is_no_room(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin(&table, engine, 40, 16000);
+    while (store_stats(engine->store).dead_bytes <= 2 * COMPACT_DEAD_BYTES_MIN) {
+        put_row(&table, table.last_version % table.row_count);
+    }
+    free_bytes = store_stats(engine->store).live_bytes + COMPACT_DEAD_BYTES_MIN - 1;
+    shim_forget_trace();
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(step(engine), KV_OK);
+        shim_advance_clock(COMPACT_RETRY_MS);
+    }
+    assert_int_equal(store_compact(engine->store), KV_NO_SPACE);
+    assert_false(is_compacting(engine));
+    assert_null(strstr(shim_trace_text(SHIM_CHANGES), "renameat"));
+    assert_int_equal(engine_told(engine, "no room"), 1);
+    expect_table(&table);
+    put_row(&table, 1);
+    free_bytes++;
+    shim_advance_clock(COMPACT_RETRY_MS);
+    assert_int_equal(step(engine), KV_OK); /* by itself */
+    assert_true(is_compacting(engine));
+    (void)finish(engine);
+    expect_compact_log(&table);
+}
+
+/* ---- Rot ---- */
+
+/* Go on until nothing is left to do. */
+static void exhaust(const struct engine *engine)
+{
+    for (size_t i = 0; i < 200; i++) {
+        assert_int_equal(step(engine), KV_OK);
+    }
+}
+
+static void expect_all_but(const struct table *table, size_t rotten)
+{
+    for (size_t row = 0; row < table->row_count; row++) {
+        if (row != rotten) {
+            expect_row(table, row);
+        }
+    }
+    struct slice value;
+    assert_int_equal(store_get(table->engine->store, row_key(rotten), &value),
+                     KV_CORRUPT);
+}
+
+/* How many records of a row a log has. */
+static size_t count_row(const struct engine *engine, size_t row)
+{
+    struct script log = engine_read(engine, "");
+    struct record record;
+    size_t count = 0;
+    for (uint64_t at = 0; at < log.length; at += record.length) {
+        assert_true(record_decode(slice_after(script_slice(&log), (size_t)at), &record));
+        count += slice_equal(record.key, row_key(row));
+    }
+    script_free(&log);
+    return count;
+}
+
+static void f65_compact_keeps_the_older_log_of_a_rotten_record(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    for (size_t mended_by = 0; mended_by < 2; mended_by++) {
+        begin_some(&table, engine);
+        size_t rotten = table.row_count / 2;
+        start(engine);
+        flip_in_older(engine, find_row(&table, FILES_OLD, rotten) + 100);
+        struct script older = engine_read(engine, FILES_OLD);
+        exhaust(engine);
+        expect_all_but(&table, rotten);
+        assert_int_equal(store_compact(engine->store), KV_CORRUPT);
+        assert_int_equal(engine_told(engine, "is damaged"), 2); /* copied, read */
+        assert_int_equal(engine_told(engine, "the file is kept"), 1);
+        assert_int_equal(count_row(engine, rotten), 0); /* no new seal stands for it */
+        engine_expect_file(engine, FILES_OLD, script_slice(&older));
+        put_row(&table, rotten == 0 ? 1 : 0); /* other keys go on */
+        assert_true(is_compacting(engine));
+        if (mended_by == 0) {
+            put_row(&table, rotten);
+        } else {
+            delete_row(&table, rotten);
+        }
+        assert_int_equal(store_compact(engine->store), KV_OK);
+        (void)finish(engine);
+        expect_table(&table);
+        reopen(&table);
+        script_free(&older);
+        start_over(engine);
+    }
+}
+
+/* Rot that only a dead record has concerns nobody. */
+static void f65_compact_passes_over_rot_in_a_dead_value(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin_some(&table, engine);
+    start(engine);
+    uint64_t place = find_row(&table, FILES_OLD, 9) + 100;
+    put_row(&table, 9);
+    flip_in_older(engine, place);
+    (void)finish(engine);
+    expect_table(&table);
+    reopen(&table);
+}
+
+/*
+ * Rot in the framing hides the records behind it from the walk through the log, not from
+ * the index: all but the rotten one are copied, and mending that one ends it.
+ */
+static void f65_compact_copies_what_stands_behind_a_rotten_header(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    for (size_t byte = 0; byte < RECORD_HEADER_BYTES; byte++) {
+        begin_some(&table, engine);
+        size_t rotten = table.row_count / 2;
+        start(engine);
+        flip_in_older(engine, find_row(&table, FILES_OLD, rotten) + byte);
+        exhaust(engine);
+        expect_all_but(&table, rotten);
+        assert_true(is_compacting(engine));
+        assert_int_equal(engine_told(engine, ": 1 records are damaged"), 1);
+        put_row(&table, rotten);
+        (void)finish(engine);
+        expect_table(&table);
+        reopen(&table);
+        start_over(engine);
+    }
+}
+
+/*
+ * An image of the index knows one log. One that was wanted before this compaction began
+ * must wait for its end, also when rot holds it up.
+ */
+static void f65_no_index_is_saved_while_an_older_log_is_wanted(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin_some(&table, engine);
+    start(engine);
+    (void)finish(engine);
+    assert_false(engine_has_file(engine, FILES_INDEX));
+    start(engine);
+    flip_in_older(engine, find_row(&table, FILES_OLD, 0) + 100);
+    exhaust(engine);
+    expect_all_but(&table, 0);
+    assert_true(is_compacting(engine));
+    assert_false(engine_has_file(engine, FILES_INDEX));
+    put_row(&table, 0);
+    (void)finish(engine);
+    exhaust(engine);
+    assert_true(engine_has_file(engine, FILES_INDEX));
+    expect_table(&table);
+    engine->keeps_index = true;
+    engine_close(engine);
+    engine_open(engine);
+    expect_table(&table);
+}
+
+/* A start on a rotten older log says so and changes nothing. */
+static void f65_a_start_on_a_rotten_older_log_is_refused(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin_some(&table, engine);
+    start(engine);
+    assert_int_equal(step(engine), KV_OK);
+    engine_crash(engine);
+    flip_in_older(engine, find_row(&table, FILES_OLD, 5) + 100);
+    struct script older = engine_read(engine, FILES_OLD);
+    struct script log = engine_read(engine, "");
+    assert_int_equal(engine_try_open(engine), KV_CORRUPT);
+    assert_int_equal(engine_told(engine, "kv.log.old: the log is damaged at offset"), 1);
+    engine_expect_file(engine, FILES_OLD, script_slice(&older));
+    engine_expect_file(engine, "", script_slice(&log));
+    script_free(&older);
+    script_free(&log);
+}
+
+/* ---- Failing calls ---- */
+
+struct failure {
+    enum shim_call call;
+    enum shim_role role;
+    uint64_t nth;
+    int error;
+    enum status status;
+};
+
+/* What fails before the switch is done is taken back, and can be tried again. */
+static void f67_compact_that_cannot_begin_leaves_all_as_it_was(void **state)
+{
+    static const struct failure failures[] = {
+        {SHIM_RENAMEAT, SHIM_OLD, 1, EIO, KV_IO},
+        {SHIM_RENAMEAT, SHIM_OLD, 1, ENOSPC, KV_NO_SPACE},
+        {SHIM_RENAMEAT, SHIM_OLD, 1, EACCES, KV_IO},
+        {SHIM_OPENAT, SHIM_NEW, 1, EMFILE, KV_IO},
+        {SHIM_FSTAT, SHIM_NEW, 1, EIO, KV_IO},
+        {SHIM_MMAP, SHIM_NEW, 1, EIO, KV_OK}, /* a smaller view does */
+        {SHIM_FOPEN, SHIM_OTHER, 1, EMFILE, KV_IO},
+        {SHIM_PWRITE, SHIM_NEW, 1, ENOSPC, KV_NO_SPACE},
+        {SHIM_PWRITE, SHIM_NEW, 1, EIO, KV_IO},
+        {SHIM_FDATASYNC, SHIM_NEW, 1, EIO, KV_IO},
+        {SHIM_FDATASYNC, SHIM_NEW, 1, ENOSPC, KV_NO_SPACE},
+        {SHIM_RENAMEAT, SHIM_LOG, 1, EIO, KV_IO},
+    };
+    struct engine *engine = *state;
+    struct table table;
+    for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {
+        const struct failure *failure = &failures[i];
+        begin(&table, engine, 20, 1000);
+        shim_inject(&(struct shim_fault){.calls = SHIM_BIT(failure->call),
+                                         .role = failure->role,
+                                         .nth = failure->nth,
+                                         .error = failure->error});
+        assert_int_equal(store_compact(engine->store), failure->status);
+        assert_int_equal(shim_fired_count(), 1);
+        if (failure->status != KV_OK) {
+            assert_false(is_compacting(engine));
+            assert_in_range(engine_told(engine, ""), 1, 2);
+        }
+        assert_false(engine_has_file(engine, FILES_NEW));
+        put_row(&table, 3);
+        expect_table(&table);
+        reopen(&table);
+        assert_int_equal(store_compact(engine->store), KV_OK);
+        (void)finish(engine);
+        expect_table(&table);
+        start_over(engine);
+    }
+}
+
+/* Where nobody knows which names are durable, nothing may be acknowledged any more. */
+static void f67_compact_with_unknown_names_is_fatal(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    for (size_t i = 0; i < 4; i++) {
+        begin(&table, engine, 20, 1000);
+        if (i < 2) { /* the directory sync behind either rename */
+            shim_inject(&(struct shim_fault){
+                .calls = SHIM_BIT(SHIM_FSYNC), .nth = i + 1, .error = EIO});
+        } else { /* neither the new name nor the old one can be had */
+            shim_inject(&(struct shim_fault){.calls = SHIM_BIT(SHIM_RENAMEAT),
+                                             .role = SHIM_LOG,
+                                             .nth = 1,
+                                             .error = i == 2 ? EIO : ENOSPC,
+                                             .is_sticky = true});
+        }
+        assert_int_equal(store_compact(engine->store), KV_FATAL);
+        shim_clear_faults();
+        assert_int_equal(store_compact(engine->store), KV_FATAL);
+        assert_int_equal(step(engine), KV_FATAL);
+        assert_int_equal(store_set(engine->store, row_key(0), row_key(1)), KV_OK);
+        assert_int_equal(store_commit(engine->store), KV_FATAL);
+        struct store *store = engine->store;
+        engine->store = NULL;
+        (void)store_close(store); /* there is nothing left to save */
+        engine_open(engine);
+        expect_table(&table);
+        start_over(engine);
+    }
+}
+
+/* A sync that fails leaves the state of the disk unknown, in a slice as in a commit. */
+static void f67_compact_that_cannot_sync_is_fatal(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    for (size_t i = 0; i < 2; i++) { /* the copies; the drained mark */
+        begin(&table, engine, 20, 1000);
+        start(engine);
+        shim_inject(&(struct shim_fault){.calls = SHIM_BIT(SHIM_FDATASYNC),
+                                         .role = SHIM_LOG,
+                                         .nth = i + 1,
+                                         .error = EIO});
+        while (step(engine) == KV_OK) {
+            assert_true(is_compacting(engine));
+        }
+        assert_int_equal(shim_fired_count(), 1);
+        assert_int_equal(store_commit(engine->store), KV_FATAL);
+        assert_true(is_compacting(engine));
+        shim_clear_faults();
+        struct store *store = engine->store;
+        engine->store = NULL;
+        (void)store_close(store); /* there is nothing left to save */
+        engine_open(engine);
+        expect_table(&table);
+        (void)finish(engine);
+        expect_table(&table);
+        start_over(engine);
+    }
+}
+
+/* The older log cannot be got rid of: service goes on, and it is tried again. */
+static void f67_compact_that_cannot_drop_the_older_log_tries_again(void **state)
+{
+    static const struct failure failures[] = {
+        {SHIM_FTRUNCATE, SHIM_OLD, 1, EIO, KV_OK},
+        {SHIM_UNLINKAT, SHIM_OLD, 1, EIO, KV_OK},
+        {SHIM_UNLINKAT, SHIM_OLD, 1, EROFS, KV_OK},
+        {SHIM_FSYNC, SHIM_DIRECTORY, 1, EIO, KV_OK},
+    };
+    struct engine *engine = *state;
+    struct table table;
+    for (size_t i = 0; i < 2 * sizeof failures / sizeof failures[0]; i++) {
+        const struct failure *failure = &failures[i / 2];
+        begin(&table, engine, 20, 1000);
+        start(engine);
+        shim_inject(&(struct shim_fault){.calls = SHIM_BIT(failure->call),
+                                         .role = failure->role,
+                                         .nth = failure->nth,
+                                         .error = failure->error});
+        for (size_t k = 0; k < 8; k++) {
+            assert_int_equal(step(engine), KV_OK);
+        }
+        assert_int_equal(shim_fired_count(), 1);
+        assert_int_equal(store_stats(engine->store).compactions, 0);
+        put_row(&table, 2);
+        expect_table(&table);
+        if (i % 2 == 1) {
+            reopen(&table);
+        }
+        for (size_t k = 0; k < 8; k++) {
+            shim_advance_clock(COMPACT_RETRY_MS);
+            assert_int_equal(step(engine), KV_OK);
+        }
+        assert_false(is_compacting(engine));
+        assert_int_equal(store_stats(engine->store).compactions, i % 2 == 1 ? 0 : 1);
+        expect_table(&table);
+        start(engine); /* the next one is not held up */
+        (void)finish(engine);
+        expect_table(&table);
+        reopen(&table);
+        start_over(engine);
+    }
+}
+
+/* A start that cannot remove a drained log serves; the next compaction replaces it. */
+static void f67_a_start_that_cannot_remove_a_drained_log_serves(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin(&table, engine, 20, 1000);
+    start(engine);
+    assert_int_equal(step(engine), KV_OK);
+    assert_int_equal(step(engine), KV_OK); /* the drained mark */
+    engine_crash(engine);
+    shim_inject(&(struct shim_fault){.calls = SHIM_BIT(SHIM_UNLINKAT),
+                                     .role = SHIM_OLD,
+                                     .nth = 1,
+                                     .error = EIO,
+                                     .is_sticky = true});
+    engine_open(engine);
+    expect_table(&table);
+    assert_true(is_compacting(engine));
+    put_row(&table, 1);
+    shim_clear_faults();
+    assert_int_equal(store_compact(engine->store), KV_OK);
+    reopen(&table);
+    (void)finish(engine);
+    expect_compact_log(&table);
+}
+
+/* ---- What a start may find ---- */
+
+static void f68_an_older_log_alone_is_taken_up(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin_some(&table, engine);
+    start(engine);
+    engine_crash(engine);
+    assert_int_equal(remove(engine->log.path), 0);
+    engine_write(engine, FILES_NEW, SLICE_LITERAL("half an opening record"));
+    engine_open(engine);
+    expect_table(&table);
+    assert_false(is_compacting(engine));
+    assert_false(engine_has_file(engine, FILES_NEW));
+    start(engine);
+    (void)finish(engine);
+    expect_table(&table);
+}
+
+static void f68_both_logs_and_a_stale_new_one_are_taken_up(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin_some(&table, engine);
+    start(engine);
+    advance(engine, 40);
+    engine_crash(engine);
+    engine_write(engine, FILES_NEW, SLICE_LITERAL("whatever this was"));
+    engine_open(engine);
+    expect_table(&table);
+    assert_false(engine_has_file(engine, FILES_NEW));
+    assert_in_range(store_stats(engine->store).compaction_percent, 0, 99);
+    (void)finish(engine);
+    expect_table(&table);
+}
+
+/* A drained log, whole or cut short in any step of its removal, is only removed. */
+static void f68_a_drained_log_of_any_length_is_removed(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    const uint64_t lengths[] = {0, 1, OPENING_BYTES - 1, OPENING_BYTES, 5000, UINT64_MAX};
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        begin(&table, engine, 20, 1000);
+        start(engine);
+        struct script older = engine_read(engine, FILES_OLD);
+        (void)finish(engine);
+        put_row(&table, 4);
+        delete_row(&table, 5);
+        engine_crash(engine);
+        size_t length = lengths[i] < older.length ? (size_t)lengths[i] : older.length;
+        engine_write(engine, FILES_OLD, slice_first(script_slice(&older), length));
+        engine_open(engine);
+        expect_table(&table);
+        assert_false(is_compacting(engine));
+        script_free(&older);
+        start_over(engine);
+    }
+}
+
+/* The start refuses what is there with a message that holds a text, and leaves it. */
+static void expect_refusal(struct engine *engine, enum status status, const char *text)
+{
+    struct script log = engine_read(engine, "");
+    shim_forget_trace();
+    engine_forget_messages(engine);
+    assert_int_equal(engine_try_open(engine), status);
+    assert_int_equal(engine_told(engine, text), 1);
+    assert_null(strstr(shim_trace_text(SHIM_CHANGES), "renameat"));
+    assert_null(strstr(shim_trace_text(SHIM_CHANGES), "ftruncate"));
+    assert_null(strstr(shim_trace_text(SHIM_CHANGES), "unlinkat:old"));
+    engine_expect_file(engine, "", script_slice(&log));
+    script_free(&log);
+}
+
+static void f68_an_older_log_of_another_generation_is_refused(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin(&table, engine, 20, 1000);
+    start(engine);
+    struct script first = engine_read(engine, FILES_OLD);
+    (void)finish(engine);
+    start(engine);
+    engine_crash(engine);
+    struct script second = engine_read(engine, FILES_OLD);
+    engine_write(engine, FILES_OLD, script_slice(&first));
+    expect_refusal(engine, KV_CORRUPT, "kv.log.old: is not the log that this one");
+    engine_expect_file(engine, FILES_OLD, script_slice(&first));
+    /* One that is not as long as it was when it was continued. */
+    engine_write(engine, FILES_OLD, slice_first(script_slice(&second), 3000));
+    expect_refusal(engine, KV_CORRUPT, "kv.log.old: is not as long as it was");
+    /* One beside a log that continues none. */
+    engine_write(engine, "", script_slice(&first));
+    engine_write(engine, FILES_OLD, script_slice(&second));
+    expect_refusal(engine, KV_CORRUPT, "kv.log.old: is not the log that this one");
+    engine_expect_file(engine, FILES_OLD, script_slice(&second));
+    script_free(&first);
+    script_free(&second);
+}
+
+static void f68_an_older_log_that_is_no_file_is_refused(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin(&table, engine, 20, 1000);
+    start(engine);
+    engine_crash(engine);
+    struct tempdir_file older = engine_file(engine, FILES_OLD);
+    assert_int_equal(remove(older.path), 0);
+    assert_int_equal(mkdir(older.path, 0700), 0);
+    expect_refusal(engine, KV_IO, "kv.log.old: ");
+    assert_int_equal(rmdir(older.path), 0);
+    assert_int_equal(symlink("kv.log", older.path), 0);
+    expect_refusal(engine, KV_IO, "kv.log.old: is a symbolic link");
+}
+
+/* Nor can a compaction put its older log where a directory stands. */
+static void f68_compact_does_not_begin_over_a_directory(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin(&table, engine, 20, 1000);
+    struct tempdir_file older = engine_file(engine, FILES_OLD);
+    assert_int_equal(mkdir(older.path, 0700), 0);
+    assert_int_equal(store_compact(engine->store), KV_IO);
+    put_row(&table, 1);
+    expect_table(&table);
+    assert_int_equal(rmdir(older.path), 0);
+    start(engine);
+    (void)finish(engine);
+    expect_table(&table);
+}
+
+static void f96_an_older_log_that_is_missing_is_named(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    const uint64_t stages[] = {0, 40, 99};
+    for (size_t i = 0; i < 3; i++) {
+        begin_some(&table, engine);
+        start(engine);
+        advance(engine, stages[i]);
+        engine_crash(engine);
+        struct script older = engine_read(engine, FILES_OLD);
+        assert_int_equal(remove(engine_file(engine, FILES_OLD).path), 0);
+        expect_refusal(engine, KV_CORRUPT, "kv.log.old: is missing");
+        engine_write(engine, FILES_OLD, script_slice(&older)); /* and back again */
+        engine_open(engine);
+        expect_table(&table);
+        script_free(&older);
+        start_over(engine);
+    }
+}
+
+/* ---- What it costs ---- */
+
+/* The most bytes that one step wrote, and how many cut the older log. */
+static uint64_t largest_write(void)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < shim_event_count(); i++) {
+        const struct shim_event *event = shim_event_at(i);
+        if (event->call == SHIM_PWRITE) {
+            bytes += event->length;
+        }
+    }
+    return bytes;
+}
+
+static void f69_a_slice_is_bounded(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin(&table, engine, watchdog_scaled(900, 400), 16000);
+    uint64_t record = record_length(row_key(0).length, 16010) + 8;
+    uint64_t older = engine_log_length(engine);
+    start(engine);
+    size_t steps = 0;
+    while (is_compacting(engine)) {
+        struct store_stats before = store_stats(engine->store);
+        shim_forget_trace();
+        assert_int_equal(step(engine), KV_OK);
+        assert_in_range(largest_write(), 0, COMPACT_SLICE_BYTES + record + SEAL_BYTES);
+        struct store_stats after = store_stats(engine->store);
+        assert_true(after.compaction_percent >= before.compaction_percent);
+        for (size_t i = 0; i < shim_event_count(); i++) {
+            const struct shim_event *event = shim_event_at(i);
+            if (event->call == SHIM_FTRUNCATE) {
+                assert_in_range(older - event->offset, 0, COMPACT_DROP_BYTES);
+                older = event->offset;
+            }
+        }
+        steps++;
+    }
+    /* No slice does next to nothing either. */
+    assert_in_range(steps, 2, 10 + table.row_count * record / (COMPACT_SLICE_BYTES / 2));
+    expect_table(&table);
+}
+
+/* Each write takes three milliseconds. */
+static void spend_time(void *context, const struct shim_change *change)
+{
+    (void)context; /* the clock is the shim's own */
+    if (change->call == SHIM_PWRITE) {
+        shim_advance_clock(3);
+    }
+}
+
+/*
+ * While commands wait, a slice is followed by a pause in proportion to it; commands that
+ * write as much as a slice earn the next one at once, so that it ends in any case.
+ */
+static void f69_slices_take_a_share_of_the_time(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin_some(&table, engine);
+    start(engine);
+    shim_witness(spend_time, NULL);
+    uint64_t writes = shim_count(SHIM_PWRITE);
+    assert_int_equal(store_maintain(engine->store, LEISURE_SOME), KV_OK);
+    assert_int_equal(shim_count(SHIM_PWRITE), writes + 1);
+    assert_int_equal(store_due_ms(engine->store, LEISURE_SOME),
+                     START_MS + 3 + 3 * COMPACT_PAUSE_FACTOR);
+    assert_int_equal(store_due_ms(engine->store, LEISURE_ALL), 0);
+    assert_int_equal(store_maintain(engine->store, LEISURE_SOME), KV_OK);
+    assert_int_equal(shim_count(SHIM_PWRITE), writes + 1);
+    shim_advance_clock(3 * COMPACT_PAUSE_FACTOR);
+    assert_int_equal(store_maintain(engine->store, LEISURE_SOME), KV_OK);
+    assert_int_equal(shim_count(SHIM_PWRITE), writes + 2);
+    shim_witness(NULL, NULL);
+    size_t sets = 0;
+    while (is_compacting(engine)) { /* time stands still but for the slices */
+        put_row(&table, sets++ % table.row_count);
+        assert_int_equal(store_maintain(engine->store, LEISURE_SOME), KV_OK);
+        assert_in_range(sets, 0, STEPS_MAX);
+    }
+    expect_table(&table);
+}
+
+/* Every byte that goes to a file. */
+static void count_written(void *context, const struct shim_change *change)
+{
+    uint64_t *written = context;
+    *written += change->call == SHIM_PWRITE ? change->length : 0;
+}
+
+/*
+ * A log is compacted when more than half of it is dead, so each byte copied was paid for
+ * by a byte written: overwriting for ever writes each byte at most twice.
+ */
+static void compact_writes_at_most_twice_what_clients_write(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    struct dice dice;
+    uint64_t written = 0;
+    uint64_t wanted = 0;
+    uint64_t batches = 0;
+    dice_begin(&dice);
+    begin(&table, engine, 300, 16000);
+    shim_witness(count_written, &written);
+    while (store_stats(engine->store).compactions < watchdog_scaled(6, 2)) {
+        for (size_t i = 0; i < 4; i++) {
+            size_t row = (size_t)dice_below(&dice, table.row_count);
+            stage_row(&table, row);
+            wanted += record_length(row_key(row).length, table.value_bytes + row % 7);
+        }
+        commit(&table);
+        batches++;
+        assert_int_equal(store_maintain(engine->store, LEISURE_SOME), KV_OK);
+        assert_true(store_stats(engine->store).log_bytes <
+                    4 * live_bytes(&table) + 4 * COMPACT_DEAD_BYTES_MIN);
+    }
+    shim_witness(NULL, NULL);
+    /* A seal for each batch and for each slice, of which there are fewer. */
+    assert_true(written <= 2 * wanted + 2 * batches * SEAL_BYTES);
+    assert_true(written > wanted);
+    expect_table(&table);
+    reopen(&table);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        ON_ENGINE(compact_copies_exactly_the_live_data),
+        ON_ENGINE(compact_can_be_repeated),
+        ON_ENGINE(compact_of_an_empty_store_ends),
+        ON_ENGINE(compact_makes_each_step_durable_before_the_next),
+        ON_ENGINE(compact_syncs_the_copies_before_it_drops_under_everysec),
+        ON_ENGINE(f70_compact_starts_by_itself_when_more_than_half_is_dead),
+        ON_ENGINE(f70_compact_leaves_a_small_log_alone),
+        ON_ENGINE(f70_compact_never_starts_by_itself_on_a_log_without_dead_records),
+        ON_ENGINE(f70_compact_of_all_live_data_copies_it_and_stops),
+        ON_ENGINE(f70_compact_of_all_dead_data_leaves_marks_alone),
+        ON_ENGINE(f70_compact_copies_the_largest_value_in_one_step),
+        ON_ENGINE(f63_compact_killed_after_any_step_goes_on),
+        ON_ENGINE(f63_compact_ends_though_it_is_killed_again_and_again),
+        ON_ENGINE(f66_writes_before_during_and_after_the_copy_of_a_key_last),
+        ON_ENGINE(f66_deleted_keys_never_come_back),
+        ON_ENGINE(f66_random_writes_amid_compactions_equal_the_model),
+        ON_ENGINE(f64_compact_without_space_pauses_and_service_goes_on),
+        ON_ENGINE(f64_compact_goes_on_after_a_restart_on_a_full_disk),
+        ON_ENGINE(f64_compact_waits_with_the_drained_mark),
+        ON_ENGINE(f64_compact_does_not_begin_where_there_is_no_room),
+        ON_ENGINE(f65_compact_keeps_the_older_log_of_a_rotten_record),
+        ON_ENGINE(f65_compact_passes_over_rot_in_a_dead_value),
+        ON_ENGINE(f65_compact_copies_what_stands_behind_a_rotten_header),
+        ON_ENGINE(f65_no_index_is_saved_while_an_older_log_is_wanted),
+        ON_ENGINE(f65_a_start_on_a_rotten_older_log_is_refused),
+        ON_ENGINE(f67_compact_that_cannot_begin_leaves_all_as_it_was),
+        ON_ENGINE(f67_compact_with_unknown_names_is_fatal),
+        ON_ENGINE(f67_compact_that_cannot_sync_is_fatal),
+        ON_ENGINE(f67_compact_that_cannot_drop_the_older_log_tries_again),
+        ON_ENGINE(f67_a_start_that_cannot_remove_a_drained_log_serves),
+        ON_ENGINE(f68_an_older_log_alone_is_taken_up),
+        ON_ENGINE(f68_both_logs_and_a_stale_new_one_are_taken_up),
+        ON_ENGINE(f68_a_drained_log_of_any_length_is_removed),
+        ON_ENGINE(f68_an_older_log_of_another_generation_is_refused),
+        ON_ENGINE(f68_an_older_log_that_is_no_file_is_refused),
+        ON_ENGINE(f68_compact_does_not_begin_over_a_directory),
+        ON_ENGINE(f96_an_older_log_that_is_missing_is_named),
+        ON_ENGINE(f69_a_slice_is_bounded),
+        ON_ENGINE(f69_slices_take_a_share_of_the_time),
+        ON_ENGINE(compact_writes_at_most_twice_what_clients_write),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
