@@ -89,6 +89,8 @@ enum status compact_begin(struct compaction *compaction)
     keydir_push_log(compaction->keydir, successor);
     compaction->phase = COMPACT_COPYING;
     compaction->cursor = OPENING_BYTES;
+    compaction->position = 0;
+    compaction->has_found_more = false;
     return KV_OK;
 }
 
