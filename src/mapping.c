@@ -19,7 +19,12 @@
 /* Two logs are open during a compaction; one more while one is rewritten. */
 enum { MAPPINGS_MAX = 4 };
 
-#define ROOM_BYTES (sizeof(size_t) > 4 ? GIB : 64 * MIB)
+/*
+ * Address space is asked for in plenty, since a view that has to move costs a command
+ * tens of milliseconds; where it is scarce, less will do.
+ */
+#define ROOM_BYTES       (sizeof(size_t) > 4 ? 16 * GIB : 64 * MIB)
+#define ROOM_BYTES_LEAST (64 * MIB)
 
 struct mapping {
     int fd;
@@ -77,7 +82,8 @@ static enum status install_handler(void)
 /* A view of at least `needed` bytes, with room to grow if the address space has it. */
 static enum status map(int fd, uint64_t needed, uint8_t **bytes_out, size_t *length_out)
 {
-    uint64_t wishes[] = {needed + needed / 2 + ROOM_BYTES, needed + MIB};
+    uint64_t wishes[] = {needed + needed / 2 + ROOM_BYTES,
+                         needed + needed / 2 + ROOM_BYTES_LEAST, needed + MIB};
     for (size_t i = 0; i < sizeof wishes / sizeof wishes[0]; i++) {
         if (wishes[i] > SIZE_MAX / 2) {
             errno = ENOMEM;
