@@ -19,10 +19,13 @@
 #define KV_PREFETCH(address) ((void)(address))
 #endif
 
-/* The CRC-32C instruction of x86-64, used when the processor has it; else tables. */
+/*
+ * The CRC-32C and carry-less product instructions of x86-64, used when the processor has
+ * them; else tables.
+ */
 #if defined(__GNUC__) && defined(__x86_64__)
 #define KV_HAVE_X86_CRC32C 1
-#define KV_TARGET_CRC32C   __attribute__((target("sse4.2")))
+#define KV_TARGET_CRC32C   __attribute__((target("sse4.2,pclmul")))
 #else
 #define KV_HAVE_X86_CRC32C 0
 #endif
