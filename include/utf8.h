@@ -9,4 +9,7 @@
 
 bool utf8_is_valid(struct slice text);
 
+/* Whether all of it is ASCII without NUL, which is valid and takes one quick pass. */
+bool utf8_is_plain(struct slice text);
+
 #endif

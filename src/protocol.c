@@ -154,6 +154,18 @@ static enum status parse_key(struct slice arguments, struct request *request)
     return request->key.length > KEY_BYTES_MAX ? KV_KEY_TOO_LONG : KV_OK;
 }
 
+/* Nearly every line is plain text, and one pass tells. */
+static enum status check_text(struct slice line)
+{
+    if (utf8_is_plain(line)) {
+        return KV_OK;
+    }
+    if (memchr(line.bytes, 0, line.length) != NULL) {
+        return KV_NUL_BYTE;
+    }
+    return utf8_is_valid(line) ? KV_OK : KV_NOT_UTF8;
+}
+
 enum status protocol_parse(struct slice line, uint64_t value_bytes_max,
                            struct request *request_out)
 {
@@ -163,11 +175,9 @@ enum status protocol_parse(struct slice line, uint64_t value_bytes_max,
     }
     struct slice word = first_word(line);
     request_out->verb = find_verb(word);
-    if (memchr(line.bytes, 0, line.length) != NULL) {
-        return KV_NUL_BYTE;
-    }
-    if (!utf8_is_valid(line)) {
-        return KV_NOT_UTF8;
+    enum status status = check_text(line);
+    if (status != KV_OK) {
+        return status;
     }
     if (request_out->verb == VERB_NONE) {
         return KV_UNKNOWN_COMMAND;

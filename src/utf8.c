@@ -4,16 +4,42 @@
  */
 #include "utf8.h"
 
+#define EACH_BYTE(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+static inline uint64_t word_at(const uint8_t *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, 8);
+    return word;
+}
+
+/* Taking 1 from a byte sets its top bit only if it was 0 or had that bit or more. */
+static inline bool is_plain_word(uint64_t word)
+{
+    return (((word - EACH_BYTE(1)) | word) & EACH_BYTE(0x80)) == 0;
+}
+
+bool utf8_is_plain(struct slice text)
+{
+    size_t at = 0;
+    for (; text.length - at >= 8; at += 8) {
+        if (!is_plain_word(word_at(text.bytes + at))) {
+            return false;
+        }
+    }
+    for (; at < text.length; at++) {
+        if (text.bytes[at] == 0 || text.bytes[at] >= 0x80) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The length of the run of bytes below 0x80 at the start. */
 static size_t ascii_length(struct slice text)
 {
     size_t at = 0;
-    while (text.length - at >= 8) {
-        uint64_t word;
-        memcpy(&word, text.bytes + at, 8);
-        if ((word & UINT64_C(0x8080808080808080)) != 0) {
-            break;
-        }
+    while (text.length - at >= 8 && (word_at(text.bytes + at) & EACH_BYTE(0x80)) == 0) {
         at += 8;
     }
     while (at < text.length && text.bytes[at] < 0x80) {
