@@ -22,6 +22,12 @@
 /* Past this a batch is committed before more lines are executed. */
 #define BATCH_BYTES_MAX (4 * MIB)
 
+/*
+ * Before a batch smaller than this is committed, what has arrived meanwhile is added to
+ * it: a sync costs the same for both. Past it the sync is no longer what costs most.
+ */
+#define GATHER_BYTES_MAX MIB
+
 /* One write call moves at most this; Linux itself stops just below 2 GiB. */
 #define WRITE_BYTES_MAX GIB
 

@@ -64,7 +64,10 @@ enum line conn_next_line(struct conn *conn, struct slice *line_out);
 /* What has arrived of a line whose end has not. */
 struct slice conn_partial_line(const struct conn *conn);
 
-/* The place behind the last line returned; going back to an earlier place. */
+/*
+ * The place behind the last line returned, in bytes of what is not consumed; going back
+ * to an earlier place. Receiving more does not move these places.
+ */
 size_t conn_position(const struct conn *conn);
 void conn_rewind(struct conn *conn, size_t position);
 

@@ -62,9 +62,16 @@ uint64_t keydir_hash(const struct keydir *keydir, struct slice key);
 /*
  * Ask for the memory that keydir_find and keydir_read will want: first, for each key of a
  * group, where the index has it, then where the log has it.
+ *
+ * location_out: of the first record with this hash.  false: there is none.
  */
 void keydir_prefetch_slot(const struct keydir *keydir, uint64_t hash);
-void keydir_prefetch_record(const struct keydir *keydir, uint64_t hash);
+bool keydir_prefetch_record(const struct keydir *keydir, uint64_t hash,
+                            struct location *location_out);
+
+/* Whether the record of a location is of this key. */
+bool keydir_has_key(const struct keydir *keydir, const struct location *location,
+                    struct slice key);
 
 /*
  * Find the record of a key; staged deletes are found too.

@@ -49,13 +49,17 @@ enum status store_open(const struct store_options *options, struct store **store
 enum status store_close(struct store *store);
 
 /*
- * Say which keys the next calls are about, in order, so that what they need is fetched
- * from memory for all of them at once. A hint: the calls may come or not.
+ * Say which keys the next calls are about, one by one and in order, and then that these
+ * were all of them: so what they need is fetched from memory for all at once. A hint: the
+ * calls may come or not. store_expect_none begins a new group.
  *
- * keys: at most STORE_EXPECTED_MAX; their bytes stay as they are until the next commit.
+ * key: its bytes stay as they are until the next group or commit; at most
+ * STORE_EXPECTED_MAX keys in a group.
  */
 #define STORE_EXPECTED_MAX 64
-void store_expect(struct store *store, const struct slice *keys, size_t count);
+void store_expect_none(struct store *store);
+void store_expect(struct store *store, struct slice key);
+void store_expect_no_more(struct store *store);
 
 /*
  * Read a value, with what is staged.

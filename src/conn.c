@@ -276,14 +276,14 @@ struct slice conn_partial_line(const struct conn *conn)
 
 size_t conn_position(const struct conn *conn)
 {
-    return conn->at;
+    return conn->at - conn->start;
 }
 
 void conn_rewind(struct conn *conn, size_t position)
 {
-    assert(position >= conn->start && position <= conn->at);
-    conn->at = position;
-    conn->searched = position;
+    assert(position <= conn_position(conn));
+    conn->at = conn->start + position;
+    conn->searched = conn->at;
 }
 
 void conn_consume(struct conn *conn)

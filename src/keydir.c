@@ -110,20 +110,21 @@ void keydir_prefetch_slot(const struct keydir *keydir, uint64_t hash)
     index_prefetch(keydir->index, hash);
 }
 
-void keydir_prefetch_record(const struct keydir *keydir, uint64_t hash)
+bool keydir_prefetch_record(const struct keydir *keydir, uint64_t hash,
+                            struct location *location_out)
 {
     struct index_cursor cursor;
-    struct location location;
     index_find(&cursor, keydir->index, hash);
-    if (!index_next(&cursor, keydir->index, &location)) {
-        return;
+    if (!index_next(&cursor, keydir->index, location_out)) {
+        return false;
     }
-    struct slice bytes = bytes_of(keydir, &location);
+    struct slice bytes = bytes_of(keydir, location_out);
     size_t length = bytes.length < PREFETCH_BYTES_MAX ? bytes.length : PREFETCH_BYTES_MAX;
     for (size_t at = 0; at < length; at += LINE_BYTES) {
         KV_PREFETCH(bytes.bytes + at);
     }
     KV_PREFETCH(bytes.bytes + length - 1);
+    return true;
 }
 
 enum status keydir_verify(const struct keydir *keydir, const struct location *location)
@@ -134,6 +135,12 @@ enum status keydir_verify(const struct keydir *keydir, const struct location *lo
     return log_has_failed_reads(keydir->logs[side_of(location)]) ? KV_IO : KV_CORRUPT;
 }
 
+bool keydir_has_key(const struct keydir *keydir, const struct location *location,
+                    struct slice key)
+{
+    return slice_equal(key_of(keydir, location), key);
+}
+
 enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice key,
                         struct location *location_out)
 {
@@ -141,7 +148,7 @@ enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice
     struct location location;
     index_find(&cursor, keydir->index, hash);
     while (index_next(&cursor, keydir->index, &location)) {
-        if (slice_equal(key_of(keydir, &location), key)) {
+        if (keydir_has_key(keydir, &location, key)) {
             *location_out = location;
             return KV_OK;
         }

@@ -148,9 +148,9 @@ static struct queued examine(const struct session *session, enum line kind,
 static bool fill_queue(struct session *session, size_t position_max)
 {
     struct slice line;
-    struct slice keys[QUEUE_MAX];
-    size_t key_count = 0;
+    struct store *store = session->commands.store;
     session->queue_count = 0;
+    store_expect_none(store);
     while (session->queue_count < QUEUE_MAX &&
            conn_position(session->conn) < position_max) {
         size_t start = conn_position(session->conn);
@@ -161,10 +161,10 @@ static bool fill_queue(struct session *session, size_t position_max)
         struct queued *queued = &session->queue[session->queue_count++];
         *queued = examine(session, kind, line, start);
         if (queued->status == KV_OK && protocol_has_key(queued->request.verb)) {
-            keys[key_count++] = queued->request.key;
+            store_expect(store, queued->request.key);
         }
     }
-    store_expect(session->commands.store, keys, key_count);
+    store_expect_no_more(store);
     return session->queue_count < QUEUE_MAX;
 }
 
@@ -218,11 +218,27 @@ static bool execute_lines(struct session *session, size_t position_max)
     return false;
 }
 
+/*
+ * Receive what has arrived while the lines before were executed, where it is to share
+ * their commit. Returns whether there may be more lines.
+ */
+static bool gather(struct session *session)
+{
+    uint64_t staged_bytes = store_staged_bytes(session->commands.store);
+    if (staged_bytes == 0 || staged_bytes >= GATHER_BYTES_MAX ||
+        !conn_can_receive(session->conn)) {
+        return false;
+    }
+    enum conn_result received = conn_receive(session->conn);
+    session->is_lost = received == CONN_LOST;
+    return received == CONN_DONE || received == CONN_ENDED;
+}
+
 /* Go through the lines of a refused batch again, as far as the first pass came. */
-static void answer_refused(struct session *session, size_t start, enum status refusal)
+static void answer_refused(struct session *session, enum status refusal)
 {
     size_t end = conn_position(session->conn);
-    conn_rewind(session->conn, start);
+    conn_rewind(session->conn, 0);
     session->commands.stream.kind = STREAM_NONE;
     session->is_closing = false;
     session->is_impolite = false;
@@ -236,22 +252,23 @@ static void answer_refused(struct session *session, size_t start, enum status re
 static enum status run_batch(struct session *session, bool *is_idle_out)
 {
     struct commands *commands = &session->commands;
-    size_t start = conn_position(session->conn);
     size_t replies_start = commands->replies->length;
     struct counters counters = commands->counters;
-    *is_idle_out = execute_lines(session, SIZE_MAX);
+    do {
+        *is_idle_out = execute_lines(session, SIZE_MAX);
+    } while (*is_idle_out && gather(session));
     enum status status = store_commit(commands->store);
     if (status != KV_OK && status != KV_FATAL) {
         commands->replies->length = replies_start;
         commands->counters = counters;
-        answer_refused(session, start, status);
+        answer_refused(session, status);
         status = KV_OK;
     }
     if (status == KV_OK && commands->wants_sync) {
         status = store_sync(commands->store);
     }
     commands->wants_sync = false;
-    if (conn_position(session->conn) != start) {
+    if (conn_position(session->conn) > 0) {
         session->last_command_ms = clock_now_ms();
     }
     conn_consume(session->conn);
@@ -331,7 +348,8 @@ enum status session_run(struct session *session, enum session_state *state_out)
         *state_out = SESSION_OVER;
         return KV_OK;
     }
-    enum conn_result received = sent == CONN_LOST ? CONN_LOST : receive(session);
+    session->is_lost = session->is_lost || sent == CONN_LOST;
+    enum conn_result received = session->is_lost ? CONN_LOST : receive(session);
     session->is_lost = received == CONN_LOST;
     bool is_stream_ready =
         sent == CONN_DONE && session->commands.stream.kind != STREAM_NONE;

@@ -22,11 +22,16 @@ struct pace {
     uint64_t written_bytes; /* by commands since the last step */
 };
 
-/* A key that was announced, with the hash that was computed then. */
+/* A key that was announced, and what was found about it then. */
 struct expected {
     struct slice key;
     uint64_t hash;
+    bool has_candidate;        /* the index has a record under this hash */
+    struct location candidate; /* the first such */
 };
+
+/* Which hashes were written since keys were announced: a bit stands for many of them. */
+enum { WRITTEN_BITS = 1024, BITS_OF_A_WORD = 64 };
 
 struct store {
     struct store_options options;
@@ -36,6 +41,7 @@ struct store {
     struct expected expected[STORE_EXPECTED_MAX];
     size_t expected_count;
     size_t expected_next;
+    uint64_t written[WRITTEN_BITS / BITS_OF_A_WORD];
     struct transaction transaction;
     struct compaction compaction;
     struct pace pace;
@@ -167,39 +173,86 @@ enum status store_close(struct store *store)
     return status == KV_OK || status == KV_NO_SPACE ? close_status : status;
 }
 
-void store_expect(struct store *store, const struct slice *keys, size_t count)
+void store_expect_none(struct store *store)
 {
-    assert(count <= STORE_EXPECTED_MAX);
-    store->expected_count = count;
+    store->expected_count = 0;
     store->expected_next = 0;
-    for (size_t i = 0; i < count; i++) {
-        uint64_t hash = keydir_hash(&store->keydir, keys[i]);
-        store->expected[i] = (struct expected){keys[i], hash};
-        keydir_prefetch_slot(&store->keydir, hash);
-    }
-    for (size_t i = 0; i < count; i++) {
-        keydir_prefetch_record(&store->keydir, store->expected[i].hash);
+    memset(store->written, 0, sizeof store->written);
+}
+
+void store_expect(struct store *store, struct slice key)
+{
+    assert(store->expected_count < STORE_EXPECTED_MAX);
+    struct expected *expected = &store->expected[store->expected_count++];
+    expected->key = key;
+    expected->hash = keydir_hash(&store->keydir, key);
+    keydir_prefetch_slot(&store->keydir, expected->hash);
+}
+
+void store_expect_no_more(struct store *store)
+{
+    for (size_t i = 0; i < store->expected_count; i++) {
+        struct expected *expected = &store->expected[i];
+        expected->has_candidate =
+            keydir_prefetch_record(&store->keydir, expected->hash, &expected->candidate);
     }
 }
 
-/* The hash of a key, which store_expect may have computed already. */
-static uint64_t hash_of(struct store *store, struct slice key)
+static size_t written_bit(uint64_t hash)
 {
-    if (store->expected_next < store->expected_count) {
-        const struct expected *expected = &store->expected[store->expected_next];
-        if (expected->key.bytes == key.bytes && expected->key.length == key.length) {
-            store->expected_next++;
-            return expected->hash;
-        }
+    return (size_t)(hash >> 32) % WRITTEN_BITS;
+}
+
+static void note_written_hash(struct store *store, uint64_t hash)
+{
+    size_t bit = written_bit(hash);
+    store->written[bit / BITS_OF_A_WORD] |= UINT64_C(1) << bit % BITS_OF_A_WORD;
+}
+
+static bool may_be_written(const struct store *store, uint64_t hash)
+{
+    size_t bit = written_bit(hash);
+    return (store->written[bit / BITS_OF_A_WORD] >> bit % BITS_OF_A_WORD & 1) != 0;
+}
+
+/* What was announced about a key whose turn it is, or NULL. */
+static const struct expected *take_expected(struct store *store, struct slice key)
+{
+    const struct expected *expected = &store->expected[store->expected_next];
+    if (store->expected_next == store->expected_count ||
+        expected->key.bytes != key.bytes || expected->key.length != key.length) {
+        return NULL;
     }
-    return keydir_hash(&store->keydir, key);
+    store->expected_next++;
+    return expected;
+}
+
+/* keydir_find for a key that may have been announced; the hash is told, too. */
+static enum status find_any(struct store *store, struct slice key, uint64_t *hash_out,
+                            struct location *location_out)
+{
+    const struct keydir *keydir = &store->keydir;
+    const struct expected *expected = take_expected(store, key);
+    uint64_t hash = expected == NULL ? keydir_hash(keydir, key) : expected->hash;
+    *hash_out = hash;
+    if (expected == NULL || may_be_written(store, hash)) {
+        return keydir_find(keydir, hash, key, location_out);
+    }
+    if (!expected->has_candidate) {
+        return KV_NOT_FOUND;
+    }
+    if (keydir_has_key(keydir, &expected->candidate, key)) {
+        *location_out = expected->candidate;
+        return KV_OK;
+    }
+    return keydir_find(keydir, hash, key, location_out);
 }
 
 static enum status find(struct store *store, struct slice key,
                         struct location *location_out)
 {
-    uint64_t hash = hash_of(store, key);
-    enum status status = keydir_find(&store->keydir, hash, key, location_out);
+    uint64_t hash = 0;
+    enum status status = find_any(store, key, &hash, location_out);
     return status == KV_OK && location_out->is_tombstone ? KV_NOT_FOUND : status;
 }
 
@@ -224,9 +277,9 @@ enum status store_exists(struct store *store, struct slice key)
  */
 static struct change find_replaced(struct store *store, struct slice key)
 {
-    struct change found = {.hash = hash_of(store, key)};
-    found.had_before =
-        keydir_find(&store->keydir, found.hash, key, &found.before) != KV_NOT_FOUND;
+    struct change found = {0};
+    found.had_before = find_any(store, key, &found.hash, &found.before) != KV_NOT_FOUND;
+    note_written_hash(store, found.hash);
     return found;
 }
 
@@ -266,7 +319,7 @@ static void note_written(struct store *store)
 
 enum status store_commit(struct store *store)
 {
-    store->expected_count = 0;
+    store_expect_none(store);
     if (store->has_failed) {
         return KV_FATAL;
     }
