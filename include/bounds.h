@@ -28,6 +28,9 @@
  */
 #define GATHER_BYTES_MAX MIB
 
+/* Lines are taken in groups of at most so many, whose keys are looked up together. */
+#define EXPECTED_KEYS_MAX 64
+
 /* One write call moves at most this; Linux itself stops just below 2 GiB. */
 #define WRITE_BYTES_MAX GIB
 

@@ -29,6 +29,16 @@ struct location {
 
 struct index;
 
+/* An index is so many small tables, numbered from 0; the top bits of a hash choose one.
+ */
+#define INDEX_PART_BITS  9
+#define INDEX_PART_COUNT (1 << INDEX_PART_BITS)
+
+static inline size_t index_part_of(uint64_t hash)
+{
+    return (size_t)(hash >> (64 - INDEX_PART_BITS));
+}
+
 /* A walk through the candidates of one hash; any change to the index ends it. */
 struct index_cursor {
     uint64_t hash;
@@ -90,11 +100,9 @@ bool index_walk_matches(const struct index *index, uint64_t position, uint64_t h
 /*
  * The index as bytes, a part at a time, for saving it.
  *
- * INDEX_PART_COUNT: parts are numbered from 0.
  * index_encode_part appends one part, with the top bit of offsets left out.
  * KV_NO_MEMORY: nothing was appended.
  */
-#define INDEX_PART_COUNT 512
 enum status index_encode_part(const struct index *index, size_t part, struct buffer *out);
 
 /* What was decoded, to be checked and counted by the caller. */

@@ -69,6 +69,9 @@ void keydir_prefetch_slot(const struct keydir *keydir, uint64_t hash);
 bool keydir_prefetch_record(const struct keydir *keydir, uint64_t hash,
                             struct location *location_out);
 
+/* The key of the record of a location. Valid until the log is changed. */
+struct slice keydir_key(const struct keydir *keydir, const struct location *location);
+
 /* Whether the record of a location is of this key. */
 bool keydir_has_key(const struct keydir *keydir, const struct location *location,
                     struct slice key);
@@ -113,16 +116,6 @@ enum status keydir_reserve(struct keydir *keydir, uint64_t hash);
 void keydir_apply(struct keydir *keydir, const struct change *change);
 void keydir_revert(struct keydir *keydir, const struct change *change);
 void keydir_settle(struct keydir *keydir, const struct change *change);
-
-/*
- * Apply a run of records in order, as they stand in the current log from `offset` on;
- * marks are passed over. Nothing of it can be taken back.
- *
- * count: raised by one for each record.
- * KV_NO_MEMORY, KV_CORRUPT, KV_IO: applied in part.
- */
-enum status keydir_load(struct keydir *keydir, struct slice records, uint64_t offset,
-                        uint64_t *count);
 
 /*
  * Whether the record at an offset, as it is in a location, is the one that gives its key

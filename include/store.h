@@ -54,9 +54,8 @@ enum status store_close(struct store *store);
  * calls may come or not. store_expect_none begins a new group.
  *
  * key: its bytes stay as they are until the next group or commit; at most
- * STORE_EXPECTED_MAX keys in a group.
+ * EXPECTED_KEYS_MAX keys in a group.
  */
-#define STORE_EXPECTED_MAX 64
 void store_expect_none(struct store *store);
 void store_expect(struct store *store, struct slice key);
 void store_expect_no_more(struct store *store);

@@ -5,6 +5,7 @@
 #include "import.h"
 
 #include "diag.h"
+#include "load.h"
 #include "rewrite.h"
 #include "utf8.h"
 
@@ -65,6 +66,17 @@ static enum status save_torn(const struct files *files, struct slice bytes, uint
     return status;
 }
 
+static enum status load_all(struct keydir *keydir, struct slice records)
+{
+    struct load *load = NULL;
+    uint64_t count = 0; /* the keys are told instead */
+    enum status status = load_begin(keydir, &load);
+    if (status == KV_OK) {
+        status = load_end(load, load_records(load, records, 0, &count));
+    }
+    return status;
+}
+
 /* Zeros that stand for what could not be read must never replace it. */
 static enum status check_was_read(const struct log *original)
 {
@@ -94,14 +106,13 @@ enum status import_original(const struct files *files, struct log *original)
 {
     struct survey found;
     struct keydir keydir;
-    uint64_t count = 0; /* the keys are told instead */
     struct slice bytes = log_bytes(original);
     enum status status = keydir_init(&keydir, original);
     if (status == KV_OK) {
         status = survey(files, bytes, &found);
     }
     if (status == KV_OK) {
-        status = keydir_load(&keydir, slice_first(bytes, (size_t)found.end), 0, &count);
+        status = load_all(&keydir, slice_first(bytes, (size_t)found.end));
     }
     if (status == KV_OK) {
         status = check_was_read(original);

@@ -16,10 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PART_BITS  9
 #define PART_COUNT INDEX_PART_COUNT
-
-static_assert(PART_COUNT == 1 << PART_BITS, "the top bits of a hash number the parts");
 
 /* Hash bits kept in a slot; the part adds nine more. */
 #define HASH_BITS 30
@@ -64,11 +61,6 @@ struct index {
     uint64_t slot_bytes;
     struct part parts[PART_COUNT];
 };
-
-static size_t part_of(uint64_t hash)
-{
-    return (size_t)(hash >> (64 - PART_BITS));
-}
 
 static uint32_t short_hash(uint64_t hash)
 {
@@ -201,7 +193,7 @@ static enum status grow(struct index *index, struct part *part)
 
 enum status index_reserve(struct index *index, uint64_t hash)
 {
-    struct part *part = &index->parts[part_of(hash)];
+    struct part *part = &index->parts[index_part_of(hash)];
     uint64_t entries_max = (uint64_t)part->home_count * LOAD_NUMERATOR / LOAD_DENOMINATOR;
     bool has_room =
         part->entry_count < entries_max && is_empty(&part->slots[part->slot_count - 1]);
@@ -210,7 +202,7 @@ enum status index_reserve(struct index *index, uint64_t hash)
 
 void index_prefetch(const struct index *index, uint64_t hash)
 {
-    const struct part *part = &index->parts[part_of(hash)];
+    const struct part *part = &index->parts[index_part_of(hash)];
     const struct slot *home = part->slots + home_of(part, short_hash(hash));
     KV_PREFETCH(home);
     KV_PREFETCH(home + 2); /* a probe often goes over the end of the line */
@@ -218,14 +210,14 @@ void index_prefetch(const struct index *index, uint64_t hash)
 
 void index_find(struct index_cursor *cursor, const struct index *index, uint64_t hash)
 {
-    const struct part *part = &index->parts[part_of(hash)];
+    const struct part *part = &index->parts[index_part_of(hash)];
     *cursor = (struct index_cursor){hash, home_of(part, short_hash(hash))};
 }
 
 bool index_next(struct index_cursor *cursor, const struct index *index,
                 struct location *location_out)
 {
-    const struct part *part = &index->parts[part_of(cursor->hash)];
+    const struct part *part = &index->parts[index_part_of(cursor->hash)];
     uint32_t wanted = short_hash(cursor->hash);
     while (cursor->slot < part->slot_count) {
         const struct slot *slot = &part->slots[cursor->slot];
@@ -243,7 +235,7 @@ bool index_next(struct index_cursor *cursor, const struct index *index,
 
 void index_insert(struct index *index, uint64_t hash, const struct location *location)
 {
-    struct part *part = &index->parts[part_of(hash)];
+    struct part *part = &index->parts[index_part_of(hash)];
     uint32_t wanted = short_hash(hash);
     size_t at = home_of(part, wanted);
     while (!is_empty(&part->slots[at]) && hash_of(&part->slots[at]) <= wanted) {
@@ -279,7 +271,7 @@ static struct slot *find_slot(const struct part *part, uint64_t hash, uint64_t o
 bool index_get(const struct index *index, uint64_t hash, uint64_t offset,
                struct location *location_out)
 {
-    const struct slot *slot = find_slot(&index->parts[part_of(hash)], hash, offset);
+    const struct slot *slot = find_slot(&index->parts[index_part_of(hash)], hash, offset);
     if (slot != NULL) {
         *location_out = decode(slot);
     }
@@ -289,7 +281,7 @@ bool index_get(const struct index *index, uint64_t hash, uint64_t offset,
 bool index_replace(struct index *index, uint64_t hash, uint64_t offset,
                    const struct location *location)
 {
-    struct slot *slot = find_slot(&index->parts[part_of(hash)], hash, offset);
+    struct slot *slot = find_slot(&index->parts[index_part_of(hash)], hash, offset);
     if (slot == NULL) {
         return false;
     }
@@ -299,7 +291,7 @@ bool index_replace(struct index *index, uint64_t hash, uint64_t offset,
 
 bool index_remove(struct index *index, uint64_t hash, uint64_t offset)
 {
-    struct part *part = &index->parts[part_of(hash)];
+    struct part *part = &index->parts[index_part_of(hash)];
     struct slot *slot = find_slot(part, hash, offset);
     if (slot == NULL) {
         return false;
@@ -353,7 +345,7 @@ bool index_walk_matches(const struct index *index, uint64_t position, uint64_t h
     size_t part_number = (size_t)(position >> 32);
     size_t next = (size_t)(position & UINT32_MAX);
     assert(part_number < PART_COUNT && next > 0);
-    return part_of(hash) == part_number &&
+    return index_part_of(hash) == part_number &&
            hash_of(&index->parts[part_number].slots[next - 1]) == short_hash(hash);
 }
 

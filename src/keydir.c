@@ -15,9 +15,6 @@
 /* A line of memory, and how much of a record is asked for: the rest comes by itself. */
 enum { LINE_BYTES = 64, PREFETCH_BYTES_MAX = 512 };
 
-/* So many records are looked at ahead when a log is loaded. */
-enum { LOAD_AHEAD = 32 };
-
 enum status keydir_init(struct keydir *keydir, struct log *log)
 {
     *keydir = (struct keydir){.logs = {log, NULL}};
@@ -99,7 +96,7 @@ static struct slice bytes_of(const struct keydir *keydir, const struct location 
                       record_length(location->key_length, location->value_length));
 }
 
-static struct slice key_of(const struct keydir *keydir, const struct location *location)
+struct slice keydir_key(const struct keydir *keydir, const struct location *location)
 {
     return slice_first(slice_after(bytes_of(keydir, location), RECORD_HEADER_BYTES),
                        location->key_length);
@@ -138,7 +135,7 @@ enum status keydir_verify(const struct keydir *keydir, const struct location *lo
 bool keydir_has_key(const struct keydir *keydir, const struct location *location,
                     struct slice key)
 {
-    return slice_equal(key_of(keydir, location), key);
+    return slice_equal(keydir_key(keydir, location), key);
 }
 
 enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice key,
@@ -182,7 +179,7 @@ enum status keydir_read_record(const struct keydir *keydir,
                                const struct location *location, struct slice *key_out,
                                struct slice *value_out)
 {
-    *key_out = key_of(keydir, location);
+    *key_out = keydir_key(keydir, location);
     return keydir_read(keydir, location, value_out);
 }
 
@@ -257,77 +254,6 @@ void keydir_settle(struct keydir *keydir, const struct change *change)
     }
 }
 
-/* A record that is about to be loaded. */
-struct ahead {
-    struct record record;
-    uint64_t offset;
-    uint64_t hash;
-};
-
-static enum status load_record(struct keydir *keydir, const struct ahead *ahead)
-{
-    const struct record *record = &ahead->record;
-    struct change change = {
-        .hash = ahead->hash,
-        .now = keydir_locate(keydir, record, ahead->offset),
-    };
-    enum status status = keydir_find(keydir, change.hash, record->key, &change.before);
-    change.had_before = status == KV_OK;
-    if (status != KV_OK && status != KV_NOT_FOUND) {
-        return status;
-    }
-    if (change.now.is_tombstone && !change.had_before) {
-        return KV_OK;
-    }
-    status = keydir_reserve(keydir, change.hash);
-    if (status == KV_OK) {
-        keydir_apply(keydir, &change);
-        keydir_settle(keydir, &change);
-    }
-    return status;
-}
-
-/* Decode the next records, marks left out, and ask for where the index has them. */
-static enum status look_ahead(const struct keydir *keydir, struct slice *records,
-                              uint64_t *offset, struct ahead ahead[LOAD_AHEAD],
-                              size_t *count_out)
-{
-    size_t count = 0;
-    struct record record;
-    while (count < LOAD_AHEAD && record_decode(*records, &record)) {
-        if (!record_is_within_limits(&record)) {
-            return KV_CORRUPT;
-        }
-        if (!record_is_mark(&record)) {
-            uint64_t hash = keydir_hash(keydir, record.key);
-            keydir_prefetch_slot(keydir, hash);
-            ahead[count++] = (struct ahead){record, *offset, hash};
-        }
-        *offset += record.length;
-        *records = slice_after(*records, (size_t)record.length);
-    }
-    *count_out = count;
-    return KV_OK;
-}
-
-enum status keydir_load(struct keydir *keydir, struct slice records, uint64_t offset,
-                        uint64_t *count)
-{
-    struct ahead ahead[LOAD_AHEAD];
-    size_t ahead_count = 0;
-    enum status status = look_ahead(keydir, &records, &offset, ahead, &ahead_count);
-    while (status == KV_OK && ahead_count > 0) {
-        for (size_t i = 0; status == KV_OK && i < ahead_count; i++) {
-            status = load_record(keydir, &ahead[i]);
-            ++*count;
-        }
-        if (status == KV_OK) {
-            status = look_ahead(keydir, &records, &offset, ahead, &ahead_count);
-        }
-    }
-    return status;
-}
-
 bool keydir_is_latest(const struct keydir *keydir, const struct record *record,
                       uint64_t offset)
 {
@@ -347,7 +273,7 @@ enum status keydir_walk(const struct keydir *keydir, uint64_t *position,
             return KV_NOT_FOUND;
         }
     } while (location.is_tombstone);
-    *key_out = key_of(keydir, &location);
+    *key_out = keydir_key(keydir, &location);
     if (index_walk_matches(keydir->index, *position, keydir_hash(keydir, *key_out))) {
         return KV_OK;
     }

@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "diag.h"
 #include "import.h"
+#include "load.h"
 #include "snapshot.h"
 
 #include <inttypes.h>
@@ -188,20 +189,16 @@ void logset_close(struct logset *set)
     set->log = NULL;
 }
 
-/* Verify and load batches up to the end or the first damage. */
-static enum status load_batches(struct keydir *keydir, struct logset_end *end)
+/* Verify batches up to the end or the first damage, and take their records. */
+static enum status take_batches(struct load *load, const struct log *log,
+                                struct logset_end *end)
 {
-    const struct log *log = keydir_log(keydir);
     uint64_t told_ms = clock_now_ms();
     struct batch batch;
-    while ((end->result = scan_next(&end->scan, &batch)) == SCAN_BATCH) {
-        enum status status =
-            keydir_load(keydir, batch.records, batch.offset, &end->record_count);
-        if (status != KV_OK) {
-            diag_info("%s%s: cannot load the batch at offset %" PRIu64 ": %s",
-                      log_path(log), log_suffix(log), batch.offset, status_text(status));
-            return status;
-        }
+    enum status status = KV_OK;
+    while (status == KV_OK &&
+           (end->result = scan_next(&end->scan, &batch)) == SCAN_BATCH) {
+        status = load_records(load, batch.records, batch.offset, &end->record_count);
         end->seal_count++;
         uint64_t now_ms = clock_now_ms();
         if (now_ms - told_ms >= PROGRESS_MS) {
@@ -211,12 +208,26 @@ static enum status load_batches(struct keydir *keydir, struct logset_end *end)
             told_ms = now_ms;
         }
     }
-    if (log_has_failed_reads(log)) {
+    return status;
+}
+
+static enum status load_batches(struct keydir *keydir, struct logset_end *end)
+{
+    const struct log *log = keydir_log(keydir);
+    struct load *load = NULL;
+    enum status status = load_begin(keydir, &load);
+    if (status == KV_OK) {
+        status = load_end(load, take_batches(load, log, end));
+    }
+    if (status != KV_OK) {
+        diag_info("%s%s: cannot load the batches up to offset %" PRIu64 ": %s",
+                  log_path(log), log_suffix(log), end->scan.offset, status_text(status));
+    } else if (log_has_failed_reads(log)) {
         diag_info("%s%s: a part of the log cannot be read", log_path(log),
                   log_suffix(log));
-        return KV_IO;
+        status = KV_IO;
     }
-    return KV_OK;
+    return status;
 }
 
 /* The older log was durable as a whole: any damage in it is corruption. */
@@ -256,8 +267,12 @@ static enum status load_unmarked(const struct logset *set, struct keydir *keydir
         end->scan.offset += record.length;
     }
     end->result = end->scan.offset == bytes.length ? SCAN_END : SCAN_DAMAGED;
-    enum status status = keydir_load(keydir, slice_first(bytes, (size_t)end->scan.offset),
-                                     0, &end->record_count);
+    struct load *load = NULL;
+    enum status status = load_begin(keydir, &load);
+    if (status == KV_OK) {
+        bytes = slice_first(bytes, (size_t)end->scan.offset);
+        status = load_end(load, load_records(load, bytes, 0, &end->record_count));
+    }
     if (status != KV_OK) {
         diag_info("%s: cannot load the log: %s", files_path(set->files),
                   status_text(status));

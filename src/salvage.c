@@ -4,6 +4,7 @@
 #include "salvage.h"
 
 #include "diag.h"
+#include "load.h"
 #include "rewrite.h"
 #include "scan.h"
 
@@ -25,6 +26,7 @@ struct salvage {
     struct source older; /* PATH.old, if there is one and it is wanted */
     struct source source;
     struct keydir keydir;
+    struct load *load; /* of the first pass */
     uint64_t lost_bytes;
 };
 
@@ -36,12 +38,12 @@ struct visitor {
     bool tells_lost;
 };
 
-static enum status load(struct salvage *salvage, struct slice records, uint64_t offset,
+static enum status take(struct salvage *salvage, struct slice records, uint64_t offset,
                         struct log *to)
 {
     uint64_t count = 0; /* what is kept in the end is told instead */
     (void)to;           /* the first pass copies nothing */
-    return keydir_load(&salvage->keydir, records, offset, &count);
+    return load_records(salvage->load, records, offset, &count);
 }
 
 static enum status copy_current(struct salvage *salvage, struct slice records,
@@ -172,17 +174,26 @@ static enum status open_old(struct salvage *salvage)
 }
 
 /* The older log first, as in every start. */
-static enum status load_all(struct salvage *salvage)
+static enum status take_all(struct salvage *salvage)
 {
-    const struct visitor visitor = {.batch = load, .tells_lost = true};
-    struct log *older = salvage->older.log;
-    enum status status =
-        keydir_init(&salvage->keydir, older != NULL ? older : salvage->source.log);
-    if (status == KV_OK && older != NULL) {
+    const struct visitor visitor = {.batch = take, .tells_lost = true};
+    enum status status = KV_OK;
+    if (salvage->older.log != NULL) {
         status = walk(salvage, &salvage->older, &visitor);
         keydir_push_log(&salvage->keydir, salvage->source.log);
     }
     return status == KV_OK ? walk(salvage, &salvage->source, &visitor) : status;
+}
+
+static enum status load_all(struct salvage *salvage)
+{
+    struct log *older = salvage->older.log;
+    enum status status =
+        keydir_init(&salvage->keydir, older != NULL ? older : salvage->source.log);
+    if (status == KV_OK) {
+        status = load_begin(&salvage->keydir, &salvage->load);
+    }
+    return status == KV_OK ? load_end(salvage->load, take_all(salvage)) : status;
 }
 
 static enum status copy_all(struct salvage *salvage, struct log *to)

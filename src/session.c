@@ -20,9 +20,6 @@
 /* The list of keys is made in pieces of this size. */
 #define KEYS_PIECE_BYTES (64 * KIB)
 
-/* Lines are taken in groups of at most so many, whose keys are looked up together. */
-#define QUEUE_MAX STORE_EXPECTED_MAX
-
 /* A line that was taken. */
 struct queued {
     struct request request;
@@ -35,7 +32,7 @@ struct session {
     struct session_options options;
     struct conn *conn;
     struct commands commands;
-    struct queued queue[QUEUE_MAX];
+    struct queued queue[EXPECTED_KEYS_MAX];
     size_t queue_count;
 
     bool is_closing;  /* nothing more is executed */
@@ -151,7 +148,7 @@ static bool fill_queue(struct session *session, size_t position_max)
     struct store *store = session->commands.store;
     session->queue_count = 0;
     store_expect_none(store);
-    while (session->queue_count < QUEUE_MAX &&
+    while (session->queue_count < EXPECTED_KEYS_MAX &&
            conn_position(session->conn) < position_max) {
         size_t start = conn_position(session->conn);
         enum line kind = conn_next_line(session->conn, &line);
@@ -165,7 +162,7 @@ static bool fill_queue(struct session *session, size_t position_max)
         }
     }
     store_expect_no_more(store);
-    return session->queue_count < QUEUE_MAX;
+    return session->queue_count < EXPECTED_KEYS_MAX;
 }
 
 /* Returns false if the line must be executed again once nothing is staged. */

@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "compact.h"
 #include "diag.h"
+#include "lookahead.h"
 #include "recover.h"
 #include "snapshot.h"
 #include "transaction.h"
@@ -22,26 +23,12 @@ struct pace {
     uint64_t written_bytes; /* by commands since the last step */
 };
 
-/* A key that was announced, and what was found about it then. */
-struct expected {
-    struct slice key;
-    uint64_t hash;
-    bool has_candidate;        /* the index has a record under this hash */
-    struct location candidate; /* the first such */
-};
-
-/* Which hashes were written since keys were announced: a bit stands for many of them. */
-enum { WRITTEN_BITS = 1024, BITS_OF_A_WORD = 64 };
-
 struct store {
     struct store_options options;
     struct files *files;
     struct keydir keydir;
     struct recovery recovery;
-    struct expected expected[STORE_EXPECTED_MAX];
-    size_t expected_count;
-    size_t expected_next;
-    uint64_t written[WRITTEN_BITS / BITS_OF_A_WORD];
+    struct lookahead lookahead;
     struct transaction transaction;
     struct compaction compaction;
     struct pace pace;
@@ -175,85 +162,26 @@ enum status store_close(struct store *store)
 
 void store_expect_none(struct store *store)
 {
-    store->expected_count = 0;
-    store->expected_next = 0;
-    memset(store->written, 0, sizeof store->written);
+    lookahead_begin(&store->lookahead);
 }
 
 void store_expect(struct store *store, struct slice key)
 {
-    assert(store->expected_count < STORE_EXPECTED_MAX);
-    struct expected *expected = &store->expected[store->expected_count++];
-    expected->key = key;
-    expected->hash = keydir_hash(&store->keydir, key);
-    keydir_prefetch_slot(&store->keydir, expected->hash);
+    lookahead_add(&store->lookahead, &store->keydir, key);
 }
 
 void store_expect_no_more(struct store *store)
 {
-    for (size_t i = 0; i < store->expected_count; i++) {
-        struct expected *expected = &store->expected[i];
-        expected->has_candidate =
-            keydir_prefetch_record(&store->keydir, expected->hash, &expected->candidate);
-    }
-}
-
-static size_t written_bit(uint64_t hash)
-{
-    return (size_t)(hash >> 32) % WRITTEN_BITS;
-}
-
-static void note_written_hash(struct store *store, uint64_t hash)
-{
-    size_t bit = written_bit(hash);
-    store->written[bit / BITS_OF_A_WORD] |= UINT64_C(1) << bit % BITS_OF_A_WORD;
-}
-
-static bool may_be_written(const struct store *store, uint64_t hash)
-{
-    size_t bit = written_bit(hash);
-    return (store->written[bit / BITS_OF_A_WORD] >> bit % BITS_OF_A_WORD & 1) != 0;
-}
-
-/* What was announced about a key whose turn it is, or NULL. */
-static const struct expected *take_expected(struct store *store, struct slice key)
-{
-    const struct expected *expected = &store->expected[store->expected_next];
-    if (store->expected_next == store->expected_count ||
-        expected->key.bytes != key.bytes || expected->key.length != key.length) {
-        return NULL;
-    }
-    store->expected_next++;
-    return expected;
-}
-
-/* keydir_find for a key that may have been announced; the hash is told, too. */
-static enum status find_any(struct store *store, struct slice key, uint64_t *hash_out,
-                            struct location *location_out)
-{
-    const struct keydir *keydir = &store->keydir;
-    const struct expected *expected = take_expected(store, key);
-    uint64_t hash = expected == NULL ? keydir_hash(keydir, key) : expected->hash;
-    *hash_out = hash;
-    if (expected == NULL || may_be_written(store, hash)) {
-        return keydir_find(keydir, hash, key, location_out);
-    }
-    if (!expected->has_candidate) {
-        return KV_NOT_FOUND;
-    }
-    if (keydir_has_key(keydir, &expected->candidate, key)) {
-        *location_out = expected->candidate;
-        return KV_OK;
-    }
-    return keydir_find(keydir, hash, key, location_out);
+    lookahead_fetch(&store->lookahead, &store->keydir);
 }
 
 static enum status find(struct store *store, struct slice key,
                         struct location *location_out)
 {
-    uint64_t hash = 0;
-    enum status status = find_any(store, key, &hash, location_out);
-    return status == KV_OK && location_out->is_tombstone ? KV_NOT_FOUND : status;
+    struct change found = {0};
+    enum status status = lookahead_find(&store->lookahead, &store->keydir, key, &found);
+    *location_out = found.before;
+    return status == KV_OK && found.before.is_tombstone ? KV_NOT_FOUND : status;
 }
 
 enum status store_get(struct store *store, struct slice key, struct slice *value_out)
@@ -278,8 +206,9 @@ enum status store_exists(struct store *store, struct slice key)
 static struct change find_replaced(struct store *store, struct slice key)
 {
     struct change found = {0};
-    found.had_before = find_any(store, key, &found.hash, &found.before) != KV_NOT_FOUND;
-    note_written_hash(store, found.hash);
+    found.had_before =
+        lookahead_find(&store->lookahead, &store->keydir, key, &found) != KV_NOT_FOUND;
+    lookahead_note_written(&store->lookahead, found.hash);
     return found;
 }
 
@@ -319,7 +248,7 @@ static void note_written(struct store *store)
 
 enum status store_commit(struct store *store)
 {
-    store_expect_none(store);
+    lookahead_begin(&store->lookahead); /* locations are about to change */
     if (store->has_failed) {
         return KV_FATAL;
     }

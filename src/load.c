@@ -1,0 +1,102 @@
+/*
+ * Entries wait in a list for each part of the index. The order of records of one key is
+ * kept, since one key is always in one part.
+ */
+#include "load.h"
+
+#include <stdlib.h>
+
+/* All lists together fit a processor's own cache. */
+enum { WAITING_MAX = 64 };
+
+/* A record that is to be put in. */
+struct waiting {
+    uint64_t hash;
+    struct location location;
+};
+
+struct list {
+    uint32_t count;
+    struct waiting entries[WAITING_MAX];
+};
+
+struct load {
+    struct keydir *keydir;
+    struct list lists[INDEX_PART_COUNT];
+};
+
+enum status load_begin(struct keydir *keydir, struct load **load_out)
+{
+    *load_out = calloc(1, sizeof **load_out);
+    if (*load_out == NULL) {
+        return KV_NO_MEMORY;
+    }
+    (*load_out)->keydir = keydir;
+    return KV_OK;
+}
+
+static enum status put(struct keydir *keydir, const struct waiting *waiting)
+{
+    struct change change = {.hash = waiting->hash, .now = waiting->location};
+    enum status status =
+        keydir_find(keydir, change.hash, keydir_key(keydir, &change.now), &change.before);
+    change.had_before = status == KV_OK;
+    if (status != KV_OK && status != KV_NOT_FOUND) {
+        return status;
+    }
+    if (change.now.is_tombstone && !change.had_before) {
+        return KV_OK;
+    }
+    status = keydir_reserve(keydir, change.hash);
+    if (status == KV_OK) {
+        keydir_apply(keydir, &change);
+        keydir_settle(keydir, &change);
+    }
+    return status;
+}
+
+static enum status put_list(struct keydir *keydir, struct list *list)
+{
+    enum status status = KV_OK;
+    for (uint32_t i = 0; i < list->count; i++) {
+        keydir_prefetch_slot(keydir, list->entries[i].hash);
+    }
+    for (uint32_t i = 0; status == KV_OK && i < list->count; i++) {
+        status = put(keydir, &list->entries[i]);
+    }
+    list->count = 0;
+    return status;
+}
+
+enum status load_records(struct load *load, struct slice records, uint64_t offset,
+                         uint64_t *count)
+{
+    struct keydir *keydir = load->keydir;
+    struct record record;
+    enum status status = KV_OK;
+    for (; status == KV_OK && record_decode(records, &record);
+         offset += record.length, records = slice_after(records, (size_t)record.length)) {
+        if (!record_is_within_limits(&record)) {
+            return KV_CORRUPT;
+        }
+        if (record_is_mark(&record)) {
+            continue;
+        }
+        uint64_t hash = keydir_hash(keydir, record.key);
+        struct list *list = &load->lists[index_part_of(hash)];
+        list->entries[list->count++] =
+            (struct waiting){hash, keydir_locate(keydir, &record, offset)};
+        status = list->count == WAITING_MAX ? put_list(keydir, list) : KV_OK;
+        ++*count;
+    }
+    return status;
+}
+
+enum status load_end(struct load *load, enum status status)
+{
+    for (size_t i = 0; status == KV_OK && i < INDEX_PART_COUNT; i++) {
+        status = put_list(load->keydir, &load->lists[i]);
+    }
+    free(load);
+    return status;
+}

@@ -1,0 +1,82 @@
+/*
+ * Two rounds over a group: the slots of all keys are asked for while the keys come in,
+ * then the slots are read and the records asked for.
+ */
+#include "lookahead.h"
+
+#include <assert.h>
+
+void lookahead_begin(struct lookahead *lookahead)
+{
+    lookahead->count = 0;
+    lookahead->next = 0;
+    memset(lookahead->written, 0, sizeof lookahead->written);
+}
+
+void lookahead_add(struct lookahead *lookahead, const struct keydir *keydir,
+                   struct slice key)
+{
+    assert(lookahead->count < EXPECTED_KEYS_MAX);
+    struct expected *expected = &lookahead->expected[lookahead->count++];
+    expected->key = key;
+    expected->hash = keydir_hash(keydir, key);
+    keydir_prefetch_slot(keydir, expected->hash);
+}
+
+void lookahead_fetch(struct lookahead *lookahead, const struct keydir *keydir)
+{
+    for (size_t i = 0; i < lookahead->count; i++) {
+        struct expected *expected = &lookahead->expected[i];
+        expected->has_candidate =
+            keydir_prefetch_record(keydir, expected->hash, &expected->candidate);
+    }
+}
+
+/* The bit of a hash in `written`: other bits of it than those that number its slot. */
+static size_t bit_of(uint64_t hash)
+{
+    return (size_t)(hash >> 32) % LOOKAHEAD_BITS;
+}
+
+void lookahead_note_written(struct lookahead *lookahead, uint64_t hash)
+{
+    size_t bit = bit_of(hash);
+    lookahead->written[bit / LOOKAHEAD_WORD_BITS] |= UINT64_C(1)
+                                                     << bit % LOOKAHEAD_WORD_BITS;
+}
+
+static bool may_be_written(const struct lookahead *lookahead, uint64_t hash)
+{
+    size_t bit = bit_of(hash);
+    uint64_t word = lookahead->written[bit / LOOKAHEAD_WORD_BITS];
+    return (word >> bit % LOOKAHEAD_WORD_BITS & 1) != 0;
+}
+
+/* What was announced about a key whose turn it is, or NULL. */
+static const struct expected *take_expected(struct lookahead *lookahead, struct slice key)
+{
+    const struct expected *expected = &lookahead->expected[lookahead->next];
+    if (lookahead->next == lookahead->count || expected->key.bytes != key.bytes ||
+        expected->key.length != key.length) {
+        return NULL;
+    }
+    lookahead->next++;
+    return expected;
+}
+
+enum status lookahead_find(struct lookahead *lookahead, const struct keydir *keydir,
+                           struct slice key, struct change *found_out)
+{
+    const struct expected *expected = take_expected(lookahead, key);
+    found_out->hash = expected == NULL ? keydir_hash(keydir, key) : expected->hash;
+    if (expected != NULL && !may_be_written(lookahead, expected->hash)) {
+        if (!expected->has_candidate) {
+            return KV_NOT_FOUND;
+        }
+        if (keydir_has_key(keydir, &expected->candidate, key)) {
+            found_out->before = expected->candidate;
+            return KV_OK;
+        }
+    }
+    return keydir_find(keydir, found_out->hash, key, &found_out->before);
+}
