@@ -105,6 +105,9 @@
 /* How often the operator is told at most that writes to the log fail. */
 #define LOG_MESSAGE_MS UINT64_C(60000)
 
+/* How long the service manager may keep a word to it waiting. */
+#define NOTIFY_WAIT_S_MAX 1
+
 /* Start-up work that takes longer tells its progress, this often. */
 #define PROGRESS_MS UINT64_C(3000)
 

@@ -29,7 +29,8 @@ enum status server_create(const struct server_options *options, struct store *st
 void server_destroy(struct server *server);
 
 /*
- * Say that the server is ready and serve until a signal says stop.
+ * Say that the server is ready, to the operator and to a service manager that asked, and
+ * serve until a signal says stop.
  *
  * KV_OK: stopped; everything acknowledged is as durable as the policy promises.
  * KV_FATAL: the log failed (reported).

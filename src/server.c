@@ -7,6 +7,7 @@
 #include "bounds.h"
 #include "clock.h"
 #include "diag.h"
+#include "notify.h"
 #include "session.h"
 
 #include <assert.h>
@@ -395,9 +396,13 @@ enum status server_run(struct server *server)
 {
     enum status status = KV_OK;
     tell_ready(server);
+    notify_ready();
     while (status == KV_OK && is_stopping == 0) {
         int fd = accept_client(server);
         status = fd >= 0 ? serve_client(server, fd) : maintain(server, LEISURE_ALL);
+    }
+    if (status == KV_OK) {
+        notify_stopping();
     }
     return status;
 }

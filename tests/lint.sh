@@ -16,7 +16,7 @@ buffer:1 crc32c:1 hash:1 utf8:1 diag:1
 record:2 index:2 protocol:2 io:2 mapping:2
 scan:3 files:3
 log:4 keydir:5 load:6 lookahead:6 rewrite:6 import:7 salvage:7 snapshot:6 logset:8 recover:9 verify:9 dump:9 transaction:6 compact:7 store:10
-conn:11 commands:11 session:12 server:13 options:14 main:15
+conn:11 notify:11 commands:11 session:12 server:13 options:14 main:15
 "
 level_of() {
     tr ' ' '\n' <<<"$levels" | sed -n "s/^$1://p"
