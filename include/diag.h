@@ -1,5 +1,7 @@
 /*
- * Messages for the operator: one line each on stderr, after "kv-store: ".
+ * Messages for the operator: one line each on stderr, after "kv-store: ". In front of
+ * that stands the level, as "<4>", where the journal of systemd reads stderr:
+ * JOURNAL_STREAM in the environment names what it reads.
  *
  * No call blocks: when nobody reads stderr, lines are dropped and counted, and the
  * next line that gets through says how many. errno is kept.
@@ -9,10 +11,18 @@
 
 #include "platform.h"
 
-/* Tell what happened. */
+/* Tell what happened: an event like any other. */
 void diag_info(const char *format, ...) KV_PRINTF_LIKE(1, 2);
 
-/* Tell what failed; the text of errno follows after ": ". */
+/*
+ * Tell what is wrong and how the program gets along with it. The text of errno follows
+ * after ": "; as in err.h of BSD it does not after an x.
+ */
 void diag_warn(const char *format, ...) KV_PRINTF_LIKE(1, 2);
+void diag_warnx(const char *format, ...) KV_PRINTF_LIKE(1, 2);
+
+/* Tell what failed, or was lost or refused. Likewise. */
+void diag_error(const char *format, ...) KV_PRINTF_LIKE(1, 2);
+void diag_errorx(const char *format, ...) KV_PRINTF_LIKE(1, 2);
 
 #endif

@@ -68,8 +68,8 @@ enum status compact_begin(struct compaction *compaction)
     if (!files_have_room(compaction->files, keydir_live_bytes(compaction->keydir) +
                                                 COMPACT_DEAD_BYTES_MIN)) {
         if (!compaction->has_told_no_room) {
-            diag_info("%s: no room on the disk for a compaction; waiting for it",
-                      log_path(log));
+            diag_warnx("%s: no room on the disk for a compaction; waiting for it",
+                       log_path(log));
         }
         compaction->has_told_no_room = true;
         return KV_NO_SPACE;
@@ -190,7 +190,7 @@ static enum status sweep_slice(struct compaction *compaction,
 static void tell_stuck(const struct compaction *compaction)
 {
     const struct log *older = keydir_older_log(compaction->keydir);
-    diag_info(
+    diag_warnx(
         "%s%s: %" PRIu64 " records are damaged and cannot be copied; the file is kept",
         log_path(older), log_suffix(older), keydir_older_entries(compaction->keydir));
 }

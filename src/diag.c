@@ -9,9 +9,15 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+/* The numbers of syslog(3), which the journal takes. */
+enum level { LEVEL_ERROR = 3, LEVEL_WARNING = 4, LEVEL_INFO = 6 };
 
 static unsigned long dropped_count;
 
@@ -25,12 +31,35 @@ static int write_line(const char *line, size_t length)
     return write(STDERR_FILENO, line, length) == (ssize_t)length;
 }
 
+/* Whether the journal reads stderr; it names its end of the stream as device:inode. */
+static bool is_journal(void)
+{
+    char name[64];
+    struct stat info;
+    const char *stream = getenv("JOURNAL_STREAM");
+    if (stream == NULL || fstat(STDERR_FILENO, &info) < 0) {
+        return false;
+    }
+    (void)snprintf(name, sizeof name, "%ju:%ju", (uintmax_t)info.st_dev,
+                   (uintmax_t)info.st_ino); /* two numbers fit */
+    return strcmp(stream, name) == 0;
+}
+
+/* What each line begins with; returns its length. */
+static size_t put_prefix(char *line, size_t room, enum level level)
+{
+    int length = is_journal() ? snprintf(line, room, "<%d>kv-store: ", (int)level)
+                              : snprintf(line, room, "kv-store: ");
+    return (size_t)length; /* there is room */
+}
+
 static void tell_dropped(void)
 {
     char line[DIAG_LINE_BYTES_MAX];
-    int length = snprintf(line, sizeof line, "kv-store: %lu messages were dropped here\n",
-                          dropped_count);
-    if (length > 0 && write_line(line, (size_t)length)) {
+    size_t length = put_prefix(line, sizeof line, LEVEL_WARNING);
+    length += (size_t)snprintf(line + length, sizeof line - length,
+                               "%lu messages were dropped here\n", dropped_count);
+    if (write_line(line, length)) {
         dropped_count = 0;
     }
 }
@@ -47,15 +76,15 @@ static void blank_controls(char *line, size_t length)
 }
 
 /* The line is cut to its limit, never longer; it always ends in LF. */
-KV_PRINTF_LIKE(1, 0)
-static void tell(const char *format, va_list arguments, const char *cause)
+KV_PRINTF_LIKE(2, 0)
+static void tell(enum level level, const char *format, va_list arguments,
+                 const char *cause)
 {
+    int kept_errno = errno;
     char line[DIAG_LINE_BYTES_MAX];
     size_t room = sizeof line - 1;
-    size_t length = 0;
-    int count = snprintf(line, room, "kv-store: ");
-    length += (size_t)count;
-    count = vsnprintf(line + length, room - length, format, arguments);
+    size_t length = put_prefix(line, room, level);
+    int count = vsnprintf(line + length, room - length, format, arguments);
     length += count < 0 ? 0 : (size_t)count;
     length = length >= room ? room - 1 : length;
     if (cause != NULL) {
@@ -71,24 +100,45 @@ static void tell(const char *format, va_list arguments, const char *cause)
     if (dropped_count > 0 || !write_line(line, length)) {
         dropped_count++;
     }
+    errno = kept_errno;
 }
 
 void diag_info(const char *format, ...)
 {
-    int kept_errno = errno;
     va_list arguments;
     va_start(arguments, format);
-    tell(format, arguments, NULL);
+    tell(LEVEL_INFO, format, arguments, NULL);
     va_end(arguments);
-    errno = kept_errno;
 }
 
 void diag_warn(const char *format, ...)
 {
-    int kept_errno = errno;
     va_list arguments;
     va_start(arguments, format);
-    tell(format, arguments, strerror(kept_errno));
+    tell(LEVEL_WARNING, format, arguments, strerror(errno));
     va_end(arguments);
-    errno = kept_errno;
+}
+
+void diag_warnx(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    tell(LEVEL_WARNING, format, arguments, NULL);
+    va_end(arguments);
+}
+
+void diag_error(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    tell(LEVEL_ERROR, format, arguments, strerror(errno));
+    va_end(arguments);
+}
+
+void diag_errorx(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    tell(LEVEL_ERROR, format, arguments, NULL);
+    va_end(arguments);
 }

@@ -32,8 +32,8 @@ static bool fits_a_line(struct slice key, struct slice value)
 static enum status print_set(struct slice key, struct slice value)
 {
     if (!fits_a_line(key, value)) {
-        diag_info("no SET line can carry the value of the key %.*s",
-                  (int)(key.length < 200 ? key.length : 200), (const char *)key.bytes);
+        diag_errorx("no SET line can carry the value of the key %.*s",
+                    (int)(key.length < 200 ? key.length : 200), (const char *)key.bytes);
         return KV_USAGE;
     }
     put(SLICE_LITERAL("SET "));
@@ -87,7 +87,7 @@ static enum status print_all(const struct keydir *keydir, enum dump_format forma
         status = keydir_walk(keydir, &position, &key);
     }
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        diag_warn("cannot write the dump");
+        diag_error("cannot write the dump");
         return KV_IO;
     }
     return first;
@@ -98,11 +98,14 @@ static enum status check_end(const struct logset *set, const struct logset_end *
     if (end->result == SCAN_END) {
         return KV_OK;
     }
-    bool is_torn = logset_judge_tail(set, end) == TAIL_TORN;
-    diag_info("%s: %s at offset %" PRIu64, files_path(set->files),
-              is_torn ? "leaving out a torn tail" : "the log is damaged",
-              end->scan.offset);
-    return is_torn ? KV_OK : KV_CORRUPT;
+    const char *path = files_path(set->files);
+    if (logset_judge_tail(set, end) == TAIL_TORN) {
+        diag_warnx("%s: leaving out a torn tail at offset %" PRIu64, path,
+                   end->scan.offset);
+        return KV_OK;
+    }
+    diag_errorx("%s: the log is damaged at offset %" PRIu64, path, end->scan.offset);
+    return KV_CORRUPT;
 }
 
 enum status dump_log(const char *path, enum dump_format format)

@@ -37,11 +37,11 @@ static enum status survey(const struct files *files, struct slice bytes,
     *survey_out = (struct survey){0};
     while (record_decode(slice_after(bytes, (size_t)survey_out->end), &record)) {
         if (!record_is_within_limits(&record)) {
-            diag_info("%s: the record at offset %" PRIu64
-                      " has a key of %zu and a value of %zu "
-                      "bytes, more than this program keeps",
-                      files_path(files), survey_out->end, record.key.length,
-                      record.value.length);
+            diag_errorx("%s: the record at offset %" PRIu64
+                        " has a key of %zu and a value of %zu "
+                        "bytes, more than this program keeps",
+                        files_path(files), survey_out->end, record.key.length,
+                        record.value.length);
             return KV_IO;
         }
         survey_out->empty_key_count += record_is_mark(&record) ? 1 : 0;
@@ -59,9 +59,9 @@ static enum status save_torn(const struct files *files, struct slice bytes, uint
     }
     enum status status = files_save_torn(files, tail, end, suffix);
     if (status == KV_OK) {
-        diag_info("%s: leaving out an incomplete record at offset %" PRIu64
-                  ": %zu bytes, kept in %s%s",
-                  files_path(files), end, tail.length, files_path(files), suffix);
+        diag_warnx("%s: leaving out an incomplete record at offset %" PRIu64
+                   ": %zu bytes, kept in %s%s",
+                   files_path(files), end, tail.length, files_path(files), suffix);
     }
     return status;
 }
@@ -83,7 +83,7 @@ static enum status check_was_read(const struct log *original)
     if (!log_has_failed_reads(original)) {
         return KV_OK;
     }
-    diag_info("%s: a part of the log cannot be read", log_path(original));
+    diag_errorx("%s: a part of the log cannot be read", log_path(original));
     return KV_IO;
 }
 
@@ -128,8 +128,8 @@ enum status import_original(const struct files *files, struct log *original)
                   " records with an empty key left out",
                   files_path(files), keydir.key_count, found.empty_key_count);
     } else if (status != KV_FATAL) {
-        diag_info("%s: a log without marks could not be rewritten: %s; it is untouched",
-                  files_path(files), status_text(status));
+        diag_errorx("%s: a log without marks could not be rewritten: %s; it is untouched",
+                    files_path(files), status_text(status));
     }
     keydir_destroy(&keydir);
     return status;

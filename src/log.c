@@ -35,7 +35,7 @@ struct log {
 
 static enum status tell(const struct log *log, enum status status, const char *what)
 {
-    diag_warn("%s%s: %s", files_path(log->files), log->suffix, what);
+    diag_error("%s%s: %s", files_path(log->files), log->suffix, what);
     return status == KV_NOT_FOUND ? KV_IO : status;
 }
 
@@ -86,7 +86,7 @@ static enum status write_opening(struct log *log, struct opening opening)
     struct slice bytes = {mark, sizeof mark};
     opening.version = RECORD_FORMAT_VERSION;
     if (io_random(&opening.log_id, sizeof opening.log_id) != KV_OK) {
-        diag_warn("/dev/urandom: cannot read a log id");
+        diag_error("/dev/urandom: cannot read a log id");
         return KV_IO;
     }
     record_encode_opening(mark, &opening);
@@ -278,8 +278,8 @@ static void tell_refused(struct log *log)
     uint64_t now_ms = clock_now_ms();
     if (!log->has_told_refused &&
         (log->told_refused_ms == 0 || now_ms - log->told_refused_ms >= LOG_MESSAGE_MS)) {
-        diag_warn("%s: cannot append at offset %" PRIu64 ", batch refused",
-                  files_path(log->files), log->length);
+        diag_error("%s: cannot append at offset %" PRIu64 ", batch refused",
+                   files_path(log->files), log->length);
         log->has_told_refused = true;
         log->told_refused_ms = now_ms;
     }
@@ -315,13 +315,14 @@ static enum status check_is_still_ours(const struct log *log)
         return KV_FATAL;
     }
     if (info.link_count == 0) {
-        diag_info("%s: the log was removed while it was served", files_path(log->files));
+        diag_errorx("%s: the log was removed while it was served",
+                    files_path(log->files));
         return KV_FATAL;
     }
     if (info.length != log->length) {
-        diag_info("%s: the log is %" PRIu64 " bytes long, not %" PRIu64
-                  ": something else changed it",
-                  files_path(log->files), info.length, log->length);
+        diag_errorx("%s: the log is %" PRIu64 " bytes long, not %" PRIu64
+                    ": something else changed it",
+                    files_path(log->files), info.length, log->length);
         return KV_FATAL;
     }
     return KV_OK;
@@ -410,9 +411,9 @@ enum status log_sync(struct log *log)
         return KV_OK;
     }
     if (io_sync(log->fd) != KV_OK) {
-        diag_warn("%s: cannot sync the log at offset %" PRIu64
-                  "; stopping, since what is on disk is unknown",
-                  files_path(log->files), log->durable_length);
+        diag_error("%s: cannot sync the log at offset %" PRIu64
+                   "; stopping, since what is on disk is unknown",
+                   files_path(log->files), log->durable_length);
         /* Best effort: the bytes that may be half there must not look like a batch. */
         (void)io_truncate(log->fd, log->durable_length);
         return KV_FATAL;

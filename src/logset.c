@@ -16,7 +16,7 @@
 static enum status refuse(const struct logset *set, const char *suffix,
                           const char *reason)
 {
-    diag_info("%s%s: %s; nothing was changed", files_path(set->files), suffix, reason);
+    diag_errorx("%s%s: %s; nothing was changed", files_path(set->files), suffix, reason);
     return KV_CORRUPT;
 }
 
@@ -40,7 +40,7 @@ static enum status check_was_read(const struct logset *set, const struct log *lo
     if (!log_has_failed_reads(log)) {
         return KV_OK;
     }
-    diag_info("%s%s: the log cannot be read", files_path(set->files), log_suffix(log));
+    diag_errorx("%s%s: the log cannot be read", files_path(set->files), log_suffix(log));
     return KV_IO;
 }
 
@@ -71,8 +71,9 @@ static enum status judge_version(const struct logset *set)
     if (set->opening.version == RECORD_FORMAT_VERSION) {
         return KV_OK;
     }
-    diag_info("%s: the log has format version %" PRIu64 ", this program knows version %d",
-              files_path(set->files), set->opening.version, RECORD_FORMAT_VERSION);
+    diag_errorx("%s: the log has format version %" PRIu64
+                ", this program knows version %d",
+                files_path(set->files), set->opening.version, RECORD_FORMAT_VERSION);
     return KV_IO;
 }
 
@@ -88,9 +89,10 @@ static enum status judge_unopened(struct logset *set)
         return status;
     }
     if (has_mark) {
-        diag_info("%s: the log is damaged at offset 0: its opening record is not intact, "
-                  "but a mark at offset %" PRIu64 " is; nothing was changed",
-                  files_path(set->files), mark_offset);
+        diag_errorx(
+            "%s: the log is damaged at offset 0: its opening record is not intact, "
+            "but a mark at offset %" PRIu64 " is; nothing was changed",
+            files_path(set->files), mark_offset);
         return KV_CORRUPT;
     }
     if (!is_original) {
@@ -220,11 +222,12 @@ static enum status load_batches(struct keydir *keydir, struct logset_end *end)
         status = load_end(load, take_batches(load, log, end));
     }
     if (status != KV_OK) {
-        diag_info("%s%s: cannot load the batches up to offset %" PRIu64 ": %s",
-                  log_path(log), log_suffix(log), end->scan.offset, status_text(status));
+        diag_errorx("%s%s: cannot load the batches up to offset %" PRIu64 ": %s",
+                    log_path(log), log_suffix(log), end->scan.offset,
+                    status_text(status));
     } else if (log_has_failed_reads(log)) {
-        diag_info("%s%s: a part of the log cannot be read", log_path(log),
-                  log_suffix(log));
+        diag_errorx("%s%s: a part of the log cannot be read", log_path(log),
+                    log_suffix(log));
         status = KV_IO;
     }
     return status;
@@ -238,9 +241,9 @@ static enum status load_older(const struct logset *set, struct keydir *keydir,
     scan_begin(&end->scan, log_bytes(older), set->opening.older_id);
     enum status status = load_batches(keydir, end);
     if (status == KV_OK && end->result != SCAN_END) {
-        diag_info("%s" FILES_OLD ": the log is damaged at offset %" PRIu64
-                  "; nothing was changed",
-                  files_path(set->files), end->scan.offset);
+        diag_errorx("%s" FILES_OLD ": the log is damaged at offset %" PRIu64
+                    "; nothing was changed",
+                    files_path(set->files), end->scan.offset);
         return KV_CORRUPT;
     }
     log_resume(older, &(struct log_end){.log_id = set->opening.older_id,
@@ -259,9 +262,9 @@ static enum status load_unmarked(const struct logset *set, struct keydir *keydir
     end->scan = (struct scan){.log = bytes};
     while (record_decode(slice_after(bytes, (size_t)end->scan.offset), &record)) {
         if (!record_is_within_limits(&record)) {
-            diag_info("%s: the record at offset %" PRIu64
-                      " is over the limits of this program",
-                      files_path(set->files), end->scan.offset);
+            diag_errorx("%s: the record at offset %" PRIu64
+                        " is over the limits of this program",
+                        files_path(set->files), end->scan.offset);
             return KV_IO;
         }
         end->scan.offset += record.length;
@@ -274,8 +277,8 @@ static enum status load_unmarked(const struct logset *set, struct keydir *keydir
         status = load_end(load, load_records(load, bytes, 0, &end->record_count));
     }
     if (status != KV_OK) {
-        diag_info("%s: cannot load the log: %s", files_path(set->files),
-                  status_text(status));
+        diag_errorx("%s: cannot load the log: %s", files_path(set->files),
+                    status_text(status));
     }
     return status;
 }
@@ -298,9 +301,9 @@ static enum status load_from_image(const struct logset *set, struct keydir *keyd
     if (status != KV_CORRUPT) {
         return status;
     }
-    diag_info("%s" FILES_INDEX
-              ": does not lead to the records of the log; reading all of it",
-              files_path(set->files));
+    diag_warnx("%s" FILES_INDEX
+               ": does not lead to the records of the log; reading all of it",
+               files_path(set->files));
     keydir_destroy(keydir);
     status = keydir_init(keydir, set->log);
     *end = (struct logset_end){.result = SCAN_END, .proved_length = end->proved_length};
@@ -350,14 +353,14 @@ enum status logset_load_for_reading(const struct files *files, struct logset *se
         return status;
     }
     if (set_out->shape == LOGSET_NONE) {
-        diag_info("%s: there is no log", files_path(files));
+        diag_errorx("%s: there is no log", files_path(files));
         return KV_IO;
     }
     if (set_out->shape == LOGSET_OLDER_ALONE) {
-        diag_info("%s: only " FILES_OLD
-                  " is there, of a compaction that had just begun: start "
-                  "the server once",
-                  files_path(files));
+        diag_errorx("%s: only " FILES_OLD
+                    " is there, of a compaction that had just begun: start "
+                    "the server once",
+                    files_path(files));
         return KV_IO;
     }
     return logset_load(set_out, keydir_out, end_out);

@@ -97,7 +97,7 @@ static bool set_sync(struct options *options, const char *name)
 {
     bool is_always = strcmp(name, "always") == 0;
     if (!is_always && strcmp(name, "everysec") != 0) {
-        diag_info("--sync takes always or everysec, not: %s", name);
+        diag_errorx("--sync takes always or everysec, not: %s", name);
         return false;
     }
     options->store.sync = is_always ? SYNC_ALWAYS : SYNC_EVERYSEC;
@@ -110,7 +110,7 @@ static bool set_port(struct options *options, const char *text)
     uint64_t port = 0;
     options->server.port = text;
     if (!read_whole_number(text, PORT_MAX, &port)) {
-        diag_info("--port takes a number from 0 to 65535, not: %s", text);
+        diag_errorx("--port takes a number from 0 to 65535, not: %s", text);
         return false;
     }
     return true;
@@ -120,8 +120,8 @@ static bool set_idle(struct options *options, const char *text)
 {
     uint64_t seconds = 0;
     if (!read_whole_number(text, CLIENT_IDLE_S_MAX, &seconds) || seconds == 0) {
-        diag_info("--idle takes seconds from 1 to %llu, not: %s",
-                  (unsigned long long)CLIENT_IDLE_S_MAX, text);
+        diag_errorx("--idle takes seconds from 1 to %llu, not: %s",
+                    (unsigned long long)CLIENT_IDLE_S_MAX, text);
         return false;
     }
     options->server.idle_ms = seconds * 1000;
@@ -132,7 +132,7 @@ static bool set_max_value(struct options *options, const char *text)
 {
     uint64_t bytes = 0;
     if (!read_size(text, VALUE_BYTES_MAX, &bytes) || bytes == 0) {
-        diag_info(
+        diag_errorx(
             "--max-value takes bytes from 1 to %llu, K, M or G behind them, not: %s",
             (unsigned long long)VALUE_BYTES_MAX, text);
         return false;
@@ -144,7 +144,7 @@ static bool set_max_value(struct options *options, const char *text)
 static bool set_mode(struct options *options, enum mode mode)
 {
     if (options->mode != MODE_SERVE && options->mode != mode) {
-        diag_info("only one of --verify, --salvage and --dump can be done at a time");
+        diag_errorx("only one of --verify, --salvage and --dump can be done at a time");
         return false;
     }
     options->mode = mode;
@@ -155,7 +155,7 @@ static bool set_dump(struct options *options, const char *format)
 {
     bool is_set = strcmp(format, "set") == 0;
     if (!is_set && strcmp(format, "resp") != 0) {
-        diag_info("--dump takes =set or =resp, not: %s", format);
+        diag_errorx("--dump takes =set or =resp, not: %s", format);
         return false;
     }
     options->dump_format = is_set ? DUMP_SET : DUMP_RESP;
@@ -219,7 +219,7 @@ enum options_result options_parse(int argc, char **argv, struct options *options
         }
     }
     if (optind < argc) {
-        diag_info("takes no arguments, only options: %s", argv[optind]);
+        diag_errorx("takes no arguments, only options: %s", argv[optind]);
         return OPTIONS_WRONG;
     }
     return OPTIONS_RUN;

@@ -95,9 +95,9 @@ static enum status load(const struct logset *set, struct keydir *keydir,
     if (status != KV_OK || is_same) {
         return status;
     }
-    diag_info("%s: the disk lacks what memory held behind offset %" PRIu64
-              "; reading the log again",
-              files_path(set->files), end->scan.durable_length);
+    diag_warnx("%s: the disk lacks what memory held behind offset %" PRIu64
+               "; reading the log again",
+               files_path(set->files), end->scan.durable_length);
     keydir_destroy(keydir);
     return logset_load(set, keydir, end);
 }
@@ -112,10 +112,10 @@ static enum status drop_torn_tail(const struct files *files, struct log *log,
     if (status != KV_OK) {
         return status;
     }
-    diag_info("%s: cutting off an unfinished batch at offset %" PRIu64
-              ": %zu bytes, %" PRIu64 " whole records, kept in %s%s",
-              files_path(files), scan->offset, tail.length, scan_count_records(scan),
-              files_path(files), suffix);
+    diag_warnx("%s: cutting off an unfinished batch at offset %" PRIu64
+               ": %zu bytes, %" PRIu64 " whole records, kept in %s%s",
+               files_path(files), scan->offset, tail.length, scan_count_records(scan),
+               files_path(files), suffix);
     return log_cut(log, scan->offset);
 }
 
@@ -128,11 +128,11 @@ static enum status finish(const struct logset *set, const struct logset_end *end
         tail = TAIL_CORRUPT;
     }
     if (tail != TAIL_TORN) {
-        diag_info("%s: the log is damaged at offset %" PRIu64
-                  ", %s; nothing was changed: see --verify and --salvage",
-                  files_path(set->files), scan->offset,
-                  tail == TAIL_CORRUPT ? "where it had been durable"
-                                       : "where records without a seal follow");
+        diag_errorx("%s: the log is damaged at offset %" PRIu64
+                    ", %s; nothing was changed: see --verify and --salvage",
+                    files_path(set->files), scan->offset,
+                    tail == TAIL_CORRUPT ? "where it had been durable"
+                                         : "where records without a seal follow");
         return KV_CORRUPT;
     }
     enum status status =

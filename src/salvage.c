@@ -159,14 +159,14 @@ static enum status open_old(struct salvage *salvage)
 {
     enum status status = log_open(salvage->files, LOG_READ, &salvage->source.log);
     if (status == KV_NOT_FOUND) {
-        diag_info("%s: there is no such log", files_path(salvage->files));
+        diag_errorx("%s: there is no such log", files_path(salvage->files));
     }
     if (status != KV_OK) {
         return status;
     }
     if (!identify(&salvage->source)) {
-        diag_info("%s: holds no intact mark, so nothing in it can be proved",
-                  files_path(salvage->files));
+        diag_errorx("%s: holds no intact mark, so nothing in it can be proved",
+                    files_path(salvage->files));
         return KV_CORRUPT;
     }
     status = log_open_older(salvage->files, LOG_READ, &salvage->older.log);
@@ -216,8 +216,8 @@ static enum status refuse_existing(const struct files *files)
         return KV_OK;
     }
     if (status == KV_OK) {
-        diag_info("%s: is there already; salvage writes only a new log",
-                  files_path(files));
+        diag_errorx("%s: is there already; salvage writes only a new log",
+                    files_path(files));
         files_close_plain(fd);
     }
     return KV_IO;
@@ -248,8 +248,8 @@ static enum status print_summary(const struct salvage *salvage)
 static void tell_unreadable(const struct source *source)
 {
     if (source->log != NULL && log_has_failed_reads(source->log)) {
-        diag_info("%s%s: parts could not be read and count as lost",
-                  log_path(source->log), log_suffix(source->log));
+        diag_warnx("%s%s: parts could not be read and count as lost",
+                   log_path(source->log), log_suffix(source->log));
     }
 }
 
@@ -278,7 +278,7 @@ enum status salvage_log(const char *path, const char *new_path)
         status = run(&salvage);
     }
     if (status != KV_OK) {
-        diag_info("%s: not salvaged: %s", path, status_text(status));
+        diag_errorx("%s: not salvaged: %s", path, status_text(status));
     }
     keydir_destroy(&salvage.keydir);
     close_source(&salvage.older);

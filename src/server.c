@@ -62,7 +62,7 @@ static bool set_flags(int fd)
 static enum status catch_signals(void)
 {
     if (pipe(wake_pipe) < 0 || !set_flags(wake_pipe[0]) || !set_flags(wake_pipe[1])) {
-        diag_warn("cannot make a pipe");
+        diag_error("cannot make a pipe");
         return KV_IO;
     }
     struct sigaction action = {.sa_handler = note_stop};
@@ -105,7 +105,7 @@ static enum status start_listening(struct server *server)
     struct addrinfo *addresses = NULL;
     int error = getaddrinfo(options->address, options->port, &hints, &addresses);
     if (error != 0) {
-        diag_info("%s: no such address: %s", options->address, gai_strerror(error));
+        diag_errorx("%s: no such address: %s", options->address, gai_strerror(error));
         return KV_IO;
     }
     for (struct addrinfo *a = addresses; a != NULL && server->listen_fd < 0;
@@ -113,7 +113,7 @@ static enum status start_listening(struct server *server)
         server->listen_fd = open_listener(a);
     }
     if (server->listen_fd < 0) {
-        diag_warn("%s:%s: cannot listen", options->address, options->port);
+        diag_error("%s:%s: cannot listen", options->address, options->port);
     }
     freeaddrinfo(addresses);
     return server->listen_fd < 0 ? KV_IO : KV_OK;
@@ -129,7 +129,7 @@ enum status server_create(const struct server_options *options, struct store *st
     };
     struct server *server = calloc(1, sizeof *server);
     if (server == NULL) {
-        diag_warn("cannot start");
+        diag_error("cannot start");
         return KV_NO_MEMORY;
     }
     *server = (struct server){
@@ -140,7 +140,7 @@ enum status server_create(const struct server_options *options, struct store *st
     };
     enum status status = session_create(&session_options, store, &server->session);
     if (status != KV_OK) {
-        diag_info("not enough memory for values of that size");
+        diag_errorx("not enough memory for values of that size");
     } else {
         status = start_listening(server);
     }

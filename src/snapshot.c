@@ -36,7 +36,7 @@ struct snapshot_writer {
 
 static enum status tell_no_memory(const struct files *files)
 {
-    diag_info("%s" FILES_INDEX ": not enough memory to write it", files_path(files));
+    diag_warnx("%s" FILES_INDEX ": not enough memory to write it", files_path(files));
     return KV_NO_MEMORY;
 }
 
@@ -245,7 +245,7 @@ static enum status load_parts(const struct image *image, struct keydir *keydir)
 
 static enum status disbelieve(const struct files *files, const char *reason)
 {
-    diag_info("%s" FILES_INDEX ": %s; reading the whole log", files_path(files), reason);
+    diag_warnx("%s" FILES_INDEX ": %s; reading the whole log", files_path(files), reason);
     return KV_NOT_FOUND;
 }
 
@@ -263,10 +263,10 @@ static enum status believe(const struct files *files, struct slice bytes,
     }
     *needed_length_out = image.needed_length;
     if (image.needed_length > scan->log.length) {
-        diag_info("%s: the log is %zu bytes long, but %" PRIu64
-                  " of it were durable when " FILES_INDEX
-                  " was written; nothing was changed",
-                  files_path(files), scan->log.length, image.needed_length);
+        diag_errorx("%s: the log is %zu bytes long, but %" PRIu64
+                    " of it were durable when " FILES_INDEX
+                    " was written; nothing was changed",
+                    files_path(files), scan->log.length, image.needed_length);
         return KV_CORRUPT;
     }
     if (!go_to_covered(&image, &covered)) {

@@ -48,7 +48,7 @@ static enum status print(const struct logset *set, const struct keydir *keydir,
                left, describe(tail));
     }
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        diag_warn("cannot write the findings");
+        diag_error("cannot write the findings");
         return KV_IO;
     }
     return tail == TAIL_TORN ? KV_OK : KV_CORRUPT;

@@ -10,7 +10,10 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { KEPT_BYTES = 1 << 18, HANG_S = 60 };
@@ -41,6 +44,9 @@ static void set_blocking(int fd, bool is_blocking)
     assert_int_equal(fcntl(fd, F_SETFL, flags), 0);
 }
 
+/* A test that reads what is told; the journal does not read it. */
+#define LISTENING(test) cmocka_unit_test_setup_teardown(test, listen_begin, listen_end)
+
 static int listen_begin(void **state)
 {
     (void)state;
@@ -52,6 +58,7 @@ static int listen_begin(void **state)
     read_fd = ends[0];
     write_fd = ends[1];
     set_blocking(read_fd, false);
+    (void)unsetenv("JOURNAL_STREAM"); /* the name is a plain one */
     /* What an earlier test left to be told is told now. */
     diag_info("begin");
     (void)told();
@@ -212,6 +219,93 @@ static void diag_survives_a_closed_stderr(void **state)
                         "kv-store: 1 messages were dropped here\nkv-store: back\n");
 }
 
+static void diag_tells_each_kind_with_or_without_a_cause(void **state)
+{
+    (void)state;
+    errno = ENOSPC;
+    diag_info("info");
+    diag_warn("warn");
+    diag_warnx("warnx");
+    diag_error("error");
+    diag_errorx("errorx");
+    assert_int_equal(errno, ENOSPC);
+    char expected[512];
+    (void)snprintf(expected, sizeof expected,
+                   "kv-store: info\nkv-store: warn: %s\nkv-store: warnx\n"
+                   "kv-store: error: %s\nkv-store: errorx\n",
+                   strerror(ENOSPC), strerror(ENOSPC));
+    assert_string_equal(told(), expected);
+}
+
+/* Name stderr as the journal's, its inode off by so many, with a text behind. */
+static void set_journal(uintmax_t inode_off_by, const char *behind)
+{
+    char name[128];
+    struct stat info;
+    assert_int_equal(fstat(STDERR_FILENO, &info), 0);
+    (void)snprintf(name, sizeof name, "%ju:%ju%s", (uintmax_t)info.st_dev,
+                   (uintmax_t)info.st_ino + inode_off_by, behind);
+    assert_int_equal(setenv("JOURNAL_STREAM", name, 1), 0);
+}
+
+static void diag_puts_levels_where_the_journal_reads(void **state)
+{
+    (void)state;
+    set_journal(0, "");
+    errno = EIO;
+    diag_info("info");
+    diag_warnx("warnx");
+    diag_errorx("errorx");
+    assert_string_equal(told(), "<6>kv-store: info\n<4>kv-store: warnx\n"
+                                "<3>kv-store: errorx\n");
+    diag_warn("warn");
+    assert_memory_equal(told(), "<4>kv-store: warn: ", 19);
+    diag_error("error");
+    assert_memory_equal(told(), "<3>kv-store: error: ", 20);
+    fill_pipe();
+    diag_info("lost");
+    (void)told();
+    diag_info("back");
+    assert_string_equal(told(), "<4>kv-store: 1 messages were dropped here\n"
+                                "<6>kv-store: back\n");
+}
+
+static void diag_cuts_a_line_with_a_level_at_the_same_limit(void **state)
+{
+    (void)state;
+    static char text[2 * DIAG_LINE_BYTES_MAX];
+    set_journal(0, "");
+    memset(text, 'm', sizeof text - 1);
+    diag_info("%s", text);
+    const char *line = told();
+    assert_in_range(strlen(line), DIAG_LINE_BYTES_MAX - 1, DIAG_LINE_BYTES_MAX);
+    assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
+}
+
+/* Inherited, but stderr goes elsewhere; or no such name at all. */
+static void diag_puts_no_level_where_the_journal_does_not_read(void **state)
+{
+    (void)state;
+    static const char *const garbage[] = {"", ":", "8:", "0:0", "journal", "%s%n"};
+    set_journal(1, "");
+    diag_info("other");
+    assert_string_equal(told(), "kv-store: other\n");
+    set_journal(0, "0");
+    diag_info("longer");
+    assert_string_equal(told(), "kv-store: longer\n");
+    set_journal(0, " ");
+    diag_info("blank");
+    assert_string_equal(told(), "kv-store: blank\n");
+    for (size_t i = 0; i < sizeof garbage / sizeof garbage[0]; i++) {
+        assert_int_equal(setenv("JOURNAL_STREAM", garbage[i], 1), 0);
+        diag_info("garbage");
+        assert_string_equal(told(), "kv-store: garbage\n");
+    }
+    assert_int_equal(unsetenv("JOURNAL_STREAM"), 0);
+    diag_info("unset");
+    assert_string_equal(told(), "kv-store: unset\n");
+}
+
 int main(void)
 {
     /* The server ignores it too. */
@@ -219,23 +313,19 @@ int main(void)
     /* A message that blocks must fail the test, not hang it. */
     (void)alarm(HANG_S);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(diag_info_tells_one_line, listen_begin,
-                                        listen_end),
-        cmocka_unit_test_setup_teardown(diag_warn_tells_the_cause, listen_begin,
-                                        listen_end),
-        cmocka_unit_test_setup_teardown(diag_tells_lines_in_order, listen_begin,
-                                        listen_end),
-        cmocka_unit_test_setup_teardown(diag_keeps_errno, listen_begin, listen_end),
-        cmocka_unit_test_setup_teardown(diag_cuts_a_line_at_its_limit, listen_begin,
-                                        listen_end),
-        cmocka_unit_test_setup_teardown(diag_warn_cuts_the_cause_too, listen_begin,
-                                        listen_end),
-        cmocka_unit_test_setup_teardown(
-            diag_drops_lines_that_nobody_reads_and_counts_them, listen_begin, listen_end),
-        cmocka_unit_test_setup_teardown(diag_survives_a_reader_that_went_away,
-                                        listen_begin, listen_end),
-        cmocka_unit_test_setup_teardown(diag_survives_a_closed_stderr, listen_begin,
-                                        listen_end),
+        LISTENING(diag_info_tells_one_line),
+        LISTENING(diag_warn_tells_the_cause),
+        LISTENING(diag_tells_lines_in_order),
+        LISTENING(diag_keeps_errno),
+        LISTENING(diag_cuts_a_line_at_its_limit),
+        LISTENING(diag_warn_cuts_the_cause_too),
+        LISTENING(diag_drops_lines_that_nobody_reads_and_counts_them),
+        LISTENING(diag_survives_a_reader_that_went_away),
+        LISTENING(diag_survives_a_closed_stderr),
+        LISTENING(diag_tells_each_kind_with_or_without_a_cause),
+        LISTENING(diag_puts_levels_where_the_journal_reads),
+        LISTENING(diag_cuts_a_line_with_a_level_at_the_same_limit),
+        LISTENING(diag_puts_no_level_where_the_journal_does_not_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
