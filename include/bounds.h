@@ -108,11 +108,22 @@
 /* How long the service manager may keep a word to it waiting. */
 #define NOTIFY_WAIT_S_MAX 1
 
-/* Start-up work that takes longer tells its progress, this often. */
-#define PROGRESS_MS UINT64_C(3000)
+/*
+ * Work that takes longer tells its progress: on a terminal after the first time, in a
+ * line rewritten after each second one; elsewhere after each third.
+ */
+#define PROGRESS_SHORT_MS   UINT64_C(1000)
+#define PROGRESS_SHOW_MS    UINT64_C(200)
+#define PROGRESS_MESSAGE_MS UINT64_C(3000)
+
+/* So much work is done between looks at the clock. */
+#define PROGRESS_STEP_BYTES (64 * KIB)
 
 /* One line of the operator's diagnostics, cut beyond it. */
 #define DIAG_LINE_BYTES_MAX 1024
+
+/* A line that is rewritten must not wrap; few terminals are narrower. */
+#define DIAG_COLUMNS_MAX 79
 
 static_assert(KEY_BYTES_MAX == UINT16_MAX, "an index slot holds 16 bits of key length");
 static_assert(VALUE_BYTES_MAX == UINT32_MAX,

@@ -25,4 +25,12 @@ void diag_warnx(const char *format, ...) KV_PRINTF_LIKE(1, 2);
 void diag_error(const char *format, ...) KV_PRINTF_LIKE(1, 2);
 void diag_errorx(const char *format, ...) KV_PRINTF_LIKE(1, 2);
 
+/*
+ * Show a line, cut to DIAG_COLUMNS_MAX, on the terminal that stderr is, in place of the
+ * one shown before. The next message takes it away, and so does diag_clear, which is for
+ * whoever writes to that terminal by another way.
+ */
+void diag_show(const char *format, ...) KV_PRINTF_LIKE(1, 2);
+void diag_clear(void);
+
 #endif

@@ -1,6 +1,7 @@
 /*
  * Reading a sealed log from front to back, in memory: which batches are whole, and
- * what to think of the place where they end. Reads no file and changes nothing.
+ * what to think of the place where they end. Reads no file and changes nothing, but says
+ * to progress.h how far it came.
  */
 #ifndef KV_SCAN_H
 #define KV_SCAN_H

@@ -20,6 +20,7 @@
 enum level { LEVEL_ERROR = 3, LEVEL_WARNING = 4, LEVEL_INFO = 6 };
 
 static unsigned long dropped_count;
+static bool is_showing; /* the cursor stands in a line that is to be taken away */
 
 /* A pipe that is full would block the server: look before writing. */
 static int write_line(const char *line, size_t length)
@@ -75,6 +76,30 @@ static void blank_controls(char *line, size_t length)
     }
 }
 
+/* Blanks to the full width cover what stood there, on any terminal. */
+void diag_show(const char *format, ...)
+{
+    int kept_errno = errno;
+    char text[DIAG_COLUMNS_MAX + 1];
+    char line[DIAG_COLUMNS_MAX + 2];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof text, format, arguments); /* it may be cut */
+    va_end(arguments);
+    blank_controls(text, strlen(text));
+    int length = snprintf(line, sizeof line, "\r%-*s", DIAG_COLUMNS_MAX, text);
+    is_showing = write_line(line, (size_t)length) || is_showing;
+    errno = kept_errno;
+}
+
+void diag_clear(void)
+{
+    if (is_showing) {
+        diag_show("%s", "");
+        is_showing = !write_line("\r", 1);
+    }
+}
+
 /* The line is cut to its limit, never longer; it always ends in LF. */
 KV_PRINTF_LIKE(2, 0)
 static void tell(enum level level, const char *format, va_list arguments,
@@ -94,6 +119,7 @@ static void tell(enum level level, const char *format, va_list arguments,
     }
     blank_controls(line, length);
     line[length++] = '\n';
+    diag_clear();
     if (dropped_count > 0) {
         tell_dropped();
     }

@@ -5,10 +5,12 @@
 
 #include "diag.h"
 #include "logset.h"
+#include "progress.h"
 #include "utf8.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 static void put(struct slice bytes)
 {
@@ -57,8 +59,9 @@ static enum status print_resp(struct slice key, struct slice value)
     return KV_OK;
 }
 
+/* printed_bytes: raised by the length of the record. */
 static enum status print_key(const struct keydir *keydir, struct slice key,
-                             enum dump_format format)
+                             enum dump_format format, uint64_t *printed_bytes)
 {
     struct location location;
     struct slice value;
@@ -69,23 +72,37 @@ static enum status print_key(const struct keydir *keydir, struct slice key,
     if (status != KV_OK) {
         return status;
     }
+    *printed_bytes += record_length(key.length, value.length);
     return format == DUMP_SET ? print_set(key, value) : print_resp(key, value);
+}
+
+/* A line that is rewritten must not come between lines of the dump. */
+static void begin_progress(const struct keydir *keydir)
+{
+    if (isatty(STDOUT_FILENO) != 1) {
+        progress_begin("dumping", log_path(keydir_log(keydir)), "",
+                       keydir_live_bytes(keydir));
+    }
 }
 
 /* Print all keys; what cannot be printed is reported, and the first failure returned. */
 static enum status print_all(const struct keydir *keydir, enum dump_format format)
 {
     uint64_t position = 0;
+    uint64_t printed_bytes = 0;
     struct slice key;
     enum status first = KV_OK;
     enum status status = keydir_walk(keydir, &position, &key);
+    begin_progress(keydir);
     while (status != KV_NOT_FOUND && !ferror(stdout)) {
         if (status == KV_OK) {
-            status = print_key(keydir, key, format);
+            status = print_key(keydir, key, format, &printed_bytes);
+            progress_at(printed_bytes);
         }
         first = first == KV_OK ? status : first;
         status = keydir_walk(keydir, &position, &key);
     }
+    progress_end();
     if (fflush(stdout) != 0 || ferror(stdout)) {
         diag_error("cannot write the dump");
         return KV_IO;

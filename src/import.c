@@ -6,6 +6,7 @@
 
 #include "diag.h"
 #include "load.h"
+#include "progress.h"
 #include "rewrite.h"
 #include "utf8.h"
 
@@ -35,6 +36,7 @@ static enum status survey(const struct files *files, struct slice bytes,
 {
     struct record record;
     *survey_out = (struct survey){0};
+    progress_begin("reading", files_path(files), "", bytes.length);
     while (record_decode(slice_after(bytes, (size_t)survey_out->end), &record)) {
         if (!record_is_within_limits(&record)) {
             diag_errorx("%s: the record at offset %" PRIu64
@@ -46,6 +48,7 @@ static enum status survey(const struct files *files, struct slice bytes,
         }
         survey_out->empty_key_count += record_is_mark(&record) ? 1 : 0;
         survey_out->end += record.length;
+        progress_at(survey_out->end);
     }
     return KV_OK;
 }
@@ -95,6 +98,7 @@ static enum status rewrite(const struct files *files, const struct keydir *keydi
     if (status != KV_OK) {
         return status;
     }
+    progress_begin("copying", files_path(files), "", records.length);
     status = rewrite_copy(to, keydir, records, keydir_current_offset(keydir, 0));
     if (status == KV_OK) {
         status = check_was_read(keydir_log(keydir));
@@ -112,6 +116,7 @@ enum status import_original(const struct files *files, struct log *original)
         status = survey(files, bytes, &found);
     }
     if (status == KV_OK) {
+        progress_begin("loading", files_path(files), "", found.end);
         status = load_all(&keydir, slice_first(bytes, (size_t)found.end));
     }
     if (status == KV_OK) {
@@ -123,6 +128,7 @@ enum status import_original(const struct files *files, struct log *original)
     if (status == KV_OK) {
         status = rewrite(files, &keydir, slice_first(bytes, (size_t)found.end));
     }
+    progress_end();
     if (status == KV_OK) {
         diag_info("%s: a log without marks was rewritten: %" PRIu64 " keys kept, %" PRIu64
                   " records with an empty key left out",

@@ -4,6 +4,8 @@
  */
 #include "load.h"
 
+#include "progress.h"
+
 #include <stdlib.h>
 
 /* All lists together fit a processor's own cache. */
@@ -88,6 +90,7 @@ enum status load_records(struct load *load, struct slice records, uint64_t offse
             (struct waiting){hash, keydir_locate(keydir, &record, offset)};
         status = list->count == WAITING_MAX ? put_list(keydir, list) : KV_OK;
         ++*count;
+        progress_at(offset);
     }
     return status;
 }

@@ -5,10 +5,10 @@
  */
 #include "logset.h"
 
-#include "clock.h"
 #include "diag.h"
 #include "import.h"
 #include "load.h"
+#include "progress.h"
 #include "snapshot.h"
 
 #include <inttypes.h>
@@ -20,18 +20,24 @@ static enum status refuse(const struct logset *set, const char *suffix,
     return KV_CORRUPT;
 }
 
+static void begin_work(const char *verb, const struct log *log)
+{
+    progress_begin(verb, log_path(log), log_suffix(log), log_length(log));
+}
+
 /* Whether the drained mark is in a verified batch of PATH. */
 static bool has_drained_mark(const struct logset *set)
 {
     struct scan scan;
     struct batch batch;
+    bool is_found = false;
     scan_begin(&scan, log_bytes(set->log), set->opening.log_id);
-    while (scan_next(&scan, &batch) == SCAN_BATCH) {
-        if (scan.drained_id == set->opening.older_id) {
-            return true;
-        }
+    begin_work("reading", set->log);
+    while (!is_found && scan_next(&scan, &batch) == SCAN_BATCH) {
+        is_found = scan.drained_id == set->opening.older_id;
     }
-    return false;
+    progress_end();
+    return is_found;
 }
 
 /* What could not be read is zeros, about which nothing else may be said. */
@@ -125,9 +131,11 @@ static enum status judge_older_alone(struct logset *set)
     set->shape = LOGSET_OLDER_ALONE;
     if (record_decode_opening(bytes, &set->opening)) {
         scan_begin(&scan, bytes, set->opening.log_id);
+        begin_work("reading", set->older);
         do {
             result = scan_next(&scan, &batch);
         } while (result == SCAN_BATCH);
+        progress_end();
     }
     enum status status = check_was_read(set, set->older);
     if (status == KV_OK && result != SCAN_END) {
@@ -195,20 +203,13 @@ void logset_close(struct logset *set)
 static enum status take_batches(struct load *load, const struct log *log,
                                 struct logset_end *end)
 {
-    uint64_t told_ms = clock_now_ms();
     struct batch batch;
     enum status status = KV_OK;
+    begin_work("reading", log);
     while (status == KV_OK &&
            (end->result = scan_next(&end->scan, &batch)) == SCAN_BATCH) {
         status = load_records(load, batch.records, batch.offset, &end->record_count);
-        end->seal_count++;
-        uint64_t now_ms = clock_now_ms();
-        if (now_ms - told_ms >= PROGRESS_MS) {
-            diag_info("%s%s: read %" PRIu64 " of %" PRIu64 " MiB", log_path(log),
-                      log_suffix(log), end->scan.offset / MIB,
-                      (uint64_t)end->scan.log.length / MIB);
-            told_ms = now_ms;
-        }
+        end->seal_count += status == KV_OK ? 1 : 0;
     }
     return status;
 }
@@ -221,6 +222,7 @@ static enum status load_batches(struct keydir *keydir, struct logset_end *end)
     if (status == KV_OK) {
         status = load_end(load, take_batches(load, log, end));
     }
+    progress_end();
     if (status != KV_OK) {
         diag_errorx("%s%s: cannot load the batches up to offset %" PRIu64 ": %s",
                     log_path(log), log_suffix(log), end->scan.offset,
@@ -260,15 +262,19 @@ static enum status load_unmarked(const struct logset *set, struct keydir *keydir
     struct record record;
     struct slice bytes = log_bytes(set->log);
     end->scan = (struct scan){.log = bytes};
+    begin_work("reading", set->log);
     while (record_decode(slice_after(bytes, (size_t)end->scan.offset), &record)) {
         if (!record_is_within_limits(&record)) {
             diag_errorx("%s: the record at offset %" PRIu64
                         " is over the limits of this program",
                         files_path(set->files), end->scan.offset);
+            progress_end();
             return KV_IO;
         }
         end->scan.offset += record.length;
+        progress_at(end->scan.offset);
     }
+    begin_work("loading", set->log);
     end->result = end->scan.offset == bytes.length ? SCAN_END : SCAN_DAMAGED;
     struct load *load = NULL;
     enum status status = load_begin(keydir, &load);
@@ -276,6 +282,7 @@ static enum status load_unmarked(const struct logset *set, struct keydir *keydir
         bytes = slice_first(bytes, (size_t)end->scan.offset);
         status = load_end(load, load_records(load, bytes, 0, &end->record_count));
     }
+    progress_end();
     if (status != KV_OK) {
         diag_errorx("%s: cannot load the log: %s", files_path(set->files),
                     status_text(status));

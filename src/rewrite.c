@@ -4,6 +4,8 @@
  */
 #include "rewrite.h"
 
+#include "progress.h"
+
 enum status rewrite_begin(const struct files *files, struct log **log_out)
 {
     return log_create(files, &(struct opening){.generation = 1}, log_out);
@@ -31,6 +33,7 @@ enum status rewrite_copy(struct log *to, const struct keydir *from, struct slice
                 return status;
             }
         }
+        progress_at(offset % LOG_BYTES_MAX); /* in its log, whichever that is */
         offset += record.length;
         records = slice_after(records, (size_t)record.length);
     }

@@ -5,6 +5,7 @@
 
 #include "diag.h"
 #include "load.h"
+#include "progress.h"
 #include "rewrite.h"
 #include "scan.h"
 
@@ -63,6 +64,7 @@ static enum status copy_older(struct salvage *salvage, struct slice records,
 static void note_lost(struct salvage *salvage, const struct source *source, uint64_t from,
                       uint64_t to)
 {
+    diag_clear(); /* stdout may be the same terminal */
     printf("lost %" PRIu64 " bytes from offset %" PRIu64 " to %" PRIu64 " of %s%s\n",
            to - from, from, to, log_path(source->log), log_suffix(source->log));
     salvage->lost_bytes += to - from;
@@ -87,25 +89,25 @@ static enum status walk(struct salvage *salvage, struct source *source,
     struct batch batch;
     struct scan scan = {.log = log_bytes(source->log), .log_id = source->log_id};
     enum scan_result result = SCAN_DAMAGED;
+    enum status status = KV_OK;
     if (source->has_opening) {
         scan_begin(&scan, log_bytes(source->log), source->log_id);
         result = scan_next(&scan, &batch);
     }
-    while (result != SCAN_END) {
-        enum status status = KV_OK;
+    progress_begin(visitor->to == NULL ? "reading" : "copying", log_path(source->log),
+                   log_suffix(source->log), log_length(source->log));
+    while (status == KV_OK && result != SCAN_END) {
         if (result == SCAN_BATCH && visitor->batch != NULL) {
             status = visitor->batch(salvage, batch.records, batch.offset, visitor->to);
         } else if (result == SCAN_DAMAGED &&
                    !skip_damage(salvage, source, visitor, &scan)) {
             break;
         }
-        if (status != KV_OK) {
-            return status;
-        }
         result = scan_next(&scan, &batch);
     }
+    progress_end();
     source->drained_id = scan.drained_id;
-    return KV_OK;
+    return status;
 }
 
 /* The id of the log, from its opening record or, if that is damaged, from a seal. */

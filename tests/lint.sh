@@ -13,10 +13,11 @@ fail() {
 levels="
 platform:0 version:0 bounds:0 status:0 slice:0 bytes:0 clock:0
 buffer:1 crc32c:1 hash:1 utf8:1 diag:1
-record:2 index:2 protocol:2 io:2 mapping:2
-scan:3 files:3
-log:4 keydir:5 load:6 lookahead:6 rewrite:6 import:7 salvage:7 snapshot:6 logset:8 recover:9 verify:9 dump:9 transaction:6 compact:7 store:10
-conn:11 notify:11 commands:11 session:12 server:13 options:14 main:15
+progress:2
+record:3 index:3 protocol:3 io:3 mapping:3
+scan:4 files:4
+log:5 keydir:6 load:7 lookahead:7 rewrite:7 import:8 salvage:8 snapshot:7 logset:9 recover:10 verify:10 dump:10 transaction:7 compact:8 store:11
+conn:12 notify:12 commands:12 session:13 server:14 options:15 main:16
 "
 level_of() {
     tr ' ' '\n' <<<"$levels" | sed -n "s/^$1://p"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Run cmocka programs one after another and say at the end how many failed.
 #   run-unit.sh RUNNER PROGRAM...     RUNNER: a command put before each, or ""
+unset JOURNAL_STREAM NOTIFY_SOCKET # what a service would inherit is for tests to set
 runner=$1
 shift
 failed=""
