@@ -110,12 +110,16 @@ $(BUILD)/torture: tests/torture.c $(SUPPORT) $(BUILD)/libkv.a
 tools:
 	@tests/install-tools.sh
 
+# What check-clients found missing here; the last lines of `make test` repeat it.
+NOT_RUN := build/not-run
+
 TEST_PARTS := check check-clients check-faults check-san check-valgrind check-clang check-service check-rows
 
 #: test            every test; installs what is missing on a Debian machine first
 test: tools
 	$(MAKE) --no-print-directory $(TEST_PARTS)
 	@echo "make test passed: $(TEST_PARTS)"
+	@sed 's/^/make test: /' $(NOT_RUN)
 
 #: check           unit and server tests, warnings are errors; before every commit
 check:
@@ -181,7 +185,8 @@ check-clang:
 
 #: check-clients   real clients against the real program: nc, ncat, socat, telnet, bash, curl
 check-clients: kv-store
-	tests/clients/run.sh ./kv-store
+	@mkdir -p $(dir $(NOT_RUN))
+	KV_NOT_RUN=$(NOT_RUN) tests/clients/run.sh ./kv-store
 
 #: lint            clang-tidy, cppcheck, include levels, function and file length
 lint:

@@ -19,12 +19,16 @@ server_pid=
 server_status=
 server_stderr=
 port=
+kept_pids=()
+redis_pid=
+redis_socket=$work/redis.socket
 
 clean_up() {
-    if [[ -n $server_pid ]]; then
-        kill -KILL "$server_pid"
-        wait "$server_pid" 2>/dev/null
-    fi
+    local pid
+    for pid in $server_pid "${kept_pids[@]}" $redis_pid; do
+        kill -KILL "$pid" 2>/dev/null
+        wait "$pid" 2>/dev/null
+    done
     rm -rf -- "$work"
 }
 trap clean_up EXIT
@@ -36,6 +40,12 @@ ok() { # ok NAME
 not_ok() { # not_ok NAME WHY
     local why=${2//$'\n'/ | }
     printf 'not ok %s: %s\n' "$1" "${why:0:400}"
+}
+
+# A check that this machine cannot make, for want of a program that nobody is to install
+# for it: neither passed nor failed, and the summary says so.
+not_run() { # not_run NAME WHY
+    printf 'not run: %s (%s)\n' "$2" "$1"
 }
 
 check() { # check NAME GOT EXPECTED
@@ -138,6 +148,51 @@ wait_server() {
     server_pid=
     cat <&"$server_stderr" >>"$work/stderr"
     exec {server_stderr}<&-
+}
+
+# The server runs on beside the next one that is started.
+keep_server() {
+    kept_pids+=("$server_pid")
+    server_pid=
+}
+
+# Sets kept_status: 0 if each of them stopped cleanly.
+stop_kept_servers() {
+    local pid
+    kept_status=0
+    for pid in "${kept_pids[@]}"; do
+        kill -TERM "$pid"
+        # shellcheck disable=SC2034 # The scripts that source this file use it.
+        wait "$pid" || kept_status=$?
+    done
+    kept_pids=()
+}
+
+# Start an empty Redis on $redis_socket, unless it runs; fails if there is none to start.
+start_redis() {
+    local line
+    command -v redis-server >/dev/null && command -v redis-cli >/dev/null || return
+    [[ -z $redis_pid ]] || return 0
+    rm -f -- "$work/redis.pipe"
+    mkfifo -- "$work/redis.pipe"
+    redis-server --port 0 --unixsocket "$redis_socket" --save '' --appendonly no \
+        --dir "$work" >"$work/redis.pipe" 2>&1 &
+    redis_pid=$!
+    exec {redis_output}<"$work/redis.pipe"
+    while IFS= read -r -t "$seconds_max" -u "$redis_output" line; do
+        [[ $line != *'eady to accept connections'* ]] || return 0
+    done
+    not_ok "redis-server starts" "$line"
+    exit 1
+}
+
+stop_redis() {
+    [[ -n $redis_pid ]] || return 0
+    kill -TERM "$redis_pid"
+    cat <&"$redis_output" >/dev/null
+    exec {redis_output}<&-
+    wait "$redis_pid"
+    redis_pid=
 }
 
 # run_program ARGUMENT...: a run that is to end by itself. Sets run_status; output is in
