@@ -128,7 +128,7 @@ write_rounds() {
 # A copy holds a beginning of what was written: the first keys are of one round, the rest
 # of the round before.
 copied_rounds() {
-    kv-store --file backup/kv.log --dump |
+    kv-store --file backup/kv.log --dump 2>"$work/copied.stderr" |
         sed -n 's/^SET load\([0-9]*\) \([0-9]*\) .*/\1 \2/p' | sort -n | awk '
             NR == 1 { newest = last = $2 }
             $2 > last || $2 < newest - 1 { wrong = wrong " " $0 }
