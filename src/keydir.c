@@ -8,7 +8,6 @@
 #include "diag.h"
 #include "io.h"
 #include "platform.h"
-#include "progress.h"
 
 #include <assert.h>
 #include <inttypes.h>
