@@ -10,7 +10,13 @@ EXTRA    ?=
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
 	-Wmissing-prototypes -Wold-style-definition -Wcast-qual -Wpointer-arith \
 	-Wformat=2 -Wundef -Wvla -Wimplicit-fallthrough
-COMPILE   = $(CC) -std=c11 -D_POSIX_C_SOURCE=200809L -Iinclude $(WARNINGS) $(CFLAGS) $(EXTRA)
+# On 32-bit systems offsets and times are 32 bits wide unless asked otherwise.
+POINTER_BYTES := $(shell echo __SIZEOF_POINTER__ | $(CC) $(CFLAGS) -E -P - 2>/dev/null)
+ifeq ($(POINTER_BYTES),4)
+WIDE_TYPES := -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64
+endif
+COMPILE   = $(CC) -std=c11 -D_POSIX_C_SOURCE=200809L $(WIDE_TYPES) -Iinclude $(WARNINGS) \
+	$(CFLAGS) $(EXTRA)
 
 # Variants that the checks build.
 CHECK_FLAGS := -O1 -g -Werror

@@ -86,7 +86,7 @@ static enum status map(int fd, uint64_t needed, uint8_t **bytes_out, size_t *len
                          needed + needed / 2 + ROOM_BYTES_LEAST, needed + MIB};
     for (size_t i = 0; i < sizeof wishes / sizeof wishes[0]; i++) {
         if (wishes[i] > SIZE_MAX / 2) {
-            errno = ENOMEM;
+            errno = EFBIG; /* no memory would help: more than a process can address */
             continue;
         }
         void *bytes = mmap(NULL, (size_t)wishes[i], PROT_READ, MAP_SHARED, fd, 0);

@@ -76,7 +76,9 @@ bool record_is_mark(const struct record *record)
 
 bool record_is_within_limits(const struct record *record)
 {
-    return record->key.length <= KEY_BYTES_MAX && record->value.length <= VALUE_BYTES_MAX;
+    uint64_t key_length = record->key.length;
+    uint64_t value_length = record->value.length;
+    return key_length <= KEY_BYTES_MAX && value_length <= VALUE_BYTES_MAX;
 }
 
 /* A mark that is being written or read: where the next field goes or comes from. */
