@@ -1,33 +1,57 @@
 /*
- * What the compiler or the system may offer beyond C11 and POSIX.1-2008, each
- * with what stands in for it where it is missing.
+ * What the compiler or the system may offer beyond C11 and POSIX.1-2008, each with what
+ * stands in for it where it is missing. No other file names such a thing.
+ *
+ * KV_POSIX_ONLY leaves all of it out. What has no stand-in, since every system has it:
+ * getopt_long, /dev/urandom and /dev/zero, and a mapping longer than its file that shows
+ * what is appended to the file later.
  */
 #ifndef KV_PLATFORM_H
 #define KV_PLATFORM_H
 
+#if defined(__GNUC__) && !defined(KV_POSIX_ONLY)
+#define KV_HAVE_GNU_C 1
+#else
+#define KV_HAVE_GNU_C 0
+#endif
+
 /* Lets the compiler check the arguments of a printf-like function; else nothing. */
-#if defined(__GNUC__)
+#if KV_HAVE_GNU_C
 #define KV_PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))
 #else
 #define KV_PRINTF_LIKE(text, first)
 #endif
 
 /* Asks for a line of memory that will be read soon; else nothing. */
-#if defined(__GNUC__)
+#if KV_HAVE_GNU_C
 #define KV_PREFETCH(address) __builtin_prefetch(address)
 #else
 #define KV_PREFETCH(address) ((void)(address))
 #endif
 
 /*
- * The CRC-32C and carry-less product instructions of x86-64, used when the processor has
- * them; else tables.
+ * The CRC-32C and carry-less product instructions of x86-64, in functions marked as their
+ * users, where the processor has them; else tables.
  */
-#if defined(__GNUC__) && defined(__x86_64__)
+#if KV_HAVE_GNU_C && defined(__x86_64__)
+#include <nmmintrin.h>
+#include <wmmintrin.h>
 #define KV_HAVE_X86_CRC32C 1
-#define KV_TARGET_CRC32C   __attribute__((target("sse4.2,pclmul")))
+#define KV_X86_CRC32C_IS_THERE()                                                         \
+    (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul"))
+#define KV_TARGET_CRC32C __attribute__((target("sse4.2,pclmul")))
 #else
 #define KV_HAVE_X86_CRC32C 0
+#endif
+
+/* For sysconf: how many processors are online; else as if there were one. */
+#if !defined(KV_POSIX_ONLY)
+#include <unistd.h>
+#endif
+#if defined(_SC_NPROCESSORS_ONLN) && !defined(KV_POSIX_ONLY)
+#define KV_PROCESSOR_COUNT() sysconf(_SC_NPROCESSORS_ONLN)
+#else
+#define KV_PROCESSOR_COUNT() 1L
 #endif
 
 #endif

@@ -6,11 +6,6 @@
 
 #include "platform.h"
 
-#if KV_HAVE_X86_CRC32C
-#include <nmmintrin.h>
-#include <wmmintrin.h>
-#endif
-
 #define POLYNOMIAL UINT32_C(0x82f63b78)
 
 /* tables[k][b]: the CRC register after byte b and then k zero bytes. */
@@ -139,7 +134,7 @@ KV_TARGET_CRC32C static uint32_t crc32c_x86(uint32_t crc, struct slice bytes)
 
 uint32_t crc32c(uint32_t crc, struct slice bytes)
 {
-    if (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul")) {
+    if (KV_X86_CRC32C_IS_THERE()) {
         return crc32c_x86(crc, bytes);
     }
     return crc32c_portable(crc, bytes);

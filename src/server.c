@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "diag.h"
 #include "notify.h"
+#include "platform.h"
 #include "session.h"
 
 #include <assert.h>
@@ -136,7 +137,7 @@ enum status server_create(const struct server_options *options, struct store *st
         .options = *options,
         .store = store,
         .listen_fd = -1,
-        .has_processors = sysconf(_SC_NPROCESSORS_ONLN) > 1,
+        .has_processors = KV_PROCESSOR_COUNT() > 1,
     };
     enum status status = session_create(&session_options, store, &server->session);
     if (status != KV_OK) {
