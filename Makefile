@@ -180,8 +180,9 @@ mutants:
 check-rows:
 	tests/faults.sh
 
-#: check-service   how exposed the systemd unit is
-check-service:
+#: check-service   install and uninstall; how exposed the systemd unit is
+check-service: kv-store
+	tests/install.sh
 	tests/service.sh
 
 #: check-clang     build everything with clang, warnings are errors
@@ -211,17 +212,26 @@ check-all: test lint check-format mutants
 	@echo "make check-all passed: test, lint, check-format, mutants"
 
 #: install         program, man page and service unit to DESTDIR, PREFIX;  uninstall: take them away
-UNIT := $(DESTDIR)$(PREFIX)/lib/systemd/system/kv-store.service
-MAN  := $(DESTDIR)$(PREFIX)/share/man/man1/kv-store.1
+ROOT := $(DESTDIR)$(PREFIX)
+BIN  := $(ROOT)/bin
+MAN  := $(ROOT)/share/man/man1
+UNIT := $(ROOT)/lib/systemd/system
+# Which directories install had to make, for uninstall to remove: `make clean` keeps it.
+INSTALLED ?= build/installed
 install: kv-store
-	install -d $(DESTDIR)$(PREFIX)/bin $(dir $(MAN)) $(dir $(UNIT))
-	install -m 755 kv-store $(DESTDIR)$(PREFIX)/bin/kv-store
-	install -m 644 src/kv-store.1 $(MAN)
-	sed 's|@PREFIX@|$(PREFIX)|' src/kv-store.service >$(UNIT)
-	chmod 644 $(UNIT)
+	@case "$(PREFIX)" in *[!A-Za-z0-9/._+-]* | [!/]*) \
+		echo "PREFIX goes into the service unit: an absolute path of plain letters" >&2; \
+		exit 1;; esac
+	src/directories.sh make $(INSTALLED) "$(BIN)" "$(MAN)" "$(UNIT)"
+	install -m 755 kv-store "$(BIN)/kv-store"
+	install -m 644 src/kv-store.1 "$(MAN)/kv-store.1"
+	sed 's|@PREFIX@|$(PREFIX)|' src/kv-store.service >"$(UNIT)/kv-store.service"
+	chmod 644 "$(UNIT)/kv-store.service"
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/kv-store $(MAN) $(UNIT)
+	rm -f "$(BIN)/kv-store" "$(MAN)/kv-store.1" "$(UNIT)/kv-store.service"
+	src/directories.sh remove $(INSTALLED) "$(BIN)" "$(MAN)" "$(UNIT)"
 
 #: clean           remove build products
 clean:
-	rm -rf build kv-store
+	rm -rf kv-store $(filter-out $(INSTALLED),$(wildcard build/*))
+	@rmdir build 2>/dev/null || true
