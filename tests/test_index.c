@@ -331,9 +331,9 @@ static struct location new_location(struct model *model, size_t group)
 
 static void step(struct model *model)
 {
-    size_t number = dice_below(&model->dice, POOL);
+    size_t number = (size_t)dice_below(&model->dice, POOL);
     struct group *group = &model->groups[number];
-    size_t which = dice_below(&model->dice, ENTRIES_MAX);
+    size_t which = (size_t)dice_below(&model->dice, ENTRIES_MAX);
     if (which >= group->count) {
         struct location location = new_location(model, number);
         insert(model->index, group->hash, location);

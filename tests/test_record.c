@@ -636,7 +636,7 @@ static void record_find_mark_finds_none_in_nothing(void **state)
 static size_t pick_length(struct dice *dice, bool may_be_zero)
 {
     static const size_t lengths[] = {0, 1, 2, 48, 88, 256, 512, 65280};
-    size_t at = dice_below(dice, sizeof lengths / sizeof *lengths);
+    size_t at = (size_t)dice_below(dice, sizeof lengths / sizeof *lengths);
     size_t length = lengths[at];
     return length == 0 && !may_be_zero ? 1 : length;
 }

@@ -683,7 +683,7 @@ static void scan_never_gives_a_changed_byte(void **state)
         }
         struct outcome outcome = scan_whole(image_slice(&sample.image));
         assert_memory_equal(sample.image.log.bytes, original.image.log.bytes,
-                            outcome.offset);
+                            (size_t)outcome.offset);
         sample_end(&sample);
     }
     sample_end(&original);

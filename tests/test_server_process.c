@@ -97,7 +97,9 @@ static void options_at_their_limits_are_accepted(void **state)
         {"-p", "0", "--idle=3"},
     };
     struct scene *scene = *state;
-    for (size_t i = 0; i < sizeof right / sizeof right[0]; i++) {
+    /* The first two are for 64 bits; builds.sh looks at what others make of them. */
+    size_t first = getenv("KV_TEST_32_BIT") == NULL ? 0 : 2;
+    for (size_t i = first; i < sizeof right / sizeof right[0]; i++) {
         scene_start(scene, right[i]);
         server_process_stop(&scene->server);
     }

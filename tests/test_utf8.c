@@ -291,7 +291,7 @@ static void utf8_agrees_with_the_definition_on_damaged_texts(void **state)
     for (int round = 0; round < ROUNDS; round++) {
         uint8_t bytes[80];
         size_t length = 0;
-        size_t wanted = dice_below(&dice, 60);
+        size_t wanted = (size_t)dice_below(&dice, 60);
         while (length < wanted) {
             uint32_t mask = UINT32_C(0x1fffff) >> dice_below(&dice, 20);
             length += encode((uint32_t)dice_next(&dice) & mask, bytes + length);

@@ -631,9 +631,9 @@ static void start(struct torture *torture)
         .log = torture->log.path,
         .options = dice_below(&torture->dice, 3) == 0 ? everysec : always,
     };
-    size_t killed_count =
+    uint64_t killed_count =
         dice_below(&torture->dice, 4) == 0 ? 1 + dice_below(&torture->dice, 3) : 0;
-    for (size_t i = 0; i < killed_count; i++) {
+    for (uint64_t i = 0; i < killed_count; i++) {
         kill_a_start(torture, &launch);
     }
     uint64_t began_us = now_us();
