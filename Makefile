@@ -35,8 +35,8 @@ FAULT_BINARIES = $(FAULT_TESTS:%=$(BUILD)/tests/%)
 SUPPORT       = $(patsubst tests/support/%.c,$(BUILD)/support/%.o,$(wildcard tests/support/*.c))
 
 .PHONY: all help debug run test check check-san check-valgrind check-clang check-clients \
-	check-faults check-service check-rows check-all torture fuzz coverage mutants bench \
-	bench-restart bench-compact lint format check-format install uninstall \
+	check-faults check-service check-rows check-builds check-all torture fuzz coverage \
+	mutants bench bench-restart bench-compact lint format check-format install uninstall \
 	clean unit-binaries all-binaries run-unit run-faults tools
 
 all: kv-store
@@ -190,6 +190,10 @@ check-clang:
 	$(MAKE) --no-print-directory BUILD=build/clang CC=clang CFLAGS="$(CHECK_FLAGS)" \
 		all-binaries
 
+#: check-builds    gcc and clang at each level, musl, 32 bits, POSIX alone; BUILDS="musl m32"
+check-builds:
+	tests/builds.sh $(BUILDS)
+
 #: check-clients   real clients against the real program: nc, ncat, socat, telnet, bash, curl
 check-clients: kv-store
 	@mkdir -p $(dir $(NOT_RUN))
@@ -208,8 +212,8 @@ check-format:
 	clang-format --dry-run -Werror $(FORMATTED)
 
 #: check-all       everything above that passes or fails
-check-all: test lint check-format mutants
-	@echo "make check-all passed: test, lint, check-format, mutants"
+check-all: test check-builds lint check-format mutants
+	@echo "make check-all passed: test, check-builds, lint, check-format, mutants"
 
 #: install         program, man page and service unit to DESTDIR, PREFIX;  uninstall: take them away
 ROOT := $(DESTDIR)$(PREFIX)
