@@ -107,10 +107,10 @@ static bool tell_next(struct pair *pair, struct told *told)
         tell(told, "unfinished", line);
         return true;
     case LINE_TOO_LONG:
-        tell(told, "too long", (struct slice){NULL, 0});
+        tell(told, "too long", SLICE_LITERAL(""));
         return true;
     case LINE_NO_MEMORY:
-        tell(told, "no memory", (struct slice){NULL, 0});
+        tell(told, "no memory", SLICE_LITERAL(""));
         return true;
     }
     return false;
