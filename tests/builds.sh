@@ -103,14 +103,14 @@ need() {
     posix) works gcc || echo gcc; works clang || echo clang ;;
     musl) works musl-gcc || echo musl-tools ;;
     m32) works "gcc -m32" || echo gcc-multilib ;;
-    *) echo "no build of that name" ;;
     esac
 }
 
 run_build() {
     case $1 in
     posix | musl | m32) "build_$1" ;;
-    *) build_native "$1" "${1%-*}" "-${1#*-}" ;;
+    gcc-O? | clang-O?) build_native "$1" "${1%-*}" "-${1#*-}" ;;
+    *) echo "error: there is no build $1" && false ;;
     esac
 }
 
