@@ -160,7 +160,7 @@ SECONDS ?= 60
 fuzz:
 	tests/fuzz/run.sh $(SECONDS)
 
-#: coverage        lines and branches that no unit test takes
+#: coverage        every branch is taken by a test, or listed with the reason
 coverage:
 	tests/coverage.sh
 
