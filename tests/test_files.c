@@ -2,7 +2,7 @@
  * The log's place: what is refused there, the lock, and whole files made aside.
  *
  * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
- * wrap: renameat unlinkat fcntl mmap
+ * wrap: renameat unlinkat fcntl mmap fstatvfs
  */
 #include "files.h"
 
@@ -454,6 +454,116 @@ static void f56_files_save_torn_failing_anywhere_leaves_no_half(void **state)
     files_close(files);
 }
 
+/* ---- What else a system may say ---- */
+
+struct failing {
+    struct shim_fault fault;
+    const char *told; /* in the one message for the operator */
+};
+
+/* A copy that is there already cannot be read: then it is neither trusted nor replaced.
+ */
+static void f56_files_save_torn_that_cannot_look_at_an_earlier_copy_fails(void **state)
+{
+    struct engine *engine = *state;
+    struct files *files = open_files(engine);
+    char suffix[FILES_SUFFIX_BYTES_MAX];
+    const struct failing failings[] = {
+        {{SHIM_BIT(SHIM_OPENAT), SHIM_TORN, 1, EIO, false}, ": cannot open"},
+        {{SHIM_BIT(SHIM_FSTAT), SHIM_TORN, 1, EIO, false}, ": cannot inspect"},
+        {{SHIM_BIT(SHIM_FSTAT), SHIM_TORN, 2, EIO, false}, ": cannot read"},
+        {{SHIM_BIT(SHIM_MMAP), SHIM_TORN, 1, ENOMEM, true}, ": cannot read"},
+    };
+    save(files, SLICE_LITERAL("one"), ".torn.4711");
+    for (size_t i = 0; i < sizeof failings / sizeof failings[0]; i++) {
+        engine_forget_messages(engine);
+        shim_reset();
+        shim_inject(&failings[i].fault);
+        assert_int_not_equal(files_save_torn(files, SLICE_LITERAL("one"), 4711, suffix),
+                             KV_OK);
+        shim_clear_faults();
+        assert_true(shim_fired_count() > 0);
+        assert_int_equal(engine_told(engine, failings[i].told), 1);
+        assert_int_equal(engine_told(engine, ""), 1);
+        assert_int_equal(engine_count_files(engine, ".torn."), 1);
+        engine_expect_file(engine, ".torn.4711", SLICE_LITERAL("one"));
+    }
+    save(files, SLICE_LITERAL("one"), ".torn.4711");
+    files_close(files);
+}
+
+/* The search for a free name has an end. */
+static void f51_files_save_torn_gives_up_among_too_many_copies(void **state)
+{
+    struct engine *engine = *state;
+    struct files *files = open_files(engine);
+    char suffix[FILES_SUFFIX_BYTES_MAX];
+    enum { COPIES = 998 };
+    engine_write(engine, ".torn.4711", SLICE_LITERAL("other"));
+    for (int copy = 2; copy < COPIES; copy++) {
+        (void)snprintf(suffix, sizeof suffix, ".torn.4711.%d", copy);
+        engine_write(engine, suffix, SLICE_LITERAL("other"));
+    }
+    save(files, SLICE_LITERAL("the last"), ".torn.4711.998");
+    assert_int_equal(files_save_torn(files, SLICE_LITERAL("one more"), 4711, suffix),
+                     KV_IO);
+    assert_int_equal(engine_told(engine, "too many copies of torn tails at offset 4711"),
+                     1);
+    assert_int_equal(engine_count_files(engine, ".torn."), COPIES);
+    assert_false(engine_has_file(engine, FILES_NEW));
+    files_close(files);
+}
+
+/* "kv.log" lies in the directory that the program was started in. */
+static void files_open_takes_a_name_without_a_directory(void **state)
+{
+    const struct engine *engine = *state;
+    struct files *files = NULL;
+    char before[PATH_MAX];
+    assert_non_null(getcwd(before, sizeof before));
+    assert_int_equal(chdir(engine->tempdir.path), 0);
+    enum status status = files_open("kv.log", &files);
+    assert_int_equal(chdir(before), 0);
+    assert_int_equal(status, KV_OK);
+    assert_string_equal(files_path(files), "kv.log");
+    assert_true(engine_has_file(engine, ".lock"));
+    files_close(files);
+}
+
+/* The directory was removed under the program: "not found" is no answer there. */
+static void f84_files_report_a_directory_that_is_gone(void **state)
+{
+    struct engine *engine = *state;
+    struct files *files = NULL;
+    int fd = -1;
+    const struct shim_fault gone = {
+        .calls = SHIM_BIT(SHIM_OPENAT), .nth = 1, .error = ENOENT};
+    shim_inject(&gone);
+    assert_int_equal(files_open(engine->log.path, &files), KV_IO);
+    assert_int_equal(engine_told(engine, "kv.log.lock: cannot create"), 1);
+    files = open_files(engine);
+    shim_inject(&gone);
+    assert_int_equal(files_begin_new(files, &fd), KV_IO);
+    assert_int_equal(engine_told(engine, "kv.log.new: cannot create"), 1);
+    shim_clear_faults();
+    assert_int_equal(files_rename(files, FILES_NEW, ""), KV_IO); /* there is none */
+    assert_int_equal(engine_told(engine, "cannot rename"), 1);
+    assert_int_equal(engine_told(engine, ""), 3);
+    files_close(files);
+}
+
+static void f64_files_have_no_room_where_it_cannot_be_learned(void **state)
+{
+    struct engine *engine = *state;
+    struct files *files = open_files(engine);
+    shim_inject(
+        &(struct shim_fault){.calls = SHIM_BIT(SHIM_FSTATVFS), .nth = 1, .error = EIO});
+    assert_false(files_have_room(files, 0));
+    assert_true(files_have_room(files, 0));
+    assert_false(files_have_room(files, UINT64_MAX));
+    files_close(files);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -475,6 +585,11 @@ int main(void)
         ON_ENGINE(f51_files_save_torn_never_replaces_another_copy),
         ON_ENGINE(f51_files_save_torn_refuses_an_intruder_at_its_name),
         ON_ENGINE(f56_files_save_torn_failing_anywhere_leaves_no_half),
+        ON_ENGINE(f56_files_save_torn_that_cannot_look_at_an_earlier_copy_fails),
+        ON_ENGINE(f51_files_save_torn_gives_up_among_too_many_copies),
+        ON_ENGINE(files_open_takes_a_name_without_a_directory),
+        ON_ENGINE(f84_files_report_a_directory_that_is_gone),
+        ON_ENGINE(f64_files_have_no_room_where_it_cannot_be_learned),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

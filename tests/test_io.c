@@ -2,7 +2,7 @@
  * The durable-file calls: full writes, EINTR, and errno sorted into outcomes.
  *
  * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
- * wrap: renameat unlinkat fcntl fopen
+ * wrap: renameat unlinkat fcntl fopen fstatvfs
  */
 #include "io.h"
 
@@ -128,8 +128,11 @@ static void call_everything(const struct engine *engine)
     int directory = -1;
     int fd = -1;
     long owner = -1;
+    uint64_t free_bytes = 0;
     struct io_info info;
     assert_int_equal(io_open_directory(engine->tempdir.path, &directory), KV_OK);
+    assert_int_equal(io_free_bytes(directory, &free_bytes), KV_OK);
+    assert_true(free_bytes > 0);
     assert_int_equal(io_open(directory, "kv.log", O_RDWR | O_CREAT, &fd), KV_OK);
     assert_int_equal(io_write_at(fd, text(), 0), KV_OK);
     assert_int_equal(io_truncate(fd, 3), KV_OK);
@@ -152,7 +155,7 @@ static void f12_io_retries_every_interrupted_call(void **state)
     shim_reset();
     call_everything(*state);
     uint64_t call_count = shim_count_all(calls);
-    assert_in_range(call_count, 13, 20);
+    assert_in_range(call_count, 14, 20);
     for (uint64_t nth = 1; nth <= call_count; nth++) {
         shim_reset();
         shim_inject(&(struct shim_fault){.calls = calls, .nth = nth, .error = EINTR});
@@ -307,6 +310,50 @@ static void io_random_differs_and_fails_without_its_source(void **state)
     assert_int_equal(io_random(first, sizeof first), KV_IO);
 }
 
+/* Where the room cannot be learned, no figure may be made of it. */
+static void io_free_bytes_fails_where_the_system_does_not_say(void **state)
+{
+    int directory = open_directory(*state);
+    uint64_t free_bytes = 4711;
+    shim_inject(
+        &(struct shim_fault){.calls = SHIM_BIT(SHIM_FSTATVFS), .nth = 1, .error = EIO});
+    assert_int_equal(io_free_bytes(directory, &free_bytes), KV_IO);
+    assert_int_equal(free_bytes, 4711);
+    assert_int_equal(io_close(directory), KV_OK);
+}
+
+struct refusal {
+    int error;
+    enum status status;
+};
+
+/* POSIX allows two errors for a lock that is held; any other means that there is none. */
+static void f78_io_lock_tells_a_held_lock_from_a_failure(void **state)
+{
+    const struct refusal refusals[] = {
+        {EACCES, KV_NOT_FOUND}, {EAGAIN, KV_NOT_FOUND}, {ENOLCK, KV_IO}, {EBADF, KV_IO}};
+    int fd = open_log(*state);
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
+        long owner = -1;
+        shim_reset();
+        shim_inject(&(struct shim_fault){
+            .calls = SHIM_BIT(SHIM_FCNTL), .nth = 1, .error = refusals[i].error});
+        /* Nobody holds it by the time when the holder is asked for. */
+        assert_int_equal(io_lock(fd, &owner), refusals[i].status);
+        assert_int_equal(owner, 0);
+        shim_reset();
+        shim_inject(&(struct shim_fault){.calls = SHIM_BIT(SHIM_FCNTL),
+                                         .nth = 1,
+                                         .error = refusals[i].error,
+                                         .is_sticky = true});
+        /* Nor can the holder be asked for. */
+        assert_int_equal(io_lock(fd, &owner), refusals[i].status);
+        assert_int_equal(owner, 0);
+    }
+    shim_reset();
+    assert_int_equal(io_close(fd), KV_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +369,8 @@ int main(void)
         ON_ENGINE(io_inspect_tells_what_a_file_is),
         ON_ENGINE(f78_io_lock_names_the_process_that_holds_it),
         ON_ENGINE(f89_io_lock_fails_where_there_are_no_locks),
+        ON_ENGINE(io_free_bytes_fails_where_the_system_does_not_say),
+        ON_ENGINE(f78_io_lock_tells_a_held_lock_from_a_failure),
         ON_ENGINE(io_random_differs_and_fails_without_its_source),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -41,6 +42,7 @@ WRAPPED(int, fcntl, (int fd, int command, ...));
 WRAPPED(void *, mmap,
         (void *place, size_t length, int protection, int flags, int fd, off_t offset));
 WRAPPED(FILE *, fopen, (const char *path, const char *mode));
+WRAPPED(int, fstatvfs, (int fd, struct statvfs *info));
 WRAPPED(ssize_t, recv, (int fd, void *bytes, size_t length, int flags));
 WRAPPED(ssize_t, send, (int fd, const void *bytes, size_t length, int flags));
 WRAPPED(int, shutdown, (int fd, int how));
@@ -54,8 +56,8 @@ WRAPPED(char *, strdup, (const char *text));
 static const char *const call_names[SHIM_CALL_COUNT] = {
     "open",      "openat", "close",         "fstat",    "pwrite",   "ftruncate",
     "fdatasync", "fsync",  "posix_fadvise", "renameat", "unlinkat", "fcntl",
-    "mmap",      "fopen",  "recv",          "send",     "shutdown", "poll",
-    "malloc",    "calloc", "realloc",       "strdup",
+    "mmap",      "fopen",  "fstatvfs",      "recv",     "send",     "shutdown",
+    "poll",      "malloc", "calloc",        "realloc",  "strdup",
 };
 
 static const char *const role_names[SHIM_ROLE_COUNT] = {
@@ -82,6 +84,7 @@ struct state {
 
     enum shim_role disowned_role; /* SHIM_ANY: none */
     int map_instead_fd_plus_one;  /* 0: none */
+    enum shim_role map_instead_role;
 
     unsigned hook_calls;
     enum shim_role hook_role;
@@ -253,9 +256,15 @@ void shim_disown(enum shim_role role)
     state.disowned_role = role;
 }
 
+void shim_map_role_instead(enum shim_role role, int fd)
+{
+    state.map_instead_role = role;
+    state.map_instead_fd_plus_one = fd + 1;
+}
+
 void shim_map_instead(int fd)
 {
-    state.map_instead_fd_plus_one = fd + 1;
+    shim_map_role_instead(SHIM_LOG, fd);
 }
 
 void shim_before(unsigned calls, enum shim_role role, void (*hook)(void *context),
@@ -619,7 +628,7 @@ void *__wrap_mmap(void *place, size_t length, int protection, int flags, int fd,
     if (fails(&event)) {
         return MAP_FAILED;
     }
-    if (event.role == SHIM_LOG && state.map_instead_fd_plus_one > 0) {
+    if (event.role == state.map_instead_role && state.map_instead_fd_plus_one > 0) {
         fd = state.map_instead_fd_plus_one - 1;
     }
     void *bytes = __real_mmap(place, length, protection, flags, fd, offset);
@@ -650,6 +659,12 @@ FILE *__wrap_fopen(const char *path, const char *mode)
                      : __real_fopen(path, mode);
     (void)done(&event, file == NULL ? -1 : 0); /* only kept */
     return file;
+}
+
+int __wrap_fstatvfs(int fd, struct statvfs *info)
+{
+    struct shim_event event = {.call = SHIM_FSTATVFS, .role = role_of_fd(fd)};
+    return fails(&event) ? -1 : done(&event, __real_fstatvfs(fd, info));
 }
 
 /* ---- Sockets ---- */

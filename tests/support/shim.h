@@ -5,8 +5,8 @@
  * A test names what it wraps in comment lines of its source, see the Makefile:
  *
  *     wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
- *     wrap: renameat unlinkat fcntl mmap fopen recv send shutdown poll clock_gettime
- *     wrap: malloc calloc realloc strdup
+ *     wrap: renameat unlinkat fcntl mmap fopen fstatvfs recv send shutdown poll
+ *     wrap: clock_gettime malloc calloc realloc strdup
  *
  * What it does not name is never seen here. All definitions are weak, so that a test
  * may replace one of them by its own. Until told otherwise every call is carried out as
@@ -34,6 +34,7 @@ enum shim_call {
     SHIM_FCNTL,
     SHIM_MMAP,
     SHIM_FOPEN,
+    SHIM_FSTATVFS,
     SHIM_RECV,
     SHIM_SEND,
     SHIM_SHUTDOWN,
@@ -54,7 +55,7 @@ enum shim_call {
 #define SHIM_FILES                                                                       \
     (SHIM_CHANGES | SHIM_BIT(SHIM_OPEN) | SHIM_BIT(SHIM_CLOSE) | SHIM_BIT(SHIM_FSTAT) |  \
      SHIM_BIT(SHIM_FADVISE) | SHIM_BIT(SHIM_FCNTL) | SHIM_BIT(SHIM_MMAP) |               \
-     SHIM_BIT(SHIM_FOPEN))
+     SHIM_BIT(SHIM_FOPEN) | SHIM_BIT(SHIM_FSTATVFS))
 #define SHIM_MEMORY                                                                      \
     (SHIM_BIT(SHIM_MALLOC) | SHIM_BIT(SHIM_CALLOC) | SHIM_BIT(SHIM_REALLOC) |            \
      SHIM_BIT(SHIM_STRDUP))
@@ -111,10 +112,12 @@ void shim_give_space(void);
 void shim_disown(enum shim_role role);
 
 /*
- * Mappings of the log show another file, which may be shorter: reading behind its end
- * raises SIGBUS, as a disk that cannot be read does. -1: no more.
+ * Mappings of the log, or of files of another role, show another file, which may be
+ * shorter: reading behind its end raises SIGBUS, as a disk that cannot be read does.
+ * -1: no more.
  */
 void shim_map_instead(int fd);
+void shim_map_role_instead(enum shim_role role, int fd);
 
 /* Call hook(context) once, before the next of these calls to such a file. */
 void shim_before(unsigned calls, enum shim_role role, void (*hook)(void *context),
