@@ -1,0 +1,189 @@
+/*
+ * Mappings that cannot be made, and the answer to SIGBUS where it is not theirs to give.
+ *
+ * wrap: open mmap signal __sysv_signal
+ */
+#include "mapping.h"
+
+#include "support/engine.h"
+#include "support/shim.h"
+#include "support/unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { GAVE_UP = 70, WAS_SERVED = 71, PAGE = 4096 };
+
+typedef void (*handler)(int);
+handler __wrap_signal(int number, handler wanted);
+handler __wrap___sysv_signal(int number, handler wanted); /* what glibc makes of it */
+
+static bool ends_when_it_gives_up;
+
+/* The handler gives up by asking for the default action, which a test may look at. */
+handler __wrap_signal(int number, handler wanted)
+{
+    struct sigaction action = {.sa_handler = wanted};
+    if (ends_when_it_gives_up && number == SIGBUS && wanted == SIG_DFL) {
+        _exit(GAVE_UP);
+    }
+    assert_int_equal(sigaction(number, &action, NULL), 0);
+    return wanted;
+}
+
+handler __wrap___sysv_signal(int number, handler wanted)
+{
+    return __wrap_signal(number, wanted);
+}
+
+/* Before any other test: the handler is installed only once. */
+static void f57_mapping_open_without_its_source_of_zeros_fails(void **state)
+{
+    struct engine *engine = *state;
+    struct mapping *mapping = NULL;
+    engine_write(engine, "", SLICE_LITERAL("text"));
+    int fd = open(engine->log.path, O_RDONLY);
+    shim_inject(
+        &(struct shim_fault){.calls = SHIM_BIT(SHIM_OPEN), .nth = 1, .error = EMFILE});
+    assert_int_equal(mapping_open(fd, 4, &mapping), KV_IO);
+    assert_null(mapping);
+    assert_int_equal(mapping_open(fd, 4, &mapping), KV_OK); /* and is tried again */
+    engine_catch_sigbus();                                  /* keeps the handler */
+    assert_memory_equal(mapping_bytes(mapping), "text", 4);
+    mapping_close(mapping);
+    assert_int_equal(close(fd), 0);
+}
+
+/* What is longer than any address space is refused, not cut down to what fits. */
+static void mapping_open_refuses_more_than_the_address_space(void **state)
+{
+    struct engine *engine = *state;
+    struct mapping *mapping = NULL;
+    engine_write(engine, "", SLICE_LITERAL("text"));
+    int fd = open(engine->log.path, O_RDONLY);
+    uint64_t mappings = shim_count(SHIM_MMAP);
+    errno = 0;
+    assert_int_equal(mapping_open(fd, SIZE_MAX / 2, &mapping), KV_NO_MEMORY);
+    assert_int_equal(errno, ENOMEM);
+    assert_int_equal(shim_count(SHIM_MMAP), mappings);
+    assert_null(mapping);
+    assert_int_equal(close(fd), 0);
+}
+
+/* ---- SIGBUS ---- */
+
+/* A file of one page, and a view of two: the second one cannot be read. */
+static struct mapping *open_short(const struct engine *engine, const char *suffix)
+{
+    struct mapping *mapping = NULL;
+    engine_write(engine, suffix, SLICE_LITERAL("text"));
+    int fd = open(engine_file(engine, suffix).path, O_RDONLY);
+    assert_int_equal(mapping_open(fd, PAGE, &mapping), KV_OK);
+    return mapping; /* the descriptor is left to the end of the program */
+}
+
+static void read_byte(const uint8_t *place)
+{
+    volatile uint8_t byte = *(const volatile uint8_t *)place;
+    (void)byte;
+}
+
+/* How a child ends that reads a byte: an exit status, or 128 and a signal. */
+static int read_in_child(const uint8_t *place)
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct rlimit none = {0, 0};
+        (void)setrlimit(RLIMIT_CORE, &none); /* a core file would only be litter */
+        read_byte(place);
+        _exit(WAS_SERVED);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* A view of a file without a page, which is not a mapping of this module. */
+static const uint8_t *map_foreign(const struct engine *engine)
+{
+    engine_write(engine, ".foreign", SLICE_LITERAL(""));
+    int fd = open(engine_file(engine, ".foreign").path, O_RDONLY);
+    void *bytes = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
+    assert_true(bytes != MAP_FAILED);
+    return bytes;
+}
+
+static void f57_mapping_puts_zeros_in_the_view_that_failed_and_no_other(void **state)
+{
+    struct engine *engine = *state;
+    struct mapping *mappings[3];
+    engine_catch_sigbus();
+    for (int i = 0; i < 3; i++) {
+        const char *const names[] = {".a", ".b", ".c"};
+        mappings[i] = open_short(engine, names[i]);
+    }
+    mapping_close(mappings[0]); /* leaves an empty place in front of the others */
+    for (int i = 2; i > 0; i--) {
+        assert_false(mapping_has_failed(mappings[i]));
+        assert_int_equal(mapping_bytes(mappings[i])[PAGE + 7], 0);
+        assert_true(mapping_has_failed(mappings[i]));
+        assert_memory_equal(mapping_bytes(mappings[i]), "text", 4);
+    }
+    mapping_close(mappings[1]);
+    mapping_close(mappings[2]);
+}
+
+/* A fault elsewhere ends the program as it would without a handler, whatever is mapped.
+ */
+static void f57_mapping_leaves_the_faults_of_others_alone(void **state)
+{
+    struct engine *engine = *state;
+    const uint8_t *above = map_foreign(engine);
+    engine_catch_sigbus();
+    struct mapping *mapping = open_short(engine, ".a");
+    const uint8_t *below = map_foreign(engine);
+    for (int i = 0; i < 2; i++) {
+        ends_when_it_gives_up = i == 1;
+        int expected = i == 0 ? 128 + SIGBUS : GAVE_UP;
+        assert_int_equal(read_in_child(above), expected);
+        assert_int_equal(read_in_child(below), expected);
+        assert_int_equal(read_in_child(mapping_bytes(mapping) + PAGE), WAS_SERVED);
+    }
+    ends_when_it_gives_up = false;
+    assert_false(mapping_has_failed(mapping)); /* the children's did */
+    mapping_close(mapping);
+}
+
+/* Without a page of zeros to put there the fault is not answered by spinning. */
+static void f57_mapping_without_a_page_of_zeros_ends_the_program(void **state)
+{
+    struct engine *engine = *state;
+    engine_catch_sigbus();
+    struct mapping *mapping = open_short(engine, ".a");
+    shim_inject(&(struct shim_fault){
+        .calls = SHIM_BIT(SHIM_MMAP), .nth = 1, .error = ENOMEM, .is_sticky = true});
+    assert_int_equal(read_in_child(mapping_bytes(mapping) + PAGE), 128 + SIGBUS);
+    ends_when_it_gives_up = true;
+    assert_int_equal(read_in_child(mapping_bytes(mapping) + PAGE), GAVE_UP);
+    ends_when_it_gives_up = false;
+    mapping_close(mapping);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_ENGINE(f57_mapping_open_without_its_source_of_zeros_fails),
+        ON_ENGINE(mapping_open_refuses_more_than_the_address_space),
+        ON_ENGINE(f57_mapping_puts_zeros_in_the_view_that_failed_and_no_other),
+        ON_ENGINE(f57_mapping_leaves_the_faults_of_others_alone),
+        ON_ENGINE(f57_mapping_without_a_page_of_zeros_ends_the_program),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
