@@ -5,6 +5,7 @@
  */
 #include "index.h"
 
+#include "bytes.h"
 #include "support/aborts.h"
 #include "support/dice.h"
 #include "support/unit.h"
@@ -555,6 +556,77 @@ static void index_reserve_refuses_what_no_growth_can_spread(void **state)
     index_destroy(index);
 }
 
+/* The run of a removed entry may go to the very last slot of a table. */
+static void index_remove_from_a_full_table_keeps_the_rest(void **state)
+{
+    (void)state;
+    for (uint64_t victim = 0; victim < 9; victim++) {
+        struct index *index = create();
+        uint64_t count = 0;
+        allocation_bytes_max = 1 << 24;
+        while (index_reserve(index, UINT64_MAX) == KV_OK) {
+            struct location location = location_at(count);
+            index_insert(index, UINT64_MAX, &location);
+            count++;
+        }
+        uint64_t removed = victim * (count - 1) / 8;
+        assert_true(index_remove(index, UINT64_MAX, removed));
+        assert_false(index_remove(index, UINT64_MAX, removed));
+        assert_true(index_count(index) == count - 1);
+        for (uint64_t i = 0; i < count; i++) {
+            assert_int_equal(has(index, UINT64_MAX, location_at(i)), i != removed);
+        }
+        index_destroy(index);
+    }
+}
+
+/* A part as index_encode_part writes it, with these hashes in the order given. */
+static void put_part(struct buffer *bytes, const uint64_t *hashes, uint64_t count)
+{
+    assert_int_equal(buffer_reserve(bytes, 8 + (size_t)count * 20), KV_OK);
+    bytes_put_u64(bytes->bytes, count);
+    for (uint64_t i = 0; i < count; i++) {
+        uint8_t *entry = bytes->bytes + 8 + i * 20;
+        bytes_put_u64(entry, hashes[i] << 32 | i);
+        bytes_put_u64(entry + 8, UINT64_C(5) << 48 | i);
+        bytes_put_u32(entry + 16, 7);
+    }
+    bytes->length = 8 + (size_t)count * 20;
+}
+
+/*
+ * Crowded hashes at the end of a part need more homes than an image usually gets; equal
+ * ones cannot be spread at all, which is refused like a lack of memory.
+ */
+static void index_decode_part_spreads_a_crowd_or_refuses_it(void **state)
+{
+    enum { COUNT = 60 };
+    const uint64_t top = (UINT64_C(1) << 30) - 1;
+    (void)state;
+    for (int is_equal = 0; is_equal < 2; is_equal++) {
+        uint64_t hashes[COUNT];
+        struct buffer bytes = {0};
+        struct index_part_sums sums;
+        size_t length = 0;
+        struct index *index = create();
+        for (uint64_t i = 0; i < COUNT; i++) {
+            hashes[i] = is_equal ? top : top - (COUNT - 1 - i) * (top / 100 / COUNT);
+        }
+        put_part(&bytes, hashes, COUNT);
+        enum status status =
+            index_decode_part(index, 511, buffer_slice(&bytes), &length, &sums);
+        assert_int_equal(status, is_equal ? KV_NO_MEMORY : KV_OK);
+        assert_true(index_count(index) == (is_equal ? 0 : COUNT));
+        for (uint64_t i = 0; i < COUNT; i++) {
+            struct location found;
+            uint64_t hash = UINT64_C(511) << 55 | hashes[i];
+            assert_int_equal(index_get(index, hash, i, &found), !is_equal);
+        }
+        buffer_free(&bytes);
+        index_destroy(index);
+    }
+}
+
 /* index_bytes counts what was asked of the allocator, to the byte. */
 static void index_bytes_grows_by_what_was_allocated(void **state)
 {
@@ -628,6 +700,9 @@ int main(void)
                                   give_memory_back),
         cmocka_unit_test_teardown(index_reserve_refuses_what_no_growth_can_spread,
                                   give_memory_back),
+        cmocka_unit_test_teardown(index_remove_from_a_full_table_keeps_the_rest,
+                                  give_memory_back),
+        cmocka_unit_test(index_decode_part_spreads_a_crowd_or_refuses_it),
         cmocka_unit_test(index_bytes_grows_by_what_was_allocated),
         cmocka_unit_test(index_takes_at_most_48_bytes_a_key_and_32_on_average),
     };

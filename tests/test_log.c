@@ -2,10 +2,11 @@
  * One log file: staging, batches and seals, syncs, and the cut after a failed write.
  *
  * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
- * wrap: renameat unlinkat fcntl mmap
+ * wrap: renameat unlinkat fcntl mmap clock_gettime malloc calloc realloc
  */
 #include "log.h"
 
+#include "bounds.h"
 #include "scan.h"
 #include "support/engine.h"
 #include "support/shim.h"
@@ -232,6 +233,53 @@ static void f30_log_tells_once_that_it_cannot_append(void **state)
     assert_int_equal(engine_told(engine, "appending works again"), 1);
 }
 
+/* A disk that is nearly full fails and works by turns: one line a minute is enough. */
+static void f30_log_tells_again_after_a_minute_that_it_cannot_append(void **state)
+{
+    struct engine *engine = *state;
+    const uint64_t waits_ms[] = {0, LOG_MESSAGE_MS - 1, 1, LOG_MESSAGE_MS};
+    const size_t told[] = {1, 1, 2, 3};
+    shim_set_clock(5000000);
+    for (size_t i = 0; i < sizeof told / sizeof told[0]; i++) {
+        shim_advance_clock(waits_ms[i]);
+        shim_set_space(SHIM_LOG, log_length(log_file), ENOSPC);
+        (void)stage("a", "one");
+        assert_int_equal(log_write(log_file), KV_NO_SPACE);
+        assert_int_equal(engine_told(engine, "cannot append"), told[i]);
+        shim_give_space();
+        assert_int_equal(log_write(log_file), KV_OK);
+        assert_int_equal(engine_told(engine, "works again"), told[i]);
+    }
+}
+
+/* A seal alone may be the first that needs the buffer: it is put off, not half written.
+ */
+static void f71_log_write_of_a_seal_without_memory_writes_nothing(void **state)
+{
+    const struct engine *engine = *state;
+    uint64_t before = log_length(log_file);
+    shim_forget_trace();
+    shim_inject(&(struct shim_fault){
+        .calls = SHIM_MEMORY, .nth = 1, .error = ENOMEM, .is_sticky = true});
+    assert_int_equal(log_write(log_file), KV_NO_MEMORY);
+    shim_clear_faults();
+    assert_string_equal(shim_trace_text(writing), "");
+    assert_int_equal(engine_log_length(engine), before);
+    assert_int_equal(log_length(log_file), before);
+    assert_int_equal(log_write(log_file), KV_OK);
+    assert_int_equal(engine_log_length(engine), before + SEAL_BYTES);
+}
+
+/* Some network disks say so of a file that is open: it is a failure, not an answer. */
+static void f57_log_settle_takes_not_found_for_a_failure(void **state)
+{
+    shim_inject(&(struct shim_fault){
+        .calls = SHIM_BIT(SHIM_FDATASYNC), .nth = 1, .error = ENOENT});
+    assert_int_equal(log_settle(log_file), KV_IO);
+    assert_int_equal(engine_told(*state, "cannot sync the log before reading it"), 1);
+    assert_int_equal(log_settle(log_file), KV_OK);
+}
+
 static void f35_log_sync_failing_cuts_to_the_durable_length(void **state)
 {
     uint64_t before = log_length(log_file);
@@ -295,6 +343,9 @@ int main(void)
         ON_LOG(log_unstage_drops_a_batch),
         ON_LOG(f30_log_write_without_space_cuts_back_durably),
         ON_LOG(f30_log_tells_once_that_it_cannot_append),
+        ON_LOG(f30_log_tells_again_after_a_minute_that_it_cannot_append),
+        ON_LOG(f71_log_write_of_a_seal_without_memory_writes_nothing),
+        ON_LOG(f57_log_settle_takes_not_found_for_a_failure),
         ON_LOG(f35_log_sync_failing_cuts_to_the_durable_length),
         ON_LOG(log_reserve_ends_at_the_largest_log),
         ON_LOG(log_grows_past_its_view),

@@ -718,6 +718,29 @@ static void record_find_mark_takes_one_pass_through_false_headers(void **state)
     free(log);
 }
 
+/* The lengths alone are looked at: nobody has such a value for a test. */
+static void record_limits_are_those_of_an_index_slot(void **state)
+{
+    static const uint8_t bytes[1] = {'x'};
+    const struct {
+        uint64_t key_length;
+        uint64_t value_length;
+        bool is_within;
+    } cases[] = {
+        {KEY_BYTES_MAX, 0, true},
+        {KEY_BYTES_MAX + 1, 0, false},
+        {1, VALUE_BYTES_MAX, true},
+        {1, VALUE_BYTES_MAX + 1, false},
+        {0, 0, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct record record = {.key = {bytes, (size_t)cases[i].key_length},
+                                .value = {bytes, (size_t)cases[i].value_length}};
+        assert_int_equal(record_is_within_limits(&record), cases[i].is_within);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -756,6 +779,7 @@ int main(void)
         cmocka_unit_test(record_find_mark_finds_none_in_records_of_clients),
         cmocka_unit_test(record_find_mark_takes_one_pass_through_zeros),
         cmocka_unit_test(record_find_mark_takes_one_pass_through_false_headers),
+        cmocka_unit_test(record_limits_are_those_of_an_index_slot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
  */
 #include "scan.h"
 
+#include "bounds.h"
 #include "support/dice.h"
 #include "support/guarded.h"
 #include "support/image.h"
@@ -604,6 +605,49 @@ static void scan_gives_no_ear_to_seals_of_another_log(void **state)
     image_free(&image);
 }
 
+/* ... nor that the last batch was written to its end. */
+static void scan_takes_the_end_of_another_log_for_no_end_of_a_batch(void **state)
+{
+    (void)state;
+    for (int is_own = 0; is_own < 2; is_own++) {
+        struct image image;
+        image_begin_first(&image);
+        image_put_text(&image, "first", "value");
+        image_seal(&image);
+        uint64_t start = image.log.length;
+        image_put_text(&image, "second", "value");
+        image.log_id = is_own ? IMAGE_LOG_ID : IMAGE_FOREIGN_ID;
+        image_seal(&image);
+        image_flip(&image, image.log.length - SEAL_BYTES + 15, 0); /* its header */
+        check_damaged(image_slice(&image), start, is_own ? TAIL_CORRUPT : TAIL_TORN);
+        image_free(&image);
+    }
+}
+
+/* A key that no index slot can hold never came from a server, whatever seals it. */
+static void scan_takes_no_batch_with_a_key_over_the_limit(void **state)
+{
+    (void)state;
+    for (size_t more = 0; more < 2; more++) {
+        struct image image;
+        size_t length = (size_t)KEY_BYTES_MAX + more;
+        uint8_t *key = malloc(length);
+        assert_non_null(key);
+        memset(key, 'k', length);
+        image_begin_first(&image);
+        image_put(&image, (struct slice){key, length}, SLICE_LITERAL("value"));
+        image_seal(&image);
+        image_seal(&image);
+        if (more == 0) {
+            check_clean(image_slice(&image), 2);
+        } else {
+            check_damaged(image_slice(&image), OPENING_BYTES, TAIL_CORRUPT);
+        }
+        image_free(&image);
+        free(key);
+    }
+}
+
 static void scan_of_another_log_s_id_finds_no_batch(void **state)
 {
     (void)state;
@@ -717,6 +761,8 @@ int main(void)
         cmocka_unit_test(scan_calls_swapped_records_corrupt),
         cmocka_unit_test(scan_refuses_a_batch_with_one_wrong_thing),
         cmocka_unit_test(scan_gives_no_ear_to_seals_of_another_log),
+        cmocka_unit_test(scan_takes_the_end_of_another_log_for_no_end_of_a_batch),
+        cmocka_unit_test(scan_takes_no_batch_with_a_key_over_the_limit),
         cmocka_unit_test(scan_of_another_log_s_id_finds_no_batch),
         cmocka_unit_test(scan_stays_where_it_is_at_damage),
         cmocka_unit_test(scan_refuses_lengths_beyond_the_log),
