@@ -4,6 +4,7 @@
  *
  * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap fopen clock_gettime fstatvfs
+ * wrap: malloc calloc realloc
  */
 #include "store.h"
 
@@ -871,6 +872,70 @@ static void f65_compact_copies_what_stands_behind_a_rotten_header(void **state)
 }
 
 /*
+ * Rot in the framing, and in the seal of the same batch: no seal follows from where the
+ * walk could go on. What the index knows behind it is still copied.
+ */
+static void f65_compact_copies_what_stands_before_a_rotten_last_seal(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin_some(&table, engine);
+    size_t rotten = table.row_count - 5; /* others of its batch stand behind it */
+    start(engine);
+    struct script older = engine_read(engine, FILES_OLD);
+    /* The batch's own seal, and the second one of the rest. */
+    flip_in_older(engine, older.length - 1);
+    flip_in_older(engine, older.length - SEAL_BYTES - 1);
+    flip_in_older(engine, find_row(&table, FILES_OLD, rotten) + 7);
+    script_free(&older);
+    exhaust(engine);
+    expect_all_but(&table, rotten);
+    assert_int_equal(engine_told(engine, ": 1 records are damaged"), 1);
+    put_row(&table, rotten);
+    (void)finish(engine);
+    expect_table(&table);
+    reopen(&table);
+}
+
+/* All rows in one batch, the first of them with a rotten header: the rest is swept up. */
+static void begin_rotten_batch(struct table *table, struct engine *engine,
+                               size_t row_count, size_t value_bytes)
+{
+    begin(table, engine, row_count, value_bytes);
+    for (size_t row = 0; row < row_count; row++) {
+        stage_row(table, row);
+    }
+    commit(table);
+    start(engine);
+    flip_in_older(engine, find_row(table, FILES_OLD, 0) + 7);
+}
+
+/* What is swept up is copied in slices, too. */
+static void f69_a_slice_of_what_stands_behind_rot_is_bounded(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    const size_t shapes[][2] = {{100, 16000}, {ROWS_MAX, 40}};
+    for (size_t i = 0; i < 2; i++) {
+        begin_rotten_batch(&table, engine, shapes[i][0], shapes[i][1]);
+        uint64_t most = 0;
+        for (size_t steps = 0; steps < 200; steps++) {
+            uint64_t before = engine_log_length(engine);
+            assert_int_equal(step(engine), KV_OK);
+            uint64_t more = engine_log_length(engine) - before;
+            most = more > most ? more : most;
+        }
+        assert_in_range(most, 1, COMPACT_SLICE_BYTES + 16000 + 1000);
+        assert_int_equal(engine_told(engine, ": 1 records are damaged"), 1);
+        expect_all_but(&table, 0);
+        put_row(&table, 0);
+        (void)finish(engine);
+        expect_table(&table);
+        start_over(engine);
+    }
+}
+
+/*
  * An image of the index knows one log. One that was wanted before this compaction began
  * must wait for its end, also when rot holds it up.
  */
@@ -969,6 +1034,51 @@ static void f67_compact_that_cannot_begin_leaves_all_as_it_was(void **state)
         (void)finish(engine);
         expect_table(&table);
         start_over(engine);
+    }
+}
+
+/* Take all steps, one of them without memory at the nth time that it is asked for; false
+ * if it was not asked for so often. */
+static bool step_without_memory(const struct engine *engine, uint64_t nth)
+{
+    shim_inject(&(struct shim_fault){.calls = SHIM_MEMORY, .nth = nth, .error = ENOMEM});
+    for (size_t i = 0; i < 200 && shim_fired_count() == 0; i++) {
+        uint64_t length = is_compacting(engine) ? engine_log_length(engine) : 0;
+        assert_int_equal(step(engine), KV_OK);
+        if (shim_fired_count() > 0 && is_compacting(engine)) { /* it was taken back */
+            assert_in_range(engine_log_length(engine) - length, 0, SEAL_BYTES);
+        }
+    }
+    shim_clear_faults();
+    return shim_fired_count() > 0;
+}
+
+/* A slice that cannot be staged or sealed waits, and service goes on meanwhile. */
+static void f71_compact_without_memory_pauses_and_service_goes_on(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    for (int is_swept = 0; is_swept < 2; is_swept++) {
+        uint64_t nth = 0;
+        bool has_failed = true;
+        while (has_failed) {
+            if (is_swept) {
+                begin_rotten_batch(&table, engine, 60, 16000);
+            } else {
+                begin_some(&table, engine);
+                start(engine);
+            }
+            has_failed = step_without_memory(engine, ++nth);
+            put_row(&table, 3);
+            shim_advance_clock(COMPACT_RETRY_MS);
+            exhaust(engine);
+            put_row(&table, 0); /* mends what is rotten */
+            (void)finish(engine);
+            expect_table(&table);
+            reopen(&table);
+            start_over(engine);
+        }
+        assert_in_range(nth, 5, 200);
     }
 }
 
@@ -1414,6 +1524,9 @@ int main(void)
         ON_ENGINE(f65_compact_keeps_the_older_log_of_a_rotten_record),
         ON_ENGINE(f65_compact_passes_over_rot_in_a_dead_value),
         ON_ENGINE(f65_compact_copies_what_stands_behind_a_rotten_header),
+        ON_ENGINE(f65_compact_copies_what_stands_before_a_rotten_last_seal),
+        ON_ENGINE(f69_a_slice_of_what_stands_behind_rot_is_bounded),
+        ON_ENGINE(f71_compact_without_memory_pauses_and_service_goes_on),
         ON_ENGINE(f65_no_index_is_saved_while_an_older_log_is_wanted),
         ON_ENGINE(f65_a_start_on_a_rotten_older_log_is_refused),
         ON_ENGINE(f67_compact_that_cannot_begin_leaves_all_as_it_was),
