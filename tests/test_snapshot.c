@@ -443,7 +443,68 @@ static void image_that_leads_to_no_records_is_not_believed(void **state)
     assert_int_equal(recovered_bytes(table), engine_log_length(table->engine));
     assert_true(holds(table));
     kill_store(table);
+    engine_forget_messages(table->engine);
+    shim_inject(
+        &(struct shim_fault){.calls = SHIM_BIT(SHIM_FOPEN), .nth = 2, .error = EMFILE});
+    assert_int_equal(engine_try_open(table->engine), KV_IO); /* no seed to begin anew */
+    shim_clear_faults();
+    assert_int_equal(engine_told(table->engine, "/dev/urandom"), 1);
+    engine_open(table->engine);
+    assert_true(holds(table));
+    kill_store(table);
     script_free(&image);
+    free(table);
+}
+
+/* Reading anew needs a new seed for the hash. */
+static void image_disbelieved_without_random_bytes_ends_the_start(void **state)
+{
+    struct table *table = make_table(*state, ROWS_FEW);
+    save_store(table);
+    struct script log = engine_read(table->engine, "");
+    struct script image = engine_read(table->engine, FILES_INDEX);
+    size_t pair = find_part(&image, 2);
+    uint64_t entry = bytes_get_u64(image.bytes + pair + FIELD);
+    write_forged(table, &image, pair + FIELD, entry | UINT64_C(1) << 63);
+    for (uint64_t nth = 1; nth <= 2; nth++) {
+        engine_forget_messages(table->engine);
+        shim_inject(&(struct shim_fault){
+            .calls = SHIM_BIT(SHIM_FOPEN), .nth = nth, .error = EMFILE});
+        assert_int_equal(engine_try_open(table->engine), KV_IO);
+        shim_clear_faults();
+        assert_int_equal(engine_told(table->engine, "/dev/urandom"), 1);
+        engine_expect_file(table->engine, "", script_slice(&log));
+    }
+    expect_disbelieved(table, "is damaged");
+    script_free(&image);
+    script_free(&log);
+    free(table);
+}
+
+/* A whole seal where the image begins, but of another log: no place to go on from. */
+static void image_that_begins_behind_the_seal_of_another_log_is_not_believed(void **state)
+{
+    struct table *table = make_table(*state, ROWS_FEW);
+    save_store(table);
+    struct script image = engine_read(table->engine, FILES_INDEX);
+    struct script log = engine_read(table->engine, "");
+    uint64_t at = bytes_get_u64(image.bytes + COVERED_AT) - SEAL_BYTES;
+    struct seal seal;
+    assert_true(
+        record_decode_seal(slice_after(script_slice(&log), (size_t)at), at, &seal));
+    seal.log_id ^= 1;
+    record_encode_seal(log.bytes + at, &seal, at);
+    /* Even the chain is made to fit. */
+    struct slice mark = {log.bytes + at, SEAL_BYTES};
+    write_forged(table, &image, CHAIN_AT, crc32c(seal.chain, mark));
+    engine_write(table->engine, "", script_slice(&log));
+    engine_forget_messages(table->engine);
+    assert_int_equal(engine_try_open(table->engine), KV_CORRUPT); /* that is damage */
+    assert_int_equal(engine_told(table->engine, "does not match the log"), 1);
+    assert_int_equal(engine_told(table->engine, "the log is damaged at offset"), 1);
+    engine_expect_file(table->engine, "", script_slice(&log));
+    script_free(&image);
+    script_free(&log);
     free(table);
 }
 
@@ -1160,6 +1221,8 @@ int main(void)
         ON_ENGINE(image_of_a_wrong_shape_is_not_believed),
         ON_ENGINE(image_of_an_older_state_is_brought_up_to_date),
         ON_ENGINE(image_that_leads_to_no_records_is_not_believed),
+        ON_ENGINE(image_disbelieved_without_random_bytes_ends_the_start),
+        ON_ENGINE(image_that_begins_behind_the_seal_of_another_log_is_not_believed),
         ON_ENGINE(f87_log_shorter_than_its_image_is_refused),
         ON_ENGINE(f61_log_missing_or_empty_beside_its_image_is_refused),
         ON_ENGINE(f51_damage_that_the_image_proves_was_durable_is_refused),
