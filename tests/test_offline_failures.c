@@ -1,0 +1,506 @@
+/*
+ * The offline modes inside this program: without memory, room or randomness, with pages
+ * that cannot be read, with output that nobody takes, and with rot while they run.
+ *
+ * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: renameat unlinkat fcntl mmap fopen clock_gettime
+ * wrap: malloc calloc realloc strdup
+ */
+#include "bounds.h"
+#include "dump.h"
+#include "files.h"
+#include "hash.h"
+#include "salvage.h"
+#include "support/engine.h"
+#include "support/image.h"
+#include "support/shim.h"
+#include "support/unit.h"
+#include "verify.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NEW_LOG ".salvaged"
+
+enum { PAGE = 4096 };
+
+/* ---- The system ---- */
+
+static const struct hash_seed seed = {{1, 2}};
+
+/* Two keys that have equal hashes with this seed; such a pair is one in 2^38. */
+static const char *const twins[] = {"k1779222", "k1807960"};
+
+FILE *__real_fopen(const char *path, const char *mode);
+FILE *__wrap_fopen(const char *path, const char *mode);
+
+/* Random bytes are always the seed above. */
+FILE *__wrap_fopen(const char *path, const char *mode)
+{
+    static struct hash_seed bytes;
+    if (strcmp(path, "/dev/urandom") != 0) {
+        return __real_fopen(path, mode);
+    }
+    bytes = seed;
+    return fmemopen(&bytes, sizeof bytes, mode);
+}
+
+/* Each batch that is loaded looks at the clock: then, after so many looks, a byte of the
+ * log changes. */
+static struct {
+    const struct engine *engine; /* NULL: nothing changes */
+    size_t looks;
+    uint64_t offset;
+} rot;
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
+{
+    (void)clock;
+    *now = (struct timespec){.tv_sec = 5000};
+    if (rot.engine != NULL && --rot.looks == 0) {
+        engine_flip(rot.engine, rot.offset, 1);
+        rot.engine = NULL;
+    }
+    return 0;
+}
+
+/* ---- Running a mode ---- */
+
+enum mode { VERIFY, DUMP_LINES, DUMP_REDIS, SALVAGE, MODE_COUNT };
+
+static enum status run(const struct engine *engine, enum mode mode)
+{
+    struct tempdir_file new_log = engine_file(engine, NEW_LOG);
+    switch (mode) {
+    case VERIFY:
+        return verify_log(engine->log.path);
+    case DUMP_LINES:
+        return dump_log(engine->log.path, DUMP_SET);
+    case DUMP_REDIS:
+        return dump_log(engine->log.path, DUMP_RESP);
+    default:
+        return salvage_log(engine->log.path, new_log.path);
+    }
+}
+
+/* The same with stdout in a file; main made it unbuffered. */
+static enum status run_into(struct engine *engine, enum mode mode, const char *path)
+{
+    int kept = dup(STDOUT_FILENO);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_in_range(fd, 0, 1023);
+    assert_int_equal(dup2(fd, STDOUT_FILENO), STDOUT_FILENO);
+    assert_int_equal(close(fd), 0);
+    engine_forget_messages(engine);
+    enum status status = run(engine, mode);
+    assert_int_equal(dup2(kept, STDOUT_FILENO), STDOUT_FILENO);
+    assert_int_equal(close(kept), 0);
+    clearerr(stdout);
+    return status;
+}
+
+/* The same, and what it printed, for script_free. */
+static enum status run_mode(struct engine *engine, enum mode mode, struct script *output)
+{
+    struct tempdir_file file = tempdir_file(&engine->tempdir, "output");
+    enum status status = run_into(engine, mode, file.path);
+    *output = (struct script){0};
+    script_add_file(output, file.path);
+    script_add_fill(output, '\0', 1);
+    output->length--; /* it is a text, too */
+    return status;
+}
+
+static bool has_printed(const struct script *output, const char *text)
+{
+    return strstr((const char *)output->bytes, text) != NULL;
+}
+
+/* A run that fails silently on stdout, or prints at least this. */
+static void expect_run(struct engine *engine, enum mode mode, enum status status,
+                       const char *text)
+{
+    struct script output;
+    assert_int_equal(run_mode(engine, mode, &output), status);
+    if (!has_printed(&output, text)) {
+        fail_msg("no \"%s\" in:\n%s", text, (const char *)output.bytes);
+    }
+    script_free(&output);
+}
+
+static void drop_new_log(const struct engine *engine)
+{
+    (void)unlink(engine_file(engine, NEW_LOG).path); /* there may be none */
+    (void)unlink(engine_file(engine, NEW_LOG FILES_INDEX).path);
+}
+
+/* The salvaged log opens, and has so many keys. */
+static void expect_salvaged(const struct engine *engine, uint64_t keys)
+{
+    struct tempdir_file file = engine_file(engine, NEW_LOG);
+    struct store_options options = {.path = file.path, .sync = SYNC_ALWAYS};
+    struct store *store = NULL;
+    assert_int_equal(store_open(&options, &store), KV_OK);
+    assert_int_equal(store_count(store), keys);
+    assert_int_equal(store_close(store), KV_OK);
+    drop_new_log(engine);
+}
+
+/* ---- Logs ---- */
+
+/* Two batches of a first log, and a log that continues it and sets one key more. */
+struct pair {
+    struct image older;
+    struct image log;
+};
+
+static void pair_make(struct pair *pair)
+{
+    image_begin_first(&pair->older);
+    image_put_text(&pair->older, "one", "older");
+    image_put_text(&pair->older, "two", "older");
+    image_seal(&pair->older);
+    image_put_text(&pair->older, "three", "older");
+    image_seal(&pair->older);
+    image_seal(&pair->older);
+    struct opening opening = {
+        .version = RECORD_FORMAT_VERSION,
+        .log_id = IMAGE_FOREIGN_ID,
+        .generation = 2,
+        .older_id = IMAGE_LOG_ID,
+        .older_length = pair->older.log.length,
+    };
+    image_begin(&pair->log, &opening);
+    image_put_text(&pair->log, "four", "newer");
+    image_seal(&pair->log);
+    image_seal(&pair->log);
+}
+
+static void pair_place(const struct engine *engine, const struct pair *pair)
+{
+    engine_clean(engine);
+    engine_write(engine, "", image_slice(&pair->log));
+    engine_write(engine, FILES_OLD, image_slice(&pair->older));
+}
+
+static void pair_expect_untouched(const struct engine *engine, const struct pair *pair)
+{
+    engine_expect_file(engine, "", image_slice(&pair->log));
+    engine_expect_file(engine, FILES_OLD, image_slice(&pair->older));
+}
+
+static void pair_free(struct pair *pair)
+{
+    image_free(&pair->older);
+    image_free(&pair->log);
+}
+
+/* ---- Output ---- */
+
+/* An error of stdout stays one, though there is nothing left for the last flush to do. */
+static void the_modes_remember_that_their_output_was_not_taken(void **state)
+{
+    struct engine *engine = *state;
+    struct pair pair;
+    pair_make(&pair);
+    pair_place(engine, &pair);
+    for (int mode = VERIFY; mode < MODE_COUNT; mode++) {
+        assert_int_equal(run_into(engine, (enum mode)mode, "/dev/full"), KV_IO);
+        assert_int_equal(engine_told(engine, ""), 1);
+        pair_expect_untouched(engine, &pair);
+    }
+    drop_new_log(engine);
+    expect_run(engine, VERIFY, KV_OK, "live_keys 4\n");
+    expect_run(engine, DUMP_LINES, KV_OK, "SET three older\n");
+    expect_run(engine, DUMP_REDIS, KV_OK, "\r\nthree\r\n$5\r\nolder\r\n");
+    expect_run(engine, SALVAGE, KV_OK, "kept 4 keys");
+    pair_free(&pair);
+}
+
+/* What a SET line would turn into something else is named and left out, one by one. */
+static void a_dump_leaves_out_each_kind_of_what_no_line_can_carry(void **state)
+{
+    struct engine *engine = *state;
+    const struct {
+        struct slice key;
+        struct slice value;
+    } records[] = {
+        {SLICE_LITERAL("a b"), SLICE_LITERAL("v")},
+        {SLICE_LITERAL("a\nb"), SLICE_LITERAL("v")},
+        {SLICE_LITERAL("a\0b"), SLICE_LITERAL("v")},
+        {SLICE_LITERAL("\xff"), SLICE_LITERAL("v")},
+        {SLICE_LITERAL("newline"), SLICE_LITERAL("v\nw")},
+        {SLICE_LITERAL("nul"), SLICE_LITERAL("v\0w")},
+        {SLICE_LITERAL("no-utf-8"), SLICE_LITERAL("\xc0\x80")},
+    };
+    enum { RECORDS = sizeof records / sizeof records[0], LONG = 300 };
+    struct image image;
+    struct script output;
+    char key[LONG + 1];
+    memset(key, 'k', LONG);
+    key[LONG] = '\0';
+    image_begin_first(&image);
+    for (size_t i = 0; i < RECORDS; i++) {
+        image_put(&image, records[i].key, records[i].value);
+    }
+    image_put(&image, slice_of_text(key), SLICE_LITERAL("v\nw"));
+    image_put_text(&image, "good", "value");
+    image_seal(&image);
+    image_seal(&image);
+    engine_write(engine, "", image_slice(&image));
+    assert_int_equal(run_mode(engine, DUMP_LINES, &output), KV_USAGE);
+    assert_string_equal((const char *)output.bytes, "SET good value\n");
+    /* A key with a newline in it is blanked in the message, which stays one line. */
+    assert_int_equal(engine_told(engine, "no SET line can carry"), RECORDS + 1);
+    assert_int_equal(engine_told(engine, "the value of the key newline"), 1);
+    key[200] = '\0';
+    assert_int_equal(engine_told(engine, key), 1);
+    key[200] = 'k';
+    key[201] = '\0';
+    assert_int_equal(engine_told(engine, key), 0);
+    script_free(&output);
+    image_free(&image);
+}
+
+/* ---- Rot while a mode runs ---- */
+
+/* Rot that comes after the log was checked: a key is left out and named, others are not,
+ * and the outcome is not success. */
+static void f40_a_dump_names_records_that_rot_under_it(void **state)
+{
+    struct engine *engine = *state;
+    const size_t places[] = {RECORD_HEADER_BYTES, RECORD_HEADER_BYTES + 3};
+    const char *const told[] = {"the key of the record at offset", "is damaged"};
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t victim = 0; victim < 2; victim++) {
+            struct script output;
+            struct image image;
+            image_begin_first(&image);
+            uint64_t offsets[2];
+            offsets[0] = image.log.length;
+            image_put_text(&image, "one", "first");
+            offsets[1] = image.log.length;
+            image_put_text(&image, "two", "second");
+            image_seal(&image);
+            image_seal(&image);
+            engine_write(engine, "", image_slice(&image));
+            rot.looks = 3; /* at the start, and behind each batch */
+            rot.offset = offsets[victim] + places[i];
+            rot.engine = engine;
+            assert_int_equal(run_mode(engine, DUMP_LINES, &output), KV_CORRUPT);
+            assert_null(rot.engine);
+            assert_int_equal(engine_told(engine, told[i]), 1);
+            assert_string_equal((const char *)output.bytes,
+                                victim == 0 ? "SET two second\n" : "SET one first\n");
+            script_free(&output);
+            image_free(&image);
+        }
+    }
+}
+
+/* A rotten key may be the one that is looked for, if it has the same hash: no value is
+ * printed under that doubt. */
+static void f40_a_dump_trusts_no_key_behind_a_rotten_one_of_equal_hash(void **state)
+{
+    struct engine *engine = *state;
+    struct script output;
+    struct image image;
+    image_begin_first(&image);
+    uint64_t offset = image.log.length;
+    image_put_text(&image, twins[0], "first");
+    image_put_text(&image, twins[1], "second");
+    image_put_text(&image, "other", "third");
+    image_seal(&image);
+    image_seal(&image);
+    engine_write(engine, "", image_slice(&image));
+    uint64_t difference = hash_key(&seed, slice_of_text(twins[0])) ^
+                          hash_key(&seed, slice_of_text(twins[1]));
+    assert_int_equal(difference >> 55, 0);
+    assert_int_equal(difference & ((1u << 30) - 1), 0);
+    assert_int_equal(run_mode(engine, DUMP_LINES, &output), KV_OK);
+    assert_true(has_printed(&output, "SET k1779222 first\n"));
+    assert_true(has_printed(&output, "SET k1807960 second\n"));
+    script_free(&output);
+    rot.looks = 3;
+    rot.offset = offset + RECORD_HEADER_BYTES;
+    rot.engine = engine;
+    assert_int_equal(run_mode(engine, DUMP_LINES, &output), KV_CORRUPT);
+    assert_string_equal((const char *)output.bytes, "SET other third\n");
+    script_free(&output);
+    image_free(&image);
+}
+
+/* ---- Salvage ---- */
+
+/* Without memory at any place, nothing is left of the new log, and the old ones are as
+ * they were. */
+static void f71_the_modes_without_memory_fail_and_change_nothing(void **state)
+{
+    struct engine *engine = *state;
+    struct pair pair;
+    pair_make(&pair);
+    pair_place(engine, &pair);
+    shim_omit_syncs();
+    for (int mode = VERIFY; mode < MODE_COUNT; mode++) {
+        uint64_t nth = 0;
+        bool has_failed = true;
+        while (has_failed) {
+            struct script output;
+            uint64_t fired = shim_fired_count();
+            shim_inject(&(struct shim_fault){
+                .calls = SHIM_MEMORY, .nth = ++nth, .error = ENOMEM});
+            enum status status = run_into(engine, (enum mode)mode,
+                                          tempdir_file(&engine->tempdir, "output").path);
+            shim_clear_faults();
+            has_failed = shim_fired_count() > fired;
+            assert_int_equal(status, has_failed ? KV_NO_MEMORY : KV_OK);
+            assert_int_equal(engine_has_file(engine, NEW_LOG),
+                             mode == SALVAGE && !has_failed);
+            assert_false(engine_has_file(engine, NEW_LOG FILES_NEW));
+            output = engine_read(engine, "");
+            assert_true(slice_equal(script_slice(&output), image_slice(&pair.log)));
+            script_free(&output);
+        }
+        assert_in_range(nth, 8, 100);
+        pair_expect_untouched(engine, &pair);
+    }
+    expect_salvaged(engine, 4);
+    pair_free(&pair);
+}
+
+/* A batch is written on the way when it has its full size; what fails there ends it. */
+static void f30_salvage_without_room_for_the_new_log_leaves_none(void **state)
+{
+    struct engine *engine = *state;
+    enum { VALUE_BYTES = 1024 * 1024, VALUES = 9 };
+    struct image image;
+    uint8_t *value = malloc(VALUE_BYTES);
+    assert_non_null(value);
+    memset(value, 'v', VALUE_BYTES);
+    image_begin_first(&image);
+    for (int i = 0; i < VALUES; i++) {
+        const char key[] = {'k', (char)('0' + i), '\0'};
+        image_put(&image, slice_of_text(key), (struct slice){value, VALUE_BYTES});
+        image_seal(&image);
+    }
+    engine_write(engine, "", image_slice(&image));
+    for (uint64_t room = 1; room < VALUES; room += 3) {
+        shim_set_space(SHIM_NEW, room * MIB, ENOSPC);
+        expect_run(engine, SALVAGE, KV_NO_SPACE, "");
+        shim_give_space();
+        assert_int_equal(engine_told(engine, "not salvaged: storage full"), 1);
+        assert_false(engine_has_file(engine, NEW_LOG));
+        assert_false(engine_has_file(engine, NEW_LOG FILES_NEW));
+    }
+    expect_run(engine, SALVAGE, KV_OK, "kept 9 keys");
+    expect_salvaged(engine, VALUES);
+    engine_expect_file(engine, "", image_slice(&image));
+    image_free(&image);
+    free(value);
+}
+
+/* What stands at PATH.old counts only if it is the log that PATH names, and is needed. */
+static void f88_salvage_takes_only_the_older_log_that_is_wanted(void **state)
+{
+    struct engine *engine = *state;
+    struct pair pair;
+    pair_make(&pair);
+    /* Bytes without a mark, and a log that is another one. */
+    pair_place(engine, &pair);
+    engine_write(engine, FILES_OLD, SLICE_LITERAL("no log at all"));
+    expect_run(engine, SALVAGE, KV_OK, "lost whatever was only in ");
+    expect_salvaged(engine, 1);
+    engine_write(engine, FILES_OLD, image_slice(&pair.log));
+    expect_run(engine, SALVAGE, KV_OK, "lost whatever was only in ");
+    expect_salvaged(engine, 1);
+    /* Where PATH has lost its opening record, nobody can say that it is not. */
+    pair_place(engine, &pair);
+    engine_flip(engine, 20, 1);
+    expect_run(engine, SALVAGE, KV_OK, "kept 3 keys");
+    expect_salvaged(engine, 3);
+    /* Drained: everything live in it was copied, and what was deleted since stays so. */
+    image_drained(&pair.log, IMAGE_LOG_ID);
+    image_seal(&pair.log);
+    image_seal(&pair.log);
+    pair_place(engine, &pair);
+    expect_run(engine, SALVAGE, KV_OK, "lost 0 bytes in all\n");
+    expect_salvaged(engine, 1);
+    pair_free(&pair);
+}
+
+/* It is a failure, not a missing file, when what is there cannot be opened. */
+static void f88_salvage_refuses_an_older_log_that_is_no_plain_file(void **state)
+{
+    struct engine *engine = *state;
+    struct pair pair;
+    pair_make(&pair);
+    pair_place(engine, &pair);
+    struct tempdir_file older = engine_file(engine, FILES_OLD);
+    assert_int_equal(unlink(older.path), 0);
+    assert_int_equal(symlink("kv.log", older.path), 0);
+    expect_run(engine, SALVAGE, KV_IO, "");
+    assert_int_equal(engine_told(engine, "kv.log.old: is a symbolic link"), 1);
+    assert_false(engine_has_file(engine, NEW_LOG));
+    pair_free(&pair);
+}
+
+/* Pages that cannot be read are lost ranges like any others, and are told to be so. */
+static void f57_f88_salvage_tells_that_parts_could_not_be_read(void **state)
+{
+    struct engine *engine = *state;
+    const enum shim_role roles[] = {SHIM_LOG, SHIM_OLD};
+    const char *const told[] = {"kv.log: parts could not be read",
+                                "kv.log.old: parts could not be read"};
+    struct pair pair;
+    engine_catch_sigbus();
+    pair_make(&pair);
+    for (int i = 0; i < 200; i++) {
+        char key[16];
+        (void)snprintf(key, sizeof key, "more-%d", i);
+        image_put_text(&pair.log, key, "some value that takes its room");
+        image_seal(&pair.log);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        pair_place(engine, &pair);
+        struct script bytes = engine_read(engine, i == 0 ? "" : FILES_OLD);
+        engine_write(engine, ".short",
+                     slice_first(script_slice(&bytes), i == 0 ? PAGE : 0));
+        int fd = open(engine_file(engine, ".short").path, O_RDONLY);
+        shim_map_role_instead(roles[i], fd);
+        expect_run(engine, SALVAGE, KV_OK, "lost ");
+        shim_map_role_instead(roles[i], -1);
+        assert_int_equal(engine_told(engine, told[i]), i == 0 ? 1 : 0);
+        assert_int_equal(close(fd), 0);
+        pair_expect_untouched(engine, &pair);
+        script_free(&bytes);
+        drop_new_log(engine);
+    }
+    pair_free(&pair);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_ENGINE(the_modes_remember_that_their_output_was_not_taken),
+        ON_ENGINE(a_dump_leaves_out_each_kind_of_what_no_line_can_carry),
+        ON_ENGINE(f40_a_dump_names_records_that_rot_under_it),
+        ON_ENGINE(f40_a_dump_trusts_no_key_behind_a_rotten_one_of_equal_hash),
+        ON_ENGINE(f71_the_modes_without_memory_fail_and_change_nothing),
+        ON_ENGINE(f30_salvage_without_room_for_the_new_log_leaves_none),
+        ON_ENGINE(f88_salvage_takes_only_the_older_log_that_is_wanted),
+        ON_ENGINE(f88_salvage_refuses_an_older_log_that_is_no_plain_file),
+        ON_ENGINE(f57_f88_salvage_tells_that_parts_could_not_be_read),
+    };
+    /* Each write is made at once, so that an error shows where it happens. */
+    if (setvbuf(stdout, NULL, _IONBF, 0) != 0) {
+        return EXIT_FAILURE;
+    }
+    engine_catch_sigbus();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
