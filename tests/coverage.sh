@@ -45,10 +45,14 @@ if [ ! -s "$build/src.info" ]; then
     exit 1
 fi
 
-# An entry of the list: - `FILE` `FUNCTION` `TEXT OF THE LINE`: reason
+# An entry of the list: - `FILE` `FUNCTION` `TEXT OF THE LINE`: reason, which may go on.
 list=$build/untaken.txt
-sed -n '/^## Branches that no test takes/,/^## [^B]/p' tests/README.md |
-    sed -nE 's/^- `([^`]*)` `([^`]*)` `([^`]*)`: .+/\1\t\2\t\3/p' >"$list"
+awk '
+    /^## / { is_list = /^## Branches that no test takes/ }
+    !is_list || !/^- `/ { next }
+    split($0, part, "`") == 7 && part[7] ~ /^:/ { print part[2] "\t" part[4] "\t" part[6]; next }
+    { print "no such entry: " $0 }
+' tests/README.md >"$list"
 
 awk -v root="$PWD/" -v wanted=" $* " -v list="$list" '
     function percent(hit, all) { return all == 0 ? "   -  " : sprintf("%5.1f%%", 100 * hit / all) }

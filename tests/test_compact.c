@@ -935,6 +935,34 @@ static void f69_a_slice_of_what_stands_behind_rot_is_bounded(void **state)
     }
 }
 
+/* Nor does a slice look at more than so many entries, though there is nothing to copy. */
+static void f69_a_slice_looks_at_so_many_entries(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    size_t counts[2];
+    for (size_t i = 0; i < 2; i++) {
+        begin(&table, engine, 20, 1000);
+        for (size_t key = 0; i == 1 && key < COMPACT_SLICE_ENTRIES; key++) {
+            char text[32];
+            (void)snprintf(text, sizeof text, "small-%zu", key);
+            assert_int_equal(engine_set(engine, text, ""), KV_OK);
+        }
+        commit(&table);
+        start(engine);
+        flip_in_older(engine, find_row(&table, FILES_OLD, 3) + 100);
+        advance(engine, 100);
+        counts[i] = 0;
+        while (engine_told(engine, ": 1 records are damaged") == 0) {
+            assert_int_equal(step(engine), KV_OK);
+            assert_in_range(++counts[i], 1, 10);
+        }
+        expect_all_but(&table, 3);
+        start_over(engine);
+    }
+    assert_int_equal(counts[1], counts[0] + 1);
+}
+
 /*
  * An image of the index knows one log. One that was wanted before this compaction began
  * must wait for its end, also when rot holds it up.
@@ -1526,6 +1554,7 @@ int main(void)
         ON_ENGINE(f65_compact_copies_what_stands_behind_a_rotten_header),
         ON_ENGINE(f65_compact_copies_what_stands_before_a_rotten_last_seal),
         ON_ENGINE(f69_a_slice_of_what_stands_behind_rot_is_bounded),
+        ON_ENGINE(f69_a_slice_looks_at_so_many_entries),
         ON_ENGINE(f71_compact_without_memory_pauses_and_service_goes_on),
         ON_ENGINE(f65_no_index_is_saved_while_an_older_log_is_wanted),
         ON_ENGINE(f65_a_start_on_a_rotten_older_log_is_refused),

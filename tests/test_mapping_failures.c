@@ -161,6 +161,23 @@ static void f57_mapping_leaves_the_faults_of_others_alone(void **state)
     mapping_close(mapping);
 }
 
+/* A signal that somebody sends, without a fault, is no reason to end at once. */
+static void f57_mapping_gives_a_sent_signal_back_to_the_system(void **state)
+{
+    struct engine *engine = *state;
+    struct sigaction action;
+    engine_catch_sigbus();
+    struct mapping *mapping = open_short(engine, ".a");
+    errno = EXDEV;
+    assert_int_equal(raise(SIGBUS), 0);
+    assert_int_equal(errno, EXDEV);
+    assert_int_equal(sigaction(SIGBUS, NULL, &action), 0);
+    assert_true(action.sa_handler == SIG_DFL); /* the next one ends the program */
+    assert_false(mapping_has_failed(mapping));
+    engine_catch_sigbus();
+    mapping_close(mapping);
+}
+
 /* Without a page of zeros to put there the fault is not answered by spinning. */
 static void f57_mapping_without_a_page_of_zeros_ends_the_program(void **state)
 {
@@ -183,6 +200,7 @@ int main(void)
         ON_ENGINE(mapping_open_refuses_more_than_the_address_space),
         ON_ENGINE(f57_mapping_puts_zeros_in_the_view_that_failed_and_no_other),
         ON_ENGINE(f57_mapping_leaves_the_faults_of_others_alone),
+        ON_ENGINE(f57_mapping_gives_a_sent_signal_back_to_the_system),
         ON_ENGINE(f57_mapping_without_a_page_of_zeros_ends_the_program),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

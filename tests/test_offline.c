@@ -465,6 +465,14 @@ static void the_modes_tell_when_nobody_takes_their_output(void **state)
         assert_int_equal(server_process_wait(&process), 1);
         assert_non_null(strstr(process.messages, "cannot write"));
     }
+    struct tempdir_file new_log = file_named(scene, "new.log");
+    const char *const salvaging[] = {"--salvage", new_log.path, NULL};
+    struct server_launch launch = {
+        .log = scene->log.path, .options = salvaging, .stdout_path = "/dev/full"};
+    struct server_process process;
+    server_process_launch(&process, &launch);
+    assert_int_equal(server_process_wait(&process), 1);
+    assert_non_null(strstr(process.messages, "not salvaged"));
     image_free(&image);
 }
 
