@@ -1072,9 +1072,12 @@ static bool step_without_memory(const struct engine *engine, uint64_t nth)
     shim_inject(&(struct shim_fault){.calls = SHIM_MEMORY, .nth = nth, .error = ENOMEM});
     for (size_t i = 0; i < 200 && shim_fired_count() == 0; i++) {
         uint64_t length = is_compacting(engine) ? engine_log_length(engine) : 0;
+        uint64_t percent = store_stats(engine->store).compaction_percent;
         assert_int_equal(step(engine), KV_OK);
         if (shim_fired_count() > 0 && is_compacting(engine)) { /* it was taken back */
             assert_in_range(engine_log_length(engine) - length, 0, SEAL_BYTES);
+            assert_int_equal(store_staged_bytes(engine->store), 0);
+            assert_int_equal(store_stats(engine->store).compaction_percent, percent);
         }
     }
     shim_clear_faults();

@@ -25,7 +25,7 @@ ssize_t __wrap_pwrite(int fd, const void *bytes, size_t length, off_t offset)
     (void)bytes;
     (void)length;
     (void)offset;
-    pwrite_count++;
+    assert_in_range(++pwrite_count, 1, 3); /* not for ever, in a test */
     errno = 0;
     return 0;
 }

@@ -102,6 +102,7 @@ static int read_in_child(const uint8_t *place)
     if (child == 0) {
         struct rlimit none = {0, 0};
         (void)setrlimit(RLIMIT_CORE, &none); /* a core file would only be litter */
+        (void)alarm(20);                     /* the fault may come for ever */
         read_byte(place);
         _exit(WAS_SERVED);
     }
