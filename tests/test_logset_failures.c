@@ -49,7 +49,7 @@ static void pair_make(struct pair *pair, uint64_t generation)
 {
     image_begin_first(&pair->older);
     for (int i = 0; i < RECORDS; i++) {
-        char key[16];
+        char key[32];
         (void)snprintf(key, sizeof key, "key-%d", i % 7);
         image_put_text(&pair->older, key, "a value that takes some room in the log");
         image_seal(&pair->older);

@@ -461,7 +461,7 @@ static void f57_f88_salvage_tells_that_parts_could_not_be_read(void **state)
     engine_catch_sigbus();
     pair_make(&pair);
     for (int i = 0; i < 200; i++) {
-        char key[16];
+        char key[32];
         (void)snprintf(key, sizeof key, "more-%d", i);
         image_put_text(&pair.log, key, "some value that takes its room");
         image_seal(&pair.log);
