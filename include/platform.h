@@ -40,6 +40,9 @@
 #define KV_X86_CRC32C_IS_THERE()                                                         \
     (__builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul"))
 #define KV_TARGET_CRC32C __attribute__((target("sse4.2,pclmul")))
+#define KV_CARRYLESS_PRODUCT(a, b)                                                       \
+    ((uint64_t)_mm_cvtsi128_si64(_mm_clmulepi64_si128(                                   \
+        _mm_cvtsi64_si128((long long)(a)), _mm_cvtsi64_si128((long long)(b)), 0)))
 #else
 #define KV_HAVE_X86_CRC32C 0
 #endif

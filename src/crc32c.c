@@ -80,9 +80,7 @@ static inline uint64_t word_at(const uint8_t *bytes, size_t number)
 
 KV_TARGET_CRC32C static inline uint64_t shift(uint64_t state, uint32_t factor)
 {
-    __m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)state),
-                                           _mm_cvtsi64_si128((long long)factor), 0);
-    return _mm_crc32_u64(0, (uint64_t)_mm_cvtsi128_si64(product));
+    return _mm_crc32_u64(0, KV_CARRYLESS_PRODUCT(state, factor));
 }
 
 KV_TARGET_CRC32C static inline uint64_t three_lanes(uint64_t state, const uint8_t *bytes,

@@ -38,7 +38,7 @@ allow "headers" "
     assert.h errno.h inttypes.h limits.h signal.h stdarg.h stdbool.h stddef.h stdint.h
     stdio.h stdlib.h string.h time.h
     fcntl.h netdb.h netinet/in.h netinet/tcp.h poll.h sys/mman.h sys/socket.h sys/stat.h
-    sys/statvfs.h unistd.h
+    sys/statvfs.h sys/time.h sys/un.h unistd.h
     getopt.h" < <(sed -n 's/^ *# *include *<\(.*\)>.*/\1/p' <<<"$code")
 
 # Whatever begins with two underscores, and the keywords of GNU C.
@@ -54,15 +54,15 @@ allow "pragmas" "" < <(sed -nE 's/^ *# *pragma *//p' <<<"$code"; names '\b_Pragm
 # Constants by their prefixes, and errors where they are compared.
 prefixes='AF|AI|AT|CLOCK|FD|F|IPPROTO|MAP|MS|MSG|NI|O|POSIX|PROT|SA|SIG|SOCK|SOL|SO|TCP|_PC|_SC|SHUT'
 allow "constants" "
-    AF_INET6 AF_UNSPEC AI_NUMERICSERV AI_PASSIVE CLOCK_MONOTONIC FD_CLOEXEC F_GETLK F_SETFD
+    AF_INET6 AF_UNIX AF_UNSPEC AI_NUMERICSERV AI_PASSIVE CLOCK_MONOTONIC FD_CLOEXEC F_GETLK F_SETFD
     F_SETFL F_SETLK F_UNLCK F_WRLCK IPPROTO_TCP MAP_FAILED MAP_FIXED MAP_PRIVATE MAP_SHARED
     MSG_NOSIGNAL NI_NUMERICHOST NI_NUMERICSERV O_CLOEXEC O_CREAT O_DIRECTORY O_EXCL O_NOCTTY
     O_NOFOLLOW O_NONBLOCK O_RDONLY O_RDWR POLLIN POLLOUT POSIX_FADV_DONTNEED PROT_READ
     SA_SIGINFO SHUT_WR SIGBUS SIGINT SIGPIPE SIGTERM SIGXFSZ SIG_DFL SIG_IGN SIG_SETMASK
-    SOCK_STREAM SOL_SOCKET SO_KEEPALIVE SO_REUSEADDR TCP_NODELAY _SC_PAGESIZE" \
+    SOCK_DGRAM SOCK_STREAM SOL_SOCKET SO_KEEPALIVE SO_REUSEADDR SO_SNDTIMEO TCP_NODELAY _SC_PAGESIZE" \
     < <(names "\b(($prefixes)_[A-Z0-9_]+|POLL[A-Z]+|SIG[A-Z]+)\b")
 allow "errors" "
-    EACCES EAGAIN ECONNABORTED EDQUOT EEXIST EFBIG EHOSTUNREACH EINTR EINVAL EIO ELOOP EMFILE
+    EACCES EAFNOSUPPORT EAGAIN ECONNABORTED EDQUOT EEXIST EFBIG EHOSTUNREACH EINTR EINVAL EIO ELOOP EMFILE ENAMETOOLONG
     ENETDOWN ENETUNREACH ENFILE ENOBUFS ENOENT ENOMEM ENOPROTOOPT ENOSPC EOPNOTSUPP EPERM
     EPIPE EPROTO EROFS ETIMEDOUT EWOULDBLOCK" \
     < <(names '(case|errno [!=]?=) E[A-Z0-9]+\b' | grep -oE 'E[A-Z0-9]+$')
@@ -78,11 +78,11 @@ if [[ $# -gt 0 ]]; then
     allow "calls" "
     accept bind calloc clock_gettime close _exit fclose fcntl fdatasync ferror fflush fopen
     fputs fread free freeaddrinfo fstat fstatvfs fsync ftruncate fwrite gai_strerror
-    getaddrinfo geteuid getnameinfo getsockname listen malloc memchr memcmp memcpy memmove
+    getaddrinfo getenv geteuid getnameinfo getsockname isatty listen malloc memchr memcmp memcpy memmove
     memset mmap munmap open openat optarg optind pipe poll posix_fadvise printf pwrite
     realloc recv renameat send setbuf setsockopt shutdown sigaction sigemptyset signal
-    sigprocmask snprintf socket stdout strcmp strdup strerror strlen strrchr sysconf umask
-    unlinkat vsnprintf write
+    sendto sigprocmask snprintf socket stdout strcmp strdup strerror strlen strrchr sysconf umask
+    unlinkat unsetenv vsnprintf write
     putc putchar puts fputc
     getopt_long" < <(comm -23 <(echo "$wanted") <(echo "$given") | grep -vE '^_(_|GLOBAL_)')
 fi

@@ -3,7 +3,7 @@
  *
  * wrap: fopen
  */
-#include "keydir.h"
+#include "load.h"
 
 #include "bounds.h"
 #include "support/engine.h"
@@ -51,7 +51,7 @@ static void keydir_init_without_random_bytes_fails(void **state)
 }
 
 /* Whatever was asked of the records before: what no slot can hold is not taken in. */
-static void keydir_load_refuses_a_key_over_the_limit(void **state)
+static void load_refuses_a_key_over_the_limit(void **state)
 {
     struct engine *engine = *state;
     for (size_t more = 0; more < 2; more++) {
@@ -69,10 +69,12 @@ static void keydir_load_refuses_a_key_over_the_limit(void **state)
         engine_write(engine, "", image_slice(&image));
         bench_open(&bench, engine);
         assert_int_equal(keydir_init(&bench.keydir, bench.log), KV_OK);
-        assert_int_equal(keydir_load(&bench.keydir,
-                                     slice_after(log_bytes(bench.log), OPENING_BYTES),
-                                     OPENING_BYTES, &count),
-                         more == 0 ? KV_OK : KV_CORRUPT);
+        struct load *load = NULL;
+        struct slice records = slice_after(log_bytes(bench.log), OPENING_BYTES);
+        assert_int_equal(load_begin(&bench.keydir, &load), KV_OK);
+        assert_int_equal(
+            load_end(load, load_records(load, records, OPENING_BYTES, &count)),
+            more == 0 ? KV_OK : KV_CORRUPT);
         assert_int_equal(count, more == 0 ? 1 : 0);
         assert_int_equal(bench.keydir.key_count, count);
         assert_int_equal(
@@ -88,7 +90,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_ENGINE(keydir_init_without_random_bytes_fails),
-        ON_ENGINE(keydir_load_refuses_a_key_over_the_limit),
+        ON_ENGINE(load_refuses_a_key_over_the_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
