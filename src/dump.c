@@ -92,8 +92,8 @@ static enum status print_all(const struct keydir *keydir, enum dump_format forma
     uint64_t printed_bytes = 0;
     struct slice key;
     enum status first = KV_OK;
-    enum status status = keydir_walk(keydir, &position, &key);
     begin_progress(keydir);
+    enum status status = keydir_walk(keydir, &position, &key);
     while (status != KV_NOT_FOUND && !ferror(stdout)) {
         if (status == KV_OK) {
             status = print_key(keydir, key, format, &printed_bytes);

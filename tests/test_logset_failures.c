@@ -3,7 +3,7 @@
  * meanwhile: each is refused with its reason, and nothing is changed.
  *
  * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
- * wrap: renameat unlinkat fcntl mmap fopen clock_gettime
+ * wrap: renameat unlinkat fcntl mmap fopen
  * wrap: malloc calloc realloc strdup
  */
 #include "logset.h"
@@ -17,25 +17,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { PAGE = 4096, RECORDS = 200 };
-
-/* Every look at the clock takes that long; 0: it stands still. */
-static uint64_t tick_ms;
-static uint64_t now_ms;
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
-{
-    (void)clock;
-    now_ms += tick_ms;
-    now->tv_sec = (time_t)(now_ms / 1000);
-    now->tv_nsec = (long)(now_ms % 1000) * 1000000;
-    return 0;
-}
 
 /* ---- Logs ---- */
 
@@ -243,23 +227,6 @@ static void f71_a_start_on_two_logs_without_memory_changes_nothing(void **state)
 
 /* ---- What happens meanwhile ---- */
 
-/* Long work tells how far it is, every three seconds. */
-static void a_start_that_takes_long_tells_its_progress(void **state)
-{
-    struct engine *engine = *state;
-    struct pair pair;
-    pair_make(&pair, 2);
-    tick_ms = PROGRESS_MS / 3 + 1;
-    expect_pair_serves(engine, &pair);
-    tick_ms = 0;
-    assert_in_range(engine_told(engine, "kv.log.old: read 0 of 0 MiB"), RECORDS / 3 - 2,
-                    RECORDS / 3 + 2);
-    place(engine, image_slice(&pair.log), image_slice(&pair.older));
-    engine_open(engine);
-    assert_int_equal(engine_told(engine, " MiB"), 0);
-    pair_free(&pair);
-}
-
 static void remove_log(void *context)
 {
     const struct engine *engine = context;
@@ -291,7 +258,6 @@ int main(void)
         ON_ENGINE(f68_an_older_log_alone_has_to_be_whole),
         ON_ENGINE(f57_an_older_log_that_cannot_be_read_is_not_judged),
         ON_ENGINE(f71_a_start_on_two_logs_without_memory_changes_nothing),
-        ON_ENGINE(a_start_that_takes_long_tells_its_progress),
         ON_ENGINE(f42_a_log_that_vanishes_as_soon_as_it_is_made_ends_the_start),
     };
     engine_catch_sigbus();

@@ -562,7 +562,11 @@ static void store_expect_of_other_keys_than_come_does_no_harm(void **state)
     engine_put(engine, "pear", "green");
     for (int i = 0; i < 2; i++) {
         struct slice found;
-        store_expect(engine->store, announced, 3);
+        store_expect_none(engine->store);
+        for (size_t key = 0; key < 3; key++) {
+            store_expect(engine->store, announced[key]);
+        }
+        store_expect_no_more(engine->store);
         engine_expect(engine, "pear", "green");
         /* The same place, but not the same key. */
         struct slice part = slice_first(announced[0], 5);
@@ -575,9 +579,32 @@ static void store_expect_of_other_keys_than_come_does_no_harm(void **state)
     }
 }
 
+/* What was found when a key was announced is not what it is after a write of it. */
+static void store_expect_of_a_key_that_is_written_finds_the_new_value(void **state)
+{
+    struct engine *engine = *state;
+    struct slice key = slice_of_text("key");
+    struct slice found;
+    engine_open(engine);
+    engine_put(engine, "key", "old");
+    store_expect_none(engine->store);
+    for (int i = 0; i < 4; i++) {
+        store_expect(engine->store, key);
+    }
+    store_expect_no_more(engine->store);
+    assert_int_equal(store_set(engine->store, key, slice_of_text("new")), KV_OK);
+    assert_int_equal(store_get(engine->store, key, &found), KV_OK);
+    assert_true(slice_equal(found, slice_of_text("new")));
+    assert_int_equal(store_delete(engine->store, key), KV_OK);
+    assert_int_equal(store_get(engine->store, key, &found), KV_NOT_FOUND);
+    assert_int_equal(store_commit(engine->store), KV_OK);
+    assert_int_equal(store_exists(engine->store, key), KV_NOT_FOUND);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        ON_ENGINE(store_expect_of_a_key_that_is_written_finds_the_new_value),
         ON_ENGINE(store_reads_its_own_staged_writes),
         ON_ENGINE(store_keeps_values_of_every_kind),
         ON_ENGINE(store_takes_the_longest_key),
