@@ -48,6 +48,9 @@ enum status io_truncate(int fd, uint64_t length);
  * failure. */
 enum status io_sync(int fd);
 
+/* A hint that these bytes will be synced: the disk may begin with them now. */
+void io_begin_sync(int fd, uint64_t offset, uint64_t length);
+
 /* Make the names in a directory durable. */
 enum status io_sync_directory(int directory);
 

@@ -135,6 +135,9 @@ enum status log_reinstate(struct log *log);
  * again. */
 enum status log_cut_away(struct log *log, uint64_t bytes);
 
+/* A sync will come later: let the disk begin with what was written, if it is much. */
+void log_begin_sync(struct log *log);
+
 /* Make everything written durable. KV_FATAL: unknown how much of it is; stop. */
 enum status log_sync(struct log *log);
 

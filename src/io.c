@@ -5,6 +5,7 @@
 #include "io.h"
 
 #include "bounds.h"
+#include "platform.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -125,6 +126,11 @@ enum status io_sync(int fd)
         result = fdatasync(fd);
     } while (was_interrupted(result));
     return outcome(result);
+}
+
+void io_begin_sync(int fd, uint64_t offset, uint64_t length)
+{
+    KV_BEGIN_WRITING(fd, offset, length); /* whether it fails, the sync will tell */
 }
 
 enum status io_sync_directory(int directory)

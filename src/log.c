@@ -18,6 +18,9 @@
 /* What the staging buffer keeps between batches. */
 #define STAGED_BYTES_KEPT MIB
 
+/* The disk is asked to begin writing in pieces of this size. */
+#define BEGIN_SYNC_BYTES (512 * KIB)
+
 struct log {
     const struct files *files;
     const char *suffix; /* where the file is now: "", FILES_NEW or FILES_OLD */
@@ -27,6 +30,7 @@ struct log {
     uint64_t generation;
     uint64_t length;          /* end of the last seal */
     uint64_t durable_length;  /* how much of it is known to be durable */
+    uint64_t begun_length;    /* how much of it the disk was asked to begin with */
     uint32_t chain;           /* CRC-32C of all bytes before length */
     bool has_told_refused;    /* that a write failed, and not yet that they work again */
     uint64_t told_refused_ms; /* when; 0: never */
@@ -403,6 +407,16 @@ void log_unstage(struct log *log)
 {
     log->staged.length = 0;
     buffer_trim(&log->staged, STAGED_BYTES_KEPT);
+}
+
+void log_begin_sync(struct log *log)
+{
+    uint64_t begun =
+        log->begun_length > log->durable_length ? log->begun_length : log->durable_length;
+    if (log->length - begun >= BEGIN_SYNC_BYTES) {
+        io_begin_sync(log->fd, begun, log->length - begun);
+        log->begun_length = log->length;
+    }
 }
 
 enum status log_sync(struct log *log)

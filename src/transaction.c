@@ -79,6 +79,8 @@ enum status transaction_commit(struct transaction *transaction, bool is_durable)
         if (status != KV_OK) {
             return status;
         }
+    } else {
+        log_begin_sync(log);
     }
     publish(transaction);
     return KV_OK;

@@ -3,6 +3,7 @@
  *
  * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap clock_gettime malloc calloc realloc
+ * wrap: sync_file_range
  */
 #include "log.h"
 
@@ -14,6 +15,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static const unsigned writing =
     SHIM_BIT(SHIM_PWRITE) | SHIM_BIT(SHIM_FTRUNCATE) | SHIM_BIT(SHIM_FDATASYNC);
@@ -331,6 +333,55 @@ static void f91_log_close_reports_a_failed_close(void **state)
     assert_int_equal(engine_told(*state, "cannot close"), 1);
 }
 
+/* What the disk was asked to begin with. */
+static struct {
+    int calls;
+    uint64_t offset;
+    uint64_t length;
+} begun;
+
+int __wrap_sync_file_range(int fd, off_t offset, off_t length, unsigned flags);
+
+int __wrap_sync_file_range(int fd, off_t offset, off_t length, unsigned flags)
+{
+    (void)fd;
+    assert_int_equal(flags, 2); /* SYNC_FILE_RANGE_WRITE: it does not wait */
+    begun.calls++;
+    begun.offset = (uint64_t)offset;
+    begun.length = (uint64_t)length;
+    return 0;
+}
+
+static void put_long(size_t value_bytes)
+{
+    char *value = calloc(1, value_bytes + 1);
+    assert_non_null(value);
+    memset(value, 'v', value_bytes);
+    (void)stage("key", value);
+    assert_int_equal(log_write(log_file), KV_OK);
+    log_begin_sync(log_file);
+    free(value);
+}
+
+static void log_begin_sync_asks_for_much_at_once_and_for_nothing_twice(void **state)
+{
+    (void)state;
+    put_long(MIB / 4);
+    assert_int_equal(begun.calls, 0);
+    put_long(MIB / 4);
+    assert_int_equal(begun.calls, 1);
+    assert_int_equal(begun.offset, OPENING_BYTES);
+    assert_int_equal(begun.length, log_length(log_file) - OPENING_BYTES);
+    put_long(MIB / 4);
+    assert_int_equal(begun.calls, 1);
+    assert_int_equal(log_sync(log_file), KV_OK);
+    uint64_t durable = log_length(log_file);
+    put_long(MIB / 2);
+    assert_int_equal(begun.calls, 2);
+    assert_int_equal(begun.offset, durable);
+    assert_int_equal(begun.length, log_length(log_file) - durable);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +400,7 @@ int main(void)
         ON_LOG(f35_log_sync_failing_cuts_to_the_durable_length),
         ON_LOG(log_reserve_ends_at_the_largest_log),
         ON_LOG(log_grows_past_its_view),
+        ON_LOG(log_begin_sync_asks_for_much_at_once_and_for_nothing_twice),
         ON_LOG(f91_log_close_reports_a_failed_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
