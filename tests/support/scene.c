@@ -54,6 +54,11 @@ int scene_setup_started(void **state)
 
 int scene_teardown(void **state)
 {
+    struct scene *scene = *state;
+    client_close_all();
+    if (scene->server.pid > 0) {
+        server_process_stop(&scene->server); /* whatever it went through */
+    }
     clear_current();
     *state = NULL;
     return 0;
