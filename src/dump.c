@@ -34,8 +34,9 @@ static bool fits_a_line(struct slice key, struct slice value)
 static enum status print_set(struct slice key, struct slice value)
 {
     if (!fits_a_line(key, value)) {
-        diag_errorx("no SET line can carry the value of the key %.*s",
-                    (int)(key.length < 200 ? key.length : 200), (const char *)key.bytes);
+        diag_errorx(
+            "the key %.*s: no SET line can carry its value; left out: see --dump=resp",
+            (int)(key.length < 200 ? key.length : 200), (const char *)key.bytes);
         return KV_USAGE;
     }
     put(SLICE_LITERAL("SET "));
@@ -104,7 +105,7 @@ static enum status print_all(const struct keydir *keydir, enum dump_format forma
     }
     progress_end();
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        diag_error("cannot write the dump");
+        diag_error("standard output: cannot write the dump; giving up");
         return KV_IO;
     }
     return first;
@@ -121,7 +122,8 @@ static enum status check_end(const struct logset *set, const struct logset_end *
                    end->scan.offset);
         return KV_OK;
     }
-    diag_errorx("%s: the log is damaged at offset %" PRIu64, path, end->scan.offset);
+    diag_errorx("%s: nothing was dumped: the log is damaged at offset %" PRIu64, path,
+                end->scan.offset);
     return KV_CORRUPT;
 }
 

@@ -47,7 +47,7 @@ static enum status open_directory(struct files *files)
     const char *place = directory[0] == '\0' ? "." : directory;
     enum status status = io_open_directory(place, &files->directory);
     if (status != KV_OK) {
-        diag_error("%s: cannot open the directory", place);
+        diag_error("%s: cannot open the directory; giving up", place);
         status = KV_IO;
     }
     free(directory);
@@ -80,18 +80,18 @@ static enum status open_plain(const struct files *files, const char *suffix, int
         return KV_IO;
     }
     if (status != KV_OK) {
-        diag_error("%s%s: cannot open", files->path, suffix);
+        diag_error("%s%s: cannot open; it is not used", files->path, suffix);
         return KV_IO;
     }
     struct io_info info;
     if (io_inspect(*fd_out, &info) != KV_OK) {
-        diag_error("%s%s: cannot inspect", files->path, suffix);
+        diag_error("%s%s: cannot inspect; it is not used", files->path, suffix);
         (void)io_close(*fd_out); /* nothing was written */
         return KV_IO;
     }
     const char *fault = find_fault(&info);
     if (fault != NULL) {
-        diag_errorx("%s%s: %s", files->path, suffix, fault);
+        diag_errorx("%s%s: %s; it is not used", files->path, suffix, fault);
         (void)io_close(*fd_out); /* nothing was written */
         return KV_IO;
     }
@@ -104,16 +104,16 @@ static enum status take_lock(struct files *files)
     if (status != KV_OK) {
         files->lock_fd = -1;
         if (status == KV_NOT_FOUND) {
-            diag_error("%s.lock: cannot create", files->path);
+            diag_error("%s.lock: cannot create; giving up", files->path);
         }
         return KV_IO;
     }
     long owner = 0;
     status = io_lock(files->lock_fd, &owner);
     if (status == KV_NOT_FOUND) {
-        diag_errorx("%s: is in use by process %ld", files->path, owner);
+        diag_errorx("%s: is in use by process %ld; giving up", files->path, owner);
     } else if (status != KV_OK) {
-        diag_error("%s.lock: cannot lock", files->path);
+        diag_error("%s.lock: cannot lock; giving up", files->path);
     }
     return status == KV_OK ? KV_OK : KV_IO;
 }
@@ -129,12 +129,12 @@ enum status files_open(const char *log_path, struct files **files_out)
     size_t length = strlen(log_path);
     const char *name = last_part(log_path);
     if (name[0] == '\0' || strlen(name) + FILES_SUFFIX_BYTES_MAX > NAME_MAX) {
-        diag_errorx("%s: not the name of a file, or too long", log_path);
+        diag_errorx("%s: not the name of a file, or too long; giving up", log_path);
         return KV_IO;
     }
     struct files *files = malloc(sizeof *files + length + 1);
     if (files == NULL) {
-        diag_error("%s: cannot open", log_path);
+        diag_error("%s: not enough memory for the name; giving up", log_path);
         return KV_NO_MEMORY;
     }
     *files = (struct files){.directory = -1, .lock_fd = -1};
@@ -186,7 +186,7 @@ void files_drop(const struct files *files, const char *suffix)
 {
     enum status status = io_unlink(files->directory, make_name(files, suffix).text);
     if (status != KV_OK && status != KV_NOT_FOUND) {
-        diag_warn("%s%s: cannot remove", files->path, suffix);
+        diag_warn("%s%s: cannot remove; it is left there", files->path, suffix);
     }
 }
 
@@ -200,7 +200,7 @@ enum status files_begin_new(const struct files *files, int *fd_out)
     files_drop_new(files);
     enum status status = open_plain(files, FILES_NEW, O_RDWR | O_CREAT | O_EXCL, fd_out);
     if (status == KV_NOT_FOUND) {
-        diag_error("%s" FILES_NEW ": cannot create", files->path);
+        diag_error("%s" FILES_NEW ": cannot create; giving up", files->path);
         status = KV_IO;
     }
     if (status != KV_OK) {
@@ -214,11 +214,13 @@ enum status files_rename(const struct files *files, const char *from, const char
     enum status status = io_rename(files->directory, make_name(files, from).text,
                                    make_name(files, to).text);
     if (status != KV_OK) {
-        diag_error("%s%s: cannot rename to %s%s", files->path, from, files->path, to);
+        diag_error("%s%s: cannot rename to %s%s; the names stay", files->path, from,
+                   files->path, to);
         return status == KV_NOT_FOUND ? KV_IO : status;
     }
     if (io_sync_directory(files->directory) != KV_OK) {
-        diag_error("%s%s: cannot sync the directory", files->path, to);
+        diag_error("%s%s: cannot sync the directory after a rename; stopping",
+                   files->path, to);
         return KV_FATAL;
     }
     return KV_OK;
@@ -227,7 +229,7 @@ enum status files_rename(const struct files *files, const char *from, const char
 enum status files_settle_names(const struct files *files)
 {
     if (io_sync_directory(files->directory) != KV_OK) {
-        diag_error("%s: cannot sync the directory", files->path);
+        diag_error("%s: cannot sync the directory; giving up", files->path);
         return KV_IO;
     }
     return KV_OK;
@@ -237,7 +239,7 @@ enum status files_publish_new(const struct files *files, int fd, const char *suf
 {
     enum status status = io_sync(fd);
     if (status != KV_OK) {
-        diag_error("%s" FILES_NEW ": cannot sync", files->path);
+        diag_error("%s" FILES_NEW ": cannot sync; it is not put in place", files->path);
         return status;
     }
     return files_rename(files, FILES_NEW, suffix);
@@ -250,7 +252,7 @@ enum status files_remove(const struct files *files, const char *suffix)
         status = io_sync_directory(files->directory);
     }
     if (status != KV_OK) {
-        diag_warn("%s%s: cannot remove", files->path, suffix);
+        diag_warn("%s%s: cannot remove; to be tried again", files->path, suffix);
         return KV_IO;
     }
     return KV_OK;
@@ -282,7 +284,8 @@ static enum status compare(const struct files *files, const char *suffix,
             slice_equal((struct slice){mapping_bytes(mapping), bytes.length}, bytes);
     }
     if (status != KV_OK) {
-        diag_error("%s%s: cannot read", files->path, suffix);
+        diag_error("%s%s: cannot read, so the torn tail is not cut off", files->path,
+                   suffix);
     }
     mapping_close(mapping);
     files_close_plain(fd);
@@ -307,8 +310,9 @@ static enum status choose_torn_name(const struct files *files, struct slice byte
         (void)snprintf(suffix_out, FILES_SUFFIX_BYTES_MAX, ".torn.%" PRIu64 ".%d", offset,
                        copy);
     }
-    diag_errorx("%s: too many copies of torn tails at offset %" PRIu64, files->path,
-                offset);
+    diag_errorx("%s: too many copies of torn tails at offset %" PRIu64
+                "; it is not cut off",
+                files->path, offset);
     return KV_IO;
 }
 
@@ -327,12 +331,14 @@ enum status files_save_torn(const struct files *files, struct slice bytes,
     }
     status = io_write_at(fd, bytes, 0);
     if (status != KV_OK) {
-        diag_error("%s%s: cannot save the torn tail", files->path, suffix_out);
+        diag_error("%s%s: cannot save the torn tail, so it is not cut off", files->path,
+                   suffix_out);
     } else {
         status = files_publish_new(files, fd, suffix_out);
     }
     if (io_close(fd) != KV_OK && status == KV_OK) {
-        diag_error("%s%s: cannot close", files->path, suffix_out);
+        diag_error("%s%s: cannot close, so the torn tail is not cut off", files->path,
+                   suffix_out);
         status = KV_IO;
     }
     if (status != KV_OK) {

@@ -86,7 +86,8 @@ static enum status check_was_read(const struct log *original)
     if (!log_has_failed_reads(original)) {
         return KV_OK;
     }
-    diag_errorx("%s: a part of the log cannot be read", log_path(original));
+    diag_errorx("%s: a part of the log cannot be read; nothing replaces it",
+                log_path(original));
     return KV_IO;
 }
 

@@ -19,7 +19,7 @@ enum status keydir_init(struct keydir *keydir, struct log *log)
 {
     *keydir = (struct keydir){.logs = {log, NULL}};
     if (io_random(&keydir->seed, sizeof keydir->seed) != KV_OK) {
-        diag_error("/dev/urandom: cannot read the hash seed");
+        diag_error("/dev/urandom: cannot read the hash seed; giving up");
         return KV_IO;
     }
     return index_create(&keydir->index);
@@ -164,10 +164,10 @@ enum status keydir_read(const struct keydir *keydir, const struct location *loca
     enum status status = keydir_verify(keydir, location);
     if (status != KV_OK) {
         const struct log *log = keydir->logs[side_of(location)];
-        diag_errorx("%s%s: the record at offset %" PRIu64 " %s", log_path(log),
-                    log_suffix(log), location->offset % LOG_BYTES_MAX,
+        diag_errorx("%s%s: the record at offset %" PRIu64 " %s; it is not served",
+                    log_path(log), log_suffix(log), location->offset % LOG_BYTES_MAX,
                     status == KV_IO ? "cannot be read"
-                                    : "is damaged: its checksum is wrong");
+                                    : "is damaged, its checksum is wrong");
         return status;
     }
     *value_out = slice_after(bytes_of(keydir, location),
@@ -278,7 +278,8 @@ enum status keydir_walk(const struct keydir *keydir, uint64_t *position,
         return KV_OK;
     }
     const struct log *log = keydir->logs[side_of(&location)];
-    diag_errorx("%s%s: the key of the record at offset %" PRIu64 " is damaged",
+    diag_errorx("%s%s: the key of the record at offset %" PRIu64
+                " is damaged; it is not listed",
                 log_path(log), log_suffix(log), location.offset % LOG_BYTES_MAX);
     return KV_CORRUPT;
 }

@@ -60,7 +60,7 @@ static enum status make(const struct files *files, const char *suffix, int fd,
         status = mapping_open(fd, info.length, &log->mapping);
     }
     if (status != KV_OK) {
-        (void)tell(log, status, "cannot map the log");
+        (void)tell(log, status, "cannot map the log; it is not used");
         (void)log_close(log); /* the first failure is the one that counts */
         return status;
     }
@@ -90,13 +90,13 @@ static enum status write_opening(struct log *log, struct opening opening)
     struct slice bytes = {mark, sizeof mark};
     opening.version = RECORD_FORMAT_VERSION;
     if (io_random(&opening.log_id, sizeof opening.log_id) != KV_OK) {
-        diag_error("/dev/urandom: cannot read a log id");
+        diag_error("/dev/urandom: cannot read a log id; no log is made");
         return KV_IO;
     }
     record_encode_opening(mark, &opening);
     enum status status = io_write_at(log->fd, bytes, 0);
     if (status != KV_OK) {
-        return tell(log, status, "cannot write the opening record");
+        return tell(log, status, "cannot write the opening record; no log is made");
     }
     log_resume(log, &(struct log_end){.log_id = opening.log_id,
                                       .generation = opening.generation,
@@ -145,7 +145,7 @@ enum status log_close(struct log *log)
     mapping_close(log->mapping);
     enum status status = io_close(log->fd);
     if (status != KV_OK) {
-        (void)tell(log, status, "cannot close the log");
+        (void)tell(log, status, "cannot close the log; it is not tried again");
     }
     buffer_free(&log->staged);
     free(log);
@@ -190,8 +190,9 @@ bool log_has_failed_reads(const struct log *log)
 enum status log_settle(struct log *log)
 {
     enum status status = io_sync(log->fd);
-    return status == KV_OK ? KV_OK
-                           : tell(log, status, "cannot sync the log before reading it");
+    return status == KV_OK
+               ? KV_OK
+               : tell(log, status, "cannot sync the log before reading it; giving up");
 }
 
 enum status log_reread(struct log *log, uint64_t offset)
@@ -201,7 +202,9 @@ enum status log_reread(struct log *log, uint64_t offset)
     if (status == KV_OK) {
         status = io_forget_cache(log->fd, offset);
     }
-    return status == KV_OK ? KV_OK : tell(log, status, "cannot read the last batch anew");
+    return status == KV_OK
+               ? KV_OK
+               : tell(log, status, "cannot read the last batch anew; giving up");
 }
 
 enum status log_cut(struct log *log, uint64_t offset)
@@ -211,7 +214,7 @@ enum status log_cut(struct log *log, uint64_t offset)
         status = io_sync(log->fd);
     }
     if (status != KV_OK) {
-        return tell(log, status, "cannot cut the log back to its last seal");
+        return tell(log, status, "cannot cut the log back to its last seal; stopping");
     }
     log->length = offset;
     return KV_OK;
@@ -315,17 +318,17 @@ static enum status check_is_still_ours(const struct log *log)
 {
     struct io_info info;
     if (io_inspect(log->fd, &info) != KV_OK) {
-        (void)tell(log, KV_FATAL, "cannot inspect the log");
+        (void)tell(log, KV_FATAL, "cannot inspect the log; stopping");
         return KV_FATAL;
     }
     if (info.link_count == 0) {
-        diag_errorx("%s: the log was removed while it was served",
+        diag_errorx("%s: the log was removed while it was served; stopping",
                     files_path(log->files));
         return KV_FATAL;
     }
     if (info.length != log->length) {
         diag_errorx("%s: the log is %" PRIu64 " bytes long, not %" PRIu64
-                    ": something else changed it",
+                    ": something else changed it; stopping",
                     files_path(log->files), info.length, log->length);
         return KV_FATAL;
     }
@@ -397,7 +400,7 @@ enum status log_cut_away(struct log *log, uint64_t bytes)
     mapping_cut(log->mapping, length);
     enum status status = io_truncate(log->fd, length);
     if (status != KV_OK) {
-        return tell(log, status, "cannot cut the drained log away");
+        return tell(log, status, "cannot cut the drained log away; to be tried again");
     }
     log->length = length;
     return KV_OK;

@@ -46,7 +46,8 @@ static enum status check_was_read(const struct logset *set, const struct log *lo
     if (!log_has_failed_reads(log)) {
         return KV_OK;
     }
-    diag_errorx("%s%s: the log cannot be read", files_path(set->files), log_suffix(log));
+    diag_errorx("%s%s: the log cannot be read; nothing was changed",
+                files_path(set->files), log_suffix(log));
     return KV_IO;
 }
 
@@ -78,7 +79,7 @@ static enum status judge_version(const struct logset *set)
         return KV_OK;
     }
     diag_errorx("%s: the log has format version %" PRIu64
-                ", this program knows version %d",
+                ", this program knows version %d; nothing was changed",
                 files_path(set->files), set->opening.version, RECORD_FORMAT_VERSION);
     return KV_IO;
 }
@@ -224,12 +225,13 @@ static enum status load_batches(struct keydir *keydir, struct logset_end *end)
     }
     progress_end();
     if (status != KV_OK) {
-        diag_errorx("%s%s: cannot load the batches up to offset %" PRIu64 ": %s",
+        diag_errorx("%s%s: cannot load the batches up to offset %" PRIu64
+                    ": %s; nothing was changed",
                     log_path(log), log_suffix(log), end->scan.offset,
                     status_text(status));
     } else if (log_has_failed_reads(log)) {
-        diag_errorx("%s%s: a part of the log cannot be read", log_path(log),
-                    log_suffix(log));
+        diag_errorx("%s%s: a part of the log cannot be read; nothing was changed",
+                    log_path(log), log_suffix(log));
         status = KV_IO;
     }
     return status;
@@ -266,7 +268,7 @@ static enum status load_unmarked(const struct logset *set, struct keydir *keydir
     while (record_decode(slice_after(bytes, (size_t)end->scan.offset), &record)) {
         if (!record_is_within_limits(&record)) {
             diag_errorx("%s: the record at offset %" PRIu64
-                        " is over the limits of this program",
+                        " is over the limits of this program; giving up",
                         files_path(set->files), end->scan.offset);
             progress_end();
             return KV_IO;
@@ -284,7 +286,7 @@ static enum status load_unmarked(const struct logset *set, struct keydir *keydir
     }
     progress_end();
     if (status != KV_OK) {
-        diag_errorx("%s: cannot load the log: %s", files_path(set->files),
+        diag_errorx("%s: cannot load the log: %s; giving up", files_path(set->files),
                     status_text(status));
     }
     return status;
@@ -360,7 +362,7 @@ enum status logset_load_for_reading(const struct files *files, struct logset *se
         return status;
     }
     if (set_out->shape == LOGSET_NONE) {
-        diag_errorx("%s: there is no log", files_path(files));
+        diag_errorx("%s: there is no log; nothing was read", files_path(files));
         return KV_IO;
     }
     if (set_out->shape == LOGSET_OLDER_ALONE) {

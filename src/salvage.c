@@ -161,7 +161,8 @@ static enum status open_old(struct salvage *salvage)
 {
     enum status status = log_open(salvage->files, LOG_READ, &salvage->source.log);
     if (status == KV_NOT_FOUND) {
-        diag_errorx("%s: there is no such log", files_path(salvage->files));
+        diag_errorx("%s: there is no such log; nothing to salvage",
+                    files_path(salvage->files));
     }
     if (status != KV_OK) {
         return status;

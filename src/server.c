@@ -63,7 +63,7 @@ static bool set_flags(int fd)
 static enum status catch_signals(void)
 {
     if (pipe(wake_pipe) < 0 || !set_flags(wake_pipe[0]) || !set_flags(wake_pipe[1])) {
-        diag_error("cannot make a pipe");
+        diag_error("signals: cannot make a pipe; giving up");
         return KV_IO;
     }
     struct sigaction action = {.sa_handler = note_stop};
@@ -106,7 +106,8 @@ static enum status start_listening(struct server *server)
     struct addrinfo *addresses = NULL;
     int error = getaddrinfo(options->address, options->port, &hints, &addresses);
     if (error != 0) {
-        diag_errorx("%s: no such address: %s", options->address, gai_strerror(error));
+        diag_errorx("%s: no such address: %s; giving up", options->address,
+                    gai_strerror(error));
         return KV_IO;
     }
     for (struct addrinfo *a = addresses; a != NULL && server->listen_fd < 0;
@@ -114,7 +115,7 @@ static enum status start_listening(struct server *server)
         server->listen_fd = open_listener(a);
     }
     if (server->listen_fd < 0) {
-        diag_error("%s:%s: cannot listen", options->address, options->port);
+        diag_error("%s:%s: cannot listen; giving up", options->address, options->port);
     }
     freeaddrinfo(addresses);
     return server->listen_fd < 0 ? KV_IO : KV_OK;
@@ -130,7 +131,7 @@ enum status server_create(const struct server_options *options, struct store *st
     };
     struct server *server = calloc(1, sizeof *server);
     if (server == NULL) {
-        diag_error("cannot start");
+        diag_error("not enough memory for a server; giving up");
         return KV_NO_MEMORY;
     }
     *server = (struct server){
@@ -141,7 +142,7 @@ enum status server_create(const struct server_options *options, struct store *st
     };
     enum status status = session_create(&session_options, store, &server->session);
     if (status != KV_OK) {
-        diag_errorx("not enough memory for values of that size");
+        diag_errorx("--max-value: not enough memory for values of that size; giving up");
     } else {
         status = start_listening(server);
     }
@@ -375,7 +376,7 @@ static int accept_client(struct server *server)
 {
     int fd = accept(server->listen_fd, NULL, NULL);
     if (fd >= 0 && fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
-        diag_warn("cannot set up a client's socket");
+        diag_warn("cannot set up a client's socket; closing it");
         (void)close(fd); /* a socket: nothing to lose */
         return -1;
     }
@@ -386,7 +387,7 @@ static int accept_client(struct server *server)
         (void)wait_for(-1, 0, server->listen_fd,
                        store_due_ms(server->store, LEISURE_ALL));
     } else if (is_passing_failure(errno)) {
-        diag_warn("a client was lost before it was accepted");
+        diag_warn("a client was lost before it was accepted; going on");
     } else {
         pause_accepting(server); /* EMFILE, ENFILE, ENOBUFS, ENOMEM */
     }

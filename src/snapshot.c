@@ -36,7 +36,9 @@ struct snapshot_writer {
 
 static enum status tell_no_memory(const struct files *files)
 {
-    diag_warnx("%s" FILES_INDEX ": not enough memory to write it", files_path(files));
+    diag_warnx("%s" FILES_INDEX
+               ": not enough memory to write it; the next start reads the whole log",
+               files_path(files));
     return KV_NO_MEMORY;
 }
 
@@ -53,7 +55,9 @@ static enum status write_piece(struct snapshot_writer *writer)
     struct slice bytes = buffer_slice(&writer->piece);
     enum status status = io_write_at(writer->fd, bytes, writer->length);
     if (status != KV_OK) {
-        diag_warn("%s" FILES_NEW ": cannot write the index", files_path(writer->files));
+        diag_warn("%s" FILES_NEW
+                  ": cannot write the index; the next start reads the whole log",
+                  files_path(writer->files));
         return status;
     }
     writer->crc = crc32c(writer->crc, bytes);
@@ -128,7 +132,8 @@ enum status snapshot_step(struct snapshot_writer *writer, bool is_synced)
     if (status == KV_OK && is_synced) {
         status = io_sync(writer->fd);
         if (status != KV_OK) {
-            diag_warn("%s" FILES_NEW ": cannot sync the index",
+            diag_warn("%s" FILES_NEW
+                      ": cannot sync the index; the next start reads the whole log",
                       files_path(writer->files));
         }
     }

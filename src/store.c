@@ -46,7 +46,7 @@ enum status store_open(const struct store_options *options, struct store **store
 {
     struct store *store = calloc(1, sizeof *store);
     if (store == NULL) {
-        diag_error("%s: cannot open", options->path);
+        diag_error("%s: not enough memory for a store; giving up", options->path);
         return KV_NO_MEMORY;
     }
     store->options = *options;
@@ -58,7 +58,7 @@ enum status store_open(const struct store_options *options, struct store **store
     }
     if (status != KV_OK) {
         if (status == KV_NO_MEMORY) {
-            diag_errorx("%s: not enough memory to open it", options->path);
+            diag_errorx("%s: not enough memory to open it; giving up", options->path);
         }
         files_close(store->files);
         free(store);

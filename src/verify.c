@@ -48,7 +48,7 @@ static enum status print(const struct logset *set, const struct keydir *keydir,
                left, describe(tail));
     }
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        diag_error("cannot write the findings");
+        diag_error("standard output: cannot write the findings; giving up");
         return KV_IO;
     }
     return tail == TAIL_TORN ? KV_OK : KV_CORRUPT;

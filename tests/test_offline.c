@@ -829,7 +829,7 @@ static void a_dump_names_what_no_line_can_carry(void **state)
     struct inventory inventory = take_inventory(scene);
     run(scene, dump, 1);
     expect_output(SLICE_LITERAL("SET good value\n"));
-    expect_said(scene, "the value of the key bad");
+    expect_said(scene, "the key bad: no SET line");
     assert_null(strstr(scene->server.messages, "good"));
     expect_inventory(scene, &inventory);
     inventory = take_inventory(scene);

@@ -187,6 +187,50 @@ static void f85_options_refuse_what_is_wrong(void **state)
     }
 }
 
+struct refusal {
+    const char *line; /* as engine_expect_line takes it */
+    const char *const arguments[3];
+};
+
+static void options_say_what_they_take_instead(void **state)
+{
+    struct engine *engine = *state;
+    static const struct refusal refusals[] = {
+        {.line = "--port takes a number from 0 to 65535, not: 65536",
+         .arguments = {"--port", "65536"}},
+        {.line = "--sync takes always or everysec, not: never",
+         .arguments = {"--sync", "never"}},
+        {.line = "--idle takes seconds from 1 to 1000000, not: 0",
+         .arguments = {"--idle", "0"}},
+        {.line = "--max-value takes bytes from 1 to 4294967295, K, M or G behind them, "
+                 "not: 4G",
+         .arguments = {"--max-value", "4G"}},
+        {.line = "--max-value takes bytes from 1 to 4294967295, K, M or G behind them, "
+                 "not: 0",
+         .arguments = {"--max-value", "0"}},
+        {.line = "--dump takes =set or =resp, not: json", .arguments = {"--dump=json"}},
+        {.line = "only one of --verify, --salvage and --dump can be done at a time",
+         .arguments = {"--verify", "--dump"}},
+        {.line = "takes no arguments, only options: argument", .arguments = {"argument"}},
+    };
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
+        struct options options;
+        engine_forget_messages(engine);
+        assert_int_equal(parse(refusals[i].arguments, &options), OPTIONS_WRONG);
+        engine_expect_line(engine, refusals[i].line, 0, 0);
+    }
+}
+
+/* The same mode twice is one mode. */
+static void options_take_one_mode_more_than_once(void **state)
+{
+    struct options options;
+    const char *const twice[] = {"--verify", "--verify", NULL};
+    (void)state;
+    assert_int_equal(parse(twice, &options), OPTIONS_RUN);
+    assert_int_equal(options.mode, MODE_VERIFY);
+}
+
 /* What a call writes to stdout; the file is removed with the directory. */
 static struct script answer_of(const struct engine *engine, const char *option)
 {
@@ -240,6 +284,8 @@ int main(void)
         cmocka_unit_test(options_take_idle_seconds_up_to_the_limit),
         cmocka_unit_test(f85_options_take_ports_up_to_the_limit),
         ON_ENGINE(f85_options_refuse_what_is_wrong),
+        ON_ENGINE(options_say_what_they_take_instead),
+        cmocka_unit_test(options_take_one_mode_more_than_once),
         ON_ENGINE(options_answer_help_and_version_on_stdout),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -243,7 +243,8 @@ void engine_clean(const struct engine *engine)
     closedir(directory);
 }
 
-size_t engine_told(const struct engine *engine, const char *text)
+/* Lines that contain a text, or that are nothing else. */
+static size_t count_lines(const struct engine *engine, const char *text, bool is_whole)
 {
     struct script script = {0};
     script_add_file(&script, engine->messages.path);
@@ -254,11 +255,65 @@ size_t engine_told(const struct engine *engine, const char *text)
         char *end = strchr(line, '\n');
         assert_non_null(end); /* a message is a whole line */
         *end = '\0';
-        count += strstr(line, text) != NULL;
+        count += is_whole ? strcmp(line, text) == 0 : strstr(line, text) != NULL;
         line = end + 1;
     }
     script_free(&script);
     return count;
+}
+
+size_t engine_told(const struct engine *engine, const char *text)
+{
+    return count_lines(engine, text, false);
+}
+
+/* The line with its places filled in, and a NUL at its end. */
+static struct script fill_in(const struct engine *engine, const char *line,
+                             uint64_t offset, int error)
+{
+    char number[32];
+    (void)snprintf(number, sizeof number, "%llu", (unsigned long long)offset); /* fits */
+    const char *const places[][2] = {
+        {"PATH", engine->log.path},
+        {"DIRECTORY", engine->tempdir.path},
+        {"OFFSET", number},
+        {"ERROR", strerror(error)},
+    };
+    enum { COUNT = sizeof places / sizeof places[0] };
+    struct script filled = {0};
+    script_add_text(&filled, "kv-store: ");
+    while (*line != '\0') {
+        size_t i = 0;
+        while (i < COUNT && strncmp(line, places[i][0], strlen(places[i][0])) != 0) {
+            i++;
+        }
+        if (i < COUNT) {
+            script_add_text(&filled, places[i][1]);
+            line += strlen(places[i][0]);
+        } else {
+            script_add_fill(&filled, *line++, 1);
+        }
+    }
+    script_add_fill(&filled, '\0', 1);
+    return filled;
+}
+
+void engine_expect_line(const struct engine *engine, const char *line, uint64_t offset,
+                        int error)
+{
+    struct script wanted = fill_in(engine, line, offset, error);
+    size_t count = count_lines(engine, (const char *)wanted.bytes, true);
+    if (count != 1) {
+        struct script told = {0};
+        script_add_file(&told, engine->messages.path);
+        script_add_fill(&told, '\0', 1);
+        /* stderr is where the messages go, so the reason goes to stdout. */
+        print_message("%zu times instead of once:\n%s\nit was told:\n%s", count,
+                      (const char *)wanted.bytes,
+                      (const char *)told.bytes + engine->messages_start);
+        fail();
+    }
+    script_free(&wanted);
 }
 
 void engine_forget_messages(struct engine *engine)

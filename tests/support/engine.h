@@ -86,6 +86,14 @@ void engine_clean(const struct engine *engine);
 size_t engine_told(const struct engine *engine, const char *text);
 void engine_forget_messages(struct engine *engine);
 
+/*
+ * Exactly one line since then is "kv-store: " and this. In it PATH stands for the path
+ * of the log, DIRECTORY for the one that it lies in, OFFSET for the number and ERROR for
+ * the text of errno.
+ */
+void engine_expect_line(const struct engine *engine, const char *line, uint64_t offset,
+                        int error);
+
 /* ---- A model: what the store must hold ---- */
 
 enum { MODEL_KEYS = 12, MODEL_VALUE_BYTES = 6000 };

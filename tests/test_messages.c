@@ -1,0 +1,1189 @@
+/*
+ * What the operator is told: each line of the engine and of the offline modes, whole,
+ * with the path, the offset and what was done about it. Each event is brought about for
+ * real: a failing call, a damaged or planted file. tests/messages.sh demands that no
+ * line of the program is left out.
+ *
+ * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: renameat unlinkat fcntl mmap fopen poll clock_gettime fstatvfs
+ * wrap: malloc calloc realloc strdup
+ */
+#include "bounds.h"
+#include "dump.h"
+#include "files.h"
+#include "record.h"
+#include "salvage.h"
+#include "store.h"
+#include "support/engine.h"
+#include "support/image.h"
+#include "support/shim.h"
+#include "support/unit.h"
+#include "verify.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* One event: what there is before it, which call fails in it, what happens. */
+struct event {
+    const char *line;                       /* as engine_expect_line takes it */
+    void (*prepare)(struct engine *engine); /* NULL: nothing is there */
+    struct shim_fault fault;                /* calls 0: none fails */
+    void (*happen)(struct engine *engine);
+};
+
+/* What OFFSET is in the line of the event that is on. */
+static uint64_t told_offset;
+
+/* Each event has a directory of its own. */
+static void expect_events(const struct event *events, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        void *state = NULL;
+        assert_int_equal(engine_setup(&state), 0);
+        struct engine *engine = state;
+        engine_catch_sigbus();
+        shim_omit_syncs();
+        if (events[i].prepare != NULL) {
+            events[i].prepare(engine);
+        }
+        if (events[i].fault.calls != 0) {
+            shim_inject(&events[i].fault);
+        }
+        events[i].happen(engine);
+        shim_clear_faults();
+        engine_expect_line(engine, events[i].line, told_offset, events[i].fault.error);
+        assert_int_equal(engine_teardown(&state), 0);
+    }
+}
+
+#define EXPECT_EVENTS(events) expect_events(events, sizeof(events) / sizeof((events)[0]))
+
+/* ---- Calls that the shim does not know ---- */
+
+static bool has_no_room;
+
+int __real_fstatvfs(int fd, struct statvfs *info);
+int __wrap_fstatvfs(int fd, struct statvfs *info);
+
+int __wrap_fstatvfs(int fd, struct statvfs *info)
+{
+    int result = __real_fstatvfs(fd, info);
+    info->f_bavail = has_no_room ? 0 : info->f_bavail;
+    return result;
+}
+
+/* Each look at the clock lasts so long. */
+static uint64_t look_ms;
+static uint64_t looked_ms;
+
+int __real_clock_gettime(clockid_t clock, struct timespec *now);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
+
+int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
+{
+    int result = __real_clock_gettime(clock, now);
+    looked_ms += look_ms;
+    now->tv_sec += (time_t)(looked_ms / 1000);
+    return result;
+}
+
+/* ---- What there is before ---- */
+
+/* Where the value of the first record stands: its key has one byte. */
+enum { FIRST_KEY = OPENING_BYTES + RECORD_HEADER_BYTES, FIRST_VALUE = FIRST_KEY + 1 };
+
+/* A log of two batches, closed without an index. */
+static void have_log(struct engine *engine)
+{
+    engine_open(engine);
+    engine_put(engine, "k", "value");
+    engine_put(engine, "l", "value");
+    engine_close(engine);
+}
+
+static void have_open_store(struct engine *engine)
+{
+    have_log(engine);
+    engine_open(engine);
+    told_offset = engine_log_length(engine);
+}
+
+static void have_index(struct engine *engine)
+{
+    engine->keeps_index = true;
+    have_log(engine);
+    told_offset = engine_log_length(engine);
+}
+
+static void append_to(const struct engine *engine, const char *suffix, const char *text)
+{
+    struct script bytes = engine_read(engine, suffix);
+    told_offset = bytes.length;
+    script_add_text(&bytes, text);
+    engine_write(engine, suffix, script_slice(&bytes));
+    script_free(&bytes);
+}
+
+static void flip_in(const struct engine *engine, const char *suffix, uint64_t offset)
+{
+    struct script bytes = engine_read(engine, suffix);
+    bytes.bytes[offset] ^= 1;
+    engine_write(engine, suffix, script_slice(&bytes));
+    script_free(&bytes);
+}
+
+static void have_torn_tail(struct engine *engine)
+{
+    have_log(engine);
+    append_to(engine, "", "xxxxx");
+}
+
+static struct tempdir_file torn_file(const struct engine *engine, int copy)
+{
+    char suffix[64];
+    (void)snprintf(suffix, sizeof suffix, copy < 2 ? ".torn.%d" : ".torn.%d.%d",
+                   (int)told_offset, copy); /* fits */
+    return engine_file(engine, suffix);
+}
+
+static void write_text(const char *path, const char *text)
+{
+    struct script script = {0};
+    script_add_text(&script, text);
+    script_write_file(&script, path);
+    script_free(&script);
+}
+
+/* A log of the original, with an empty key in it. */
+static void have_original(struct engine *engine)
+{
+    struct image image = {0};
+    image_put_text(&image, "k", "value");
+    image_put_text(&image, "", "value");
+    image_put_text(&image, "l", "value");
+    engine_write(engine, "", image_slice(&image));
+    image_free(&image);
+}
+
+static void have_torn_original(struct engine *engine)
+{
+    have_original(engine);
+    append_to(engine, "", "xxx");
+}
+
+static void have_original_with_a_long_key(struct engine *engine)
+{
+    struct image image = {0};
+    struct script key = {0};
+    script_add_fill(&key, 'k', KEY_BYTES_MAX + 1);
+    image_put_text(&image, "before", "value");
+    told_offset = image.log.length;
+    image_put(&image, script_slice(&key), SLICE_LITERAL("value"));
+    engine_write(engine, "", image_slice(&image));
+    script_free(&key);
+    image_free(&image);
+}
+
+static void have_original_with_a_nul(struct engine *engine)
+{
+    struct image image = {0};
+    image_put(&image, SLICE_LITERAL("bad"), SLICE_LITERAL("a\0b"));
+    engine_write(engine, "", image_slice(&image));
+    image_free(&image);
+}
+
+/* A compaction that has begun, in a store that is open. */
+static void have_compaction(struct engine *engine)
+{
+    have_open_store(engine);
+    assert_int_equal(store_compact(engine->store), KV_OK);
+}
+
+/* The same after kill -9. */
+static void have_two_logs(struct engine *engine)
+{
+    have_compaction(engine);
+    engine_crash(engine);
+    assert_true(engine_has_file(engine, FILES_OLD));
+}
+
+static void have_only_the_older_log(struct engine *engine)
+{
+    have_log(engine);
+    assert_int_equal(rename(engine->log.path, engine_file(engine, FILES_OLD).path), 0);
+}
+
+/* ---- What happens ---- */
+
+static void start(struct engine *engine)
+{
+    (void)engine_try_open(engine); /* some of these starts go well */
+}
+
+static void commit(struct engine *engine)
+{
+    assert_int_equal(engine_set(engine, "k", "new"), KV_OK);
+    assert_int_not_equal(store_commit(engine->store), KV_OK);
+}
+
+static void stop(struct engine *engine)
+{
+    struct store *store = engine->store;
+    engine->store = NULL;
+    (void)store_close(store); /* the line alone is looked at */
+}
+
+static void go_on(struct engine *engine)
+{
+    for (size_t i = 0; i < 40; i++) {
+        assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
+    }
+}
+
+/* stdout is this file meanwhile. */
+static void run_with_stdout(const char *path, struct engine *engine,
+                            enum status (*run)(const struct engine *engine))
+{
+    (void)fflush(stdout); /* what is there already belongs to the terminal */
+    int kept_fd = dup(STDOUT_FILENO);
+    int fd = open(path, O_WRONLY);
+    assert_in_range(fd, 0, 1023);
+    assert_int_equal(dup2(fd, STDOUT_FILENO), STDOUT_FILENO);
+    (void)run(engine);    /* the line alone is looked at */
+    (void)fflush(stdout); /* into that file */
+    clearerr(stdout);
+    assert_int_equal(dup2(kept_fd, STDOUT_FILENO), STDOUT_FILENO);
+    (void)close(kept_fd); /* copies */
+    (void)close(fd);
+}
+
+static enum status run_verify(const struct engine *engine)
+{
+    return verify_log(engine->log.path);
+}
+
+static enum status run_dump(const struct engine *engine)
+{
+    return dump_log(engine->log.path, DUMP_SET);
+}
+
+static enum status run_salvage(const struct engine *engine)
+{
+    return salvage_log(engine->log.path, engine_file(engine, ".salvaged").path);
+}
+
+static void verify(struct engine *engine)
+{
+    run_with_stdout("/dev/null", engine, run_verify);
+}
+
+static void dump(struct engine *engine)
+{
+    run_with_stdout("/dev/null", engine, run_dump);
+}
+
+static void salvage(struct engine *engine)
+{
+    run_with_stdout("/dev/null", engine, run_salvage);
+}
+
+static void verify_to_a_full_disk(struct engine *engine)
+{
+    run_with_stdout("/dev/full", engine, run_verify);
+}
+
+static void dump_to_a_full_disk(struct engine *engine)
+{
+    run_with_stdout("/dev/full", engine, run_dump);
+}
+
+/* ---- Files that are refused ---- */
+
+static void have_a_fifo(struct engine *engine)
+{
+    assert_int_equal(mkfifo(engine->log.path, 0600), 0);
+}
+
+static void have_a_second_link(struct engine *engine)
+{
+    have_log(engine);
+    assert_int_equal(link(engine->log.path, engine_file(engine, ".link").path), 0);
+}
+
+static void have_a_symbolic_link(struct engine *engine)
+{
+    assert_int_equal(symlink("elsewhere", engine->log.path), 0);
+}
+
+static void have_another_owner(struct engine *engine)
+{
+    have_log(engine);
+    shim_disown(SHIM_LOG);
+}
+
+static void open_without_a_name(struct engine *engine)
+{
+    struct files *files = NULL;
+    char path[TEMPDIR_PATH_BYTES + 1];
+    (void)snprintf(path, sizeof path, "%s/", engine->tempdir.path); /* fits */
+    assert_int_equal(files_open(path, &files), KV_IO);
+}
+
+static void start_beside_another(struct engine *engine)
+{
+    int ready[2];
+    int alive[2];
+    char byte = 0;
+    assert_int_equal(pipe(ready), 0);
+    assert_int_equal(pipe(alive), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        (void)close(alive[1]); /* so that the read below ends with the parent */
+        enum status status = engine_try_open(engine);
+        _exit(status != KV_OK || write(ready[1], "", 1) != 1 || read(alive[0], &byte, 1));
+    }
+    (void)close(ready[1]); /* so that a child that fails is not waited for */
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    assert_int_equal(engine_try_open(engine), KV_IO);
+    (void)close(alive[1]);
+    (void)close(alive[0]);
+    (void)close(ready[0]);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    told_offset = (uint64_t)child;
+}
+
+static void messages_name_files_that_are_refused(void **state)
+{
+    (void)state; /* each event has its own */
+    static const struct event events[] = {
+        {.line = "DIRECTORY/: cannot open the directory; giving up: ERROR",
+         .fault = {SHIM_BIT(SHIM_OPEN), SHIM_DIRECTORY, 1, EACCES, false},
+         .happen = start},
+        {.line = "DIRECTORY/: not the name of a file, or too long; giving up",
+         .happen = open_without_a_name},
+        {.line = "PATH: is not a regular file; it is not used",
+         .prepare = have_a_fifo,
+         .happen = start},
+        {.line = "PATH: has more than one link; it is not used",
+         .prepare = have_a_second_link,
+         .happen = start},
+        {.line = "PATH: belongs to another user; it is not used",
+         .prepare = have_another_owner,
+         .happen = start},
+        {.line = "PATH: is a symbolic link, which is not followed",
+         .prepare = have_a_symbolic_link,
+         .happen = start},
+        {.line = "PATH: cannot open; it is not used: ERROR",
+         .prepare = have_log,
+         .fault = {SHIM_BIT(SHIM_OPENAT), SHIM_LOG, 1, EACCES, false},
+         .happen = start},
+        {.line = "PATH: cannot inspect; it is not used: ERROR",
+         .prepare = have_log,
+         .fault = {SHIM_BIT(SHIM_FSTAT), SHIM_LOG, 1, EIO, false},
+         .happen = start},
+        {.line = "PATH: cannot map the log; it is not used: ERROR",
+         .prepare = have_log,
+         .fault = {SHIM_BIT(SHIM_MMAP), SHIM_LOG, 1, ENOMEM, true},
+         .happen = start},
+        {.line = "PATH.lock: cannot create; giving up: ERROR",
+         .fault = {SHIM_BIT(SHIM_OPENAT), SHIM_LOCK, 1, ENOENT, false},
+         .happen = start},
+        {.line = "PATH.lock: cannot lock; giving up: ERROR",
+         .prepare = have_log,
+         .fault = {SHIM_BIT(SHIM_FCNTL), SHIM_LOCK, 1, ENOLCK, false},
+         .happen = start},
+        {.line = "PATH: is in use by process OFFSET; giving up",
+         .prepare = have_log,
+         .happen = start_beside_another},
+    };
+    EXPECT_EVENTS(events);
+}
+
+static void messages_name_what_keeps_a_start_from_making_a_log(void **state)
+{
+    (void)state; /* each event has its own */
+    static const struct event events[] = {
+        {.line = "PATH: not enough memory for a store; giving up: ERROR",
+         .fault = {SHIM_BIT(SHIM_CALLOC), SHIM_ANY, 1, ENOMEM, false},
+         .happen = start},
+        {.line = "PATH: not enough memory for the name; giving up: ERROR",
+         .fault = {SHIM_BIT(SHIM_MALLOC), SHIM_ANY, 1, ENOMEM, false},
+         .happen = start},
+        {.line = "PATH: not enough memory to open it; giving up",
+         .fault = {SHIM_BIT(SHIM_STRDUP), SHIM_ANY, 1, ENOMEM, false},
+         .happen = start},
+        {.line = "PATH: cannot sync the directory; giving up: ERROR",
+         .fault = {SHIM_BIT(SHIM_FSYNC), SHIM_DIRECTORY, 1, EIO, false},
+         .happen = start},
+        {.line = "PATH.new: cannot remove; it is left there: ERROR",
+         .fault = {SHIM_BIT(SHIM_UNLINKAT), SHIM_NEW, 1, EACCES, false},
+         .happen = start},
+        {.line = "PATH.new: cannot create; giving up: ERROR",
+         .fault = {SHIM_BIT(SHIM_OPENAT), SHIM_NEW, 1, ENOENT, false},
+         .happen = start},
+        {.line = "/dev/urandom: cannot read a log id; no log is made: ERROR",
+         .fault = {SHIM_BIT(SHIM_FOPEN), SHIM_ANY, 1, EMFILE, false},
+         .happen = start},
+        {.line = "PATH.new: cannot write the opening record; no log is made: ERROR",
+         .fault = {SHIM_BIT(SHIM_PWRITE), SHIM_NEW, 1, ENOSPC, false},
+         .happen = start},
+        {.line = "PATH.new: cannot sync; it is not put in place: ERROR",
+         .fault = {SHIM_BIT(SHIM_FDATASYNC), SHIM_NEW, 1, EIO, false},
+         .happen = start},
+        {.line = "PATH.new: cannot rename to PATH; the names stay: ERROR",
+         .fault = {SHIM_BIT(SHIM_RENAMEAT), SHIM_LOG, 1, EIO, false},
+         .happen = start},
+        {.line = "PATH: cannot sync the directory after a rename; stopping: ERROR",
+         .fault = {SHIM_BIT(SHIM_FSYNC), SHIM_DIRECTORY, 2, EIO, false},
+         .happen = start},
+    };
+    EXPECT_EVENTS(events);
+}
+
+/* ---- A start on a log ---- */
+
+static void have_torn_tail_with_a_copy(struct engine *engine)
+{
+    have_torn_tail(engine);
+    write_text(torn_file(engine, 1).path, "yyyyy");
+}
+
+static void have_torn_tail_with_all_copies(struct engine *engine)
+{
+    have_torn_tail(engine);
+    for (int copy = 1; copy < 999; copy++) {
+        write_text(torn_file(engine, copy).path, "another");
+    }
+}
+
+static void messages_name_the_torn_tail_and_its_copy(void **state)
+{
+    (void)state; /* each event has its own */
+    static const struct event events[] = {
+        {.line =
+             "PATH: cutting off an unfinished batch at offset OFFSET: 5 bytes, 0 whole "
+             "records, kept in PATH.torn.OFFSET",
+         .prepare = have_torn_tail,
+         .happen = start},
+        {.line = "PATH.torn.OFFSET: cannot read, so the torn tail is not cut off: ERROR",
+         .prepare = have_torn_tail_with_a_copy,
+         .fault = {SHIM_BIT(SHIM_FSTAT), SHIM_TORN, 2, EIO, false},
+         .happen = start},
+        {.line =
+             "PATH: too many copies of torn tails at offset OFFSET; it is not cut off",
+         .prepare = have_torn_tail_with_all_copies,
+         .happen = start},
+        {.line =
+             "PATH.torn.OFFSET: cannot save the torn tail, so it is not cut off: ERROR",
+         .prepare = have_torn_tail,
+         .fault = {SHIM_BIT(SHIM_PWRITE), SHIM_NEW, 1, ENOSPC, false},
+         .happen = start},
+        {.line = "PATH.torn.OFFSET: cannot close, so the torn tail is not cut off: ERROR",
+         .prepare = have_torn_tail,
+         .fault = {SHIM_BIT(SHIM_CLOSE), SHIM_TORN, 1, EIO, false},
+         .happen = start},
+        {.line = "PATH: cannot cut the log back to its last seal; stopping: ERROR",
+         .prepare = have_torn_tail,
+         .fault = {SHIM_BIT(SHIM_FTRUNCATE), SHIM_LOG, 1, EIO, false},
+         .happen = start},
+    };
+    EXPECT_EVENTS(events);
+}
+
+static void have_damage(struct engine *engine)
+{
+    have_log(engine);
+    flip_in(engine, "", FIRST_VALUE);
+    told_offset = OPENING_BYTES;
+}
+
+/* More records without a seal than a batch of ours can hold. */
+static void have_foreign_records(struct engine *engine)
+{
+    struct image image;
+    struct script value = {0};
+    image_begin_first(&image);
+    image_put_text(&image, "k", "value");
+    image_seal(&image);
+    told_offset = image.log.length;
+    script_add_fill(&value, 'v', 1000000);
+    while (image.log.length < told_offset + BATCH_BYTES_MAX) {
+        image_put(&image, SLICE_LITERAL("k"), script_slice(&value));
+    }
+    image_put_text(&image, "k", "one more");
+    engine_write(engine, "", image_slice(&image));
+    script_free(&value);
+    image_free(&image);
+}
+
+static void have_a_damaged_opening(struct engine *engine)
+{
+    have_log(engine);
+    flip_in(engine, "", 20);
+    told_offset = FIRST_VALUE + 5; /* the seal */
+}
+
+static void have_a_later_format(struct engine *engine)
+{
+    struct image image;
+    image_begin(&image, &(struct opening){.version = 2, .log_id = 1, .generation = 1});
+    image_put_text(&image, "k", "value");
+    image_seal(&image);
+    engine_write(engine, "", image_slice(&image));
+    image_free(&image);
+}
+
+static void have_a_text(struct engine *engine)
+{
+    engine_write(engine, "", SLICE_LITERAL("A text that somebody needs.\n"));
+}
+
+/* What the memory of the system showed is not what the disk gives. */
+static void lose_the_last_batch(void *context)
+{
+    flip_in(context, "", FIRST_VALUE);
+}
+
+static void start_on_a_disk_that_forgets(struct engine *engine)
+{
+    shim_before(SHIM_BIT(SHIM_FADVISE), SHIM_LOG, lose_the_last_batch, engine);
+    start(engine);
+}
+
+static void have_a_batch_that_is_not_at_rest(struct engine *engine)
+{
+    engine_open(engine);
+    engine_put(engine, "k", "value");
+    engine_crash(engine);
+    told_offset = OPENING_BYTES;
+}
+
+/* Each batch takes longer than a line of progress is apart. */
+static void start_slowly(struct engine *engine)
+{
+    look_ms = 2 * PROGRESS_MS;
+    start(engine);
+    look_ms = 0;
+    engine_close(engine);
+}
+
+static void have_one_batch(struct engine *engine)
+{
+    struct image image;
+    image_begin_first(&image);
+    image_put_text(&image, "k", "value");
+    image_seal(&image);
+    engine_write(engine, "", image_slice(&image));
+    image_free(&image);
+}
+
+/* Allocation by allocation, until the one fails that the line is about. */
+static void start_without_memory(struct engine *engine)
+{
+    told_offset = OPENING_BYTES;
+    for (uint64_t nth = 1; engine_told(engine, "cannot load") == 0; nth++) {
+        assert_in_range(nth, 1, 100);
+        shim_clear_faults();
+        shim_inject(
+            &(struct shim_fault){.calls = SHIM_MEMORY, .nth = nth, .error = ENOMEM});
+        assert_int_equal(engine_try_open(engine), KV_NO_MEMORY);
+    }
+}
+
+static void messages_name_what_is_wrong_with_a_log(void **state)
+{
+    (void)state; /* each event has its own */
+    static const struct event events[] = {
+        {.line = "PATH: the log is damaged at offset OFFSET, where it had been durable; "
+                 "nothing "
+                 "was changed: see --verify and --salvage",
+         .prepare = have_damage,
+         .happen = start},
+        {.line =
+             "PATH: the log is damaged at offset OFFSET, where records without a seal "
+             "follow; nothing was changed: see --verify and --salvage",
+         .prepare = have_foreign_records,
+         .happen = start},
+        {.line = "PATH: the log is damaged at offset 0: its opening record is not "
+                 "intact, but a "
+                 "mark at offset OFFSET is; nothing was changed",
+         .prepare = have_a_damaged_opening,
+         .happen = start},
+        {.line = "PATH: the log has format version 2, this program knows version 1; "
+                 "nothing was "
+                 "changed",
+         .prepare = have_a_later_format,
+         .happen = start},
+        {.line = "PATH: is not a kv-store log; nothing was changed",
+         .prepare = have_a_text,
+         .happen = start},
+        {.line = "PATH: the disk lacks what memory held behind offset OFFSET; reading "
+                 "the log "
+                 "again",
+         .prepare = have_a_batch_that_is_not_at_rest,
+         .happen = start_on_a_disk_that_forgets},
+        {.line =
+             "PATH: cannot load the batches up to offset OFFSET: out of memory; nothing was "
+             "changed",
+         .prepare = have_log,
+         .happen = start_without_memory},
+        {.line = "/dev/urandom: cannot read the hash seed; giving up: ERROR",
+         .prepare = have_log,
+         .fault = {SHIM_BIT(SHIM_FOPEN), SHIM_ANY, 1, EMFILE, false},
+         .happen = start},
+        {.line = "PATH: cannot sync the log before reading it; giving up: ERROR",
+         .prepare = have_log,
+         .fault = {SHIM_BIT(SHIM_FDATASYNC), SHIM_LOG, 1, EIO, false},
+         .happen = start},
+        {.line = "PATH: cannot read the last batch anew; giving up: ERROR",
+         .prepare = have_log,
+         .fault = {SHIM_BIT(SHIM_FADVISE), SHIM_LOG, 1, EIO, false},
+         .happen = start},
+    };
+    EXPECT_EVENTS(events);
+}
+
+/* ---- Pages that cannot be read ---- */
+
+static void have_pages(struct engine *engine)
+{
+    static char value[20000];
+    memset(value, 'v', sizeof value - 1);
+    engine_open(engine);
+    engine_put(engine, "k", "value");
+    engine_put(engine, "l", value);
+    engine_close(engine);
+}
+
+static void have_original_of_pages(struct engine *engine)
+{
+    struct image image = {0};
+    struct script value = {0};
+    script_add_fill(&value, 'v', 20000);
+    image_put_text(&image, "k", "value");
+    image_put(&image, SLICE_LITERAL("l"), script_slice(&value));
+    engine_write(engine, "", image_slice(&image));
+    script_free(&value);
+    image_free(&image);
+}
+
+/* Let the log be read from a copy, which ends after so many bytes. */
+static int show_a_copy(const struct engine *engine, size_t length)
+{
+    struct script bytes = engine_read(engine, "");
+    engine_write(engine, ".shown", slice_first(script_slice(&bytes), length));
+    int fd = open(engine_file(engine, ".shown").path, O_RDWR);
+    assert_in_range(fd, 0, 1023);
+    assert_int_equal(unlink(engine_file(engine, ".shown").path), 0);
+    script_free(&bytes);
+    shim_map_instead(fd);
+    return fd;
+}
+
+static void with_copy(struct engine *engine, size_t length,
+                      void (*happen)(struct engine *engine))
+{
+    int fd = show_a_copy(engine, length);
+    happen(engine);
+    shim_map_instead(-1);
+    assert_int_equal(close(fd), 0);
+}
+
+static void start_on_one_page(struct engine *engine)
+{
+    with_copy(engine, 4096, start);
+}
+
+static void start_on_nothing(struct engine *engine)
+{
+    with_copy(engine, 0, start);
+}
+
+static void salvage_one_page(struct engine *engine)
+{
+    with_copy(engine, 4096, salvage);
+}
+
+static void cut_to_a_page(void *context)
+{
+    const int *fd = context;
+    assert_int_equal(ftruncate(*fd, 4096), 0);
+}
+
+/* All of it was read once, and cannot be any more when it is copied. */
+static void start_on_a_failing_disk(struct engine *engine)
+{
+    int fd = show_a_copy(engine, (size_t)engine_log_length(engine));
+    shim_before(SHIM_BIT(SHIM_OPENAT), SHIM_NEW, cut_to_a_page, &fd);
+    start(engine);
+    shim_map_instead(-1);
+    assert_int_equal(close(fd), 0);
+}
+
+static void messages_name_what_cannot_be_read(void **state)
+{
+    (void)state; /* each event has its own */
+    static const struct event events[] = {
+        {.line = "PATH: the log cannot be read; nothing was changed",
+         .prepare = have_pages,
+         .happen = start_on_nothing},
+        {.line = "PATH: a part of the log cannot be read; nothing was changed",
+         .prepare = have_pages,
+         .happen = start_on_one_page},
+        {.line = "PATH: a part of the log cannot be read; nothing replaces it",
+         .prepare = have_original_of_pages,
+         .happen = start_on_a_failing_disk},
+        {.line = "PATH: parts could not be read and count as lost",
+         .prepare = have_pages,
+         .happen = salvage_one_page},
+    };
+    EXPECT_EVENTS(events);
+}
+
+static void messages_name_what_becomes_of_a_log_of_the_original(void **state)
+{
+    (void)state; /* each event has its own */
+    static const struct event events[] = {
+        {.line = "PATH: a log without marks was rewritten: 2 keys kept, 1 records with "
+                 "an empty "
+                 "key left out",
+         .prepare = have_original,
+         .happen = start},
+        {.line =
+             "PATH: leaving out an incomplete record at offset OFFSET: 3 bytes, kept in "
+             "PATH.torn.OFFSET",
+         .prepare = have_torn_original,
+         .happen = start},
+        {.line = "PATH: the record at offset OFFSET has a key of 65536 and a value of 5 "
+                 "bytes, "
+                 "more than this program keeps",
+         .prepare = have_original_with_a_long_key,
+         .happen = start},
+        {.line = "PATH: a log without marks could not be rewritten: storage full; it is "
+                 "untouched",
+         .prepare = have_original,
+         .fault = {SHIM_BIT(SHIM_PWRITE), SHIM_NEW, 1, ENOSPC, false},
+         .happen = start},
+    };
+    EXPECT_EVENTS(events);
+}
+
+/* ---- A store that is served ---- */
+
+static void get_a_damaged_value(struct engine *engine)
+{
+    flip_in(engine, "", FIRST_VALUE);
+    told_offset = OPENING_BYTES;
+    engine_expect_failure(engine, "k", KV_CORRUPT);
+}
+
+static void walk_over_a_damaged_key(struct engine *engine)
+{
+    uint64_t position = 0;
+    struct slice key;
+    flip_in(engine, "", FIRST_KEY);
+    told_offset = OPENING_BYTES;
+    while (store_walk(engine->store, &position, &key) != KV_NOT_FOUND) {
+    }
+}
+
+static void get_what_cannot_be_read(struct engine *engine)
+{
+    assert_int_equal(truncate(engine->log.path, 0), 0);
+    told_offset = OPENING_BYTES;
+    engine_expect_failure(engine, "k", KV_IO);
+}
+
+static void commit_to_a_log_that_was_removed(struct engine *engine)
+{
+    assert_int_equal(unlink(engine->log.path), 0);
+    commit(engine);
+}
+
+static void commit_to_a_log_that_was_changed(struct engine *engine)
+{
+    append_to(engine, "", "x");
+    commit(engine);
+}
+
+static void commit_when_space_has_returned(struct engine *engine)
+{
+    commit(engine);
+    assert_int_equal(engine_set(engine, "k", "new"), KV_OK);
+    assert_int_equal(store_commit(engine->store), KV_OK);
+}
+
+static void messages_name_what_befalls_a_store(void **state)
+{
+    (void)state; /* each event has its own */
+    static const struct event events[] = {
+        {.line = "PATH: cannot append at offset OFFSET, batch refused: ERROR",
+         .prepare = have_open_store,
+         .fault = {SHIM_BIT(SHIM_PWRITE), SHIM_LOG, 1, ENOSPC, false},
+         .happen = commit},
+        {.line = "PATH: appending works again at offset OFFSET",
+         .prepare = have_open_store,
+         .fault = {SHIM_BIT(SHIM_PWRITE), SHIM_LOG, 1, ENOSPC, false},
+         .happen = commit_when_space_has_returned},
+        {.line = "PATH: cannot sync the log at offset OFFSET; stopping, since what is on "
+                 "disk is "
+                 "unknown: ERROR",
+         .prepare = have_open_store,
+         .fault = {SHIM_BIT(SHIM_FDATASYNC), SHIM_LOG, 1, EIO, false},
+         .happen = commit},
+        {.line = "PATH: cannot inspect the log; stopping: ERROR",
+         .prepare = have_open_store,
+         .fault = {SHIM_BIT(SHIM_FSTAT), SHIM_LOG, 1, EIO, false},
+         .happen = commit},
+        {.line = "PATH: the log was removed while it was served; stopping",
+         .prepare = have_open_store,
+         .happen = commit_to_a_log_that_was_removed},
+        {.line =
+             "PATH: the log is 341 bytes long, not OFFSET: something else changed it; "
+             "stopping",
+         .prepare = have_open_store,
+         .happen = commit_to_a_log_that_was_changed},
+        {.line = "PATH: the record at offset OFFSET is damaged, its checksum is wrong; "
+                 "it is not "
+                 "served",
+         .prepare = have_open_store,
+         .happen = get_a_damaged_value},
+        {.line = "PATH: the record at offset OFFSET cannot be read; it is not served",
+         .prepare = have_open_store,
+         .happen = get_what_cannot_be_read},
+        {.line =
+             "PATH: the key of the record at offset OFFSET is damaged; it is not listed",
+         .prepare = have_open_store,
+         .happen = walk_over_a_damaged_key},
+        {.line = "PATH: cannot close the log; it is not tried again: ERROR",
+         .prepare = have_open_store,
+         .fault = {SHIM_BIT(SHIM_CLOSE), SHIM_LOG, 1, EIO, false},
+         .happen = stop},
+    };
+    EXPECT_EVENTS(events);
+}
+
+/* ---- Compaction ---- */
+
+static void have_a_damaged_older_record(struct engine *engine)
+{
+    have_compaction(engine);
+    flip_in(engine, FILES_OLD, FIRST_VALUE);
+}
+
+static void compact_without_room(struct engine *engine)
+{
+    has_no_room = true;
+    assert_int_equal(store_compact(engine->store), KV_NO_SPACE);
+    has_no_room = false;
+}
+
+static void have_a_damaged_older_log(struct engine *engine)
+{
+    have_two_logs(engine);
+    flip_in(engine, FILES_OLD, FIRST_VALUE);
+    told_offset = OPENING_BYTES;
+}
+
+static void have_a_longer_older_log(struct engine *engine)
+{
+    have_two_logs(engine);
+    append_to(engine, FILES_OLD, "x");
+}
+
+static void have_another_older_log(struct engine *engine)
+{
+    have_log(engine);
+    struct script bytes = engine_read(engine, "");
+    engine_write(engine, FILES_OLD, script_slice(&bytes));
+    script_free(&bytes);
+}
+
+static void have_an_original_with_an_older_log(struct engine *engine)
+{
+    have_another_older_log(engine);
+    have_original(engine);
+}
+
+static void have_no_older_log(struct engine *engine)
+{
+    have_two_logs(engine);
+    assert_int_equal(unlink(engine_file(engine, FILES_OLD).path), 0);
+}
+
+static void have_only_a_text_as_older_log(struct engine *engine)
+{
+    engine_write(engine, FILES_OLD, SLICE_LITERAL("no log\n"));
+}
+
+static void have_an_empty_log_and_an_older_one(struct engine *engine)
+{
+    have_only_the_older_log(engine);
+    engine_write(engine, "", SLICE_LITERAL(""));
+}
+
+static void messages_name_what_holds_a_compaction_up(void **state)
+{
+    (void)state; /* each event has its own */
+    static const struct event events[] = {
+        {.line = "PATH: no room on the disk for a compaction; waiting for it",
+         .prepare = have_open_store,
+         .happen = compact_without_room},
+        {.line = "PATH.old: 1 records are damaged and cannot be copied; the file is kept",
+         .prepare = have_a_damaged_older_record,
+         .happen = go_on},
+        {.line = "PATH.old: cannot cut the drained log away; to be tried again: ERROR",
+         .prepare = have_compaction,
+         .fault = {SHIM_BIT(SHIM_FTRUNCATE), SHIM_OLD, 1, EIO, false},
+         .happen = go_on},
+        {.line = "PATH.old: cannot remove; to be tried again: ERROR",
+         .prepare = have_compaction,
+         .fault = {SHIM_BIT(SHIM_UNLINKAT), SHIM_OLD, 1, EACCES, false},
+         .happen = go_on},
+    };
+    EXPECT_EVENTS(events);
+}
+
+static void messages_name_what_is_wrong_with_an_older_log(void **state)
+{
+    (void)state; /* each event has its own */
+    static const struct event events[] = {
+        {.line = "PATH.old: the log is damaged at offset OFFSET; nothing was changed",
+         .prepare = have_a_damaged_older_log,
+         .happen = start},
+        {.line = "PATH.old: is not as long as it was when it was continued; nothing was "
+                 "changed",
+         .prepare = have_a_longer_older_log,
+         .happen = start},
+        {.line = "PATH.old: is not the log that this one continues; nothing was changed",
+         .prepare = have_another_older_log,
+         .happen = start},
+        {.line = "PATH.old: does not belong to a log without marks; nothing was changed",
+         .prepare = have_an_original_with_an_older_log,
+         .happen = start},
+        {.line =
+             "PATH.old: is missing, and holds data that is not in the log; nothing was "
+             "changed",
+         .prepare = have_no_older_log,
+         .happen = start},
+        {.line = "PATH.old: is no whole log, and there is none beside it; nothing was "
+                 "changed",
+         .prepare = have_only_a_text_as_older_log,
+         .happen = start},
+        {.line =
+             "PATH: is empty, but there is an older log beside it; nothing was changed",
+         .prepare = have_an_empty_log_and_an_older_one,
+         .happen = start},
+        {.line = "PATH: taking up PATH.old, whose compaction had only begun",
+         .prepare = have_only_the_older_log,
+         .happen = start},
+    };
+    EXPECT_EVENTS(events);
+}
+
+/* ---- The index beside the log ---- */
+
+static void have_an_index_alone(struct engine *engine)
+{
+    have_index(engine);
+    assert_int_equal(unlink(engine->log.path), 0);
+}
+
+static void have_a_damaged_index(struct engine *engine)
+{
+    have_index(engine);
+    append_to(engine, FILES_INDEX, "x");
+}
+
+static void have_the_index_of_another_log(struct engine *engine)
+{
+    have_index(engine);
+    struct script index = engine_read(engine, FILES_INDEX);
+    assert_int_equal(unlink(engine->log.path), 0);
+    engine_drop_index(engine);
+    have_log(engine);
+    engine_write(engine, FILES_INDEX, script_slice(&index));
+    script_free(&index);
+}
+
+/* Two logs with one beginning: the index of the first beside the second. */
+static void have_the_index_of_another_future(struct engine *engine)
+{
+    have_log(engine);
+    struct script before = engine_read(engine, "");
+    engine->keeps_index = true;
+    engine_open(engine);
+    engine_put(engine, "k", "one");
+    engine_close(engine);
+    struct script index = engine_read(engine, FILES_INDEX);
+    engine_drop_index(engine);
+    engine_write(engine, "", script_slice(&before));
+    engine_open(engine);
+    engine_put(engine, "k", "two");
+    engine_close(engine);
+    engine_write(engine, FILES_INDEX, script_slice(&index));
+    script_free(&before);
+    script_free(&index);
+}
+
+/* The log as it was before the index was saved. */
+static void have_the_log_of_before(struct engine *engine)
+{
+    have_log(engine);
+    struct script before = engine_read(engine, "");
+    engine->keeps_index = true;
+    engine_open(engine);
+    engine_put(engine, "k", "one");
+    engine_close(engine);
+    told_offset = engine_log_length(engine);
+    engine_write(engine, "", script_slice(&before));
+    script_free(&before);
+}
+
+static void messages_name_why_an_index_is_not_believed(void **state)
+{
+    (void)state; /* each event has its own */
+    static const struct event events[] = {
+        {.line = "PATH.index: is damaged; reading the whole log",
+         .prepare = have_a_damaged_index,
+         .happen = start},
+        {.line = "PATH.index: is of another log; reading the whole log",
+         .prepare = have_the_index_of_another_log,
+         .happen = start},
+        {.line = "PATH.index: does not match the log; reading the whole log",
+         .prepare = have_the_index_of_another_future,
+         .happen = start},
+        {.line = "PATH.index: cannot be read; reading the whole log",
+         .prepare = have_index,
+         .fault = {SHIM_BIT(SHIM_MMAP), SHIM_INDEX, 1, ENOMEM, true},
+         .happen = start},
+        {.line = "PATH: the log is 340 bytes long, but OFFSET of it were durable "
+                 "when .index "
+                 "was written; nothing was changed",
+         .prepare = have_the_log_of_before,
+         .happen = start},
+        {.line = "PATH: is missing or empty, but there is a .index of it: restore the "
+                 "log, or "
+                 "remove that file to begin anew; nothing was changed",
+         .prepare = have_an_index_alone,
+         .happen = start},
+    };
+    EXPECT_EVENTS(events);
+}
+
+static void messages_name_why_no_index_is_saved(void **state)
+{
+    (void)state; /* each event has its own */
+    static const struct event events[] = {
+        {.line = "PATH.index: not enough memory to write it; the next start reads the "
+                 "whole log",
+         .prepare = have_open_store,
+         .fault = {SHIM_BIT(SHIM_CALLOC), SHIM_ANY, 1, ENOMEM, false},
+         .happen = stop},
+        {.line = "PATH.new: cannot write the index; the next start reads the whole log: "
+                 "ERROR",
+         .prepare = have_open_store,
+         .fault = {SHIM_BIT(SHIM_PWRITE), SHIM_NEW, 1, ENOSPC, false},
+         .happen = stop},
+        {.line =
+             "PATH.new: cannot sync the index; the next start reads the whole log: ERROR",
+         .prepare = have_compaction,
+         .fault = {SHIM_BIT(SHIM_FDATASYNC), SHIM_NEW, 1, EIO, false},
+         .happen = go_on},
+    };
+    EXPECT_EVENTS(events);
+}
+
+/* ---- The offline modes ---- */
+
+static void have_something_salvaged(struct engine *engine)
+{
+    have_log(engine);
+    engine_write(engine, ".salvaged", SLICE_LITERAL("somebody's work"));
+}
+
+static void verify_without_memory(struct engine *engine)
+{
+    for (uint64_t nth = 1; engine_told(engine, "cannot load") == 0; nth++) {
+        assert_in_range(nth, 1, 100);
+        shim_clear_faults();
+        shim_inject(
+            &(struct shim_fault){.calls = SHIM_MEMORY, .nth = nth, .error = ENOMEM});
+        verify(engine);
+    }
+}
+
+static void messages_of_the_offline_modes_name_what_stands_in_their_way(void **state)
+{
+    (void)state; /* each event has its own */
+    static const struct event events[] = {
+        {.line = "PATH: there is no log; nothing was read", .happen = verify},
+        {.line = "PATH: only .old is there, of a compaction that had just begun: start "
+                 "the server "
+                 "once",
+         .prepare = have_only_the_older_log,
+         .happen = verify},
+        {.line = "PATH: the record at offset OFFSET is over the limits of this program; "
+                 "giving up",
+         .prepare = have_original_with_a_long_key,
+         .happen = verify},
+        {.line = "PATH: cannot load the log: out of memory; giving up",
+         .prepare = have_original,
+         .happen = verify_without_memory},
+        {.line = "standard output: cannot write the findings; giving up: ERROR",
+         .prepare = have_log,
+         .fault = {0, SHIM_ANY, 0, ENOSPC, false},
+         .happen = verify_to_a_full_disk},
+        {.line = "PATH: leaving out a torn tail at offset OFFSET",
+         .prepare = have_torn_tail,
+         .happen = dump},
+        {.line = "PATH: nothing was dumped: the log is damaged at offset OFFSET",
+         .prepare = have_damage,
+         .happen = dump},
+        {.line =
+             "the key bad: no SET line can carry its value; left out: see --dump=resp",
+         .prepare = have_original_with_a_nul,
+         .happen = dump},
+        {.line = "standard output: cannot write the dump; giving up: ERROR",
+         .prepare = have_log,
+         .fault = {0, SHIM_ANY, 0, ENOSPC, false},
+         .happen = dump_to_a_full_disk},
+        {.line = "PATH: there is no such log; nothing to salvage", .happen = salvage},
+        {.line = "PATH: holds no intact mark, so nothing in it can be proved",
+         .prepare = have_a_text,
+         .happen = salvage},
+        {.line = "PATH.salvaged: is there already; salvage writes only a new log",
+         .prepare = have_something_salvaged,
+         .happen = salvage},
+        {.line = "PATH: not salvaged: storage failed",
+         .prepare = have_something_salvaged,
+         .happen = salvage},
+    };
+    EXPECT_EVENTS(events);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_ENGINE(messages_name_files_that_are_refused),
+        ON_ENGINE(messages_name_what_keeps_a_start_from_making_a_log),
+        ON_ENGINE(messages_name_the_torn_tail_and_its_copy),
+        ON_ENGINE(messages_name_what_is_wrong_with_a_log),
+        ON_ENGINE(messages_name_what_cannot_be_read),
+        ON_ENGINE(messages_name_what_becomes_of_a_log_of_the_original),
+        ON_ENGINE(messages_name_what_befalls_a_store),
+        ON_ENGINE(messages_name_what_holds_a_compaction_up),
+        ON_ENGINE(messages_name_what_is_wrong_with_an_older_log),
+        ON_ENGINE(messages_name_why_an_index_is_not_believed),
+        ON_ENGINE(messages_name_why_no_index_is_saved),
+        ON_ENGINE(messages_of_the_offline_modes_name_what_stands_in_their_way),
+    };
+    engine_catch_sigbus();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
