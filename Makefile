@@ -176,9 +176,10 @@ bench-compact: kv-store
 mutants:
 	tests/mutants.sh
 
-#: check-rows      each fault has a test or a reason why not
+#: check-rows      each fault has a test or a reason why not, each message a test
 check-rows:
 	tests/faults.sh
+	tests/messages.sh
 
 #: check-service   install and uninstall; how exposed the systemd unit is
 check-service: kv-store
