@@ -175,6 +175,11 @@ static void buffer_trim_gives_memory_back_only_when_the_rest_fits(void **state)
     }
     append(&buffer, SLICE_LITERAL("more"));
     assert_memory_equal(buffer.bytes + 5000, "more", 4);
+    buffer.length = 0;
+    large = buffer.capacity;
+    buffer_trim(&buffer, 0); /* nothing is no size for memory */
+    assert_int_equal(buffer.capacity, large);
+    append(&buffer, SLICE_LITERAL("more"));
     buffer_free(&buffer);
 }
 

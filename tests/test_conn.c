@@ -753,6 +753,73 @@ static void f12_conn_linger_goes_on_when_interrupted(void **state)
     assert_int_equal(shim_count(SHIM_RECV), 3); /* the failed one, the text, the end */
 }
 
+/* A client that cannot be told the end is not waited for either. */
+static void f16_conn_linger_does_not_wait_for_a_lost_client(void **state)
+{
+    struct pair *pair = *state;
+    shim_set_clock(1000);
+    shim_inject(&(struct shim_fault){
+        .calls = SHIM_BIT(SHIM_SHUTDOWN), .nth = 1, .error = ENOTCONN});
+    conn_linger(pair->conn, LINGER_MS_MAX);
+    assert_int_equal(shim_count(SHIM_POLL), 0);
+    assert_int_equal(shim_count(SHIM_RECV), 0);
+    shim_clear_faults();
+    client_ends(pair);
+    assert_int_equal(conn_receive(pair->conn), CONN_ENDED);
+    uint64_t shutdowns = shim_count(SHIM_SHUTDOWN);
+    conn_linger(pair->conn, LINGER_MS_MAX); /* nothing more can come */
+    assert_int_equal(shim_count(SHIM_SHUTDOWN), shutdowns);
+}
+
+struct linger_end {
+    int error;
+    uint64_t receives;
+};
+
+/* A socket that was ready and is not any more is asked again, one that failed is not. */
+static void f16_conn_linger_ends_when_the_socket_fails(void **state)
+{
+    struct pair *pair = *state;
+    const struct linger_end ends[] = {{EAGAIN, 2}, {ECONNRESET, 1}};
+    shim_set_clock(1000);
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        uint64_t before = shim_count(SHIM_RECV);
+        client_says(pair, SLICE_LITERAL("x"));
+        shim_inject(&(struct shim_fault){
+            .calls = SHIM_BIT(SHIM_RECV), .nth = 1, .error = ends[i].error});
+        conn_linger(pair->conn, LINGER_MS_MAX);
+        shim_clear_faults();
+        assert_int_equal(shim_count(SHIM_RECV) - before, ends[i].receives);
+    }
+}
+
+/* Memory that was short stays short until some of what waits is consumed. */
+static void f71_conn_without_memory_waits_until_a_line_is_consumed(void **state)
+{
+    struct pair *pair = *state;
+    struct slice line;
+    struct script lines = {0};
+    for (int i = 0; i < 256; i++) {
+        add_line(&lines, 127, "\n");
+    }
+    shim_inject(&(struct shim_fault){
+        .calls = SHIM_MEMORY, .nth = 1, .error = ENOMEM, .is_sticky = true});
+    for (int i = 0; i < 9; i++) { /* one piece more than the buffer holds */
+        client_says(pair, script_slice(&lines));
+        while (conn_can_receive(pair->conn) && conn_receive(pair->conn) == CONN_DONE) {
+        }
+    }
+    shim_clear_faults();
+    assert_true(conn_is_full(pair->conn));
+    conn_consume(pair->conn); /* of nothing */
+    assert_true(conn_is_full(pair->conn));
+    assert_int_equal(conn_next_line(pair->conn, &line), LINE_WHOLE);
+    conn_consume(pair->conn);
+    assert_false(conn_is_full(pair->conn));
+    assert_int_equal(conn_receive(pair->conn), CONN_DONE);
+    script_free(&lines);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -779,6 +846,9 @@ int main(void)
         ON_PAIR(f16_conn_linger_takes_no_longer_than_its_time),
         ON_PAIR(f16_conn_linger_takes_no_more_than_its_bytes),
         ON_PAIR(f12_conn_linger_goes_on_when_interrupted),
+        ON_PAIR(f16_conn_linger_does_not_wait_for_a_lost_client),
+        ON_PAIR(f16_conn_linger_ends_when_the_socket_fails),
+        ON_LARGE_PAIR(f71_conn_without_memory_waits_until_a_line_is_consumed),
         ON_LARGE_PAIR(f71_conn_without_memory_keeps_the_lines_that_wait),
         ON_LARGE_PAIR(f71_conn_without_memory_does_not_take_a_full_buffer_for_the_end),
     };

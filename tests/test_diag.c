@@ -97,6 +97,14 @@ static void diag_info_tells_one_line(void **state)
     assert_string_equal(told(), "kv-store: listening on 127.0.0.1:7878\n");
 }
 
+/* A path may hold what would end the line, or move the cursor of a terminal. */
+static void diag_blanks_control_characters(void **state)
+{
+    (void)state;
+    diag_info("%s: \xc3\xa9~", "a\nb\x1b[2J\x7f\tc");
+    assert_string_equal(told(), "kv-store: a?b?[2J??c: \xc3\xa9~\n");
+}
+
 static void diag_warn_tells_the_cause(void **state)
 {
     (void)state;
@@ -314,6 +322,7 @@ int main(void)
     (void)alarm(HANG_S);
     const struct CMUnitTest tests[] = {
         LISTENING(diag_info_tells_one_line),
+        LISTENING(diag_blanks_control_characters),
         LISTENING(diag_warn_tells_the_cause),
         LISTENING(diag_tells_lines_in_order),
         LISTENING(diag_keeps_errno),

@@ -7,6 +7,7 @@
 #include "support/engine.h"
 #include "support/unit.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -274,6 +275,30 @@ static void options_answer_help_and_version_on_stdout(void **state)
     assert_int_equal(engine_told(*state, ""), 0);
 }
 
+/* Neither where each byte is written at once nor where it is when all is there. */
+static void options_do_not_claim_an_answer_that_nobody_got(void **state)
+{
+    const int modes[] = {_IONBF, _IOFBF};
+    const char *const version[] = {"--version", NULL};
+    (void)state;
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        struct options options;
+        (void)fflush(stdout); /* what is there already belongs to the terminal */
+        int kept_fd = dup(STDOUT_FILENO);
+        int fd = open("/dev/full", O_WRONLY);
+        assert_int_equal(dup2(fd, STDOUT_FILENO), STDOUT_FILENO);
+        assert_int_equal(setvbuf(stdout, NULL, modes[i], BUFSIZ), 0);
+        enum options_result result = parse(version, &options);
+        clearerr(stdout);
+        assert_int_equal(dup2(kept_fd, STDOUT_FILENO), STDOUT_FILENO);
+        assert_int_equal(setvbuf(stdout, NULL, _IOLBF, BUFSIZ), 0);
+        (void)close(kept_fd); /* copies */
+        (void)close(fd);
+        assert_int_not_equal(result, OPTIONS_DONE);
+        assert_int_not_equal(result, OPTIONS_RUN);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +311,7 @@ int main(void)
         ON_ENGINE(f85_options_refuse_what_is_wrong),
         ON_ENGINE(options_say_what_they_take_instead),
         cmocka_unit_test(options_take_one_mode_more_than_once),
+        cmocka_unit_test(options_do_not_claim_an_answer_that_nobody_got),
         ON_ENGINE(options_answer_help_and_version_on_stdout),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -713,9 +713,22 @@ static void protocol_parse_of_random_bytes_keeps_its_promises(void **state)
     assert_in_range(taken, ROUNDS / 100, ROUNDS);
 }
 
+static void protocol_tells_which_commands_have_a_key(void **state)
+{
+    (void)state;
+    for (int verb = 0; verb <= VERB_NONE; verb++) {
+        bool has_key = verb == VERB_SET || verb == VERB_GET || verb == VERB_DELETE ||
+                       verb == VERB_EXISTS;
+        assert_int_equal(protocol_has_key((enum verb)verb), has_key);
+        assert_int_equal(protocol_is_write((enum verb)verb),
+                         verb == VERB_SET || verb == VERB_DELETE);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(protocol_tells_which_commands_have_a_key),
         cmocka_unit_test(protocol_parse_knows_every_command),
         cmocka_unit_test(protocol_parse_matches_commands_in_any_case),
         cmocka_unit_test(protocol_parse_keeps_spaces_of_a_value),

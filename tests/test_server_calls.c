@@ -4,11 +4,12 @@
  *
  * wrap: calloc realloc fcntl pwrite ftruncate fdatasync fstat recv send shutdown
  * wrap: accept socket setsockopt bind listen pipe getsockname getaddrinfo freeaddrinfo
- * wrap: gai_strerror getnameinfo
+ * wrap: gai_strerror getnameinfo poll sysconf clock_gettime
  */
 #include "server.h"
 
 #include "bounds.h"
+#include "clock.h"
 #include "support/engine.h"
 #include "support/shim.h"
 #include "support/unit.h"
@@ -19,8 +20,11 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- Calls that the shim does not know ---- */
@@ -177,6 +181,44 @@ int __wrap_listen(int fd, int backlog)
     return network_fails(CALL_LISTEN) ? -1 : __real_listen(fd, backlog);
 }
 
+static long processor_count = 2;
+
+long __real_sysconf(int name);
+long __wrap_sysconf(int name);
+
+long __wrap_sysconf(int name)
+{
+    return name == _SC_NPROCESSORS_ONLN ? processor_count : __real_sysconf(name);
+}
+
+/* What happens while the server waits, and whether its clock stands still otherwise. */
+static struct {
+    void (*happen)(void); /* before each wait for a client; NULL: nothing */
+    bool has_clock;
+    int looks_in_vain; /* so many looks for another client see none */
+    int looks;
+} waiting;
+
+int __real_poll(struct pollfd *fds, nfds_t count, int timeout);
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout);
+
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout)
+{
+    bool is_look = count == 1 && fds[0].events == POLLIN && timeout == 0;
+    waiting.looks += is_look;
+    if (is_look && waiting.looks <= waiting.looks_in_vain) {
+        return 0;
+    }
+    if (count == 3 && fds[1].fd >= 0 && waiting.happen != NULL) {
+        waiting.happen();
+    }
+    int ready = __real_poll(fds, count, waiting.has_clock ? 0 : timeout);
+    if (ready == 0 && waiting.has_clock && timeout > 0) {
+        shim_advance_clock((uint64_t)timeout);
+    }
+    return ready;
+}
+
 /* ---- A server that cannot begin ---- */
 
 static const struct server_options loopback = {
@@ -314,6 +356,15 @@ static void server_create_takes_the_next_address_of_a_name(void **state)
     assert_int_equal(network_fault.seen, 2);
     assert_int_equal(engine_told(engine, ""), 0);
     server_destroy(server);
+    doubles_addresses = true;
+    network_fault.call = CALL_SOCKET;
+    network_fault.nth = 2;
+    network_fault.seen = 0;
+    assert_int_equal(server_create(&loopback, engine->store, &server), KV_OK);
+    doubles_addresses = false;
+    network_fault.call = CALL_NONE;
+    assert_int_equal(network_fault.seen, 1); /* one is enough */
+    server_destroy(server);
 }
 
 /* ---- A server that runs: the accept calls are a script ---- */
@@ -322,14 +373,17 @@ struct step {
     int error;           /* accept fails with it; 0: a client comes */
     const char *request; /* what the client has sent before it is accepted */
     void (*happen)(void);
+    bool stays; /* the client does not say that this was all */
 };
 
 static struct {
     const struct step *steps;
     size_t count;
     size_t next;
+    int listen_fd;
     int client_fd;
     int port;
+    bool keeps_client; /* the last one, so that what it got can be read */
 } play;
 
 static int connect_to(int listen_fd)
@@ -346,11 +400,13 @@ static int connect_to(int listen_fd)
 /* After the last step a stop comes; the clients of before are gone then. */
 int __wrap_accept(int fd, struct sockaddr *address, socklen_t *length)
 {
-    if (play.client_fd >= 0) {
+    bool is_last = play.next == play.count;
+    if (play.client_fd >= 0 && !(is_last && play.keeps_client)) {
         assert_int_equal(close(play.client_fd), 0);
         play.client_fd = -1;
     }
-    if (play.next == play.count) {
+    play.listen_fd = fd;
+    if (is_last) {
         assert_int_equal(raise(SIGTERM), 0);
         errno = EAGAIN;
         return -1;
@@ -364,7 +420,9 @@ int __wrap_accept(int fd, struct sockaddr *address, socklen_t *length)
     size_t request_length = strlen(step->request);
     assert_int_equal(write(play.client_fd, step->request, request_length),
                      request_length);
-    assert_int_equal(shutdown(play.client_fd, SHUT_WR), 0);
+    if (!step->stays) {
+        assert_int_equal(shutdown(play.client_fd, SHUT_WR), 0);
+    }
     if (step->happen != NULL) {
         step->happen();
     }
@@ -413,6 +471,247 @@ static void f35_server_ends_when_the_log_fails(void **state)
     assert_true(read(play.client_fd, reply, sizeof reply) <= 0);
     assert_int_equal(close(play.client_fd), 0);
 }
+
+/* ---- Clients that are served, each in a process of its own: a stop is for ever ---- */
+
+struct visit {
+    struct step step;
+    struct server_options options;
+    const char *reply; /* what the client has got in the end; NULL: not looked at */
+    uint64_t least_ms; /* how long it takes on a clock that stands still; 0: any time */
+    uint64_t most_ms;
+};
+
+/* What went wrong meanwhile: an assertion would not end the process that it fails in. */
+static bool is_wrong;
+
+/* The clock stood still at this moment before the visit. */
+#define STOPPED_MS UINT64_C(1000)
+
+static bool took_its_time(const struct visit *visit)
+{
+    uint64_t took_ms = clock_now_ms() - STOPPED_MS;
+    return visit->most_ms == 0 ||
+           (took_ms >= visit->least_ms && took_ms <= visit->most_ms);
+}
+
+static bool has_got(const char *reply)
+{
+    char got[256] = {0};
+    size_t length = 0;
+    ssize_t count = 1;
+    while (count > 0 && length < sizeof got - 1) {
+        count = recv(play.client_fd, got + length, sizeof got - 1 - length, MSG_DONTWAIT);
+        length += count > 0 ? (size_t)count : 0;
+    }
+    if (strcmp(got, reply) != 0) {
+        print_message("the client got: %s\n", got);
+    }
+    return strcmp(got, reply) == 0;
+}
+
+/* Serve one client and stop; returns whether that went well. */
+static bool serve(struct engine *engine, const struct visit *visit)
+{
+    struct server *server = NULL;
+    play.steps = &visit->step;
+    play.count = 1;
+    play.next = 0;
+    play.client_fd = -1;
+    play.keeps_client = true;
+    bool is_good = server_create(&visit->options, engine->store, &server) == KV_OK &&
+                   server_run(server) == KV_OK && took_its_time(visit) && !is_wrong &&
+                   (visit->reply == NULL || has_got(visit->reply));
+    server_destroy(server);
+    return is_good;
+}
+
+static void expect_visit(struct engine *engine, const struct visit *visit)
+{
+    int result = -1;
+    (void)fflush(stdout); /* or the child would say it again */
+    pid_t child = fork();
+    if (child == 0) {
+        bool is_good = serve(engine, visit);
+        (void)fflush(stdout);
+        _exit(is_good ? 0 : 1);
+    }
+    assert_true(child > 0);
+    assert_int_equal(waitpid(child, &result, 0), child);
+    assert_int_equal(result, 0);
+}
+
+/* ---- One that keeps another waiting ---- */
+
+static void bring_another(void)
+{
+    (void)connect_to(play.listen_fd); /* it waits until the process ends */
+}
+
+/* Whoever waited may have given up when the time is over: then nobody is sent away. */
+static void f1_an_idle_client_stays_when_nobody_waits_any_more(void **state)
+{
+    struct engine *engine = *state;
+    struct visit visit = {
+        .step = {.request = "COUNT\n", .happen = bring_another, .stays = true},
+        .options = loopback,
+        .reply = "0\nerror: idle too long\n",
+    };
+    visit.options.idle_ms = 30;
+    engine_open(engine);
+    waiting.looks_in_vain = 3;
+    waiting.looks = 0;
+    expect_visit(engine, &visit);
+    waiting.looks_in_vain = 0;
+}
+
+/* ---- One that takes nothing ---- */
+
+static void stop_the_clock(void)
+{
+    waiting.has_clock = true;
+    shim_set_clock(STOPPED_MS);
+}
+
+static void store_large_value(struct engine *engine)
+{
+    struct script value = {0};
+    script_add_fill(&value, 'v', 16 * MIB);
+    assert_int_equal(store_set(engine->store, SLICE_LITERAL("k"), script_slice(&value)),
+                     KV_OK);
+    assert_int_equal(store_commit(engine->store), KV_OK);
+    script_free(&value);
+}
+
+static struct visit visit_that_takes_nothing(struct engine *engine)
+{
+    struct visit visit = {
+        .step = {.request = "GET k\n", .happen = stop_the_clock, .stays = true},
+        .options = loopback,
+    };
+    visit.options.value_bytes_max = 16 * MIB;
+    engine_open(engine);
+    store_large_value(engine);
+    processor_count =
+        1; /* where the clock stands still, nothing may look at it for ever */
+    return visit;
+}
+
+static void f3_a_client_that_takes_nothing_is_dropped_in_time(void **state)
+{
+    struct visit visit = visit_that_takes_nothing(*state);
+    visit.least_ms = CLIENT_STALL_MS_MAX;
+    visit.most_ms = CLIENT_STALL_MS_MAX + 100;
+    expect_visit(*state, &visit);
+    processor_count = 2;
+}
+
+static void stop_now(void)
+{
+    assert_int_equal(raise(SIGTERM), 0);
+}
+
+static void f72_a_stop_does_not_wait_for_a_client_that_takes_nothing(void **state)
+{
+    struct visit visit = visit_that_takes_nothing(*state);
+    visit.least_ms = STOP_DRAIN_MS_MAX;
+    visit.most_ms = STOP_DRAIN_MS_MAX + STOP_LINGER_MS_MAX;
+    waiting.happen = stop_now;
+    expect_visit(*state, &visit);
+    waiting.happen = NULL;
+    processor_count = 2;
+}
+
+/* ---- Stops at other moments ---- */
+
+static int receives_left;
+
+static void count_receives(void *context)
+{
+    if (--receives_left > 0) {
+        shim_before(SHIM_BIT(SHIM_RECV), SHIM_ANY, count_receives, context);
+    } else {
+        stop_now();
+    }
+}
+
+static void stop_at_a_receive(void)
+{
+    shim_before(SHIM_BIT(SHIM_RECV), SHIM_ANY, count_receives, NULL);
+}
+
+/* Before, in and after its command, and while the server looks for the next one. */
+static void f72_a_stop_at_any_receive_delivers_what_was_executed(void **state)
+{
+    struct engine *engine = *state;
+    const char *const replies[] = {"", "", "0\n", "0\n", "0\n", "0\n"};
+    struct visit visit = {
+        .step = {.request = "COUNT\n", .happen = stop_at_a_receive, .stays = true},
+        .options = loopback,
+    };
+    engine_open(engine);
+    waiting.happen = stop_now; /* at the latest */
+    for (size_t i = 1; i < sizeof replies / sizeof replies[0]; i++) {
+        receives_left = (int)i;
+        visit.reply = replies[i];
+        expect_visit(engine, &visit);
+    }
+    waiting.happen = NULL;
+}
+
+/* The stop comes with the end of the client. */
+static void f72_a_stop_at_the_end_of_a_client_is_clean(void **state)
+{
+    struct engine *engine = *state;
+    struct visit visit = {
+        .step = {.request = "COUNT\nQUIT\n", .happen = stop_at_a_receive},
+        .options = loopback,
+        .reply = "0\n",
+    };
+    engine_open(engine);
+    for (int i = 1; i < 4; i++) {
+        receives_left = i;
+        visit.reply = i == 1 ? "" : "0\n";
+        expect_visit(engine, &visit);
+    }
+}
+
+/* ---- A client that is slow each time ---- */
+
+enum { COMMANDS = 1200 };
+static int commands_said;
+
+static void say_another(void)
+{
+    char got[4] = {0};
+    is_wrong = is_wrong || recv(play.client_fd, got, sizeof got, MSG_DONTWAIT) != 2 ||
+               strcmp(got, "0\n") != 0;
+    if (is_wrong || commands_said == COMMANDS) {
+        stop_now();
+        return;
+    }
+    commands_said++;
+    is_wrong = write(play.client_fd, "COUNT\n", 6) != 6;
+}
+
+/* Looking for the next command in vain becomes rarer, and each is answered all the same.
+ */
+static void a_slow_client_is_answered_however_often_it_was_waited_for(void **state)
+{
+    struct engine *engine = *state;
+    struct visit visit = {
+        .step = {.request = "COUNT\n", .stays = true},
+        .options = loopback,
+        .reply = "", /* each was taken when it came */
+    };
+    engine_open(engine);
+    commands_said = 0;
+    waiting.happen = say_another;
+    expect_visit(engine, &visit);
+    waiting.happen = NULL;
+}
+
+/* ---- What accept meets ---- */
 
 /* A stop is for ever in one process, so this test is the last that accepts anybody. */
 static void f12_f13_f14_server_names_what_accept_met_and_goes_on(void **state)
@@ -492,6 +791,12 @@ int main(void)
         ON_ENGINE(server_create_needs_a_pipe_that_does_not_block),
         ON_ENGINE(server_create_takes_the_next_address_of_a_name),
         ON_ENGINE(f35_server_ends_when_the_log_fails),
+        ON_ENGINE(f1_an_idle_client_stays_when_nobody_waits_any_more),
+        ON_ENGINE(f3_a_client_that_takes_nothing_is_dropped_in_time),
+        ON_ENGINE(f72_a_stop_does_not_wait_for_a_client_that_takes_nothing),
+        ON_ENGINE(f72_a_stop_at_any_receive_delivers_what_was_executed),
+        ON_ENGINE(f72_a_stop_at_the_end_of_a_client_is_clean),
+        ON_ENGINE(a_slow_client_is_answered_however_often_it_was_waited_for),
         ON_ENGINE(f12_f13_f14_server_names_what_accept_met_and_goes_on),
         ON_ENGINE(server_run_says_ready_without_a_name),
         ON_ENGINE(server_run_puts_an_ipv6_address_in_brackets),
