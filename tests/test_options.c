@@ -278,7 +278,8 @@ static void options_answer_help_and_version_on_stdout(void **state)
 /* Neither where each byte is written at once nor where it is when all is there. */
 static void options_do_not_claim_an_answer_that_nobody_got(void **state)
 {
-    const int modes[] = {_IONBF, _IOFBF};
+    const int modes[] = {_IOFBF, _IONBF};
+    static char buffer[BUFSIZ];
     const char *const version[] = {"--version", NULL};
     (void)state;
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
@@ -287,11 +288,11 @@ static void options_do_not_claim_an_answer_that_nobody_got(void **state)
         int kept_fd = dup(STDOUT_FILENO);
         int fd = open("/dev/full", O_WRONLY);
         assert_int_equal(dup2(fd, STDOUT_FILENO), STDOUT_FILENO);
-        assert_int_equal(setvbuf(stdout, NULL, modes[i], BUFSIZ), 0);
+        assert_int_equal(setvbuf(stdout, buffer, modes[i], sizeof buffer), 0);
         enum options_result result = parse(version, &options);
         clearerr(stdout);
         assert_int_equal(dup2(kept_fd, STDOUT_FILENO), STDOUT_FILENO);
-        assert_int_equal(setvbuf(stdout, NULL, _IOLBF, BUFSIZ), 0);
+        assert_int_equal(setvbuf(stdout, buffer, _IOLBF, sizeof buffer), 0);
         (void)close(kept_fd); /* copies */
         (void)close(fd);
         assert_int_not_equal(result, OPTIONS_DONE);
