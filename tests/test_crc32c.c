@@ -6,7 +6,16 @@
 #include "support/guarded.h"
 #include "support/unit.h"
 
-enum { LENGTH_MAX = 300, ALIGNMENTS = 16 };
+#include <stdbool.h>
+
+/* Long runs are done in three lanes of 512 bytes: twice so many, and some bytes. */
+enum { LANES_BYTES = 3 * 512, LENGTH_MAX = 2 * LANES_BYTES + 20, ALIGNMENTS = 16 };
+
+/* Short, or just around whole lanes. */
+static bool is_worth_a_look(size_t length)
+{
+    return length <= 300 || (length + 9) % LANES_BYTES <= 18;
+}
 
 /* The definition, one bit at a time. */
 static uint32_t slow_crc32c(uint32_t crc, struct slice bytes)
@@ -85,8 +94,10 @@ static void crc32c_is_the_same_at_every_length_and_alignment(void **state)
         uint32_t expected = 0;
         for (size_t length = 0; length <= LENGTH_MAX; length++) {
             struct slice slice = {bytes + alignment, length};
-            assert_int_equal(crc32c(0, slice), expected);
-            assert_int_equal(crc32c_portable(0, slice), expected);
+            if (is_worth_a_look(length)) {
+                assert_int_equal(crc32c(0, slice), expected);
+                assert_int_equal(crc32c_portable(0, slice), expected);
+            }
             struct slice next = {bytes + alignment + length, 1};
             if (length < LENGTH_MAX) {
                 expected = slow_crc32c(expected, next);
@@ -117,10 +128,11 @@ static void crc32c_continues_from_any_value(void **state)
     static const uint32_t starts[] = {0,          1,          0x80000000,
                                       0x7fffffff, 0xffffffff, 0xdeadbeef};
     (void)state;
-    uint8_t bytes[41];
+    uint8_t bytes[LENGTH_MAX];
     fill(bytes, sizeof bytes);
     for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
-        for (size_t length = 0; length <= sizeof bytes; length++) {
+        /* Bytes, words and lanes, and steps between that are no multiple of any. */
+        for (size_t length = 0; length <= sizeof bytes; length += length < 41 ? 1 : 37) {
             struct slice slice = {bytes, length};
             assert_int_equal(crc32c(starts[i], slice), slow_crc32c(starts[i], slice));
             assert_int_equal(crc32c_portable(starts[i], slice),
@@ -132,11 +144,14 @@ static void crc32c_continues_from_any_value(void **state)
 static void crc32c_reads_no_byte_too_many(void **state)
 {
     (void)state;
-    uint8_t bytes[64];
+    uint8_t bytes[LENGTH_MAX];
     fill(bytes, sizeof bytes);
     struct guarded guarded;
     guarded_create(&guarded, sizeof bytes);
     for (size_t length = 0; length <= sizeof bytes; length++) {
+        if (!is_worth_a_look(length)) {
+            continue;
+        }
         struct slice slice = guarded_place(&guarded, (struct slice){bytes, length});
         assert_int_equal(crc32c(0, slice), crc32c_portable(0, slice));
     }
