@@ -662,6 +662,17 @@ static void f72_a_stop_at_any_receive_delivers_what_was_executed(void **state)
     waiting.happen = NULL;
 }
 
+static void stop_when_called(void *context)
+{
+    (void)context; /* there is nothing to know */
+    stop_now();
+}
+
+static void stop_at_the_send(void)
+{
+    shim_before(SHIM_BIT(SHIM_SEND), SHIM_ANY, stop_when_called, NULL);
+}
+
 /* The stop comes with the end of the client. */
 static void f72_a_stop_at_the_end_of_a_client_is_clean(void **state)
 {
@@ -677,6 +688,9 @@ static void f72_a_stop_at_the_end_of_a_client_is_clean(void **state)
         visit.reply = i == 1 ? "" : "0\n";
         expect_visit(engine, &visit);
     }
+    visit.step.happen = stop_at_the_send; /* of its last reply */
+    visit.reply = "0\n";
+    expect_visit(engine, &visit);
 }
 
 /* ---- A client that is slow each time ---- */
