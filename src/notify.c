@@ -54,7 +54,7 @@ static bool send_from(int fd, const char *name, const char *text)
     return sent >= 0;
 }
 
-static void tell(const char *text)
+static void send_state(const char *text)
 {
     const char *name = getenv(variable);
     if (name == NULL || name[0] == '\0') {
@@ -62,7 +62,8 @@ static void tell(const char *text)
     }
     int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
     if (fd < 0 || !send_from(fd, name, text)) {
-        diag_warn("%s=%s: cannot send %s", variable, name, text);
+        diag_warn("%s=%s: cannot send %s; nothing more is sent there", variable, name,
+                  text);
         (void)unsetenv(variable); /* fails only for an empty name */
     }
     if (fd >= 0) {
@@ -72,11 +73,11 @@ static void tell(const char *text)
 
 void notify_ready(void)
 {
-    tell("READY=1");
+    send_state("READY=1");
 }
 
 void notify_stopping(void)
 {
-    tell("STOPPING=1");
+    send_state("STOPPING=1");
     (void)unsetenv(variable); /* as above */
 }

@@ -43,7 +43,7 @@ void progress_begin(const char *verb, const char *path, const char *suffix,
 }
 
 /* At the average rate so far; `done` is more than work.from, and time has passed. */
-static void tell(uint64_t done, uint64_t now_ms)
+static void show(uint64_t done, uint64_t now_ms)
 {
     char text[DIAG_LINE_BYTES_MAX];
     uint64_t total = done < work.total ? work.total : done;
@@ -75,7 +75,7 @@ void progress_at(uint64_t done_bytes)
     }
     uint64_t now_ms = clock_now_ms();
     if (now_ms >= work.due_ms) {
-        tell(done_bytes, now_ms);
+        show(done_bytes, now_ms);
         work.due_ms =
             now_ms + (work.is_terminal ? PROGRESS_SHOW_MS : PROGRESS_MESSAGE_MS);
     }

@@ -2,12 +2,12 @@
 # Every message for the operator is asserted as a whole line by some test.
 #   messages.sh [-v]      -v: print each message and the line that asserts it
 #
-# A message is the text given to diag_info or diag_warn in src/, or to a helper that fills
+# A message is the text given to one of the diag_ functions in src/, or to a helper that fills
 # in the text of such a call. It is asserted if a test expects a line of that form:
 #     ..._expect_line(..., "%s: the log was removed while it was served; stopping", ...)
 #     {.line = "..."}       in a table whose lines are expected so
 # where a conversion may stand as it is or be filled in, and the text of errno follows
-# behind what diag_warn tells.
+# behind what diag_warn and diag_error tell.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -19,13 +19,16 @@ trap 'rm -rf -- "$work"' EXIT
 helpers='
 diag_info     call     TEXT                                info
 diag_warn     call     TEXT                                warn
+diag_warnx    call     TEXT                                info
+diag_error    call     TEXT                                warn
+diag_errorx   call     TEXT                                info
 tell          call     %s%s:_TEXT                          warn
 refuse        call     %s%s:_TEXT;_nothing_was_changed     info
 disbelieve    call     %s.index:_TEXT;_reading_the_whole_log info
 find_fault    returns  %s%s:_TEXT;_it_is_not_used          info
 '
 # The calls that those helpers make: their own text is none.
-wrappers='^(%s%s: %s|%s%s: %s; nothing was changed|%s.index: %s; reading the whole log|%s%s: %s; it is not used)$'
+wrappers='^(%s|%s%s: %s|%s%s: %s; nothing was changed|%s.index: %s; reading the whole log|%s%s: %s; it is not used)$'
 
 # Print "file:line TAB function TAB texts..." for each call of a function that is named in
 # `calls`, for each body of one in `bodies`, and for `.line =`. A text is what its

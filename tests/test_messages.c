@@ -5,7 +5,7 @@
  * line of the program is left out.
  *
  * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
- * wrap: renameat unlinkat fcntl mmap fopen poll clock_gettime fstatvfs
+ * wrap: renameat unlinkat fcntl mmap fopen poll fstatvfs
  * wrap: malloc calloc realloc strdup
  */
 #include "bounds.h"
@@ -26,7 +26,6 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 /* One event: what there is before it, which call fails in it, what happens. */
@@ -75,21 +74,6 @@ int __wrap_fstatvfs(int fd, struct statvfs *info)
 {
     int result = __real_fstatvfs(fd, info);
     info->f_bavail = has_no_room ? 0 : info->f_bavail;
-    return result;
-}
-
-/* Each look at the clock lasts so long. */
-static uint64_t look_ms;
-static uint64_t looked_ms;
-
-int __real_clock_gettime(clockid_t clock, struct timespec *now);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *now);
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
-{
-    int result = __real_clock_gettime(clock, now);
-    looked_ms += look_ms;
-    now->tv_sec += (time_t)(looked_ms / 1000);
     return result;
 }
 
@@ -562,25 +546,6 @@ static void have_a_batch_that_is_not_at_rest(struct engine *engine)
     engine_put(engine, "k", "value");
     engine_crash(engine);
     told_offset = OPENING_BYTES;
-}
-
-/* Each batch takes longer than a line of progress is apart. */
-static void start_slowly(struct engine *engine)
-{
-    look_ms = 2 * PROGRESS_MS;
-    start(engine);
-    look_ms = 0;
-    engine_close(engine);
-}
-
-static void have_one_batch(struct engine *engine)
-{
-    struct image image;
-    image_begin_first(&image);
-    image_put_text(&image, "k", "value");
-    image_seal(&image);
-    engine_write(engine, "", image_slice(&image));
-    image_free(&image);
 }
 
 /* Allocation by allocation, until the one fails that the line is about. */
