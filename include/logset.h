@@ -58,15 +58,22 @@ struct logset_end {
 enum status logset_load(const struct logset *set, struct keydir *keydir_out,
                         struct logset_end *end_out);
 
+/* A set that was read as a whole, with what it holds. */
+struct reading {
+    struct logset set;
+    struct keydir keydir;
+    struct logset_end end;
+};
+
+typedef enum status logset_reader(const struct reading *reading, const void *context);
+
 /*
- * Open and load what is at PATH for one of the offline modes. What is opened and made is
- * to be released anyway; all three were zeroed before.
+ * Open and load what is at PATH for one of the offline modes, call the reader, release.
  *
- * KV_IO: there is nothing to load (reported); else as for logset_open and logset_load.
+ * KV_IO: there is nothing to load (reported); else as for logset_open and logset_load, or
+ * what the reader returns.
  */
-enum status logset_load_for_reading(const struct files *files, struct logset *set_out,
-                                    struct keydir *keydir_out,
-                                    struct logset_end *end_out);
+enum status logset_read(const char *path, logset_reader *reader, const void *context);
 
 /* What to think of the bytes behind a load that ended in SCAN_DAMAGED. */
 enum tail logset_judge_tail(const struct logset *set, const struct logset_end *end);

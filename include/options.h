@@ -10,8 +10,9 @@
 
 enum options_result {
     OPTIONS_RUN,
-    OPTIONS_DONE, /* --help or --version was answered on stdout */
-    OPTIONS_WRONG /* reported on stderr */
+    OPTIONS_DONE,  /* --help or --version was answered on stdout */
+    OPTIONS_WRONG, /* reported on stderr */
+    OPTIONS_FAILED /* the answer could not be written; reported on stderr */
 };
 
 enum mode { MODE_SERVE, MODE_VERIFY, MODE_SALVAGE, MODE_DUMP };

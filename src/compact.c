@@ -211,8 +211,7 @@ static enum status copy_step(struct compaction *compaction,
     }
     if (status != KV_OK) {
         *compaction = before;
-    } else if (compaction->phase == COMPACT_STUCK &&
-               keydir_older_entries(compaction->keydir) > 0) {
+    } else if (compaction->phase == COMPACT_STUCK) {
         tell_stuck(compaction);
     }
     return status;

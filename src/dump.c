@@ -127,24 +127,14 @@ static enum status check_end(const struct logset *set, const struct logset_end *
     return KV_CORRUPT;
 }
 
+static enum status dump(const struct reading *reading, const void *context)
+{
+    const enum dump_format *format = context;
+    enum status status = check_end(&reading->set, &reading->end);
+    return status == KV_OK ? print_all(&reading->keydir, *format) : status;
+}
+
 enum status dump_log(const char *path, enum dump_format format)
 {
-    struct files *files = NULL;
-    struct logset set = {0};
-    struct keydir keydir = {0};
-    struct logset_end end = {0};
-    enum status status = files_open(path, &files);
-    if (status == KV_OK) {
-        status = logset_load_for_reading(files, &set, &keydir, &end);
-    }
-    if (status == KV_OK) {
-        status = check_end(&set, &end);
-    }
-    if (status == KV_OK) {
-        status = print_all(&keydir, format);
-    }
-    keydir_destroy(&keydir);
-    logset_close(&set);
-    files_close(files);
-    return status;
+    return logset_read(path, dump, &format);
 }

@@ -354,25 +354,47 @@ enum status logset_load(const struct logset *set, struct keydir *keydir_out,
                                          : load_sealed(set, keydir_out, end_out);
 }
 
-enum status logset_load_for_reading(const struct files *files, struct logset *set_out,
-                                    struct keydir *keydir_out, struct logset_end *end_out)
+/* A log to read, and not just what a start could make one of. */
+static enum status check_has_log(const struct logset *set)
 {
-    enum status status = logset_open(files, LOG_READ, set_out);
-    if (status != KV_OK) {
-        return status;
-    }
-    if (set_out->shape == LOGSET_NONE) {
-        diag_errorx("%s: there is no log; nothing was read", files_path(files));
+    if (set->shape == LOGSET_NONE) {
+        diag_errorx("%s: there is no log; nothing was read", files_path(set->files));
         return KV_IO;
     }
-    if (set_out->shape == LOGSET_OLDER_ALONE) {
+    if (set->shape == LOGSET_OLDER_ALONE) {
         diag_errorx("%s: only " FILES_OLD
                     " is there, of a compaction that had just begun: start "
                     "the server once",
-                    files_path(files));
+                    files_path(set->files));
         return KV_IO;
     }
-    return logset_load(set_out, keydir_out, end_out);
+    return KV_OK;
+}
+
+enum status logset_read(const char *path, logset_reader *reader, const void *context)
+{
+    struct files *files = NULL;
+    struct reading reading = {0};
+    enum status status = files_open(path, &files);
+    if (status == KV_OK) {
+        status = logset_open(files, LOG_READ, &reading.set);
+    }
+    if (status == KV_OK) {
+        status = check_has_log(&reading.set);
+    }
+    if (status == KV_OK) {
+        status = logset_load(&reading.set, &reading.keydir, &reading.end);
+    }
+    if (status == KV_NO_MEMORY) {
+        diag_errorx("%s: not enough memory to read it; giving up", path);
+    }
+    if (status == KV_OK) {
+        status = reader(&reading, context);
+    }
+    keydir_destroy(&reading.keydir);
+    logset_close(&reading.set);
+    files_close(files);
+    return status;
 }
 
 enum tail logset_judge_tail(const struct logset *set, const struct logset_end *end)

@@ -70,6 +70,8 @@ int main(int argc, char **argv)
     switch (options_parse(argc, argv, &options)) {
     case OPTIONS_DONE:
         return EXIT_CLEAN;
+    case OPTIONS_FAILED:
+        return EXIT_FAILED;
     case OPTIONS_WRONG:
         return EXIT_USAGE;
     case OPTIONS_RUN:

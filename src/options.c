@@ -193,7 +193,11 @@ static bool set_option(struct options *options, int option)
 
 static enum options_result answer(const char *text)
 {
-    return fputs(text, stdout) < 0 || fflush(stdout) != 0 ? OPTIONS_WRONG : OPTIONS_DONE;
+    if (fputs(text, stdout) < 0 || fflush(stdout) != 0) {
+        diag_error("standard output: cannot write the answer; giving up");
+        return OPTIONS_FAILED;
+    }
+    return OPTIONS_DONE;
 }
 
 enum options_result options_parse(int argc, char **argv, struct options *options_out)

@@ -58,7 +58,9 @@ static enum status open_sealed(const struct files *files, struct logset *set)
         status = logset_open(files, LOG_APPEND, set);
     }
     if (status == KV_OK && set->shape != LOGSET_SEALED) {
-        logset_close(set); /* somebody else is at work here */
+        logset_close(set);
+        diag_errorx("%s: something else changed it meanwhile; giving up",
+                    files_path(files));
         return KV_IO;
     }
     return status;

@@ -135,11 +135,11 @@ static void close_source(struct source *source)
 }
 
 /* Keep PATH.old only if it holds data that PATH may lack; say so where it is missing. */
-static enum status judge_older(struct salvage *salvage)
+static void judge_older(struct salvage *salvage)
 {
     struct source *source = &salvage->source;
     struct source *older = &salvage->older;
-    enum status status = walk(salvage, source, &(struct visitor){0});
+    (void)walk(salvage, source, &(struct visitor){0}); /* without a visit none fails */
     bool names_older = source->has_opening && source->opening.older_id != 0;
     bool is_drained = names_older && source->drained_id == source->opening.older_id;
     bool is_older = older->log != NULL && identify(older) &&
@@ -147,14 +147,13 @@ static enum status judge_older(struct salvage *salvage)
     if (!is_older || is_drained) {
         close_source(older);
     }
-    if (status == KV_OK && names_older && !is_drained && !is_older) {
+    if (names_older && !is_drained && !is_older) {
         printf("lost whatever was only in %s" FILES_OLD
                ", which is missing or no part of this "
                "log\n",
                files_path(salvage->files));
         salvage->lost_bytes += source->opening.older_length;
     }
-    return status;
 }
 
 static enum status open_old(struct salvage *salvage)
@@ -173,7 +172,11 @@ static enum status open_old(struct salvage *salvage)
         return KV_CORRUPT;
     }
     status = log_open_older(salvage->files, LOG_READ, &salvage->older.log);
-    return status == KV_OK || status == KV_NOT_FOUND ? judge_older(salvage) : status;
+    if (status != KV_OK && status != KV_NOT_FOUND) {
+        return status;
+    }
+    judge_older(salvage);
+    return KV_OK;
 }
 
 /* The older log first, as in every start. */
@@ -245,7 +248,12 @@ static enum status print_summary(const struct salvage *salvage)
     if (salvage->lost_bytes > 0) {
         printf("a lost range may have held newer values of these keys, or deletions\n");
     }
-    return fflush(stdout) == 0 && !ferror(stdout) ? KV_OK : KV_IO;
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        diag_error("standard output: cannot write the summary; %s is complete",
+                   files_path(salvage->new_files));
+        return KV_IO;
+    }
+    return KV_OK;
 }
 
 static void tell_unreadable(const struct source *source)
@@ -267,7 +275,7 @@ static enum status run(struct salvage *salvage)
     if (status == KV_OK) {
         status = write_new(salvage);
     }
-    return status == KV_OK ? print_summary(salvage) : status;
+    return status;
 }
 
 enum status salvage_log(const char *path, const char *new_path)
@@ -280,7 +288,9 @@ enum status salvage_log(const char *path, const char *new_path)
     if (status == KV_OK) {
         status = run(&salvage);
     }
-    if (status != KV_OK) {
+    if (status == KV_OK) {
+        status = print_summary(&salvage);
+    } else {
         diag_errorx("%s: not salvaged: %s", path, status_text(status));
     }
     keydir_destroy(&salvage.keydir);

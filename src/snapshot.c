@@ -126,9 +126,7 @@ enum status snapshot_step(struct snapshot_writer *writer, bool is_synced)
     if (status == KV_NO_MEMORY) {
         return tell_no_memory(writer->files);
     }
-    if (status == KV_OK) {
-        status = write_piece(writer);
-    }
+    status = write_piece(writer);
     if (status == KV_OK && is_synced) {
         status = io_sync(writer->fd);
         if (status != KV_OK) {

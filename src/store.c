@@ -33,10 +33,10 @@ struct store {
     struct compaction compaction;
     struct pace pace;
     struct snapshot_writer *snapshot; /* being taken, or NULL */
-    bool wants_snapshot;              /* a compaction has ended since the last one */
-    uint64_t snapshot_covers;         /* what the one being taken covers */
-    uint64_t snapshot_length;         /* what PATH.index covers, or 0 */
-    uint64_t unsynced_since_ms;       /* CLOCK_NEVER: everything is durable */
+    bool wants_snapshot; /* a compaction has ended since the last; there is one log */
+    uint64_t snapshot_covers;   /* what the one being taken covers */
+    uint64_t snapshot_length;   /* what PATH.index covers, or 0 */
+    uint64_t unsynced_since_ms; /* CLOCK_NEVER: everything is durable */
     uint64_t rest_due_ms; /* when the last batch gets its second seal; CLOCK_NEVER */
     uint64_t commit_count;
     bool has_failed; /* after KV_FATAL nothing touches the log any more */
@@ -76,7 +76,9 @@ enum status store_open(const struct store_options *options, struct store **store
 /* A fatal failure is for ever: nobody may build on a log whose state is unknown. */
 static enum status note_failure(struct store *store, enum status status)
 {
-    store->has_failed = store->has_failed || status == KV_FATAL;
+    if (status == KV_FATAL) {
+        store->has_failed = true;
+    }
     return status;
 }
 
@@ -315,12 +317,6 @@ enum status store_compact(struct store *store)
     return compact_has_work(&store->compaction) ? KV_OK : KV_CORRUPT;
 }
 
-/* An image is of one log: not while an older one is wanted. */
-static bool wants_snapshot(const struct store *store)
-{
-    return store->wants_snapshot && keydir_older_log(&store->keydir) == NULL;
-}
-
 /*
  * When a compaction may begin or take its next step, in microseconds; CLOCK_NEVER if none
  * is wanted.
@@ -329,7 +325,7 @@ static uint64_t compaction_due_us(const struct store *store, enum leisure leisur
 {
     const struct pace *pace = &store->pace;
     bool is_wanted = compact_has_work(&store->compaction) ||
-                     compact_is_worthwhile(&store->compaction) || wants_snapshot(store);
+                     compact_is_worthwhile(&store->compaction) || store->wants_snapshot;
     if (!is_wanted || leisure == LEISURE_NONE) {
         return CLOCK_NEVER;
     }
@@ -397,7 +393,7 @@ static enum status take_turn(struct store *store)
     enum status status = KV_OK;
     if (compact_has_work(&store->compaction)) {
         status = step_compaction(store);
-    } else if (wants_snapshot(store)) {
+    } else if (store->wants_snapshot) {
         status = step_snapshot(store);
     } else {
         status = begin_compaction(store);

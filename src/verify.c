@@ -28,9 +28,11 @@ static const char *describe_format(const struct logset *set)
 }
 
 /* Print the findings; what is behind the last whole batch decides the outcome. */
-static enum status print(const struct logset *set, const struct keydir *keydir,
-                         const struct logset_end *end)
+static enum status print(const struct reading *reading, const void *context)
 {
+    const struct logset *set = &reading->set;
+    const struct logset_end *end = &reading->end;
+    (void)context; /* there is one way to print them */
     enum tail tail = end->result == SCAN_END ? TAIL_TORN : logset_judge_tail(set, end);
     uint64_t older_bytes = set->older == NULL ? 0 : log_length(set->older);
     uint64_t whole_bytes = end->scan.offset + older_bytes;
@@ -38,8 +40,8 @@ static enum status print(const struct logset *set, const struct keydir *keydir,
     printf("format %s\n", describe_format(set));
     printf("log_bytes %" PRIu64 "\n", whole_bytes + left);
     printf("records %" PRIu64 "\n", end->record_count);
-    printf("live_keys %" PRIu64 "\n", keydir->key_count);
-    printf("dead_bytes %" PRIu64 "\n", whole_bytes - keydir_live_bytes(keydir));
+    printf("live_keys %" PRIu64 "\n", reading->keydir.key_count);
+    printf("dead_bytes %" PRIu64 "\n", whole_bytes - keydir_live_bytes(&reading->keydir));
     printf("seals %" PRIu64 "\n", end->seal_count);
     if (left == 0) {
         printf("damage none\n");
@@ -56,19 +58,5 @@ static enum status print(const struct logset *set, const struct keydir *keydir,
 
 enum status verify_log(const char *path)
 {
-    struct files *files = NULL;
-    struct logset set = {0};
-    struct keydir keydir = {0};
-    struct logset_end end = {0};
-    enum status status = files_open(path, &files);
-    if (status == KV_OK) {
-        status = logset_load_for_reading(files, &set, &keydir, &end);
-    }
-    if (status == KV_OK) {
-        status = print(&set, &keydir, &end);
-    }
-    keydir_destroy(&keydir);
-    logset_close(&set);
-    files_close(files);
-    return status;
+    return logset_read(path, print, NULL);
 }

@@ -11,6 +11,7 @@
 #include "bounds.h"
 #include "dump.h"
 #include "files.h"
+#include "options.h"
 #include "record.h"
 #include "salvage.h"
 #include "store.h"
@@ -231,20 +232,21 @@ static void go_on(struct engine *engine)
 }
 
 /* stdout is this file meanwhile. */
-static void run_with_stdout(const char *path, struct engine *engine,
-                            enum status (*run)(const struct engine *engine))
+static enum status run_with_stdout(const char *path, struct engine *engine,
+                                   enum status (*run)(const struct engine *engine))
 {
     (void)fflush(stdout); /* what is there already belongs to the terminal */
     int kept_fd = dup(STDOUT_FILENO);
     int fd = open(path, O_WRONLY);
     assert_in_range(fd, 0, 1023);
     assert_int_equal(dup2(fd, STDOUT_FILENO), STDOUT_FILENO);
-    (void)run(engine);    /* the line alone is looked at */
+    enum status status = run(engine);
     (void)fflush(stdout); /* into that file */
     clearerr(stdout);
     assert_int_equal(dup2(kept_fd, STDOUT_FILENO), STDOUT_FILENO);
     (void)close(kept_fd); /* copies */
     (void)close(fd);
+    return status;
 }
 
 static enum status run_verify(const struct engine *engine)
@@ -264,27 +266,46 @@ static enum status run_salvage(const struct engine *engine)
 
 static void verify(struct engine *engine)
 {
-    run_with_stdout("/dev/null", engine, run_verify);
+    (void)run_with_stdout("/dev/null", engine, run_verify);
 }
 
 static void dump(struct engine *engine)
 {
-    run_with_stdout("/dev/null", engine, run_dump);
+    (void)run_with_stdout("/dev/null", engine, run_dump);
 }
 
 static void salvage(struct engine *engine)
 {
-    run_with_stdout("/dev/null", engine, run_salvage);
+    (void)run_with_stdout("/dev/null", engine, run_salvage);
 }
 
 static void verify_to_a_full_disk(struct engine *engine)
 {
-    run_with_stdout("/dev/full", engine, run_verify);
+    (void)run_with_stdout("/dev/full", engine, run_verify);
 }
 
 static void dump_to_a_full_disk(struct engine *engine)
 {
-    run_with_stdout("/dev/full", engine, run_dump);
+    (void)run_with_stdout("/dev/full", engine, run_dump);
+}
+
+static void salvage_to_a_full_disk(struct engine *engine)
+{
+    (void)run_with_stdout("/dev/full", engine, run_salvage);
+}
+
+static enum status run_help(const struct engine *engine)
+{
+    char *arguments[] = {"kv-store", "--help", NULL};
+    struct options options;
+    (void)engine; /* it is about no log */
+    assert_int_equal(options_parse(2, arguments, &options), OPTIONS_FAILED);
+    return KV_OK;
+}
+
+static void help_to_a_full_disk(struct engine *engine)
+{
+    (void)run_with_stdout("/dev/full", engine, run_help);
 }
 
 /* ---- Files that are refused ---- */
@@ -593,9 +614,9 @@ static void messages_name_what_is_wrong_with_a_log(void **state)
                  "again",
          .prepare = have_a_batch_that_is_not_at_rest,
          .happen = start_on_a_disk_that_forgets},
-        {.line =
-             "PATH: cannot load the batches up to offset OFFSET: out of memory; nothing was "
-             "changed",
+        {.line = "PATH: cannot load the batches up to offset OFFSET: out of memory; "
+                 "nothing was "
+                 "changed",
          .prepare = have_log,
          .happen = start_without_memory},
         {.line = "/dev/urandom: cannot read the hash seed; giving up: ERROR",
@@ -1119,6 +1140,14 @@ static void messages_of_the_offline_modes_name_what_stands_in_their_way(void **s
          .prepare = have_log,
          .fault = {0, SHIM_ANY, 0, ENOSPC, false},
          .happen = dump_to_a_full_disk},
+        {.line = "standard output: cannot write the summary; PATH.salvaged is complete: "
+                 "ERROR",
+         .prepare = have_log,
+         .fault = {0, SHIM_ANY, 0, ENOSPC, false},
+         .happen = salvage_to_a_full_disk},
+        {.line = "standard output: cannot write the answer; giving up: ERROR",
+         .fault = {0, SHIM_ANY, 0, ENOSPC, false},
+         .happen = help_to_a_full_disk},
         {.line = "PATH: there is no such log; nothing to salvage", .happen = salvage},
         {.line = "PATH: holds no intact mark, so nothing in it can be proved",
          .prepare = have_a_text,
@@ -1133,9 +1162,42 @@ static void messages_of_the_offline_modes_name_what_stands_in_their_way(void **s
     EXPECT_EVENTS(events);
 }
 
+/* Whichever allocation fails, the operator is told. */
+static void f71_offline_modes_without_memory_say_so(void **state)
+{
+    static const struct {
+        enum status (*run)(const struct engine *engine);
+        const char *line; /* where the second allocation fails */
+    } modes[] = {
+        {.run = run_verify, .line = "PATH: not enough memory to read it; giving up"},
+        {.run = run_dump, .line = "PATH: not enough memory to read it; giving up"},
+        {.run = run_salvage, .line = "PATH: not salvaged: out of memory"},
+    };
+    struct engine *engine = *state;
+    have_log(engine);
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        bool has_failed = true;
+        for (uint64_t nth = 1; has_failed; nth++) {
+            uint64_t fired = shim_fired_count();
+            engine_forget_messages(engine);
+            shim_inject(
+                &(struct shim_fault){.calls = SHIM_MEMORY, .nth = nth, .error = ENOMEM});
+            enum status status = run_with_stdout("/dev/null", engine, modes[i].run);
+            shim_clear_faults();
+            has_failed = shim_fired_count() > fired;
+            assert_true(status == KV_OK || engine_told(engine, "") > 0);
+            if (nth == 2) {
+                engine_expect_line(engine, modes[i].line, 0, 0);
+            }
+        }
+        (void)unlink(engine_file(engine, ".salvaged").path); /* if it was made */
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        ON_ENGINE(f71_offline_modes_without_memory_say_so),
         ON_ENGINE(messages_name_files_that_are_refused),
         ON_ENGINE(messages_name_what_keeps_a_start_from_making_a_log),
         ON_ENGINE(messages_name_the_torn_tail_and_its_copy),

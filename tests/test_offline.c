@@ -472,7 +472,8 @@ static void the_modes_tell_when_nobody_takes_their_output(void **state)
     struct server_process process;
     server_process_launch(&process, &launch);
     assert_int_equal(server_process_wait(&process), 1);
-    assert_non_null(strstr(process.messages, "not salvaged"));
+    assert_null(strstr(process.messages, "not salvaged"));
+    assert_non_null(strstr(process.messages, "new.log is complete"));
     image_free(&image);
 }
 
