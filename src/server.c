@@ -34,6 +34,7 @@ struct server {
     bool has_processors;        /* more than one is online */
     unsigned vain_spins;        /* how many to pass over after the next in vain */
     unsigned skipped_spins;     /* how many are still to be passed over */
+    uint64_t awake_until_us;    /* till then the next client is looked for awake */
     uint64_t told_exhausted_ms; /* when the operator was last told */
 };
 
@@ -337,6 +338,8 @@ static enum status serve_client(struct server *server, int fd)
         status = finish_client(server);
     }
     session_end(session, is_stopping != 0 ? STOP_LINGER_MS_MAX : LINGER_MS_MAX);
+    /* A script that makes a connection for each command is about to make the next. */
+    server->awake_until_us = server->has_processors ? clock_now_us() + SPIN_US_MAX : 0;
     return status;
 }
 
@@ -371,6 +374,12 @@ static void pause_accepting(struct server *server)
     (void)wait_for(-1, 0, -1, now_ms + ACCEPT_PAUSE_MS);
 }
 
+/* Whether a client has gone just now, so that the next may come at any moment. */
+static bool is_awake(const struct server *server)
+{
+    return server->awake_until_us > 0 && clock_now_us() < server->awake_until_us;
+}
+
 /* Returns a socket that does not block, or -1 when there is nobody to serve now. */
 static int accept_client(struct server *server)
 {
@@ -384,8 +393,10 @@ static int accept_client(struct server *server)
         return fd;
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK) {
-        (void)wait_for(-1, 0, server->listen_fd,
-                       store_due_ms(server->store, LEISURE_ALL));
+        if (!is_awake(server)) {
+            (void)wait_for(-1, 0, server->listen_fd,
+                           store_due_ms(server->store, LEISURE_ALL));
+        }
     } else if (is_passing_failure(errno)) {
         diag_warn("a client was lost before it was accepted; going on");
     } else {
@@ -401,7 +412,8 @@ enum status server_run(struct server *server)
     notify_ready();
     while (status == KV_OK && is_stopping == 0) {
         int fd = accept_client(server);
-        status = fd >= 0 ? serve_client(server, fd) : maintain(server, LEISURE_ALL);
+        enum leisure leisure = is_awake(server) ? LEISURE_SOME : LEISURE_ALL;
+        status = fd >= 0 ? serve_client(server, fd) : maintain(server, leisure);
     }
     if (status == KV_OK) {
         notify_stopping();
