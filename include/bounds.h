@@ -84,7 +84,13 @@
 #define REST_SEAL_MS UINT64_C(1000)
 
 /* A log with fewer dead bytes is not worth compacting by itself. */
-#define COMPACT_DEAD_BYTES_MIN (4 * MIB)
+#define COMPACT_DEAD_BYTES_MIN (8 * MIB)
+
+/*
+ * A log that is shorter is read in no time: while commands are waiting, its index is not
+ * saved after a compaction.
+ */
+#define SNAPSHOT_LOG_BYTES_MIN (32 * MIB)
 
 /* One slice of a compaction looks at, and copies, about this much. */
 #define COMPACT_SLICE_BYTES   (256 * KIB)

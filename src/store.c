@@ -317,16 +317,29 @@ enum status store_compact(struct store *store)
     return compact_has_work(&store->compaction) ? KV_OK : KV_CORRUPT;
 }
 
-/*
- * When a compaction may begin or take its next step, in microseconds; CLOCK_NEVER if none
- * is wanted.
- */
-static uint64_t compaction_due_us(const struct store *store, enum leisure leisure)
+/* What there is to do besides syncs and seals, the most wanted first. */
+enum turn { TURN_COPY, TURN_SNAPSHOT, TURN_BEGIN, TURN_NONE };
+
+static enum turn next_turn(const struct store *store, enum leisure leisure)
+{
+    bool is_long = log_length(keydir_log(&store->keydir)) >= SNAPSHOT_LOG_BYTES_MIN;
+    if (leisure == LEISURE_NONE) {
+        return TURN_NONE;
+    }
+    if (compact_has_work(&store->compaction)) {
+        return TURN_COPY;
+    }
+    if (store->wants_snapshot && (is_long || leisure == LEISURE_ALL)) {
+        return TURN_SNAPSHOT;
+    }
+    return compact_is_worthwhile(&store->compaction) ? TURN_BEGIN : TURN_NONE;
+}
+
+/* When the next turn may be taken, in microseconds; CLOCK_NEVER: there is none. */
+static uint64_t turn_due_us(const struct store *store, enum leisure leisure)
 {
     const struct pace *pace = &store->pace;
-    bool is_wanted = compact_has_work(&store->compaction) ||
-                     compact_is_worthwhile(&store->compaction) || store->wants_snapshot;
-    if (!is_wanted || leisure == LEISURE_NONE) {
+    if (next_turn(store, leisure) == TURN_NONE) {
         return CLOCK_NEVER;
     }
     if (pace->retry_ms != 0) {
@@ -350,10 +363,9 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 uint64_t store_due_ms(const struct store *store, enum leisure leisure)
 {
-    uint64_t compaction_us = compaction_due_us(store, leisure);
-    uint64_t compaction_ms =
-        compaction_us == CLOCK_NEVER ? CLOCK_NEVER : (compaction_us + 999) / 1000;
-    return earlier(compaction_ms, earlier(sync_due_ms(store), store->rest_due_ms));
+    uint64_t turn_us = turn_due_us(store, leisure);
+    uint64_t turn_ms = turn_us == CLOCK_NEVER ? CLOCK_NEVER : (turn_us + 999) / 1000;
+    return earlier(turn_ms, earlier(sync_due_ms(store), store->rest_due_ms));
 }
 
 /* Begin a snapshot, write one part of it, or put it in place. */
@@ -386,18 +398,13 @@ static enum status step_compaction(struct store *store)
     return status;
 }
 
-/* Take the step that is wanted most, and set when the next may be taken. */
-static enum status take_turn(struct store *store)
+/* Take one step, and set when the next may be taken. */
+static enum status take_turn(struct store *store, enum turn turn)
 {
     uint64_t start_us = clock_now_us();
-    enum status status = KV_OK;
-    if (compact_has_work(&store->compaction)) {
-        status = step_compaction(store);
-    } else if (store->wants_snapshot) {
-        status = step_snapshot(store);
-    } else {
-        status = begin_compaction(store);
-    }
+    enum status status = turn == TURN_COPY       ? step_compaction(store)
+                         : turn == TURN_SNAPSHOT ? step_snapshot(store)
+                                                 : begin_compaction(store);
     uint64_t end_us = clock_now_us();
     store->pace = (struct pace){
         .earliest_us = end_us + (end_us - start_us) * COMPACT_PAUSE_FACTOR,
@@ -424,8 +431,8 @@ enum status store_maintain(struct store *store, enum leisure leisure)
         store->rest_due_ms = now_ms + REST_SEAL_MS; /* no room for a seal: try again */
         status = KV_OK;
     }
-    if (status == KV_OK && compaction_due_us(store, leisure) <= clock_now_us()) {
-        status = take_turn(store);
+    if (status == KV_OK && turn_due_us(store, leisure) <= clock_now_us()) {
+        status = take_turn(store, next_turn(store, leisure));
     }
     return status;
 }

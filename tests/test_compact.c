@@ -430,6 +430,26 @@ static void f70_compact_starts_by_itself_when_more_than_half_is_dead(void **stat
     assert_false(is_compacting(engine)); /* once is enough */
 }
 
+/* While commands are waiting a sync of each part would cost more than it saves. */
+static void compact_saves_the_index_of_a_short_log_when_nobody_is_waiting(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin_some(&table, engine);
+    start(engine);
+    (void)finish(engine);
+    for (size_t i = 0; i < 100; i++) {
+        shim_advance_clock(1);
+        assert_int_equal(store_maintain(engine->store, LEISURE_SOME), KV_OK);
+        assert_false(engine_has_file(engine, FILES_INDEX));
+    }
+    size_t steps = 0;
+    while (!engine_has_file(engine, FILES_INDEX)) {
+        assert_int_equal(step(engine), KV_OK);
+        assert_in_range(++steps, 1, STEPS_MAX);
+    }
+}
+
 static void f70_compact_leaves_a_small_log_alone(void **state)
 {
     struct engine *engine = *state;
@@ -1573,6 +1593,7 @@ int main(void)
         ON_ENGINE(f68_an_older_log_that_is_no_file_is_refused),
         ON_ENGINE(f68_compact_does_not_begin_over_a_directory),
         ON_ENGINE(f96_an_older_log_that_is_missing_is_named),
+        ON_ENGINE(compact_saves_the_index_of_a_short_log_when_nobody_is_waiting),
         ON_ENGINE(f69_a_slice_is_bounded),
         ON_ENGINE(f69_slices_take_a_share_of_the_time),
         ON_ENGINE(compact_writes_at_most_twice_what_clients_write),

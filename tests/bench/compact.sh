@@ -63,7 +63,7 @@ watch_sizes() {
     done
 }
 
-# The server begins at 4 MiB of dead bytes, and what is written while it compacts, in the
+# The server begins at 8 MiB of dead bytes, and what is written while it compacts, in the
 # older and the newer log, comes on top. A log that is never compacted is far beyond this.
 group_bounded() {
     local watcher log_max total_max line limit=$((32 << 20))
