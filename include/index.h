@@ -29,8 +29,7 @@ struct location {
 
 struct index;
 
-/* An index is so many small tables, numbered from 0; the top bits of a hash choose one.
- */
+/* So many small tables, numbered from 0; the top bits of a hash choose one. */
 #define INDEX_PART_BITS  9
 #define INDEX_PART_COUNT (1 << INDEX_PART_BITS)
 

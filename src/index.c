@@ -16,8 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PART_COUNT INDEX_PART_COUNT
-
 /* Hash bits kept in a slot; the part adds nine more. */
 #define HASH_BITS 30
 
@@ -25,13 +23,9 @@
 #define LOAD_NUMERATOR   4
 #define LOAD_DENOMINATOR 5
 
-#define HOMES_MIN       8
-#define SPARE_SLOTS_MAX 32
-#define GROW_TRIES_MAX  16
-
-/* A part that is filled from its image gets ten homes for seven entries. */
-#define HOMES_LOADED_NUMERATOR   10
-#define HOMES_LOADED_DENOMINATOR 7
+#define HOMES_MIN        8
+#define SPARE_SLOTS_MAX  32
+#define LAYOUT_TRIES_MAX 16
 
 /* 20 bytes; a key length of 0 means that the slot is empty. */
 struct slot {
@@ -57,9 +51,7 @@ struct part {
 };
 
 struct index {
-    uint64_t entry_count;
-    uint64_t slot_bytes;
-    struct part parts[PART_COUNT];
+    struct part parts[INDEX_PART_COUNT];
 };
 
 static uint32_t short_hash(uint64_t hash)
@@ -114,6 +106,36 @@ static struct location decode(const struct slot *slot)
     };
 }
 
+/*
+ * A part as bytes: how many entries (u64), then each in order of its hash
+ *     u64  hash (32 bits), CRC (32 bits)
+ *     u64  key length (16 bits), offset (48 bits)
+ *     u32  value length
+ */
+enum { PART_HEADER_BYTES = 8, ENTRY_BYTES = 20 };
+
+static void encode_entry(uint8_t out[ENTRY_BYTES], const struct slot *slot)
+{
+    uint64_t offset = (uint64_t)slot->offset_high << 32 | slot->offset_low;
+    bytes_put_u64(out, (uint64_t)hash_of(slot) << 32 | slot->crc);
+    bytes_put_u64(out + 8, (uint64_t)slot->key_length << 48 | offset);
+    bytes_put_u32(out + 16, slot->value_length);
+}
+
+static struct slot decode_entry(const uint8_t in[ENTRY_BYTES])
+{
+    uint64_t hash_crc = bytes_get_u64(in);
+    uint64_t key_offset = bytes_get_u64(in + 8);
+    return (struct slot){
+        .hash = (uint32_t)(hash_crc >> 32),
+        .crc = (uint32_t)hash_crc,
+        .value_length = bytes_get_u32(in + 16),
+        .offset_low = (uint32_t)key_offset,
+        .offset_high = (uint16_t)(key_offset >> 32),
+        .key_length = (uint16_t)(key_offset >> 48),
+    };
+}
+
 enum status index_create(struct index **index_out)
 {
     *index_out = calloc(1, sizeof **index_out);
@@ -125,34 +147,16 @@ void index_destroy(struct index *index)
     if (index == NULL) {
         return;
     }
-    for (size_t i = 0; i < PART_COUNT; i++) {
+    for (size_t i = 0; i < INDEX_PART_COUNT; i++) {
         free(index->parts[i].slots);
     }
     free(index);
 }
 
-/* Fill an empty part from a smaller one in order; false if the spare slots run out. */
-static bool copy_entries(struct part *to, const struct part *from)
-{
-    size_t next = 0;
-    for (size_t i = 0; i < from->slot_count; i++) {
-        if (is_empty(&from->slots[i])) {
-            continue;
-        }
-        size_t home = home_of(to, hash_of(&from->slots[i]));
-        next = next > home ? next : home;
-        if (next >= to->slot_count) {
-            return false;
-        }
-        to->slots[next++] = from->slots[i];
-        to->entry_count++;
-    }
-    return is_empty(&to->slots[to->slot_count - 1]);
-}
-
-/* Empty slots for so many homes; false if there is no memory for them. */
+/* Empty slots for so many homes at least; false if there is no memory for them. */
 static bool make_slots(struct part *part, uint64_t home_count)
 {
+    home_count = home_count < HOMES_MIN ? HOMES_MIN : home_count;
     uint64_t spare = home_count < SPARE_SLOTS_MAX ? home_count : SPARE_SLOTS_MAX;
     if (home_count + spare > UINT32_MAX) {
         return false;
@@ -165,28 +169,66 @@ static bool make_slots(struct part *part, uint64_t home_count)
     return part->slots != NULL;
 }
 
-/*
- * Give a part more homes. A layout that leaves no spare slot is tried again larger; only
- * equal hashes beyond the spare slots, which no seed gives, exhaust the tries.
- */
-static enum status grow(struct index *index, struct part *part)
+/* Put the entry that is next in order into its slot; false if the spare slots run out. */
+static bool append(struct part *part, size_t *next, const struct slot *entry)
 {
-    uint64_t home_count = part->home_count;
-    for (int tries = 0; tries < GROW_TRIES_MAX; tries++) {
-        home_count = home_count < HOMES_MIN ? HOMES_MIN : home_count + home_count / 3 + 1;
-        struct part larger = {0};
-        if (!make_slots(&larger, home_count)) {
+    size_t home = home_of(part, hash_of(entry));
+    *next = *next > home ? *next : home;
+    if (*next + 1 >= part->slot_count) {
+        return false;
+    }
+    part->slots[(*next)++] = *entry;
+    part->entry_count++;
+    return true;
+}
+
+static bool copy_entries(struct part *to, const struct part *from)
+{
+    size_t next = 0;
+    for (size_t i = 0; i < from->slot_count; i++) {
+        if (!is_empty(&from->slots[i]) && !append(to, &next, &from->slots[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool place_entries(struct part *part, struct slice entries)
+{
+    size_t next = 0;
+    for (size_t at = 0; at < entries.length; at += ENTRY_BYTES) {
+        struct slot slot = decode_entry(entries.bytes + at);
+        if (!append(part, &next, &slot)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static uint64_t a_third_more(uint64_t home_count)
+{
+    return home_count + home_count / 3 + 1;
+}
+
+/*
+ * Give a part so many homes, with its own entries and, if it is empty, those of an image.
+ * A layout that leaves no spare slot is tried again larger; only equal hashes beyond the
+ * spare slots, which no seed gives, exhaust the tries.
+ */
+static enum status lay_out(struct part *part, uint64_t home_count, struct slice image)
+{
+    for (int tries = 0; tries < LAYOUT_TRIES_MAX; tries++) {
+        struct part laid;
+        if (!make_slots(&laid, home_count)) {
             return KV_NO_MEMORY;
         }
-        if (!copy_entries(&larger, part)) {
-            free(larger.slots);
-            continue;
+        if (copy_entries(&laid, part) && place_entries(&laid, image)) {
+            free(part->slots);
+            *part = laid;
+            return KV_OK;
         }
-        free(part->slots);
-        index->slot_bytes +=
-            (uint64_t)(larger.slot_count - part->slot_count) * sizeof(struct slot);
-        *part = larger;
-        return KV_OK;
+        free(laid.slots);
+        home_count = a_third_more(home_count);
     }
     return KV_NO_MEMORY;
 }
@@ -197,7 +239,8 @@ enum status index_reserve(struct index *index, uint64_t hash)
     uint64_t entries_max = (uint64_t)part->home_count * LOAD_NUMERATOR / LOAD_DENOMINATOR;
     bool has_room =
         part->entry_count < entries_max && is_empty(&part->slots[part->slot_count - 1]);
-    return has_room ? KV_OK : grow(index, part);
+    return has_room ? KV_OK
+                    : lay_out(part, a_third_more(part->home_count), (struct slice){0});
 }
 
 void index_prefetch(const struct index *index, uint64_t hash)
@@ -250,7 +293,6 @@ void index_insert(struct index *index, uint64_t hash, const struct location *loc
     memmove(&part->slots[at + 1], &part->slots[at], (gap - at) * sizeof(struct slot));
     part->slots[at] = encode(hash, location);
     part->entry_count++;
-    index->entry_count++;
 }
 
 static struct slot *find_slot(const struct part *part, uint64_t hash, uint64_t offset)
@@ -306,18 +348,25 @@ bool index_remove(struct index *index, uint64_t hash, uint64_t offset)
     memmove(&part->slots[at], &part->slots[at + 1], (end - at - 1) * sizeof(struct slot));
     part->slots[end - 1] = (struct slot){0};
     part->entry_count--;
-    index->entry_count--;
     return true;
 }
 
 uint64_t index_count(const struct index *index)
 {
-    return index->entry_count;
+    uint64_t count = 0;
+    for (size_t i = 0; i < INDEX_PART_COUNT; i++) {
+        count += index->parts[i].entry_count;
+    }
+    return count;
 }
 
 uint64_t index_bytes(const struct index *index)
 {
-    return sizeof *index + index->slot_bytes;
+    uint64_t slot_count = 0;
+    for (size_t i = 0; i < INDEX_PART_COUNT; i++) {
+        slot_count += index->parts[i].slot_count;
+    }
+    return sizeof *index + slot_count * sizeof(struct slot);
 }
 
 /* A position is the part in the upper half and the next slot in the lower. */
@@ -326,7 +375,7 @@ bool index_walk(const struct index *index, uint64_t *position,
 {
     size_t part_number = (size_t)(*position >> 32);
     size_t at = (size_t)(*position & UINT32_MAX);
-    for (; part_number < PART_COUNT; part_number++, at = 0) {
+    for (; part_number < INDEX_PART_COUNT; part_number++, at = 0) {
         const struct part *part = &index->parts[part_number];
         for (; at < part->slot_count; at++) {
             if (!is_empty(&part->slots[at])) {
@@ -336,7 +385,7 @@ bool index_walk(const struct index *index, uint64_t *position,
             }
         }
     }
-    *position = (uint64_t)PART_COUNT << 32;
+    *position = (uint64_t)INDEX_PART_COUNT << 32;
     return false;
 }
 
@@ -344,39 +393,9 @@ bool index_walk_matches(const struct index *index, uint64_t position, uint64_t h
 {
     size_t part_number = (size_t)(position >> 32);
     size_t next = (size_t)(position & UINT32_MAX);
-    assert(part_number < PART_COUNT && next > 0);
+    assert(part_number < INDEX_PART_COUNT && next > 0);
     return index_part_of(hash) == part_number &&
            hash_of(&index->parts[part_number].slots[next - 1]) == short_hash(hash);
-}
-
-/*
- * A part as bytes: how many entries (u64), then each in order of its hash
- *     u64  hash (32 bits), CRC (32 bits)
- *     u64  key length (16 bits), offset (48 bits)
- *     u32  value length
- */
-enum { PART_HEADER_BYTES = 8, ENTRY_BYTES = 20 };
-
-static void encode_entry(uint8_t out[ENTRY_BYTES], const struct slot *slot)
-{
-    uint64_t offset = (uint64_t)slot->offset_high << 32 | slot->offset_low;
-    bytes_put_u64(out, (uint64_t)hash_of(slot) << 32 | slot->crc);
-    bytes_put_u64(out + 8, (uint64_t)slot->key_length << 48 | offset);
-    bytes_put_u32(out + 16, slot->value_length);
-}
-
-static struct slot decode_entry(const uint8_t in[ENTRY_BYTES])
-{
-    uint64_t hash_crc = bytes_get_u64(in);
-    uint64_t key_offset = bytes_get_u64(in + 8);
-    return (struct slot){
-        .hash = (uint32_t)(hash_crc >> 32),
-        .crc = (uint32_t)hash_crc,
-        .value_length = bytes_get_u32(in + 16),
-        .offset_low = (uint32_t)key_offset,
-        .offset_high = (uint16_t)(key_offset >> 32),
-        .key_length = (uint16_t)(key_offset >> 48),
-    };
 }
 
 enum status index_encode_part(const struct index *index, size_t part_number,
@@ -408,7 +427,7 @@ static bool check_entries(struct slice entries, struct index_part_sums *sums)
     uint32_t hash_before = 0;
     for (size_t at = 0; at < entries.length; at += ENTRY_BYTES) {
         struct slot slot = decode_entry(entries.bytes + at);
-        if (slot.hash > HASH_MASK || slot.hash < hash_before || slot.key_length == 0) {
+        if (slot.hash > HASH_MASK || slot.hash < hash_before || is_empty(&slot)) {
             return false;
         }
         uint64_t payload = (uint64_t)slot.key_length + slot.value_length;
@@ -418,43 +437,6 @@ static bool check_entries(struct slice entries, struct index_part_sums *sums)
         hash_before = slot.hash;
     }
     return true;
-}
-
-/* Put entries in the order of their hashes into empty slots; false if they run out. */
-static bool place_entries(struct part *part, struct slice entries)
-{
-    size_t next = 0;
-    for (size_t at = 0; at < entries.length; at += ENTRY_BYTES) {
-        struct slot slot = decode_entry(entries.bytes + at);
-        size_t home = home_of(part, slot.hash);
-        next = next > home ? next : home;
-        if (next + 1 >= part->slot_count) {
-            return false;
-        }
-        part->slots[next++] = slot;
-        part->entry_count++;
-    }
-    return true;
-}
-
-static enum status fill_part(struct index *index, struct part *part, struct slice entries)
-{
-    uint64_t home_count =
-        entries.length / ENTRY_BYTES * HOMES_LOADED_NUMERATOR / HOMES_LOADED_DENOMINATOR;
-    for (int tries = 0; tries < GROW_TRIES_MAX; tries++) {
-        if (!make_slots(part, home_count < HOMES_MIN ? HOMES_MIN : home_count)) {
-            return KV_NO_MEMORY;
-        }
-        if (place_entries(part, entries)) {
-            index->entry_count += part->entry_count;
-            index->slot_bytes += (uint64_t)part->slot_count * sizeof(struct slot);
-            return KV_OK;
-        }
-        free(part->slots);
-        *part = (struct part){0};
-        home_count += home_count / 3 + 1;
-    }
-    return KV_NO_MEMORY;
 }
 
 enum status index_decode_part(struct index *index, size_t part_number, struct slice bytes,
@@ -476,5 +458,7 @@ enum status index_decode_part(struct index *index, size_t part_number, struct sl
     if (!check_entries(entries, sums_out)) {
         return KV_CORRUPT;
     }
-    return entries.length == 0 ? KV_OK : fill_part(index, part, entries);
+    /* Seven tenths full: there is room for more before it grows. */
+    return entries.length == 0 ? KV_OK
+                               : lay_out(part, sums_out->entry_count * 10 / 7, entries);
 }
