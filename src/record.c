@@ -9,11 +9,7 @@
 
 #include <assert.h>
 
-#define OPENING_MAGIC UINT64_C(0x6b762d73746f7265)
-#define SEAL_KIND     UINT64_C(0x5ea1)
-#define DRAINED_KIND  UINT64_C(0xd4a1)
-
-/* Hexadecimal digits of each field. */
+/* Hexadecimal digits of a field. */
 enum {
     DIGITS_KIND = 4,
     DIGITS_VERSION = 4,
@@ -22,15 +18,31 @@ enum {
     DIGITS_ID = 16,
 };
 
-static_assert(OPENING_BYTES - RECORD_HEADER_BYTES ==
-                  4 * DIGITS_ID + DIGITS_VERSION + DIGITS_OFFSET + DIGITS_CRC,
-              "fields of the opening record");
-static_assert(SEAL_BYTES - RECORD_HEADER_BYTES ==
-                  DIGITS_KIND + DIGITS_ID + DIGITS_OFFSET + 2 * DIGITS_CRC,
-              "fields of a seal");
-static_assert(DRAINED_BYTES - RECORD_HEADER_BYTES ==
-                  DIGITS_KIND + 2 * DIGITS_ID + DIGITS_CRC,
-              "fields of a drained mark");
+/* The most fields between a mark's kind and its checksum, and one more: none. */
+enum { FIELDS_MAX = 6 };
+
+/* A mark is its kind, these fields one behind the other, and its checksum. */
+struct mark_format {
+    size_t length;
+    uint64_t kind;
+    int kind_digits;
+    int digits[FIELDS_MAX]; /* of each field; 0 behind the last */
+};
+
+static const struct mark_format opening_format = {
+    OPENING_BYTES,
+    UINT64_C(0x6b762d73746f7265),
+    DIGITS_ID,
+    {DIGITS_VERSION, DIGITS_ID, DIGITS_ID, DIGITS_ID, DIGITS_OFFSET},
+};
+static const struct mark_format seal_format = {
+    SEAL_BYTES, 0x5ea1, DIGITS_KIND, {DIGITS_ID, DIGITS_OFFSET, DIGITS_CRC}};
+static const struct mark_format drained_format = {
+    DRAINED_BYTES, 0xd4a1, DIGITS_KIND, {DIGITS_ID, DIGITS_ID}};
+
+static const struct mark_format *const formats[] = {&seal_format, &drained_format,
+                                                    &opening_format};
+enum { FORMAT_COUNT = sizeof formats / sizeof formats[0] };
 
 static const uint8_t tombstone[1] = {0};
 
@@ -81,38 +93,31 @@ bool record_is_within_limits(const struct record *record)
     return key_length <= KEY_BYTES_MAX && value_length <= VALUE_BYTES_MAX;
 }
 
-/* A mark that is being written or read: where the next field goes or comes from. */
-struct mark_cursor {
-    uint8_t *at;
-};
-
-struct mark_reader {
-    const uint8_t *at;
-    bool is_valid; /* false once a byte was no lower-case hexadecimal digit */
-};
-
-static void put_field(struct mark_cursor *cursor, uint64_t number, int digits)
+/* Write a number in so many digits; returns the place behind them. */
+static uint8_t *put_field(uint8_t *at, uint64_t number, int digits)
 {
     for (int i = digits - 1; i >= 0; i--) {
-        cursor->at[i] = (uint8_t) "0123456789abcdef"[number & 15];
+        at[i] = (uint8_t) "0123456789abcdef"[number & 15];
         number >>= 4;
     }
     assert(number == 0);
-    cursor->at += digits;
+    return at + digits;
 }
 
-static uint64_t get_field(struct mark_reader *reader, int digits)
+/* Read a number; false if some digit is no lower-case hexadecimal one. */
+static bool get_field(const uint8_t *at, int digits, uint64_t *number_out)
 {
     uint64_t number = 0;
     for (int i = 0; i < digits; i++) {
-        uint8_t c = *reader->at++;
-        unsigned digit = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
-                         : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
-                                                : 16;
-        reader->is_valid = reader->is_valid && digit < 16;
-        number = number << 4 | (digit & 15);
+        uint8_t c = at[i];
+        bool is_decimal = c >= '0' && c <= '9';
+        if (!is_decimal && (c < 'a' || c > 'f')) {
+            return false;
+        }
+        number = number << 4 | (uint64_t)(is_decimal ? c - '0' : c - 'a' + 10);
     }
-    return number;
+    *number_out = number;
+    return true;
 }
 
 static uint32_t mark_checksum(const uint8_t *mark, size_t length, uint64_t offset)
@@ -123,146 +128,123 @@ static uint32_t mark_checksum(const uint8_t *mark, size_t length, uint64_t offse
     return crc32c(crc, (struct slice){mark, length - DIGITS_CRC});
 }
 
-static struct mark_cursor begin_mark(uint8_t *out, size_t length)
+static void encode_mark(uint8_t *out, const struct mark_format *format,
+                        const uint64_t *fields, uint64_t offset)
 {
-    record_encode_header(out, 0, length - RECORD_HEADER_BYTES);
-    return (struct mark_cursor){out + RECORD_HEADER_BYTES};
+    record_encode_header(out, 0, format->length - RECORD_HEADER_BYTES);
+    uint8_t *at = put_field(out + RECORD_HEADER_BYTES, format->kind, format->kind_digits);
+    for (int i = 0; format->digits[i] != 0; i++) {
+        at = put_field(at, fields[i], format->digits[i]);
+    }
+    at = put_field(at, mark_checksum(out, format->length, offset), DIGITS_CRC);
+    assert(at == out + format->length);
 }
 
-static void end_mark(struct mark_cursor *cursor, uint8_t *out, size_t length,
-                     uint64_t offset)
-{
-    assert(cursor->at == out + length - DIGITS_CRC);
-    put_field(cursor, mark_checksum(out, length, offset), DIGITS_CRC);
-}
-
-static bool has_mark_header(struct slice bytes, size_t length)
+static bool has_header(struct slice bytes, const struct mark_format *format)
 {
     uint8_t header[RECORD_HEADER_BYTES];
-    record_encode_header(header, 0, length - RECORD_HEADER_BYTES);
+    record_encode_header(header, 0, format->length - RECORD_HEADER_BYTES);
     return slice_starts_with(bytes, (struct slice){header, sizeof header});
 }
 
-/* Whether a whole mark of this length stands here and its checksum is right. */
-static bool open_mark(struct slice bytes, size_t length, uint64_t offset,
-                      struct mark_reader *reader_out)
+/* Whether a whole mark of this format stands here and its checksum is right. */
+static bool decode_mark(struct slice bytes, const struct mark_format *format,
+                        uint64_t offset, uint64_t fields_out[FIELDS_MAX])
 {
-    if (bytes.length < length || !has_mark_header(bytes, length)) {
+    uint64_t kind = 0;
+    uint64_t checksum = 0;
+    if (bytes.length < format->length || !has_header(bytes, format) ||
+        !get_field(bytes.bytes + format->length - DIGITS_CRC, DIGITS_CRC, &checksum) ||
+        checksum != mark_checksum(bytes.bytes, format->length, offset)) {
         return false;
     }
-    struct mark_reader checksum = {bytes.bytes + length - DIGITS_CRC, true};
-    uint64_t stored = get_field(&checksum, DIGITS_CRC);
-    if (!checksum.is_valid || stored != mark_checksum(bytes.bytes, length, offset)) {
-        return false;
+    const uint8_t *at = bytes.bytes + RECORD_HEADER_BYTES;
+    bool is_valid = get_field(at, format->kind_digits, &kind) && kind == format->kind;
+    at += format->kind_digits;
+    for (int i = 0; is_valid && format->digits[i] != 0; i++) {
+        is_valid = get_field(at, format->digits[i], &fields_out[i]);
+        at += format->digits[i];
     }
-    *reader_out = (struct mark_reader){bytes.bytes + RECORD_HEADER_BYTES, true};
-    return true;
+    return is_valid;
 }
 
 void record_encode_opening(uint8_t out[OPENING_BYTES], const struct opening *opening)
 {
-    struct mark_cursor cursor = begin_mark(out, OPENING_BYTES);
-    put_field(&cursor, OPENING_MAGIC, DIGITS_ID);
-    put_field(&cursor, opening->version, DIGITS_VERSION);
-    put_field(&cursor, opening->log_id, DIGITS_ID);
-    put_field(&cursor, opening->generation, DIGITS_ID);
-    put_field(&cursor, opening->older_id, DIGITS_ID);
-    put_field(&cursor, opening->older_length, DIGITS_OFFSET);
-    end_mark(&cursor, out, OPENING_BYTES, 0);
+    const uint64_t fields[] = {opening->version, opening->log_id, opening->generation,
+                               opening->older_id, opening->older_length};
+    encode_mark(out, &opening_format, fields, 0);
 }
 
 bool record_decode_opening(struct slice bytes, struct opening *opening_out)
 {
-    struct mark_reader reader;
-    if (!open_mark(bytes, OPENING_BYTES, 0, &reader) ||
-        get_field(&reader, DIGITS_ID) != OPENING_MAGIC) {
+    uint64_t fields[FIELDS_MAX];
+    if (!decode_mark(bytes, &opening_format, 0, fields)) {
         return false;
     }
-    struct opening opening;
-    opening.version = get_field(&reader, DIGITS_VERSION);
-    opening.log_id = get_field(&reader, DIGITS_ID);
-    opening.generation = get_field(&reader, DIGITS_ID);
-    opening.older_id = get_field(&reader, DIGITS_ID);
-    opening.older_length = get_field(&reader, DIGITS_OFFSET);
-    if (reader.is_valid) {
-        *opening_out = opening;
-    }
-    return reader.is_valid;
+    *opening_out =
+        (struct opening){fields[0], fields[1], fields[2], fields[3], fields[4]};
+    return true;
 }
 
 void record_encode_seal(uint8_t out[SEAL_BYTES], const struct seal *seal, uint64_t offset)
 {
-    struct mark_cursor cursor = begin_mark(out, SEAL_BYTES);
-    put_field(&cursor, SEAL_KIND, DIGITS_KIND);
-    put_field(&cursor, seal->log_id, DIGITS_ID);
-    put_field(&cursor, seal->durable_length, DIGITS_OFFSET);
-    put_field(&cursor, seal->chain, DIGITS_CRC);
-    end_mark(&cursor, out, SEAL_BYTES, offset);
+    const uint64_t fields[] = {seal->log_id, seal->durable_length, seal->chain};
+    encode_mark(out, &seal_format, fields, offset);
 }
 
 bool record_decode_seal(struct slice bytes, uint64_t offset, struct seal *seal_out)
 {
-    struct mark_reader reader;
-    if (!open_mark(bytes, SEAL_BYTES, offset, &reader) ||
-        get_field(&reader, DIGITS_KIND) != SEAL_KIND) {
+    uint64_t fields[FIELDS_MAX];
+    if (!decode_mark(bytes, &seal_format, offset, fields)) {
         return false;
     }
-    struct seal seal;
-    seal.log_id = get_field(&reader, DIGITS_ID);
-    seal.durable_length = get_field(&reader, DIGITS_OFFSET);
-    seal.chain = (uint32_t)get_field(&reader, DIGITS_CRC);
-    if (reader.is_valid) {
-        *seal_out = seal;
-    }
-    return reader.is_valid;
+    *seal_out = (struct seal){fields[0], fields[1], (uint32_t)fields[2]};
+    return true;
 }
 
 void record_encode_drained(uint8_t out[DRAINED_BYTES], const struct drained *drained,
                            uint64_t offset)
 {
-    struct mark_cursor cursor = begin_mark(out, DRAINED_BYTES);
-    put_field(&cursor, DRAINED_KIND, DIGITS_KIND);
-    put_field(&cursor, drained->log_id, DIGITS_ID);
-    put_field(&cursor, drained->older_id, DIGITS_ID);
-    end_mark(&cursor, out, DRAINED_BYTES, offset);
+    const uint64_t fields[] = {drained->log_id, drained->older_id};
+    encode_mark(out, &drained_format, fields, offset);
 }
 
 bool record_decode_drained(struct slice bytes, uint64_t offset,
                            struct drained *drained_out)
 {
-    struct mark_reader reader;
-    if (!open_mark(bytes, DRAINED_BYTES, offset, &reader) ||
-        get_field(&reader, DIGITS_KIND) != DRAINED_KIND) {
+    uint64_t fields[FIELDS_MAX];
+    if (!decode_mark(bytes, &drained_format, offset, fields)) {
         return false;
     }
-    struct drained drained;
-    drained.log_id = get_field(&reader, DIGITS_ID);
-    drained.older_id = get_field(&reader, DIGITS_ID);
-    if (reader.is_valid) {
-        *drained_out = drained;
-    }
-    return reader.is_valid;
+    *drained_out = (struct drained){fields[0], fields[1]};
+    return true;
 }
 
 bool record_has_seal_header(struct slice bytes)
 {
-    return has_mark_header(bytes, SEAL_BYTES);
+    return has_header(bytes, &seal_format);
 }
 
 bool record_has_mark_header(struct slice bytes)
 {
-    return has_mark_header(bytes, OPENING_BYTES) || record_has_seal_header(bytes) ||
-           has_mark_header(bytes, DRAINED_BYTES);
+    for (size_t i = 0; i < FORMAT_COUNT; i++) {
+        if (has_header(bytes, formats[i])) {
+            return true;
+        }
+    }
+    return false;
 }
 
+/* An opening record stands at offset 0, which its checksum is made for. */
 static bool has_intact_mark(struct slice bytes, uint64_t offset)
 {
-    struct opening opening;
-    struct seal seal;
-    struct drained drained;
-    return record_decode_seal(bytes, offset, &seal) ||
-           record_decode_drained(bytes, offset, &drained) ||
-           (offset == 0 && record_decode_opening(bytes, &opening));
+    uint64_t fields[FIELDS_MAX];
+    for (size_t i = 0; i < FORMAT_COUNT; i++) {
+        if (decode_mark(bytes, formats[i], offset, fields)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /*
