@@ -32,10 +32,11 @@ static enum status failure(void)
     }
 }
 
-static bool was_interrupted(int result)
-{
-    return result < 0 && errno == EINTR;
-}
+/* Make a system call again for as long as a signal interrupts it. */
+#define RETRY(result, call)                                                              \
+    do {                                                                                 \
+        (result) = (call);                                                               \
+    } while ((result) < 0 && errno == EINTR)
 
 static enum status outcome(int result)
 {
@@ -45,9 +46,7 @@ static enum status outcome(int result)
 enum status io_open_directory(const char *path, int *fd_out)
 {
     int fd;
-    do {
-        fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    } while (was_interrupted(fd));
+    RETRY(fd, open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     *fd_out = fd;
     return outcome(fd);
 }
@@ -56,9 +55,7 @@ enum status io_open(int directory, const char *name, int flags, int *fd_out)
 {
     int fd;
     int safe_flags = flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
-    do {
-        fd = openat(directory, name, safe_flags, 0600);
-    } while (was_interrupted(fd));
+    RETRY(fd, openat(directory, name, safe_flags, 0600));
     *fd_out = fd;
     return outcome(fd);
 }
@@ -73,9 +70,7 @@ enum status io_inspect(int fd, struct io_info *info_out)
 {
     struct stat info;
     int result;
-    do {
-        result = fstat(fd, &info);
-    } while (was_interrupted(result));
+    RETRY(result, fstat(fd, &info));
     if (result < 0) {
         return KV_IO;
     }
@@ -93,13 +88,10 @@ enum status io_write_at(int fd, struct slice bytes, uint64_t offset)
     while (bytes.length > 0) {
         size_t part =
             bytes.length < WRITE_BYTES_MAX ? bytes.length : (size_t)WRITE_BYTES_MAX;
-        ssize_t count = pwrite(fd, bytes.bytes, part, (off_t)offset);
-        if (count < 0 && errno == EINTR) {
-            continue;
-        }
+        ssize_t count;
+        RETRY(count, pwrite(fd, bytes.bytes, part, (off_t)offset));
         if (count == 0) {
-            errno = EIO; /* a regular file never takes nothing; do not spin on one that
-                            does */
+            errno = EIO; /* no regular file takes nothing; do not spin on one that does */
         }
         if (count <= 0) {
             return failure();
@@ -113,18 +105,14 @@ enum status io_write_at(int fd, struct slice bytes, uint64_t offset)
 enum status io_truncate(int fd, uint64_t length)
 {
     int result;
-    do {
-        result = ftruncate(fd, (off_t)length);
-    } while (was_interrupted(result));
+    RETRY(result, ftruncate(fd, (off_t)length));
     return outcome(result);
 }
 
 enum status io_sync(int fd)
 {
     int result;
-    do {
-        result = fdatasync(fd);
-    } while (was_interrupted(result));
+    RETRY(result, fdatasync(fd));
     return outcome(result);
 }
 
@@ -136,9 +124,7 @@ void io_begin_sync(int fd, uint64_t offset, uint64_t length)
 enum status io_sync_directory(int directory)
 {
     int result;
-    do {
-        result = fsync(directory);
-    } while (was_interrupted(result));
+    RETRY(result, fsync(directory));
     return outcome(result);
 }
 
@@ -155,9 +141,7 @@ enum status io_lock(int fd, long *owner_out)
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     int result;
     *owner_out = 0;
-    do {
-        result = fcntl(fd, F_SETLK, &lock);
-    } while (was_interrupted(result));
+    RETRY(result, fcntl(fd, F_SETLK, &lock));
     if (result == 0) {
         return KV_OK;
     }
@@ -174,9 +158,7 @@ enum status io_free_bytes(int directory, uint64_t *bytes_out)
 {
     struct statvfs info;
     int result;
-    do {
-        result = fstatvfs(directory, &info);
-    } while (was_interrupted(result));
+    RETRY(result, fstatvfs(directory, &info));
     if (result < 0) {
         return KV_IO;
     }
@@ -187,18 +169,14 @@ enum status io_free_bytes(int directory, uint64_t *bytes_out)
 enum status io_rename(int directory, const char *from, const char *to)
 {
     int result;
-    do {
-        result = renameat(directory, from, directory, to);
-    } while (was_interrupted(result));
+    RETRY(result, renameat(directory, from, directory, to));
     return outcome(result);
 }
 
 enum status io_unlink(int directory, const char *name)
 {
     int result;
-    do {
-        result = unlinkat(directory, name, 0);
-    } while (was_interrupted(result));
+    RETRY(result, unlinkat(directory, name, 0));
     return outcome(result);
 }
 
