@@ -20,10 +20,10 @@ struct mapping;
 /*
  * Map a file.
  *
- * fd: borrowed for the life of the mapping.
- * KV_NO_MEMORY: the file does not fit the address space; errno is set.
+ * fd: borrowed for the life of the mapping.  length_out: of the file.
+ * KV_IO.  KV_NO_MEMORY: it does not fit the address space.  errno is set.
  */
-enum status mapping_open(int fd, uint64_t length, struct mapping **mapping_out);
+enum status mapping_open(int fd, struct mapping **mapping_out, uint64_t *length_out);
 void mapping_close(struct mapping *mapping);
 
 /*

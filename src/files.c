@@ -269,23 +269,20 @@ static enum status compare(const struct files *files, const char *suffix,
                            struct slice bytes, bool *is_same_out)
 {
     int fd = -1;
-    struct io_info info;
+    uint64_t length = 0;
     struct mapping *mapping = NULL;
     *is_same_out = false;
     enum status status = files_open_plain(files, suffix, true, &fd);
     if (status != KV_OK) {
         return status;
     }
-    status = io_inspect(fd, &info);
-    if (status == KV_OK && info.length == bytes.length) {
-        status = mapping_open(fd, info.length, &mapping);
-        *is_same_out =
-            status == KV_OK &&
-            slice_equal((struct slice){mapping_bytes(mapping), bytes.length}, bytes);
-    }
+    status = mapping_open(fd, &mapping, &length);
     if (status != KV_OK) {
         diag_error("%s%s: cannot read, so the torn tail is not cut off", files->path,
                    suffix);
+    } else if (length == bytes.length) {
+        *is_same_out =
+            slice_equal((struct slice){mapping_bytes(mapping), bytes.length}, bytes);
     }
     mapping_close(mapping);
     files_close_plain(fd);

@@ -47,18 +47,13 @@ static enum status tell(const struct log *log, enum status status, const char *w
 static enum status make(const struct files *files, const char *suffix, int fd,
                         struct log **log_out)
 {
-    struct io_info info;
     struct log *log = calloc(1, sizeof *log);
     if (log == NULL) {
         (void)io_close(fd); /* nothing was written */
         return KV_NO_MEMORY;
     }
     *log = (struct log){.files = files, .suffix = suffix, .fd = fd};
-    enum status status = io_inspect(fd, &info);
-    if (status == KV_OK) {
-        log->length = info.length;
-        status = mapping_open(fd, info.length, &log->mapping);
-    }
+    enum status status = mapping_open(fd, &log->mapping, &log->length);
     if (status != KV_OK) {
         (void)tell(log, status, "cannot map the log; it is not used");
         (void)log_close(log); /* the first failure is the one that counts */

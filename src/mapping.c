@@ -7,6 +7,7 @@
 #include "mapping.h"
 
 #include "bounds.h"
+#include "io.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -79,8 +80,21 @@ static enum status install_handler(void)
     return KV_OK;
 }
 
-/* A view of at least `needed` bytes, with room to grow if the address space has it. */
-static enum status map(int fd, uint64_t needed, uint8_t **bytes_out, size_t *length_out)
+/* Give up the view behind its first `kept` bytes, which are whole pages. */
+static void unmap(struct mapping *mapping, uint64_t kept)
+{
+    if (kept < mapping->length) {
+        size_t length = (size_t)kept;
+        (void)munmap(mapping->bytes + length, mapping->length - length); /* cannot fail */
+        mapping->length = length;
+    }
+}
+
+/*
+ * Put a view of at least `needed` bytes in place of the one there is, with room to grow
+ * if the address space has it.
+ */
+static enum status map(struct mapping *mapping, uint64_t needed)
 {
     uint64_t wishes[] = {needed + needed / 2 + ROOM_BYTES,
                          needed + needed / 2 + ROOM_BYTES_LEAST, needed + MIB};
@@ -89,19 +103,35 @@ static enum status map(int fd, uint64_t needed, uint8_t **bytes_out, size_t *len
             errno = EFBIG; /* no memory would help: more than a process can address */
             continue;
         }
-        void *bytes = mmap(NULL, (size_t)wishes[i], PROT_READ, MAP_SHARED, fd, 0);
+        void *bytes =
+            mmap(NULL, (size_t)wishes[i], PROT_READ, MAP_SHARED, mapping->fd, 0);
         if (bytes != MAP_FAILED) {
-            *bytes_out = bytes;
-            *length_out = (size_t)wishes[i];
+            unmap(mapping, 0);
+            mapping->bytes = bytes;
+            mapping->length = (size_t)wishes[i];
             return KV_OK;
         }
     }
     return KV_NO_MEMORY;
 }
 
-enum status mapping_open(int fd, uint64_t length, struct mapping **mapping_out)
+static void note_open(struct mapping *mapping)
 {
-    enum status status = install_handler();
+    size_t place = 0;
+    while (open_mappings[place] != NULL) {
+        place++;
+        assert(place < MAPPINGS_MAX);
+    }
+    open_mappings[place] = mapping;
+}
+
+enum status mapping_open(int fd, struct mapping **mapping_out, uint64_t *length_out)
+{
+    struct io_info info;
+    enum status status = io_inspect(fd, &info);
+    if (status == KV_OK) {
+        status = install_handler();
+    }
     if (status != KV_OK) {
         return status;
     }
@@ -110,18 +140,13 @@ enum status mapping_open(int fd, uint64_t length, struct mapping **mapping_out)
         return KV_NO_MEMORY;
     }
     mapping->fd = fd;
-    status = map(fd, length, &mapping->bytes, &mapping->length);
-    if (status != KV_OK) {
+    if (map(mapping, info.length) != KV_OK) {
         free(mapping);
-        return status;
+        return KV_NO_MEMORY;
     }
-    size_t place = 0;
-    while (open_mappings[place] != NULL) {
-        place++;
-        assert(place < MAPPINGS_MAX);
-    }
-    open_mappings[place] = mapping;
+    note_open(mapping);
     *mapping_out = mapping;
+    *length_out = info.length;
     return KV_OK;
 }
 
@@ -135,38 +160,19 @@ void mapping_close(struct mapping *mapping)
             open_mappings[i] = NULL;
         }
     }
-    (void)munmap(mapping->bytes, mapping->length); /* a view of our own: cannot fail */
+    unmap(mapping, 0);
     free(mapping);
-}
-
-static enum status remap(struct mapping *mapping, uint64_t needed)
-{
-    uint8_t *bytes = NULL;
-    size_t length = 0;
-    enum status status = map(mapping->fd, needed, &bytes, &length);
-    if (status == KV_OK) {
-        (void)munmap(mapping->bytes,
-                     mapping->length); /* a view of our own: cannot fail */
-        mapping->bytes = bytes;
-        mapping->length = length;
-    }
-    return status;
 }
 
 enum status mapping_cover(struct mapping *mapping, uint64_t length)
 {
-    return length <= mapping->length ? KV_OK : remap(mapping, length);
+    return length <= mapping->length ? KV_OK : map(mapping, length);
 }
 
 void mapping_cut(struct mapping *mapping, uint64_t length)
 {
-    size_t kept = (size_t)((length + page_bytes - 1) / page_bytes * page_bytes);
-    kept = kept > page_bytes ? kept
-                             : page_bytes; /* a view of nothing could not be unmapped */
-    if (kept < mapping->length) {
-        (void)munmap(mapping->bytes + kept, mapping->length - kept); /* cannot fail */
-        mapping->length = kept;
-    }
+    uint64_t page_count = (length + page_bytes - 1) / page_bytes;
+    unmap(mapping, (page_count == 0 ? 1 : page_count) * page_bytes); /* never all of it */
 }
 
 enum status mapping_renew(struct mapping *mapping)

@@ -295,21 +295,18 @@ enum status snapshot_load(const struct files *files, const struct opening *openi
                           uint64_t *needed_length_out)
 {
     int fd = -1;
-    struct io_info info;
+    uint64_t length = 0;
     struct mapping *mapping = NULL;
     *needed_length_out = 0;
     enum status status = files_open_plain(files, FILES_INDEX, true, &fd);
     if (status != KV_OK) {
         return KV_NOT_FOUND; /* anything but a missing file was reported */
     }
-    status = io_inspect(fd, &info);
-    if (status == KV_OK) {
-        status = mapping_open(fd, info.length, &mapping);
-    }
+    status = mapping_open(fd, &mapping, &length);
     if (status != KV_OK) {
         status = disbelieve(files, "cannot be read");
     } else {
-        struct slice bytes = {mapping_bytes(mapping), (size_t)info.length};
+        struct slice bytes = {mapping_bytes(mapping), (size_t)length};
         status = believe(files, bytes, opening, keydir, scan, needed_length_out);
     }
     mapping_close(mapping);

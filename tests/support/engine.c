@@ -58,8 +58,9 @@ void engine_catch_sigbus(void)
     }
     char path[] = "/tmp/kv-test-sigbus-XXXXXX";
     struct mapping *mapping = NULL;
+    uint64_t length = 0;
     int fd = mkstemp(path);
-    if (fd < 0 || mapping_open(fd, 0, &mapping) != KV_OK) {
+    if (fd < 0 || mapping_open(fd, &mapping, &length) != KV_OK) {
         abort();
     }
     mapping_close(mapping);
