@@ -15,9 +15,7 @@
 
 struct log;
 
-/*
- * Where a verified log ends, so that appending can go on there.
- */
+/* Which log it is, and where its last seal ends. */
 struct log_end {
     uint64_t log_id;
     uint64_t generation;
@@ -31,16 +29,13 @@ enum log_access {
 };
 
 /*
- * Open an existing log; nothing of its content is judged.
+ * Open an existing log, at PATH (suffix "") or PATH.old; nothing of its content is
+ * judged.
  *
  * KV_NOT_FOUND: there is none.  KV_IO, KV_NO_MEMORY: reported.
  */
-enum status log_open(const struct files *files, enum log_access access,
-                     struct log **log_out);
-
-/* The same for the older log, PATH.old. */
-enum status log_open_older(const struct files *files, enum log_access access,
-                           struct log **log_out);
+enum status log_open(const struct files *files, const char *suffix,
+                     enum log_access access, struct log **log_out);
 
 /*
  * Begin a new log as PATH.new, with its opening record; batches may follow, none of
@@ -60,12 +55,8 @@ enum status log_close(struct log *log);
 const char *log_path(const struct log *log);
 const char *log_suffix(const struct log *log);
 
-/* Which log it is; known once it was created or resumed. */
-uint64_t log_id(const struct log *log);
-uint64_t log_generation(const struct log *log);
-
-/* CRC-32C of everything up to the last seal. */
-uint32_t log_chain(const struct log *log);
+/* The last seal's end, in a log that was created or resumed. */
+const struct log_end *log_end(const struct log *log);
 
 /* The whole file; valid until the log is appended to, cut or closed. */
 struct slice log_bytes(const struct log *log);
@@ -125,11 +116,10 @@ void log_stage_drained(struct log *log, uint64_t older_id);
 void log_unstage(struct log *log);
 
 /*
- * Give the log at PATH the name PATH.old, or back, durably.
+ * Give the log the name PATH.old, or PATH (suffix "") again, durably.
  * KV_IO, KV_NO_SPACE: it has the name it had.  KV_FATAL: unknown.  All are reported.
  */
-enum status log_retire(struct log *log);
-enum status log_reinstate(struct log *log);
+enum status log_rename(struct log *log, const char *suffix);
 
 /* Free at most `bytes` at the end of a log that is not needed; nothing of it is read
  * again. */

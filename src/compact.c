@@ -41,9 +41,9 @@ static enum status make_successor(const struct compaction *compaction, struct lo
                                   struct log **log_out)
 {
     struct opening opening = {
-        .generation = log_generation(older) + 1,
-        .older_id = log_id(older),
-        .older_length = log_length(older),
+        .generation = log_end(older)->generation + 1,
+        .older_id = log_end(older)->log_id,
+        .older_length = log_end(older)->offset,
     };
     enum status status = log_create(compaction->files, &opening, log_out);
     if (status != KV_OK) {
@@ -75,7 +75,7 @@ enum status compact_begin(struct compaction *compaction)
         return KV_NO_SPACE;
     }
     compaction->has_told_no_room = false;
-    enum status status = log_retire(log);
+    enum status status = log_rename(log, FILES_OLD);
     if (status != KV_OK) {
         return status;
     }
@@ -84,7 +84,7 @@ enum status compact_begin(struct compaction *compaction)
         return status;
     }
     if (status != KV_OK) {
-        return log_reinstate(log) == KV_OK ? status : KV_FATAL;
+        return log_rename(log, "") == KV_OK ? status : KV_FATAL;
     }
     keydir_push_log(compaction->keydir, successor);
     compaction->phase = COMPACT_COPYING;
@@ -124,7 +124,7 @@ static void skip_damage(struct compaction *compaction, const struct log *older)
 {
     struct scan scan = {
         .log = log_bytes(older),
-        .log_id = log_id(older),
+        .log_id = log_end(older)->log_id,
         .offset = compaction->cursor,
     };
     compaction->cursor = scan_skip_damage(&scan) ? scan.offset : log_length(older);
@@ -225,7 +225,7 @@ static enum status finish_copying(struct compaction *compaction)
     if (status != KV_OK) {
         return status;
     }
-    log_stage_drained(log, log_id(keydir_older_log(compaction->keydir)));
+    log_stage_drained(log, log_end(keydir_older_log(compaction->keydir))->log_id);
     status = log_write(log);
     if (status != KV_OK) {
         log_unstage(log);

@@ -26,12 +26,9 @@ struct log {
     const char *suffix; /* where the file is now: "", FILES_NEW or FILES_OLD */
     int fd;
     struct mapping *mapping;
-    uint64_t log_id;
-    uint64_t generation;
-    uint64_t length;          /* end of the last seal */
-    uint64_t durable_length;  /* how much of it is known to be durable */
+    struct log_end end;       /* only its offset until the log is resumed */
+    uint64_t durable_length;  /* how much of the log is known to be durable */
     uint64_t begun_length;    /* how much of it the disk was asked to begin with */
-    uint32_t chain;           /* CRC-32C of all bytes before length */
     bool has_told_refused;    /* that a write failed, and not yet that they work again */
     uint64_t told_refused_ms; /* when; 0: never */
     struct buffer staged;
@@ -53,7 +50,7 @@ static enum status make(const struct files *files, const char *suffix, int fd,
         return KV_NO_MEMORY;
     }
     *log = (struct log){.files = files, .suffix = suffix, .fd = fd};
-    enum status status = mapping_open(fd, &log->mapping, &log->length);
+    enum status status = mapping_open(fd, &log->mapping, &log->end.offset);
     if (status != KV_OK) {
         (void)tell(log, status, "cannot map the log; it is not used");
         (void)log_close(log); /* the first failure is the one that counts */
@@ -63,20 +60,12 @@ static enum status make(const struct files *files, const char *suffix, int fd,
     return KV_OK;
 }
 
-enum status log_open(const struct files *files, enum log_access access,
-                     struct log **log_out)
+enum status log_open(const struct files *files, const char *suffix,
+                     enum log_access access, struct log **log_out)
 {
     int fd = -1;
-    enum status status = files_open_plain(files, "", access == LOG_READ, &fd);
-    return status == KV_OK ? make(files, "", fd, log_out) : status;
-}
-
-enum status log_open_older(const struct files *files, enum log_access access,
-                           struct log **log_out)
-{
-    int fd = -1;
-    enum status status = files_open_plain(files, FILES_OLD, access == LOG_READ, &fd);
-    return status == KV_OK ? make(files, FILES_OLD, fd, log_out) : status;
+    enum status status = files_open_plain(files, suffix, access == LOG_READ, &fd);
+    return status == KV_OK ? make(files, suffix, fd, log_out) : status;
 }
 
 static enum status write_opening(struct log *log, struct opening opening)
@@ -127,7 +116,7 @@ enum status log_publish(struct log *log)
     enum status status = files_publish_new(log->files, log->fd, "");
     if (status == KV_OK) {
         log->suffix = "";
-        log->durable_length = log->length;
+        log->durable_length = log->end.offset;
     }
     return status;
 }
@@ -157,24 +146,14 @@ const char *log_suffix(const struct log *log)
     return log->suffix;
 }
 
-uint64_t log_id(const struct log *log)
+const struct log_end *log_end(const struct log *log)
 {
-    return log->log_id;
-}
-
-uint64_t log_generation(const struct log *log)
-{
-    return log->generation;
-}
-
-uint32_t log_chain(const struct log *log)
-{
-    return log->chain;
+    return &log->end;
 }
 
 struct slice log_bytes(const struct log *log)
 {
-    return (struct slice){mapping_bytes(log->mapping), (size_t)log->length};
+    return (struct slice){mapping_bytes(log->mapping), (size_t)log->end.offset};
 }
 
 bool log_has_failed_reads(const struct log *log)
@@ -211,22 +190,19 @@ enum status log_cut(struct log *log, uint64_t offset)
     if (status != KV_OK) {
         return tell(log, status, "cannot cut the log back to its last seal; stopping");
     }
-    log->length = offset;
+    log->end.offset = offset;
     return KV_OK;
 }
 
 void log_resume(struct log *log, const struct log_end *end)
 {
-    log->log_id = end->log_id;
-    log->generation = end->generation;
-    log->length = end->offset;
+    log->end = *end;
     log->durable_length = end->offset;
-    log->chain = end->chain;
 }
 
 uint64_t log_length(const struct log *log)
 {
-    return log->length;
+    return log->end.offset;
 }
 
 uint64_t log_durable_length(const struct log *log)
@@ -239,10 +215,16 @@ uint64_t log_staged_bytes(const struct log *log)
     return log->staged.length;
 }
 
+/* Where the next record that is staged will stand. */
+static uint64_t staged_end(const struct log *log)
+{
+    return log->end.offset + log->staged.length;
+}
+
 enum status log_reserve(struct log *log, uint64_t key_length, uint64_t value_length)
 {
     uint64_t more = record_length(key_length, value_length) + SEAL_BYTES;
-    uint64_t end = log->length + log->staged.length + more;
+    uint64_t end = staged_end(log) + more;
     /* One more seal must always fit behind the batch. */
     if (end + SEAL_BYTES > LOG_BYTES_MAX) {
         return KV_NO_SPACE;
@@ -256,7 +238,7 @@ enum status log_reserve(struct log *log, uint64_t key_length, uint64_t value_len
 
 uint64_t log_stage(struct log *log, struct slice key, struct slice value)
 {
-    uint64_t offset = log->length + log->staged.length;
+    uint64_t offset = staged_end(log);
     uint8_t header[RECORD_HEADER_BYTES];
     record_encode_header(header, key.length, value.length);
     buffer_append(&log->staged, (struct slice){header, sizeof header});
@@ -267,10 +249,10 @@ uint64_t log_stage(struct log *log, struct slice key, struct slice value)
 
 struct slice log_record(const struct log *log, uint64_t offset, uint64_t length)
 {
-    assert(offset + length <= log->length + log->staged.length);
-    const uint8_t *bytes = offset < log->length
+    assert(offset + length <= staged_end(log));
+    const uint8_t *bytes = offset < log->end.offset
                                ? mapping_bytes(log->mapping) + offset
-                               : log->staged.bytes + (offset - log->length);
+                               : log->staged.bytes + (offset - log->end.offset);
     return (struct slice){bytes, (size_t)length};
 }
 
@@ -281,7 +263,7 @@ static void tell_refused(struct log *log)
     if (!log->has_told_refused &&
         (log->told_refused_ms == 0 || now_ms - log->told_refused_ms >= LOG_MESSAGE_MS)) {
         diag_error("%s: cannot append at offset %" PRIu64 ", batch refused",
-                   files_path(log->files), log->length);
+                   files_path(log->files), log->end.offset);
         log->has_told_refused = true;
         log->told_refused_ms = now_ms;
     }
@@ -291,7 +273,7 @@ static void tell_works_again(struct log *log)
 {
     if (log->has_told_refused) {
         diag_info("%s: appending works again at offset %" PRIu64, files_path(log->files),
-                  log->length);
+                  log->end.offset);
         log->has_told_refused = false;
     }
 }
@@ -302,10 +284,10 @@ static enum status cut_back(struct log *log, enum status cause)
     struct io_info info;
     tell_refused(log);
     /* A file system that turned read-only took nothing, and would not cut it either. */
-    if (io_inspect(log->fd, &info) == KV_OK && info.length == log->length) {
+    if (io_inspect(log->fd, &info) == KV_OK && info.length == log->end.offset) {
         return cause;
     }
-    return log_cut(log, log->length) == KV_OK ? cause : KV_FATAL;
+    return log_cut(log, log->end.offset) == KV_OK ? cause : KV_FATAL;
 }
 
 /* Somebody else may have cut the file or taken its name away meanwhile. */
@@ -321,10 +303,10 @@ static enum status check_is_still_ours(const struct log *log)
                     files_path(log->files));
         return KV_FATAL;
     }
-    if (info.length != log->length) {
+    if (info.length != log->end.offset) {
         diag_errorx("%s: the log is %" PRIu64 " bytes long, not %" PRIu64
                     ": something else changed it; stopping",
-                    files_path(log->files), info.length, log->length);
+                    files_path(log->files), info.length, log->end.offset);
         return KV_FATAL;
     }
     return KV_OK;
@@ -335,11 +317,11 @@ static uint32_t stage_seal(struct log *log)
 {
     uint8_t mark[SEAL_BYTES];
     struct seal seal = {
-        .log_id = log->log_id,
+        .log_id = log->end.log_id,
         .durable_length = log->durable_length,
-        .chain = crc32c(log->chain, buffer_slice(&log->staged)),
+        .chain = crc32c(log->end.chain, buffer_slice(&log->staged)),
     };
-    record_encode_seal(mark, &seal, log->length + log->staged.length);
+    record_encode_seal(mark, &seal, staged_end(log));
     buffer_append(&log->staged, (struct slice){mark, sizeof mark});
     return crc32c(seal.chain, (struct slice){mark, sizeof mark});
 }
@@ -356,13 +338,13 @@ enum status log_write(struct log *log)
         return status;
     }
     uint32_t chain = stage_seal(log);
-    status = io_write_at(log->fd, buffer_slice(&log->staged), log->length);
+    status = io_write_at(log->fd, buffer_slice(&log->staged), log->end.offset);
     if (status != KV_OK) {
         return cut_back(log, status);
     }
     tell_works_again(log);
-    log->length += log->staged.length;
-    log->chain = chain;
+    log->end.offset += log->staged.length;
+    log->end.chain = chain;
     log_unstage(log);
     return KV_OK;
 }
@@ -370,34 +352,29 @@ enum status log_write(struct log *log)
 void log_stage_drained(struct log *log, uint64_t older_id)
 {
     uint8_t mark[DRAINED_BYTES];
-    struct drained drained = {.log_id = log->log_id, .older_id = older_id};
-    record_encode_drained(mark, &drained, log->length + log->staged.length);
+    struct drained drained = {.log_id = log->end.log_id, .older_id = older_id};
+    record_encode_drained(mark, &drained, staged_end(log));
     buffer_append(&log->staged, (struct slice){mark, sizeof mark});
 }
 
-enum status log_retire(struct log *log)
+enum status log_rename(struct log *log, const char *suffix)
 {
-    enum status status = files_rename(log->files, log->suffix, FILES_OLD);
-    log->suffix = status == KV_OK ? FILES_OLD : log->suffix;
-    return status;
-}
-
-enum status log_reinstate(struct log *log)
-{
-    enum status status = files_rename(log->files, log->suffix, "");
-    log->suffix = status == KV_OK ? "" : log->suffix;
+    enum status status = files_rename(log->files, log->suffix, suffix);
+    if (status == KV_OK) {
+        log->suffix = suffix;
+    }
     return status;
 }
 
 enum status log_cut_away(struct log *log, uint64_t bytes)
 {
-    uint64_t length = log->length > bytes ? log->length - bytes : 0;
+    uint64_t length = log->end.offset > bytes ? log->end.offset - bytes : 0;
     mapping_cut(log->mapping, length);
     enum status status = io_truncate(log->fd, length);
     if (status != KV_OK) {
         return tell(log, status, "cannot cut the drained log away; to be tried again");
     }
-    log->length = length;
+    log->end.offset = length;
     return KV_OK;
 }
 
@@ -411,15 +388,15 @@ void log_begin_sync(struct log *log)
 {
     uint64_t begun =
         log->begun_length > log->durable_length ? log->begun_length : log->durable_length;
-    if (log->length - begun >= BEGIN_SYNC_BYTES) {
-        io_begin_sync(log->fd, begun, log->length - begun);
-        log->begun_length = log->length;
+    if (log->end.offset - begun >= BEGIN_SYNC_BYTES) {
+        io_begin_sync(log->fd, begun, log->end.offset - begun);
+        log->begun_length = log->end.offset;
     }
 }
 
 enum status log_sync(struct log *log)
 {
-    if (log->durable_length == log->length) {
+    if (log->durable_length == log->end.offset) {
         return KV_OK;
     }
     if (io_sync(log->fd) != KV_OK) {
@@ -430,6 +407,6 @@ enum status log_sync(struct log *log)
         (void)io_truncate(log->fd, log->durable_length);
         return KV_FATAL;
     }
-    log->durable_length = log->length;
+    log->durable_length = log->end.offset;
     return KV_OK;
 }

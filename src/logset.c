@@ -179,9 +179,9 @@ enum status logset_open(const struct files *files, enum log_access access,
                         struct logset *set_out)
 {
     *set_out = (struct logset){.files = files, .access = access};
-    enum status status = log_open(files, access, &set_out->log);
+    enum status status = log_open(files, "", access, &set_out->log);
     if (status == KV_OK || status == KV_NOT_FOUND) {
-        status = log_open_older(files, access, &set_out->older);
+        status = log_open(files, FILES_OLD, access, &set_out->older);
     }
     if (status == KV_OK || status == KV_NOT_FOUND) {
         status = judge(set_out);

@@ -39,7 +39,7 @@ static enum status make_sealed(const struct files *files, struct logset *set)
     case LOGSET_OLDER_ALONE:
         diag_info("%s: taking up %s" FILES_OLD ", whose compaction had only begun",
                   files_path(files), files_path(files));
-        return log_reinstate(set->older);
+        return log_rename(set->older, "");
     case LOGSET_SEALED:
         break;
     }

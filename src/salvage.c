@@ -158,7 +158,7 @@ static void judge_older(struct salvage *salvage)
 
 static enum status open_old(struct salvage *salvage)
 {
-    enum status status = log_open(salvage->files, LOG_READ, &salvage->source.log);
+    enum status status = log_open(salvage->files, "", LOG_READ, &salvage->source.log);
     if (status == KV_NOT_FOUND) {
         diag_errorx("%s: there is no such log; nothing to salvage",
                     files_path(salvage->files));
@@ -171,7 +171,7 @@ static enum status open_old(struct salvage *salvage)
                     files_path(salvage->files));
         return KV_CORRUPT;
     }
-    status = log_open_older(salvage->files, LOG_READ, &salvage->older.log);
+    status = log_open(salvage->files, FILES_OLD, LOG_READ, &salvage->older.log);
     if (status != KV_OK && status != KV_NOT_FOUND) {
         return status;
     }

@@ -68,13 +68,13 @@ static enum status write_piece(struct snapshot_writer *writer)
 
 static enum status write_header(struct snapshot_writer *writer)
 {
-    const struct log *log = keydir_log(writer->keydir);
+    const struct log_end *end = log_end(keydir_log(writer->keydir));
     const uint64_t fields[HEADER_FIELDS] = {
         MAGIC,
-        log_id(log),
-        log_generation(log),
-        log_length(log),
-        log_chain(log),
+        end->log_id,
+        end->generation,
+        end->offset,
+        end->chain,
         writer->keydir->seed.words[0],
         writer->keydir->seed.words[1],
     };

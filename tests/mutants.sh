@@ -25,7 +25,7 @@ rename-without-directory-sync|test_compact|files.c|/^enum status files_rename/,/
 remove-without-directory-sync|test_compact|files.c|/^enum status files_remove/,/^}/s/status = io_sync_directory(files->directory);/status = KV_OK;/
 start-without-directory-sync|test_recover|files.c|/^enum status files_settle_names/,/^}/s/io_sync_directory(files->directory) != KV_OK/files == NULL/
 reply-before-commit|test_rows|session.c|s/^    enum status status = store_commit(commands->store);/    (void)conn_flush(session->conn);\n&/
-seal-calls-its-own-batch-durable|test_recover|log.c|s/\.durable_length = log->durable_length,/.durable_length = log->length + log->staged.length,/
+seal-calls-its-own-batch-durable|test_recover|log.c|s/\.durable_length = log->durable_length,/.durable_length = staged_end(log),/
 no-undo-of-a-failed-write|test_store_faults|transaction.c|/^enum status transaction_commit/,/^}/s/transaction_abort(transaction);/publish(transaction);/
 # Recovery.
 tombstone-skipped-on-load|test_store|keydir.c|s/if (change.now.is_tombstone \&\& !change.had_before) {/if (change.now.is_tombstone) {/

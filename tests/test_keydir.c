@@ -25,7 +25,7 @@ static void bench_open(struct bench *bench, const struct engine *engine)
 {
     *bench = (struct bench){0};
     assert_int_equal(files_open(engine->log.path, &bench->files), KV_OK);
-    assert_int_equal(log_open(bench->files, LOG_READ, &bench->log), KV_OK);
+    assert_int_equal(log_open(bench->files, "", LOG_READ, &bench->log), KV_OK);
 }
 
 static void bench_close(struct bench *bench)

@@ -35,7 +35,7 @@ static int setup(void **state)
     assert_true(record_decode_opening(log_bytes(log_file), &opening));
     assert_int_equal(opening.version, RECORD_FORMAT_VERSION);
     assert_int_equal(opening.generation, 1);
-    assert_int_equal(opening.log_id, log_id(log_file));
+    assert_int_equal(opening.log_id, log_end(log_file)->log_id);
     return 0;
 }
 
@@ -74,7 +74,7 @@ static size_t scan_file(const struct engine *engine, uint64_t *durable_lengths,
     struct scan scan;
     struct batch batch;
     size_t count = 0;
-    scan_begin(&scan, script_slice(&bytes), log_id(log_file));
+    scan_begin(&scan, script_slice(&bytes), log_end(log_file)->log_id);
     enum scan_result result = SCAN_BATCH;
     while ((result = scan_next(&scan, &batch)) == SCAN_BATCH) {
         assert_in_range(count, 0, batches_max - 1);
