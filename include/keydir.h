@@ -22,7 +22,7 @@ struct keydir {
     unsigned current;    /* the side that is appended to */
     struct hash_seed seed;
     uint64_t key_count;      /* keys that have a value */
-    uint64_t live_bytes[2];  /* of the records that hold these values, by side */
+    uint64_t live_bytes;     /* of the records that hold these values */
     uint64_t entry_count[2]; /* entries of the index, by side */
 };
 
@@ -53,19 +53,16 @@ void keydir_push_log(struct keydir *keydir, struct log *log);
 /* Forget the older log, at which no entry points any more. */
 void keydir_pop_older_log(struct keydir *keydir);
 
-/* Entries that still point at the older log; live bytes in both logs. */
+/* Entries that still point at the older log. */
 uint64_t keydir_older_entries(const struct keydir *keydir);
-uint64_t keydir_live_bytes(const struct keydir *keydir);
 
 uint64_t keydir_hash(const struct keydir *keydir, struct slice key);
 
 /*
- * Ask for the memory that keydir_find and keydir_read will want: first, for each key of a
- * group, where the index has it, then where the log has it.
+ * Ask for the memory that keydir_find and keydir_read will want, after index_prefetch.
  *
  * location_out: of the first record with this hash.  false: there is none.
  */
-void keydir_prefetch_slot(const struct keydir *keydir, uint64_t hash);
 bool keydir_prefetch_record(const struct keydir *keydir, uint64_t hash,
                             struct location *location_out);
 
@@ -97,11 +94,6 @@ enum status keydir_verify(const struct keydir *keydir, const struct location *lo
 enum status keydir_read(const struct keydir *keydir, const struct location *location,
                         struct slice *value_out);
 
-/* The same, and the key. */
-enum status keydir_read_record(const struct keydir *keydir,
-                               const struct location *location, struct slice *key_out,
-                               struct slice *value_out);
-
 /* Whether a location is in the older log. */
 bool keydir_is_older(const struct keydir *keydir, const struct location *location);
 
@@ -109,10 +101,10 @@ bool keydir_is_older(const struct keydir *keydir, const struct location *locatio
 struct location keydir_locate(const struct keydir *keydir, const struct record *record,
                               uint64_t offset);
 
-/* Make sure that applying a change for this hash cannot fail. KV_NO_MEMORY. */
-enum status keydir_reserve(struct keydir *keydir, uint64_t hash);
-
-/* Apply a change, take it back (in reverse order), or make it final (in order). */
+/*
+ * Apply a change, for which index_reserve made room; take it back (in reverse order); or
+ * make it final (in order).
+ */
 void keydir_apply(struct keydir *keydir, const struct change *change);
 void keydir_revert(struct keydir *keydir, const struct change *change);
 void keydir_settle(struct keydir *keydir, const struct change *change);

@@ -31,7 +31,7 @@ void compact_init(struct compaction *compaction, const struct files *files,
 bool compact_is_worthwhile(const struct compaction *compaction)
 {
     uint64_t length = log_length(keydir_log(compaction->keydir));
-    uint64_t dead = length - keydir_live_bytes(compaction->keydir);
+    uint64_t dead = length - compaction->keydir->live_bytes;
     return compaction->phase == COMPACT_NONE && dead > COMPACT_DEAD_BYTES_MIN &&
            dead > length / 2;
 }
@@ -65,8 +65,8 @@ enum status compact_begin(struct compaction *compaction)
     struct log *successor = NULL;
     assert(compaction->phase == COMPACT_NONE);
     assert(log_durable_length(log) == log_length(log) && log_staged_bytes(log) == 0);
-    if (!files_have_room(compaction->files, keydir_live_bytes(compaction->keydir) +
-                                                COMPACT_DEAD_BYTES_MIN)) {
+    if (!files_have_room(compaction->files,
+                         compaction->keydir->live_bytes + COMPACT_DEAD_BYTES_MIN)) {
         if (!compaction->has_told_no_room) {
             diag_warnx("%s: no room on the disk for a compaction; waiting for it",
                        log_path(log));
@@ -165,7 +165,6 @@ static enum status sweep_slice(struct compaction *compaction,
     for (int i = 0; status == KV_OK && i < COMPACT_SLICE_ENTRIES &&
                     log_staged_bytes(keydir_log(keydir)) < COMPACT_SLICE_BYTES;
          i++) {
-        struct slice key;
         struct slice value;
         struct change change = {.had_before = true};
         if (!index_walk(keydir->index, &compaction->position, &change.before)) {
@@ -178,7 +177,8 @@ static enum status sweep_slice(struct compaction *compaction,
             return KV_OK;
         }
         if (keydir_is_older(keydir, &change.before) &&
-            keydir_read_record(keydir, &change.before, &key, &value) == KV_OK) {
+            keydir_read(keydir, &change.before, &value) == KV_OK) {
+            struct slice key = keydir_key(keydir, &change.before);
             change.hash = keydir_hash(keydir, key);
             status = transaction_put(transaction, change, key, value);
             compaction->has_found_more = true;

@@ -81,8 +81,7 @@ static enum status print_key(const struct keydir *keydir, struct slice key,
 static void begin_progress(const struct keydir *keydir)
 {
     if (isatty(STDOUT_FILENO) != 1) {
-        progress_begin("dumping", log_path(keydir_log(keydir)), "",
-                       keydir_live_bytes(keydir));
+        progress_begin("dumping", log_path(keydir_log(keydir)), "", keydir->live_bytes);
     }
 }
 

@@ -85,11 +85,6 @@ uint64_t keydir_older_entries(const struct keydir *keydir)
     return keydir->entry_count[1 - keydir->current];
 }
 
-uint64_t keydir_live_bytes(const struct keydir *keydir)
-{
-    return keydir->live_bytes[0] + keydir->live_bytes[1];
-}
-
 static struct slice bytes_of(const struct keydir *keydir, const struct location *location)
 {
     return log_record(keydir->logs[side_of(location)], location->offset % LOG_BYTES_MAX,
@@ -100,11 +95,6 @@ struct slice keydir_key(const struct keydir *keydir, const struct location *loca
 {
     return slice_first(slice_after(bytes_of(keydir, location), RECORD_HEADER_BYTES),
                        location->key_length);
-}
-
-void keydir_prefetch_slot(const struct keydir *keydir, uint64_t hash)
-{
-    index_prefetch(keydir->index, hash);
 }
 
 bool keydir_prefetch_record(const struct keydir *keydir, uint64_t hash,
@@ -175,14 +165,6 @@ enum status keydir_read(const struct keydir *keydir, const struct location *loca
     return KV_OK;
 }
 
-enum status keydir_read_record(const struct keydir *keydir,
-                               const struct location *location, struct slice *key_out,
-                               struct slice *value_out)
-{
-    *key_out = keydir_key(keydir, location);
-    return keydir_read(keydir, location, value_out);
-}
-
 bool keydir_is_older(const struct keydir *keydir, const struct location *location)
 {
     return side_of(location) != keydir->current;
@@ -200,20 +182,14 @@ struct location keydir_locate(const struct keydir *keydir, const struct record *
     };
 }
 
-enum status keydir_reserve(struct keydir *keydir, uint64_t hash)
-{
-    return index_reserve(keydir->index, hash);
-}
-
 /* Count a location in (sign 1) or out (sign -1); a staged delete holds no value. */
 static void tally(struct keydir *keydir, const struct location *location, int sign)
 {
-    unsigned side = side_of(location);
-    keydir->entry_count[side] += sign > 0 ? 1 : UINT64_MAX;
+    keydir->entry_count[side_of(location)] += sign > 0 ? 1 : UINT64_MAX;
     if (!location->is_tombstone) {
         uint64_t length = record_length(location->key_length, location->value_length);
         keydir->key_count += sign > 0 ? 1 : UINT64_MAX;
-        keydir->live_bytes[side] += sign > 0 ? length : 0 - length;
+        keydir->live_bytes += sign > 0 ? length : 0 - length;
     }
 }
 
@@ -246,11 +222,11 @@ void keydir_revert(struct keydir *keydir, const struct change *change)
 
 void keydir_settle(struct keydir *keydir, const struct change *change)
 {
-    if (change->now.is_tombstone) {
-        /* It is not there any more if the key was set again in the same batch. */
-        if (index_remove(keydir->index, change->hash, change->now.offset)) {
-            keydir->entry_count[side_of(&change->now)]--;
-        }
+    /* A staged delete is not there any more if the key was set again in the same batch.
+     */
+    if (change->now.is_tombstone &&
+        index_remove(keydir->index, change->hash, change->now.offset)) {
+        keydir->entry_count[side_of(&change->now)]--;
     }
 }
 

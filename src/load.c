@@ -49,7 +49,7 @@ static enum status put(struct keydir *keydir, const struct waiting *waiting)
     if (change.now.is_tombstone && !change.had_before) {
         return KV_OK;
     }
-    status = keydir_reserve(keydir, change.hash);
+    status = index_reserve(keydir->index, change.hash);
     if (status == KV_OK) {
         keydir_apply(keydir, &change);
         keydir_settle(keydir, &change);
@@ -61,7 +61,7 @@ static enum status put_list(struct keydir *keydir, struct list *list)
 {
     enum status status = KV_OK;
     for (uint32_t i = 0; i < list->count; i++) {
-        keydir_prefetch_slot(keydir, list->entries[i].hash);
+        index_prefetch(keydir->index, list->entries[i].hash);
     }
     for (uint32_t i = 0; status == KV_OK && i < list->count; i++) {
         status = put(keydir, &list->entries[i]);

@@ -20,7 +20,7 @@ void lookahead_add(struct lookahead *lookahead, const struct keydir *keydir,
     struct expected *expected = &lookahead->expected[lookahead->count++];
     expected->key = key;
     expected->hash = keydir_hash(keydir, key);
-    keydir_prefetch_slot(keydir, expected->hash);
+    index_prefetch(keydir->index, expected->hash);
 }
 
 void lookahead_fetch(struct lookahead *lookahead, const struct keydir *keydir)

@@ -243,7 +243,7 @@ static enum status write_new(struct salvage *salvage)
 static enum status print_summary(const struct salvage *salvage)
 {
     printf("kept %" PRIu64 " keys, %" PRIu64 " bytes\n", salvage->keydir.key_count,
-           keydir_live_bytes(&salvage->keydir));
+           salvage->keydir.live_bytes);
     printf("lost %" PRIu64 " bytes in all\n", salvage->lost_bytes);
     if (salvage->lost_bytes > 0) {
         printf("a lost range may have held newer values of these keys, or deletions\n");

@@ -239,8 +239,7 @@ static enum status load_parts(const struct image *image, struct keydir *keydir)
         }
         keydir->key_count += sums.entry_count;
         keydir->entry_count[side] += sums.entry_count;
-        keydir->live_bytes[side] +=
-            sums.payload_bytes + sums.entry_count * RECORD_HEADER_BYTES;
+        keydir->live_bytes += sums.payload_bytes + sums.entry_count * RECORD_HEADER_BYTES;
         rest = slice_after(rest, length);
     }
     return rest.length == 0 ? KV_OK : KV_CORRUPT;

@@ -443,7 +443,7 @@ struct store_stats store_stats(const struct store *store)
     uint64_t log_bytes = log_length(keydir_log(&store->keydir)) +
                          store_staged_bytes(store) +
                          (older == NULL ? 0 : log_length(older));
-    uint64_t live_bytes = keydir_live_bytes(&store->keydir);
+    uint64_t live_bytes = store->keydir.live_bytes;
     return (struct store_stats){
         .keys = store->keydir.key_count,
         .log_bytes = log_bytes,

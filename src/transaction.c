@@ -40,7 +40,7 @@ enum status transaction_put(struct transaction *transaction, struct change found
     struct log *log = keydir_log(keydir);
     enum status status = reserve_change(transaction);
     if (status == KV_OK && !found.had_before) {
-        status = keydir_reserve(keydir, found.hash);
+        status = index_reserve(keydir->index, found.hash);
     }
     if (status == KV_OK) {
         status = log_reserve(log, key.length, value.length);

@@ -41,7 +41,7 @@ static enum status print(const struct reading *reading, const void *context)
     printf("log_bytes %" PRIu64 "\n", whole_bytes + left);
     printf("records %" PRIu64 "\n", end->record_count);
     printf("live_keys %" PRIu64 "\n", reading->keydir.key_count);
-    printf("dead_bytes %" PRIu64 "\n", whole_bytes - keydir_live_bytes(&reading->keydir));
+    printf("dead_bytes %" PRIu64 "\n", whole_bytes - reading->keydir.live_bytes);
     printf("seals %" PRIu64 "\n", end->seal_count);
     if (left == 0) {
         printf("damage none\n");
