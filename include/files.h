@@ -77,9 +77,8 @@ enum status files_remove(const struct files *files, const char *suffix);
 /* Whether this many more bytes can be written beside the log. */
 bool files_have_room(const struct files *files, uint64_t bytes);
 
-/* Remove a side file if there is one; PATH.new. It may come back after a power loss. */
+/* Remove a side file if there is one. It may come back after a power loss. */
 void files_drop(const struct files *files, const char *suffix);
-void files_drop_new(const struct files *files);
 
 /*
  * Keep a copy of bytes that are about to be cut off the log, as PATH.torn.OFFSET;

@@ -53,7 +53,7 @@ static enum status make_successor(const struct compaction *compaction, struct lo
     if (status != KV_OK) {
         (void)log_close(*log_out); /* it counts for nothing */
         if (status != KV_FATAL) {
-            files_drop_new(compaction->files);
+            files_drop(compaction->files, FILES_NEW);
         }
     }
     return status;

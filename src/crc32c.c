@@ -130,19 +130,14 @@ KV_TARGET_CRC32C static uint32_t crc32c_x86(uint32_t crc, struct slice bytes)
     return ~tail;
 }
 
+#endif
+
 uint32_t crc32c(uint32_t crc, struct slice bytes)
 {
+#if KV_HAVE_X86_CRC32C
     if (KV_X86_CRC32C_IS_THERE()) {
         return crc32c_x86(crc, bytes);
     }
-    return crc32c_portable(crc, bytes);
-}
-
-#else
-
-uint32_t crc32c(uint32_t crc, struct slice bytes)
-{
-    return crc32c_portable(crc, bytes);
-}
-
 #endif
+    return crc32c_portable(crc, bytes);
+}

@@ -66,6 +66,21 @@ static const char *find_fault(const struct io_info *info)
     return info->owner == (uint64_t)geteuid() ? NULL : "belongs to another user";
 }
 
+static enum status check_is_ours(const struct files *files, const char *suffix, int fd)
+{
+    struct io_info info;
+    if (io_inspect(fd, &info) != KV_OK) {
+        diag_error("%s%s: cannot inspect; it is not used", files->path, suffix);
+        return KV_IO;
+    }
+    const char *fault = find_fault(&info);
+    if (fault != NULL) {
+        diag_errorx("%s%s: %s; it is not used", files->path, suffix, fault);
+        return KV_IO;
+    }
+    return KV_OK;
+}
+
 static enum status open_plain(const struct files *files, const char *suffix, int flags,
                               int *fd_out)
 {
@@ -83,19 +98,11 @@ static enum status open_plain(const struct files *files, const char *suffix, int
         diag_error("%s%s: cannot open; it is not used", files->path, suffix);
         return KV_IO;
     }
-    struct io_info info;
-    if (io_inspect(*fd_out, &info) != KV_OK) {
-        diag_error("%s%s: cannot inspect; it is not used", files->path, suffix);
-        (void)io_close(*fd_out); /* nothing was written */
-        return KV_IO;
+    status = check_is_ours(files, suffix, *fd_out);
+    if (status != KV_OK) {
+        files_close_plain(*fd_out);
     }
-    const char *fault = find_fault(&info);
-    if (fault != NULL) {
-        diag_errorx("%s%s: %s; it is not used", files->path, suffix, fault);
-        (void)io_close(*fd_out); /* nothing was written */
-        return KV_IO;
-    }
-    return KV_OK;
+    return status;
 }
 
 static enum status take_lock(struct files *files)
@@ -190,21 +197,16 @@ void files_drop(const struct files *files, const char *suffix)
     }
 }
 
-void files_drop_new(const struct files *files)
-{
-    files_drop(files, FILES_NEW);
-}
-
 enum status files_begin_new(const struct files *files, int *fd_out)
 {
-    files_drop_new(files);
+    files_drop(files, FILES_NEW);
     enum status status = open_plain(files, FILES_NEW, O_RDWR | O_CREAT | O_EXCL, fd_out);
     if (status == KV_NOT_FOUND) {
         diag_error("%s" FILES_NEW ": cannot create; giving up", files->path);
         status = KV_IO;
     }
     if (status != KV_OK) {
-        files_drop_new(files); /* it may have been created before it was refused */
+        files_drop(files, FILES_NEW); /* it may have been created before it was refused */
     }
     return status;
 }
@@ -264,14 +266,13 @@ bool files_have_room(const struct files *files, uint64_t bytes)
     return io_free_bytes(files->directory, &free_bytes) == KV_OK && free_bytes >= bytes;
 }
 
-/* Whether a side file exists and holds exactly these bytes. */
+/* Whether a side file holds exactly these bytes. KV_NOT_FOUND: there is none. */
 static enum status compare(const struct files *files, const char *suffix,
                            struct slice bytes, bool *is_same_out)
 {
     int fd = -1;
     uint64_t length = 0;
     struct mapping *mapping = NULL;
-    *is_same_out = false;
     enum status status = files_open_plain(files, suffix, true, &fd);
     if (status != KV_OK) {
         return status;
@@ -280,28 +281,28 @@ static enum status compare(const struct files *files, const char *suffix,
     if (status != KV_OK) {
         diag_error("%s%s: cannot read, so the torn tail is not cut off", files->path,
                    suffix);
-    } else if (length == bytes.length) {
-        *is_same_out =
-            slice_equal((struct slice){mapping_bytes(mapping), bytes.length}, bytes);
+    } else {
+        struct slice there = {mapping_bytes(mapping), (size_t)length};
+        *is_same_out = slice_equal(there, bytes);
     }
     mapping_close(mapping);
     files_close_plain(fd);
     return status;
 }
 
-/* Find a name for the copy: free, or taken by the very same bytes. */
+/*
+ * Choose a name for the copy. KV_NOT_FOUND: it is free.  KV_OK: the very same bytes are
+ * there already.
+ */
 static enum status choose_torn_name(const struct files *files, struct slice bytes,
                                     uint64_t offset,
-                                    char suffix_out[FILES_SUFFIX_BYTES_MAX],
-                                    bool *is_there_out)
+                                    char suffix_out[FILES_SUFFIX_BYTES_MAX])
 {
     (void)snprintf(suffix_out, FILES_SUFFIX_BYTES_MAX, ".torn.%" PRIu64, offset);
     for (int copy = 2; copy < TORN_COPIES_MAX; copy++) {
-        enum status status = compare(files, suffix_out, bytes, is_there_out);
-        if (status == KV_NOT_FOUND) {
-            return KV_OK;
-        }
-        if (status != KV_OK || *is_there_out) {
+        bool is_same = false;
+        enum status status = compare(files, suffix_out, bytes, &is_same);
+        if (status != KV_OK || is_same) {
             return status;
         }
         (void)snprintf(suffix_out, FILES_SUFFIX_BYTES_MAX, ".torn.%" PRIu64 ".%d", offset,
@@ -317,9 +318,8 @@ enum status files_save_torn(const struct files *files, struct slice bytes,
                             uint64_t offset, char suffix_out[FILES_SUFFIX_BYTES_MAX])
 {
     int fd = -1;
-    bool is_there = false;
-    enum status status = choose_torn_name(files, bytes, offset, suffix_out, &is_there);
-    if (status != KV_OK || is_there) {
+    enum status status = choose_torn_name(files, bytes, offset, suffix_out);
+    if (status != KV_NOT_FOUND) {
         return status;
     }
     status = files_begin_new(files, &fd);
@@ -339,7 +339,7 @@ enum status files_save_torn(const struct files *files, struct slice bytes,
         status = KV_IO;
     }
     if (status != KV_OK) {
-        files_drop_new(files);
+        files_drop(files, FILES_NEW);
     }
     return status;
 }

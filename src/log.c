@@ -104,7 +104,7 @@ enum status log_create(const struct files *files, const struct opening *opening,
     }
     if (status != KV_OK) {
         (void)log_close(log); /* the first failure is the one that counts */
-        files_drop_new(files);
+        files_drop(files, FILES_NEW);
         return status;
     }
     *log_out = log;

@@ -23,7 +23,7 @@ static enum status create(const struct files *files)
     status = log_publish(log);
     (void)log_close(log); /* it is opened again like any other */
     if (status != KV_OK) {
-        files_drop_new(files);
+        files_drop(files, FILES_NEW);
     }
     return status;
 }
@@ -166,7 +166,7 @@ enum status recover_open(const struct files *files, struct keydir *keydir_out,
     struct logset_end end = {0};
     uint64_t started_ms = clock_now_ms();
     *keydir_out = (struct keydir){0};
-    files_drop_new(files); /* what a crash left half made */
+    files_drop(files, FILES_NEW); /* what a crash left half made */
     enum status status = files_settle_names(files);
     if (status == KV_OK) {
         status = open_sealed(files, &set);

@@ -50,7 +50,7 @@ enum status rewrite_end(const struct files *files, struct log *log, enum status 
     }
     enum status close_status = log_close(log);
     if (status != KV_OK) {
-        files_drop_new(files);
+        files_drop(files, FILES_NEW);
     }
     if (status == KV_OK && close_status != KV_OK) {
         return KV_FATAL; /* it has its name already */

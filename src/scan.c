@@ -26,6 +26,11 @@ void scan_begin(struct scan *scan, struct slice log, uint64_t log_id)
     };
 }
 
+static struct slice bytes_from(const struct scan *scan, uint64_t offset)
+{
+    return slice_after(scan->log, (size_t)offset);
+}
+
 /* Where the batch that begins at the scan has its seal, and what a drained mark in it
  * names. */
 struct batch_end {
@@ -52,14 +57,14 @@ static bool find_batch_end(const struct scan *scan, struct batch_end *end)
     struct record record;
     struct drained drained;
     *end = (struct batch_end){scan->offset, scan->drained_id};
-    while (record_decode(slice_after(scan->log, (size_t)end->offset), &record)) {
+    while (record_decode(bytes_from(scan, end->offset), &record)) {
         prefetch_ahead(scan->log, end->offset);
         if (!record_is_within_limits(&record)) {
             return false;
         }
         if (record_is_mark(&record)) {
-            struct slice mark = slice_after(scan->log, (size_t)end->offset);
-            if (!record_decode_drained(mark, end->offset, &drained) ||
+            if (!record_decode_drained(bytes_from(scan, end->offset), end->offset,
+                                       &drained) ||
                 drained.log_id != scan->log_id) {
                 return true;
             }
@@ -72,7 +77,7 @@ static bool find_batch_end(const struct scan *scan, struct batch_end *end)
 
 static bool is_own_seal(const struct scan *scan, uint64_t at, struct seal *seal_out)
 {
-    return record_decode_seal(slice_after(scan->log, (size_t)at), at, seal_out) &&
+    return record_decode_seal(bytes_from(scan, at), at, seal_out) &&
            seal_out->log_id == scan->log_id && seal_out->durable_length <= at;
 }
 
@@ -101,7 +106,7 @@ enum scan_result scan_next(struct scan *scan, struct batch *batch_out)
     if (!find_batch_end(scan, &end) || !is_own_seal(scan, end.offset, &seal)) {
         return SCAN_DAMAGED;
     }
-    struct slice rest = slice_after(scan->log, (size_t)scan->offset);
+    struct slice rest = bytes_from(scan, scan->offset);
     struct slice records = slice_first(rest, (size_t)(end.offset - scan->offset));
     uint32_t chain = chain_behind(scan, records);
     if (chain != seal.chain) {
@@ -139,7 +144,7 @@ bool scan_skip_damage(struct scan *scan)
     if (!find_seal(scan, scan->offset, &at, &seal)) {
         return false;
     }
-    struct slice mark = slice_first(slice_after(scan->log, (size_t)at), SEAL_BYTES);
+    struct slice mark = slice_first(bytes_from(scan, at), SEAL_BYTES);
     scan->chain = crc32c(seal.chain, mark);
     scan->offset = at + SEAL_BYTES;
     scan->durable_length = seal.durable_length;
@@ -150,7 +155,7 @@ uint64_t scan_count_records(const struct scan *scan)
 {
     uint64_t count = 0;
     struct record record;
-    struct slice rest = slice_after(scan->log, (size_t)scan->offset);
+    struct slice rest = bytes_from(scan, scan->offset);
     while (record_decode(rest, &record)) {
         count += record_is_mark(&record) ? 0 : 1;
         rest = slice_after(rest, (size_t)record.length);
@@ -177,8 +182,7 @@ static bool is_larger_than_a_batch(const struct scan *scan)
 {
     uint64_t at = scan->offset;
     struct record record;
-    while (record_decode(slice_after(scan->log, (size_t)at), &record) &&
-           !record_is_mark(&record)) {
+    while (record_decode(bytes_from(scan, at), &record) && !record_is_mark(&record)) {
         if (at - scan->offset >= BATCH_BYTES_MAX) {
             return true;
         }
@@ -202,8 +206,8 @@ static bool is_framed_whole(const struct scan *scan)
 {
     uint64_t at = scan->offset;
     struct record record;
-    while (record_decode(slice_after(scan->log, (size_t)at), &record)) {
-        struct slice bytes = slice_after(scan->log, (size_t)at);
+    while (record_decode(bytes_from(scan, at), &record)) {
+        struct slice bytes = bytes_from(scan, at);
         if (record_is_mark(&record) && !record_has_mark_header(bytes)) {
             return false; /* zeros that decode as records were never written */
         }
@@ -227,8 +231,7 @@ static bool has_zero_sector(const struct scan *scan)
     while (at < scan->log.length) {
         uint64_t end = at - at % SECTOR_BYTES + SECTOR_BYTES;
         end = end < scan->log.length ? end : scan->log.length;
-        struct slice share =
-            slice_first(slice_after(scan->log, (size_t)at), (size_t)(end - at));
+        struct slice share = slice_first(bytes_from(scan, at), (size_t)(end - at));
         bool is_telling = at > scan->offset ||
                           (share.length > ZEROS_OF_A_RECORD && !is_framed_whole(scan));
         if (is_telling && is_all_zero(share)) {
@@ -245,7 +248,7 @@ static bool has_zero_sector(const struct scan *scan)
  */
 static bool is_full_length(const struct scan *scan)
 {
-    struct slice tail = slice_after(scan->log, (size_t)scan->offset);
+    struct slice tail = bytes_from(scan, scan->offset);
     if (tail.length < SEAL_BYTES) {
         return false;
     }

@@ -157,7 +157,7 @@ enum status snapshot_finish(struct snapshot_writer *writer)
         status = files_publish_new(writer->files, writer->fd, FILES_INDEX);
     }
     if (status != KV_OK && status != KV_FATAL) {
-        files_drop_new(writer->files);
+        files_drop(writer->files, FILES_NEW);
     }
     release(writer);
     return status;
@@ -166,7 +166,7 @@ enum status snapshot_finish(struct snapshot_writer *writer)
 void snapshot_abort(struct snapshot_writer *writer)
 {
     if (writer != NULL) {
-        files_drop_new(writer->files);
+        files_drop(writer->files, FILES_NEW);
         release(writer);
     }
 }

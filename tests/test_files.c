@@ -334,9 +334,9 @@ static void f68_files_begin_new_replaces_a_stale_one(void **state)
     assert_int_equal(files_begin_new(files, &fd), KV_OK);
     engine_expect_file(engine, ".new", SLICE_LITERAL(""));
     assert_int_equal(io_close(fd), KV_OK);
-    files_drop_new(files);
+    files_drop(files, FILES_NEW);
     assert_false(engine_has_file(engine, ".new"));
-    files_drop_new(files); /* none is there: nothing to tell */
+    files_drop(files, FILES_NEW); /* none is there: nothing to tell */
     assert_int_equal(engine_told(engine, ""), 0);
     files_close(files);
 }
