@@ -279,13 +279,12 @@ bool record_find_mark(struct slice log, uint64_t from, uint64_t *offset_out)
     if (from > log.length) {
         return false;
     }
-    uint64_t at = find_mark_header(log, from);
-    while (at < log.length) {
+    for (uint64_t at = find_mark_header(log, from); at < log.length;
+         at = find_mark_header(log, at + 1)) {
         if (has_intact_mark(slice_after(log, (size_t)at), at)) {
             *offset_out = at;
             return true;
         }
-        at = find_mark_header(log, at + 1);
     }
     return false;
 }

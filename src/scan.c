@@ -96,6 +96,15 @@ static uint32_t chain_behind(const struct scan *scan, struct slice records)
     return chain;
 }
 
+/* Go on behind a seal. */
+static void step_over_seal(struct scan *scan, uint64_t at, const struct seal *seal)
+{
+    struct slice mark = slice_first(bytes_from(scan, at), SEAL_BYTES);
+    scan->chain = crc32c(seal->chain, mark);
+    scan->offset = at + SEAL_BYTES;
+    scan->durable_length = seal->durable_length;
+}
+
 enum scan_result scan_next(struct scan *scan, struct batch *batch_out)
 {
     if (scan->offset == scan->log.length) {
@@ -106,48 +115,38 @@ enum scan_result scan_next(struct scan *scan, struct batch *batch_out)
     if (!find_batch_end(scan, &end) || !is_own_seal(scan, end.offset, &seal)) {
         return SCAN_DAMAGED;
     }
-    struct slice rest = bytes_from(scan, scan->offset);
-    struct slice records = slice_first(rest, (size_t)(end.offset - scan->offset));
+    struct slice records =
+        slice_first(bytes_from(scan, scan->offset), (size_t)(end.offset - scan->offset));
     uint32_t chain = chain_behind(scan, records);
     if (chain != seal.chain) {
         return SCAN_DAMAGED;
     }
     *batch_out = (struct batch){.offset = scan->offset, .records = records};
-    scan->chain =
-        crc32c(chain, slice_first(slice_after(rest, records.length), SEAL_BYTES));
-    scan->offset = end.offset + SEAL_BYTES;
+    step_over_seal(scan, end.offset, &seal);
     scan->drained_id = end.drained_id;
-    scan->durable_length = seal.durable_length;
     scan->is_at_rest = records.length == 0;
     return SCAN_BATCH;
 }
 
-/* The next intact seal of this log at `from` or later. */
-static bool find_seal(const struct scan *scan, uint64_t from, uint64_t *offset_out,
-                      struct seal *seal_out)
+/* Find the next intact seal of this log, at *at or later. */
+static bool find_seal(const struct scan *scan, uint64_t *at, struct seal *seal_out)
 {
-    uint64_t at = from;
-    while (record_find_mark(scan->log, at, &at)) {
-        if (is_own_seal(scan, at, seal_out)) {
-            *offset_out = at;
+    for (; record_find_mark(scan->log, *at, at); ++*at) {
+        if (is_own_seal(scan, *at, seal_out)) {
             return true;
         }
-        at++;
     }
     return false;
 }
 
 bool scan_skip_damage(struct scan *scan)
 {
-    uint64_t at = 0;
+    uint64_t at = scan->offset;
     struct seal seal;
-    if (!find_seal(scan, scan->offset, &at, &seal)) {
+    if (!find_seal(scan, &at, &seal)) {
         return false;
     }
-    struct slice mark = slice_first(bytes_from(scan, at), SEAL_BYTES);
-    scan->chain = crc32c(seal.chain, mark);
-    scan->offset = at + SEAL_BYTES;
-    scan->durable_length = seal.durable_length;
+    step_over_seal(scan, at, &seal);
     return true;
 }
 
@@ -166,13 +165,11 @@ uint64_t scan_count_records(const struct scan *scan)
 /* Whether some intact seal behind the damage says that the damaged place was durable. */
 static bool had_been_durable(const struct scan *scan)
 {
-    uint64_t at = scan->offset;
     struct seal seal;
-    while (find_seal(scan, at, &at, &seal)) {
+    for (uint64_t at = scan->offset; find_seal(scan, &at, &seal); at++) {
         if (seal.durable_length > scan->offset) {
             return true;
         }
-        at++;
     }
     return false;
 }
@@ -180,13 +177,13 @@ static bool had_been_durable(const struct scan *scan)
 /* A batch is closed before a record begins so far behind its start. */
 static bool is_larger_than_a_batch(const struct scan *scan)
 {
-    uint64_t at = scan->offset;
     struct record record;
-    while (record_decode(bytes_from(scan, at), &record) && !record_is_mark(&record)) {
+    for (uint64_t at = scan->offset;
+         record_decode(bytes_from(scan, at), &record) && !record_is_mark(&record);
+         at += record.length) {
         if (at - scan->offset >= BATCH_BYTES_MAX) {
             return true;
         }
-        at += record.length;
     }
     return false;
 }
@@ -204,17 +201,16 @@ static bool is_all_zero(struct slice bytes)
 /* Whether whole records lead from the scan to a seal that ends the file. */
 static bool is_framed_whole(const struct scan *scan)
 {
-    uint64_t at = scan->offset;
     struct record record;
-    while (record_decode(bytes_from(scan, at), &record)) {
-        struct slice bytes = bytes_from(scan, at);
-        if (record_is_mark(&record) && !record_has_mark_header(bytes)) {
+    struct slice rest = bytes_from(scan, scan->offset);
+    while (record_decode(rest, &record)) {
+        if (record_is_mark(&record) && !record_has_mark_header(rest)) {
             return false; /* zeros that decode as records were never written */
         }
-        if (at + record.length == scan->log.length) {
-            return record_has_seal_header(bytes);
+        if (record.length == rest.length) {
+            return record_has_seal_header(rest);
         }
-        at += record.length;
+        rest = slice_after(rest, (size_t)record.length);
     }
     return false;
 }
