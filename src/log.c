@@ -40,9 +40,9 @@ static enum status tell(const struct log *log, enum status status, const char *w
     return status == KV_NOT_FOUND ? KV_IO : status;
 }
 
-/* Takes the descriptor over, also when it fails. */
-static enum status make(const struct files *files, const char *suffix, int fd,
-                        struct log **log_out)
+/* Make a log of an open file, which is closed if that fails. */
+static enum status take_over(const struct files *files, const char *suffix, int fd,
+                             struct log **log_out)
 {
     struct log *log = calloc(1, sizeof *log);
     if (log == NULL) {
@@ -65,7 +65,7 @@ enum status log_open(const struct files *files, const char *suffix,
 {
     int fd = -1;
     enum status status = files_open_plain(files, suffix, access == LOG_READ, &fd);
-    return status == KV_OK ? make(files, suffix, fd, log_out) : status;
+    return status == KV_OK ? take_over(files, suffix, fd, log_out) : status;
 }
 
 static enum status write_opening(struct log *log, struct opening opening)
@@ -97,7 +97,7 @@ enum status log_create(const struct files *files, const struct opening *opening,
     struct log *log = NULL;
     enum status status = files_begin_new(files, &fd);
     if (status == KV_OK) {
-        status = make(files, FILES_NEW, fd, &log);
+        status = take_over(files, FILES_NEW, fd, &log);
     }
     if (status == KV_OK) {
         status = write_opening(log, *opening);

@@ -48,11 +48,6 @@ static size_t ascii_length(struct slice text)
     return at;
 }
 
-static bool is_continuation(uint8_t byte)
-{
-    return (byte & 0xc0) == 0x80;
-}
-
 /*
  * The length of the well-formed sequence of two to four bytes at the start, or 0.
  * Only the second byte has a range that depends on the first.
@@ -70,7 +65,7 @@ static size_t sequence_length(struct slice text)
         return 0;
     }
     for (size_t i = 2; i < length; i++) {
-        if (!is_continuation(text.bytes[i])) {
+        if (text.bytes[i] < 0x80 || text.bytes[i] > 0xbf) {
             return 0;
         }
     }
