@@ -21,6 +21,8 @@ enum {
 /* The most fields between a mark's kind and its checksum, and one more: none. */
 enum { FIELDS_MAX = 6 };
 
+enum mark { MARK_SEAL, MARK_DRAINED, MARK_OPENING, MARK_COUNT };
+
 /* A mark is its kind, these fields one behind the other, and its checksum. */
 struct mark_format {
     size_t length;
@@ -29,20 +31,17 @@ struct mark_format {
     int digits[FIELDS_MAX]; /* of each field; 0 behind the last */
 };
 
-static const struct mark_format opening_format = {
-    OPENING_BYTES,
-    UINT64_C(0x6b762d73746f7265),
-    DIGITS_ID,
-    {DIGITS_VERSION, DIGITS_ID, DIGITS_ID, DIGITS_ID, DIGITS_OFFSET},
+static const struct mark_format formats[MARK_COUNT] = {
+    [MARK_SEAL] = {SEAL_BYTES,
+                   0x5ea1,
+                   DIGITS_KIND,
+                   {DIGITS_ID, DIGITS_OFFSET, DIGITS_CRC}},
+    [MARK_DRAINED] = {DRAINED_BYTES, 0xd4a1, DIGITS_KIND, {DIGITS_ID, DIGITS_ID}},
+    [MARK_OPENING] = {OPENING_BYTES,
+                      UINT64_C(0x6b762d73746f7265),
+                      DIGITS_ID,
+                      {DIGITS_VERSION, DIGITS_ID, DIGITS_ID, DIGITS_ID, DIGITS_OFFSET}},
 };
-static const struct mark_format seal_format = {
-    SEAL_BYTES, 0x5ea1, DIGITS_KIND, {DIGITS_ID, DIGITS_OFFSET, DIGITS_CRC}};
-static const struct mark_format drained_format = {
-    DRAINED_BYTES, 0xd4a1, DIGITS_KIND, {DIGITS_ID, DIGITS_ID}};
-
-static const struct mark_format *const formats[] = {&seal_format, &drained_format,
-                                                    &opening_format};
-enum { FORMAT_COUNT = sizeof formats / sizeof formats[0] };
 
 static const uint8_t tombstone[1] = {0};
 
@@ -128,9 +127,10 @@ static uint32_t mark_checksum(const uint8_t *mark, size_t length, uint64_t offse
     return crc32c(crc, (struct slice){mark, length - DIGITS_CRC});
 }
 
-static void encode_mark(uint8_t *out, const struct mark_format *format,
-                        const uint64_t *fields, uint64_t offset)
+static void encode_mark(uint8_t *out, enum mark mark, const uint64_t fields[FIELDS_MAX],
+                        uint64_t offset)
 {
+    const struct mark_format *format = &formats[mark];
     record_encode_header(out, 0, format->length - RECORD_HEADER_BYTES);
     uint8_t *at = put_field(out + RECORD_HEADER_BYTES, format->kind, format->kind_digits);
     for (int i = 0; format->digits[i] != 0; i++) {
@@ -140,20 +140,21 @@ static void encode_mark(uint8_t *out, const struct mark_format *format,
     assert(at == out + format->length);
 }
 
-static bool has_header(struct slice bytes, const struct mark_format *format)
+static bool has_header(struct slice bytes, enum mark mark)
 {
     uint8_t header[RECORD_HEADER_BYTES];
-    record_encode_header(header, 0, format->length - RECORD_HEADER_BYTES);
+    record_encode_header(header, 0, formats[mark].length - RECORD_HEADER_BYTES);
     return slice_starts_with(bytes, (struct slice){header, sizeof header});
 }
 
-/* Whether a whole mark of this format stands here and its checksum is right. */
-static bool decode_mark(struct slice bytes, const struct mark_format *format,
-                        uint64_t offset, uint64_t fields_out[FIELDS_MAX])
+/* Whether a whole mark of this kind stands here and its checksum is right. */
+static bool decode_mark(struct slice bytes, enum mark mark, uint64_t offset,
+                        uint64_t fields_out[FIELDS_MAX])
 {
+    const struct mark_format *format = &formats[mark];
     uint64_t kind = 0;
     uint64_t checksum = 0;
-    if (bytes.length < format->length || !has_header(bytes, format) ||
+    if (bytes.length < format->length || !has_header(bytes, mark) ||
         !get_field(bytes.bytes + format->length - DIGITS_CRC, DIGITS_CRC, &checksum) ||
         checksum != mark_checksum(bytes.bytes, format->length, offset)) {
         return false;
@@ -170,15 +171,16 @@ static bool decode_mark(struct slice bytes, const struct mark_format *format,
 
 void record_encode_opening(uint8_t out[OPENING_BYTES], const struct opening *opening)
 {
-    const uint64_t fields[] = {opening->version, opening->log_id, opening->generation,
-                               opening->older_id, opening->older_length};
-    encode_mark(out, &opening_format, fields, 0);
+    const uint64_t fields[FIELDS_MAX] = {opening->version, opening->log_id,
+                                         opening->generation, opening->older_id,
+                                         opening->older_length};
+    encode_mark(out, MARK_OPENING, fields, 0);
 }
 
 bool record_decode_opening(struct slice bytes, struct opening *opening_out)
 {
     uint64_t fields[FIELDS_MAX];
-    if (!decode_mark(bytes, &opening_format, 0, fields)) {
+    if (!decode_mark(bytes, MARK_OPENING, 0, fields)) {
         return false;
     }
     *opening_out =
@@ -188,14 +190,14 @@ bool record_decode_opening(struct slice bytes, struct opening *opening_out)
 
 void record_encode_seal(uint8_t out[SEAL_BYTES], const struct seal *seal, uint64_t offset)
 {
-    const uint64_t fields[] = {seal->log_id, seal->durable_length, seal->chain};
-    encode_mark(out, &seal_format, fields, offset);
+    const uint64_t fields[FIELDS_MAX] = {seal->log_id, seal->durable_length, seal->chain};
+    encode_mark(out, MARK_SEAL, fields, offset);
 }
 
 bool record_decode_seal(struct slice bytes, uint64_t offset, struct seal *seal_out)
 {
     uint64_t fields[FIELDS_MAX];
-    if (!decode_mark(bytes, &seal_format, offset, fields)) {
+    if (!decode_mark(bytes, MARK_SEAL, offset, fields)) {
         return false;
     }
     *seal_out = (struct seal){fields[0], fields[1], (uint32_t)fields[2]};
@@ -205,15 +207,15 @@ bool record_decode_seal(struct slice bytes, uint64_t offset, struct seal *seal_o
 void record_encode_drained(uint8_t out[DRAINED_BYTES], const struct drained *drained,
                            uint64_t offset)
 {
-    const uint64_t fields[] = {drained->log_id, drained->older_id};
-    encode_mark(out, &drained_format, fields, offset);
+    const uint64_t fields[FIELDS_MAX] = {drained->log_id, drained->older_id};
+    encode_mark(out, MARK_DRAINED, fields, offset);
 }
 
 bool record_decode_drained(struct slice bytes, uint64_t offset,
                            struct drained *drained_out)
 {
     uint64_t fields[FIELDS_MAX];
-    if (!decode_mark(bytes, &drained_format, offset, fields)) {
+    if (!decode_mark(bytes, MARK_DRAINED, offset, fields)) {
         return false;
     }
     *drained_out = (struct drained){fields[0], fields[1]};
@@ -222,13 +224,13 @@ bool record_decode_drained(struct slice bytes, uint64_t offset,
 
 bool record_has_seal_header(struct slice bytes)
 {
-    return has_header(bytes, &seal_format);
+    return has_header(bytes, MARK_SEAL);
 }
 
 bool record_has_mark_header(struct slice bytes)
 {
-    for (size_t i = 0; i < FORMAT_COUNT; i++) {
-        if (has_header(bytes, formats[i])) {
+    for (enum mark mark = 0; mark < MARK_COUNT; mark++) {
+        if (has_header(bytes, mark)) {
             return true;
         }
     }
@@ -239,8 +241,8 @@ bool record_has_mark_header(struct slice bytes)
 static bool has_intact_mark(struct slice bytes, uint64_t offset)
 {
     uint64_t fields[FIELDS_MAX];
-    for (size_t i = 0; i < FORMAT_COUNT; i++) {
-        if (decode_mark(bytes, formats[i], offset, fields)) {
+    for (enum mark mark = 0; mark < MARK_COUNT; mark++) {
+        if (decode_mark(bytes, mark, offset, fields)) {
             return true;
         }
     }
