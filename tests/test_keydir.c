@@ -1,7 +1,7 @@
 /*
  * The key directory where its users never lead it.
  *
- * wrap: fopen
+ * wrap: fopen calloc
  */
 #include "load.h"
 
@@ -86,11 +86,41 @@ static void load_refuses_a_key_over_the_limit(void **state)
     }
 }
 
+/* Enough records of one key make a load put them in before its end. */
+static void f62_load_records_without_memory_takes_no_more_of_them(void **state)
+{
+    enum { RECORDS = 100 };
+    struct engine *engine = *state;
+    struct bench bench;
+    struct image image;
+    uint64_t count = 0;
+    image_begin_first(&image);
+    for (int i = 0; i < RECORDS; i++) {
+        image_put(&image, SLICE_LITERAL("key"), SLICE_LITERAL("value"));
+    }
+    engine_write(engine, "", image_slice(&image));
+    bench_open(&bench, engine);
+    assert_int_equal(keydir_init(&bench.keydir, bench.log), KV_OK);
+    struct load *load = NULL;
+    struct slice records = slice_after(log_bytes(bench.log), OPENING_BYTES);
+    assert_int_equal(load_begin(&bench.keydir, &load), KV_OK);
+    shim_inject(&(struct shim_fault){
+        .calls = SHIM_BIT(SHIM_CALLOC), .nth = 1, .error = ENOMEM, .is_sticky = true});
+    enum status status = load_records(load, records, OPENING_BYTES, &count);
+    assert_int_equal(status, KV_NO_MEMORY);
+    assert_in_range(count, 1, RECORDS - 1);
+    assert_int_equal(load_end(load, status), KV_NO_MEMORY);
+    assert_int_equal(bench.keydir.key_count, 0);
+    bench_close(&bench);
+    image_free(&image);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_ENGINE(keydir_init_without_random_bytes_fails),
         ON_ENGINE(load_refuses_a_key_over_the_limit),
+        ON_ENGINE(f62_load_records_without_memory_takes_no_more_of_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
