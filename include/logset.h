@@ -35,6 +35,12 @@ struct logset {
 enum status logset_open(const struct files *files, enum log_access access,
                         struct logset *set_out);
 
+/*
+ * Whether a file that holds no mark is a log of the original: at least one whole record
+ * with a non-empty key in UTF-8 stands before the first record that is not whole.
+ */
+bool logset_is_original(struct slice bytes);
+
 /* Close the logs that the set still has. */
 void logset_close(struct logset *set);
 
@@ -46,6 +52,7 @@ struct logset_end {
     uint64_t proved_length; /* so much of PATH had been durable, says PATH.index */
     uint64_t record_count;  /* of both logs, marks left out */
     uint64_t seal_count;
+    uint64_t empty_key_count; /* of a log without marks */
 };
 
 /*
@@ -60,22 +67,22 @@ enum status logset_load(const struct logset *set, struct keydir *keydir_out,
 
 /* A set that was read as a whole, with what it holds. */
 struct reading {
+    struct files *files;
     struct logset set;
     struct keydir keydir;
     struct logset_end end;
 };
 
-typedef enum status logset_reader(const struct reading *reading, const void *context);
-
 /*
- * Open and load what is at PATH for one of the offline modes, call the reader, release.
+ * Open and load what is at PATH for one of the offline modes.
  *
- * KV_IO: there is nothing to load (reported); else as for logset_open and logset_load, or
- * what the reader returns.
+ * KV_IO: there is nothing to load (reported); else as for logset_open and logset_load.
+ * Release with logset_release, whatever the outcome.
  */
-enum status logset_read(const char *path, logset_reader *reader, const void *context);
+enum status logset_read(const char *path, struct reading *reading_out);
+void logset_release(struct reading *reading);
 
-/* What to think of the bytes behind a load that ended in SCAN_DAMAGED. */
+/* What to think of the bytes behind a load: TAIL_TORN also when there are none. */
 enum tail logset_judge_tail(const struct logset *set, const struct logset_end *end);
 
 #endif

@@ -112,28 +112,29 @@ static enum status print_all(const struct keydir *keydir, enum dump_format forma
 
 static enum status check_end(const struct logset *set, const struct logset_end *end)
 {
-    if (end->result == SCAN_END) {
-        return KV_OK;
-    }
     const char *path = files_path(set->files);
-    if (logset_judge_tail(set, end) == TAIL_TORN) {
+    if (logset_judge_tail(set, end) != TAIL_TORN) {
+        diag_errorx("%s: nothing was dumped: the log is damaged at offset %" PRIu64, path,
+                    end->scan.offset);
+        return KV_CORRUPT;
+    }
+    if (end->result == SCAN_DAMAGED) {
         diag_warnx("%s: leaving out a torn tail at offset %" PRIu64, path,
                    end->scan.offset);
-        return KV_OK;
     }
-    diag_errorx("%s: nothing was dumped: the log is damaged at offset %" PRIu64, path,
-                end->scan.offset);
-    return KV_CORRUPT;
-}
-
-static enum status dump(const struct reading *reading, const void *context)
-{
-    const enum dump_format *format = context;
-    enum status status = check_end(&reading->set, &reading->end);
-    return status == KV_OK ? print_all(&reading->keydir, *format) : status;
+    return KV_OK;
 }
 
 enum status dump_log(const char *path, enum dump_format format)
 {
-    return logset_read(path, dump, &format);
+    struct reading reading;
+    enum status status = logset_read(path, &reading);
+    if (status == KV_OK) {
+        status = check_end(&reading.set, &reading.end);
+    }
+    if (status == KV_OK) {
+        status = print_all(&reading.keydir, format);
+    }
+    logset_release(&reading);
+    return status;
 }

@@ -6,10 +6,10 @@
 #include "logset.h"
 
 #include "diag.h"
-#include "import.h"
 #include "load.h"
 #include "progress.h"
 #include "snapshot.h"
+#include "utf8.h"
 
 #include <inttypes.h>
 
@@ -25,48 +25,51 @@ static void begin_work(const char *verb, const struct log *log)
     progress_begin(verb, log_path(log), log_suffix(log), log_length(log));
 }
 
-/* Whether the drained mark is in a verified batch of PATH. */
-static bool has_drained_mark(const struct logset *set)
-{
-    struct scan scan;
-    struct batch batch;
-    bool is_found = false;
-    scan_begin(&scan, log_bytes(set->log), set->opening.log_id);
-    begin_work("reading", set->log);
-    while (!is_found && scan_next(&scan, &batch) == SCAN_BATCH) {
-        is_found = scan.drained_id == set->opening.older_id;
-    }
-    progress_end();
-    return is_found;
-}
-
 /* What could not be read is zeros, about which nothing else may be said. */
-static enum status check_was_read(const struct logset *set, const struct log *log)
+static enum status check_was_read(const struct log *log)
 {
     if (!log_has_failed_reads(log)) {
         return KV_OK;
     }
-    diag_errorx("%s%s: the log cannot be read; nothing was changed",
-                files_path(set->files), log_suffix(log));
+    diag_errorx("%s%s: a part of the log cannot be read; nothing was changed",
+                log_path(log), log_suffix(log));
     return KV_IO;
+}
+
+/* Go through the batches of a log with this id, up to its end or its first damage. */
+static enum scan_result read_batches(const struct log *log, uint64_t log_id,
+                                     struct scan *scan_out)
+{
+    struct batch batch;
+    enum scan_result result = SCAN_BATCH;
+    scan_begin(scan_out, log_bytes(log), log_id);
+    begin_work("reading", log);
+    while (result == SCAN_BATCH) {
+        result = scan_next(scan_out, &batch);
+    }
+    progress_end();
+    return result;
 }
 
 /* PATH and PATH.old are both there. */
 static enum status judge_older(struct logset *set)
 {
+    struct scan scan;
     struct opening older;
     bool has_opening = record_decode_opening(log_bytes(set->older), &older);
     bool is_named = has_opening && set->opening.older_id == older.log_id &&
                     set->opening.generation == older.generation + 1;
     bool is_cut_short = !has_opening && log_length(set->older) < OPENING_BYTES;
-    enum status status = check_was_read(set, set->older);
+    enum status status = check_was_read(set->older);
     if (status != KV_OK) {
         return status;
     }
     if (set->opening.older_id == 0 || (!is_named && !is_cut_short)) {
         return refuse(set, FILES_OLD, "is not the log that this one continues");
     }
-    set->is_drained = has_drained_mark(set);
+    (void)read_batches(set->log, set->opening.log_id,
+                       &scan); /* judged when it is loaded */
+    set->is_drained = scan.drained_id == set->opening.older_id;
     if (!set->is_drained && log_length(set->older) != set->opening.older_length) {
         return refuse(set, FILES_OLD, "is not as long as it was when it was continued");
     }
@@ -84,14 +87,26 @@ static enum status judge_version(const struct logset *set)
     return KV_IO;
 }
 
+bool logset_is_original(struct slice bytes)
+{
+    struct record record;
+    while (record_decode(bytes, &record)) {
+        if (!record_is_mark(&record) && utf8_is_valid(record.key)) {
+            return true;
+        }
+        bytes = slice_after(bytes, (size_t)record.length);
+    }
+    return false;
+}
+
 /* PATH is there, not empty, and has no intact opening record. */
 static enum status judge_unopened(struct logset *set)
 {
     uint64_t mark_offset = 0;
     struct slice bytes = log_bytes(set->log);
     bool has_mark = record_find_mark(bytes, 0, &mark_offset);
-    bool is_original = !has_mark && import_is_original(bytes);
-    enum status status = check_was_read(set, set->log);
+    bool is_original = !has_mark && logset_is_original(bytes);
+    enum status status = check_was_read(set->log);
     if (status != KV_OK) {
         return status;
     }
@@ -126,19 +141,12 @@ static enum status judge_log(struct logset *set)
 static enum status judge_older_alone(struct logset *set)
 {
     struct scan scan;
-    struct batch batch;
     enum scan_result result = SCAN_DAMAGED;
-    struct slice bytes = log_bytes(set->older);
     set->shape = LOGSET_OLDER_ALONE;
-    if (record_decode_opening(bytes, &set->opening)) {
-        scan_begin(&scan, bytes, set->opening.log_id);
-        begin_work("reading", set->older);
-        do {
-            result = scan_next(&scan, &batch);
-        } while (result == SCAN_BATCH);
-        progress_end();
+    if (record_decode_opening(log_bytes(set->older), &set->opening)) {
+        result = read_batches(set->older, set->opening.log_id, &scan);
     }
-    enum status status = check_was_read(set, set->older);
+    enum status status = check_was_read(set->older);
     if (status == KV_OK && result != SCAN_END) {
         return refuse(set, FILES_OLD, "is no whole log, and there is none beside it");
     }
@@ -162,17 +170,15 @@ static enum status judge_nothing(struct logset *set)
 
 static enum status judge(struct logset *set)
 {
-    bool has_log = set->log != NULL && log_length(set->log) > 0;
-    if (has_log) {
+    if (set->log != NULL && log_length(set->log) > 0) {
         return judge_log(set);
     }
-    if (set->log != NULL && set->older != NULL) {
-        return refuse(set, "", "is empty, but there is an older log beside it");
+    if (set->older == NULL) {
+        return judge_nothing(set);
     }
-    if (set->older != NULL) {
-        return judge_older_alone(set);
-    }
-    return judge_nothing(set);
+    return set->log == NULL
+               ? judge_older_alone(set)
+               : refuse(set, "", "is empty, but there is an older log beside it");
 }
 
 enum status logset_open(const struct files *files, enum log_access access,
@@ -215,25 +221,34 @@ static enum status take_batches(struct load *load, const struct log *log,
     return status;
 }
 
-static enum status load_batches(struct keydir *keydir, struct logset_end *end)
+/* Without marks: take the records that survey_unmarked went through. */
+static enum status take_unmarked(struct load *load, const struct log *log,
+                                 struct logset_end *end)
+{
+    begin_work("loading", log);
+    return load_records(load, slice_first(log_bytes(log), (size_t)end->scan.offset), 0,
+                        &end->record_count);
+}
+
+/* Fill the key directory from its current log. */
+static enum status load_log(const struct logset *set, struct keydir *keydir,
+                            struct logset_end *end)
 {
     const struct log *log = keydir_log(keydir);
     struct load *load = NULL;
     enum status status = load_begin(keydir, &load);
     if (status == KV_OK) {
-        status = load_end(load, take_batches(load, log, end));
+        status =
+            load_end(load, set->shape == LOGSET_UNMARKED ? take_unmarked(load, log, end)
+                                                         : take_batches(load, log, end));
     }
     progress_end();
-    if (status != KV_OK) {
-        diag_errorx("%s%s: cannot load the batches up to offset %" PRIu64
-                    ": %s; nothing was changed",
-                    log_path(log), log_suffix(log), end->scan.offset,
-                    status_text(status));
-    } else if (log_has_failed_reads(log)) {
-        diag_errorx("%s%s: a part of the log cannot be read; nothing was changed",
-                    log_path(log), log_suffix(log));
-        status = KV_IO;
+    if (status == KV_OK) {
+        return check_was_read(log);
     }
+    diag_errorx("%s%s: cannot load the records up to offset %" PRIu64
+                ": %s; nothing was changed",
+                log_path(log), log_suffix(log), end->scan.offset, status_text(status));
     return status;
 }
 
@@ -243,7 +258,7 @@ static enum status load_older(const struct logset *set, struct keydir *keydir,
 {
     struct log *older = set->older;
     scan_begin(&end->scan, log_bytes(older), set->opening.older_id);
-    enum status status = load_batches(keydir, end);
+    enum status status = load_log(set, keydir, end);
     if (status == KV_OK && end->result != SCAN_END) {
         diag_errorx("%s" FILES_OLD ": the log is damaged at offset %" PRIu64
                     "; nothing was changed",
@@ -258,38 +273,35 @@ static enum status load_older(const struct logset *set, struct keydir *keydir,
 }
 
 /* Without marks there is nothing to verify but that records are whole and fit. */
-static enum status load_unmarked(const struct logset *set, struct keydir *keydir,
-                                 struct logset_end *end)
+static enum status survey_unmarked(const struct log *log, struct logset_end *end)
 {
     struct record record;
-    struct slice bytes = log_bytes(set->log);
-    end->scan = (struct scan){.log = bytes};
-    begin_work("reading", set->log);
-    while (record_decode(slice_after(bytes, (size_t)end->scan.offset), &record)) {
+    struct slice rest = log_bytes(log);
+    begin_work("reading", log);
+    for (; record_decode(rest, &record);
+         rest = slice_after(rest, (size_t)record.length)) {
         if (!record_is_within_limits(&record)) {
             diag_errorx("%s: the record at offset %" PRIu64
-                        " is over the limits of this program; giving up",
-                        files_path(set->files), end->scan.offset);
+                        " has a key of %zu and a value of %zu bytes, more than this "
+                        "program keeps; nothing was changed",
+                        log_path(log), end->scan.offset, record.key.length,
+                        record.value.length);
             progress_end();
             return KV_IO;
         }
+        end->empty_key_count += record_is_mark(&record) ? 1 : 0;
         end->scan.offset += record.length;
         progress_at(end->scan.offset);
     }
-    begin_work("loading", set->log);
-    end->result = end->scan.offset == bytes.length ? SCAN_END : SCAN_DAMAGED;
-    struct load *load = NULL;
-    enum status status = load_begin(keydir, &load);
-    if (status == KV_OK) {
-        bytes = slice_first(bytes, (size_t)end->scan.offset);
-        status = load_end(load, load_records(load, bytes, 0, &end->record_count));
-    }
-    progress_end();
-    if (status != KV_OK) {
-        diag_errorx("%s: cannot load the log: %s; giving up", files_path(set->files),
-                    status_text(status));
-    }
-    return status;
+    end->result = rest.length == 0 ? SCAN_END : SCAN_DAMAGED;
+    return KV_OK;
+}
+
+static enum status load_unmarked(const struct logset *set, struct keydir *keydir,
+                                 struct logset_end *end)
+{
+    enum status status = survey_unmarked(set->log, end);
+    return status == KV_OK ? load_log(set, keydir, end) : status;
 }
 
 /* From the image of the index and the records behind it; KV_NOT_FOUND: not to be had so.
@@ -306,7 +318,7 @@ static enum status load_from_image(const struct logset *set, struct keydir *keyd
         return status;
     }
     end->image_length = end->scan.offset;
-    status = load_batches(keydir, end);
+    status = load_log(set, keydir, end);
     if (status != KV_CORRUPT) {
         return status;
     }
@@ -326,7 +338,7 @@ static enum status load_sealed(const struct logset *set, struct keydir *keydir,
     enum status status = load_from_image(set, keydir, end);
     if (status == KV_NOT_FOUND) {
         scan_begin(&end->scan, log_bytes(set->log), set->opening.log_id);
-        status = load_batches(keydir, end);
+        status = load_log(set, keydir, end);
     }
     bool is_complete = set->opening.older_id == 0 || set->older != NULL ||
                        end->scan.drained_id == set->opening.older_id;
@@ -371,33 +383,38 @@ static enum status check_has_log(const struct logset *set)
     return KV_OK;
 }
 
-enum status logset_read(const char *path, logset_reader *reader, const void *context)
+enum status logset_read(const char *path, struct reading *reading_out)
 {
-    struct files *files = NULL;
-    struct reading reading = {0};
-    enum status status = files_open(path, &files);
+    struct reading *reading = reading_out;
+    *reading = (struct reading){0};
+    enum status status = files_open(path, &reading->files);
     if (status == KV_OK) {
-        status = logset_open(files, LOG_READ, &reading.set);
+        status = logset_open(reading->files, LOG_READ, &reading->set);
     }
     if (status == KV_OK) {
-        status = check_has_log(&reading.set);
+        status = check_has_log(&reading->set);
     }
     if (status == KV_OK) {
-        status = logset_load(&reading.set, &reading.keydir, &reading.end);
+        status = logset_load(&reading->set, &reading->keydir, &reading->end);
     }
     if (status == KV_NO_MEMORY) {
         diag_errorx("%s: not enough memory to read it; giving up", path);
     }
-    if (status == KV_OK) {
-        status = reader(&reading, context);
-    }
-    keydir_destroy(&reading.keydir);
-    logset_close(&reading.set);
-    files_close(files);
     return status;
+}
+
+void logset_release(struct reading *reading)
+{
+    keydir_destroy(&reading->keydir);
+    logset_close(&reading->set);
+    files_close(reading->files);
 }
 
 enum tail logset_judge_tail(const struct logset *set, const struct logset_end *end)
 {
-    return set->shape == LOGSET_UNMARKED ? TAIL_TORN : scan_judge_tail(&end->scan);
+    if (end->result == SCAN_END || set->shape == LOGSET_UNMARKED) {
+        return TAIL_TORN;
+    }
+    return end->scan.offset < end->proved_length ? TAIL_CORRUPT
+                                                 : scan_judge_tail(&end->scan);
 }

@@ -9,23 +9,16 @@
 #include "crc32c.h"
 #include "diag.h"
 #include "import.h"
-#include "logset.h"
+#include "rewrite.h"
 
 #include <inttypes.h>
 
+/* It is opened again afterwards, like any other log. */
 static enum status create(const struct files *files)
 {
     struct log *log = NULL;
-    enum status status = log_create(files, &(struct opening){.generation = 1}, &log);
-    if (status != KV_OK) {
-        return status;
-    }
-    status = log_publish(log);
-    (void)log_close(log); /* it is opened again like any other */
-    if (status != KV_OK) {
-        files_drop(files, FILES_NEW);
-    }
-    return status;
+    enum status status = rewrite_begin(files, &log);
+    return status == KV_OK ? rewrite_end(files, log, status) : status;
 }
 
 /* One step from what is there towards a sealed log. */
@@ -35,7 +28,7 @@ static enum status make_sealed(const struct files *files, struct logset *set)
     case LOGSET_NONE:
         return create(files);
     case LOGSET_UNMARKED:
-        return import_original(files, set->log);
+        return import_original(set);
     case LOGSET_OLDER_ALONE:
         diag_info("%s: taking up %s" FILES_OLD ", whose compaction had only begun",
                   files_path(files), files_path(files));
@@ -125,10 +118,7 @@ static enum status drop_torn_tail(const struct files *files, struct log *log,
 static enum status finish(const struct logset *set, const struct logset_end *end)
 {
     const struct scan *scan = &end->scan;
-    enum tail tail = end->result == SCAN_DAMAGED ? scan_judge_tail(scan) : TAIL_TORN;
-    if (end->result == SCAN_DAMAGED && scan->offset < end->proved_length) {
-        tail = TAIL_CORRUPT;
-    }
+    enum tail tail = logset_judge_tail(set, end);
     if (tail != TAIL_TORN) {
         diag_errorx("%s: the log is damaged at offset %" PRIu64
                     ", %s; nothing was changed: see --verify and --salvage",

@@ -28,12 +28,11 @@ static const char *describe_format(const struct logset *set)
 }
 
 /* Print the findings; what is behind the last whole batch decides the outcome. */
-static enum status print(const struct reading *reading, const void *context)
+static enum status print(const struct reading *reading)
 {
     const struct logset *set = &reading->set;
     const struct logset_end *end = &reading->end;
-    (void)context; /* there is one way to print them */
-    enum tail tail = end->result == SCAN_END ? TAIL_TORN : logset_judge_tail(set, end);
+    enum tail tail = logset_judge_tail(set, end);
     uint64_t older_bytes = set->older == NULL ? 0 : log_length(set->older);
     uint64_t whole_bytes = end->scan.offset + older_bytes;
     uint64_t left = log_length(set->log) - end->scan.offset;
@@ -58,5 +57,11 @@ static enum status print(const struct reading *reading, const void *context)
 
 enum status verify_log(const char *path)
 {
-    return logset_read(path, print, NULL);
+    struct reading reading;
+    enum status status = logset_read(path, &reading);
+    if (status == KV_OK) {
+        status = print(&reading);
+    }
+    logset_release(&reading);
+    return status;
 }

@@ -4,7 +4,7 @@
  * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap malloc calloc realloc strdup
  */
-#include "import.h"
+#include "logset.h"
 
 #include "bounds.h"
 #include "record.h"
@@ -418,7 +418,7 @@ struct judgement {
     bool is_original;
 };
 
-static void import_is_original_wants_a_whole_record_with_a_key(void **state)
+static void logset_is_original_wants_a_whole_record_with_a_key(void **state)
 {
     (void)state;
     const struct judgement judgements[] = {
@@ -435,7 +435,7 @@ static void import_is_original_wants_a_whole_record_with_a_key(void **state)
         {SLICE_LITERAL("\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0\0\0\0\1k"), false},
     };
     for (size_t i = 0; i < sizeof judgements / sizeof judgements[0]; i++) {
-        assert_int_equal(import_is_original(judgements[i].bytes),
+        assert_int_equal(logset_is_original(judgements[i].bytes),
                          judgements[i].is_original);
     }
 }
@@ -454,7 +454,7 @@ int main(void)
         ON_ENGINE(f71_import_without_memory_leaves_the_original),
         ON_ENGINE(f57_import_takes_a_read_error_for_no_data),
         ON_ENGINE(f57_import_takes_a_late_read_error_for_no_data),
-        cmocka_unit_test(import_is_original_wants_a_whole_record_with_a_key),
+        cmocka_unit_test(logset_is_original_wants_a_whole_record_with_a_key),
     };
     engine_catch_sigbus();
     return cmocka_run_group_tests(tests, NULL, NULL);
