@@ -13,7 +13,7 @@
 
 #include <inttypes.h>
 
-/* It is opened again afterwards, like any other log. */
+/* A log without a batch. */
 static enum status create(const struct files *files)
 {
     struct log *log = NULL;
@@ -22,21 +22,17 @@ static enum status create(const struct files *files)
 }
 
 /* One step from what is there towards a sealed log. */
-static enum status make_sealed(const struct files *files, struct logset *set)
+static enum status make_sealed(const struct logset *set)
 {
-    switch (set->shape) {
-    case LOGSET_NONE:
-        return create(files);
-    case LOGSET_UNMARKED:
-        return import_original(set);
-    case LOGSET_OLDER_ALONE:
-        diag_info("%s: taking up %s" FILES_OLD ", whose compaction had only begun",
-                  files_path(files), files_path(files));
-        return log_rename(set->older, "");
-    case LOGSET_SEALED:
-        break;
+    if (set->shape == LOGSET_NONE) {
+        return create(set->files);
     }
-    return KV_OK;
+    if (set->shape == LOGSET_UNMARKED) {
+        return import_original(set);
+    }
+    diag_info("%s: taking up %s" FILES_OLD ", whose compaction had only begun",
+              files_path(set->files), files_path(set->files));
+    return log_rename(set->older, "");
 }
 
 static enum status open_sealed(const struct files *files, struct logset *set)
@@ -45,7 +41,7 @@ static enum status open_sealed(const struct files *files, struct logset *set)
     if (status != KV_OK || set->shape == LOGSET_SEALED) {
         return status;
     }
-    status = make_sealed(files, set);
+    status = make_sealed(set);
     logset_close(set);
     if (status == KV_OK) {
         status = logset_open(files, LOG_APPEND, set);
@@ -76,7 +72,7 @@ static enum status compare_with_disk(struct log *log, uint64_t from, bool *is_sa
 static enum status load(const struct logset *set, struct keydir *keydir,
                         struct logset_end *end)
 {
-    bool is_same = true;
+    bool is_same = false;
     enum status status = log_settle(set->log);
     if (status == KV_OK && set->older != NULL) {
         status = log_settle(set->older);
@@ -98,20 +94,19 @@ static enum status load(const struct logset *set, struct keydir *keydir,
 }
 
 /* A tail that never was durable: save a copy, then cut it off. */
-static enum status drop_torn_tail(const struct files *files, struct log *log,
-                                  const struct scan *scan)
+static enum status drop_torn_tail(const struct logset *set, const struct scan *scan)
 {
     char suffix[FILES_SUFFIX_BYTES_MAX];
-    struct slice tail = slice_after(log_bytes(log), (size_t)scan->offset);
-    enum status status = files_save_torn(files, tail, scan->offset, suffix);
+    const char *path = files_path(set->files);
+    struct slice tail = slice_after(log_bytes(set->log), (size_t)scan->offset);
+    enum status status = files_save_torn(set->files, tail, scan->offset, suffix);
     if (status != KV_OK) {
         return status;
     }
     diag_warnx("%s: cutting off an unfinished batch at offset %" PRIu64
                ": %zu bytes, %" PRIu64 " whole records, kept in %s%s",
-               files_path(files), scan->offset, tail.length, scan_count_records(scan),
-               files_path(files), suffix);
-    return log_cut(log, scan->offset);
+               path, scan->offset, tail.length, scan_count_records(scan), path, suffix);
+    return log_cut(set->log, scan->offset);
 }
 
 /* What to do about whatever stands behind the last good seal. */
@@ -127,8 +122,7 @@ static enum status finish(const struct logset *set, const struct logset_end *end
                                          : "where records without a seal follow");
         return KV_CORRUPT;
     }
-    enum status status =
-        end->result == SCAN_DAMAGED ? drop_torn_tail(set->files, set->log, scan) : KV_OK;
+    enum status status = end->result == SCAN_DAMAGED ? drop_torn_tail(set, scan) : KV_OK;
     if (status == KV_OK) {
         log_resume(set->log, &(struct log_end){.log_id = scan->log_id,
                                                .generation = set->opening.generation,
@@ -144,8 +138,8 @@ static void drop_drained(struct logset *set)
     if (set->is_drained) {
         (void)log_close(set->older); /* nothing in it is wanted */
         set->older = NULL;
-        (void)files_remove(set->files,
-                           FILES_OLD); /* reported; the next start tries again */
+        /* What fails was reported, and the next start tries again. */
+        (void)files_remove(set->files, FILES_OLD);
     }
 }
 
