@@ -1,5 +1,6 @@
 /*
- * Two passes of one walk over the intact batches: load them, then copy what is live.
+ * The intact batches of both logs are gone through twice: to load them, which tells what
+ * is lost between them, and to copy what is live.
  */
 #include "salvage.h"
 
@@ -16,9 +17,8 @@
 struct source {
     struct log *log;
     uint64_t log_id;
-    struct opening opening; /* if has_opening: it is intact */
+    struct opening opening; /* all zero unless has_opening: it is intact */
     bool has_opening;
-    uint64_t drained_id; /* which older log a drained mark in it names */
 };
 
 struct salvage {
@@ -27,87 +27,29 @@ struct salvage {
     struct source older; /* PATH.old, if there is one and it is wanted */
     struct source source;
     struct keydir keydir;
-    struct load *load; /* of the first pass */
     uint64_t lost_bytes;
 };
 
-/* What to do with each intact batch, if anything, and whether to tell what is lost. */
-struct visitor {
-    enum status (*batch)(struct salvage *salvage, struct slice records, uint64_t offset,
-                         struct log *to);
-    struct log *to;
-    bool tells_lost;
-};
-
-static enum status take(struct salvage *salvage, struct slice records, uint64_t offset,
-                        struct log *to)
+/* Begin to go through a log: at its start if the opening record is damaged. */
+static struct scan begin_scan(const struct source *source, const char *verb)
 {
-    uint64_t count = 0; /* what is kept in the end is told instead */
-    (void)to;           /* the first pass copies nothing */
-    return load_records(salvage->load, records, offset, &count);
-}
-
-static enum status copy_current(struct salvage *salvage, struct slice records,
-                                uint64_t offset, struct log *to)
-{
-    return rewrite_copy(to, &salvage->keydir, records,
-                        keydir_current_offset(&salvage->keydir, offset));
-}
-
-static enum status copy_older(struct salvage *salvage, struct slice records,
-                              uint64_t offset, struct log *to)
-{
-    return rewrite_copy(to, &salvage->keydir, records,
-                        keydir_older_offset(&salvage->keydir, offset));
-}
-
-static void note_lost(struct salvage *salvage, const struct source *source, uint64_t from,
-                      uint64_t to)
-{
-    diag_clear(); /* stdout may be the same terminal */
-    printf("lost %" PRIu64 " bytes from offset %" PRIu64 " to %" PRIu64 " of %s%s\n",
-           to - from, from, to, log_path(source->log), log_suffix(source->log));
-    salvage->lost_bytes += to - from;
-}
-
-/* Step over damage; false if nothing intact follows. */
-static bool skip_damage(struct salvage *salvage, const struct source *source,
-                        const struct visitor *visitor, struct scan *scan)
-{
-    uint64_t from = scan->offset;
-    bool has_more = scan_skip_damage(scan);
-    if (visitor->tells_lost) {
-        note_lost(salvage, source, from, has_more ? scan->offset : scan->log.length);
-    }
-    return has_more;
-}
-
-/* Walk the intact batches of a log from front to back. */
-static enum status walk(struct salvage *salvage, struct source *source,
-                        const struct visitor *visitor)
-{
-    struct batch batch;
-    struct scan scan = {.log = log_bytes(source->log), .log_id = source->log_id};
-    enum scan_result result = SCAN_DAMAGED;
-    enum status status = KV_OK;
+    struct slice bytes = log_bytes(source->log);
+    struct scan scan = {.log = bytes, .log_id = source->log_id};
     if (source->has_opening) {
-        scan_begin(&scan, log_bytes(source->log), source->log_id);
-        result = scan_next(&scan, &batch);
+        scan_begin(&scan, bytes, source->log_id);
     }
-    progress_begin(visitor->to == NULL ? "reading" : "copying", log_path(source->log),
-                   log_suffix(source->log), log_length(source->log));
-    while (status == KV_OK && result != SCAN_END) {
-        if (result == SCAN_BATCH && visitor->batch != NULL) {
-            status = visitor->batch(salvage, batch.records, batch.offset, visitor->to);
-        } else if (result == SCAN_DAMAGED &&
-                   !skip_damage(salvage, source, visitor, &scan)) {
-            break;
-        }
-        result = scan_next(&scan, &batch);
+    progress_begin(verb, log_path(source->log), log_suffix(source->log), bytes.length);
+    return scan;
+}
+
+/* The next intact batch, before or behind damage; false: there is none. */
+static bool next_intact(struct scan *scan, struct batch *batch_out)
+{
+    enum scan_result result = scan_next(scan, batch_out);
+    while (result == SCAN_DAMAGED && scan_skip_damage(scan)) {
+        result = scan_next(scan, batch_out);
     }
-    progress_end();
-    source->drained_id = scan.drained_id;
-    return status;
+    return result == SCAN_BATCH;
 }
 
 /* The id of the log, from its opening record or, if that is damaged, from a seal. */
@@ -134,23 +76,32 @@ static void close_source(struct source *source)
     source->log = NULL;
 }
 
+/* Whether an intact batch says that everything live was copied from the older log. */
+static bool is_drained(const struct source *source)
+{
+    struct batch batch;
+    struct scan scan = begin_scan(source, "reading");
+    while (next_intact(&scan, &batch)) {
+    }
+    progress_end();
+    return scan.drained_id == source->opening.older_id;
+}
+
 /* Keep PATH.old only if it holds data that PATH may lack; say so where it is missing. */
 static void judge_older(struct salvage *salvage)
 {
-    struct source *source = &salvage->source;
+    const struct source *source = &salvage->source;
     struct source *older = &salvage->older;
-    (void)walk(salvage, source, &(struct visitor){0}); /* without a visit none fails */
-    bool names_older = source->has_opening && source->opening.older_id != 0;
-    bool is_drained = names_older && source->drained_id == source->opening.older_id;
+    bool names_older = source->opening.older_id != 0;
+    bool is_unwanted = names_older && is_drained(source);
     bool is_older = older->log != NULL && identify(older) &&
                     (!source->has_opening || older->log_id == source->opening.older_id);
-    if (!is_older || is_drained) {
+    if (!is_older || is_unwanted) {
         close_source(older);
     }
-    if (names_older && !is_drained && !is_older) {
+    if (names_older && !is_unwanted && !is_older) {
         printf("lost whatever was only in %s" FILES_OLD
-               ", which is missing or no part of this "
-               "log\n",
+               ", which is missing or no part of this log\n",
                files_path(salvage->files));
         salvage->lost_bytes += source->opening.older_length;
     }
@@ -179,39 +130,86 @@ static enum status open_old(struct salvage *salvage)
     return KV_OK;
 }
 
-/* The older log first, as in every start. */
-static enum status take_all(struct salvage *salvage)
+/* Tell of bytes between two intact places, if there are any. */
+static void note_lost(struct salvage *salvage, const struct source *source, uint64_t from,
+                      uint64_t to)
 {
-    const struct visitor visitor = {.batch = take, .tells_lost = true};
+    if (from == to) {
+        return;
+    }
+    diag_clear(); /* stdout may be the same terminal */
+    printf("lost %" PRIu64 " bytes from offset %" PRIu64 " to %" PRIu64 " of %s%s\n",
+           to - from, from, to, log_path(source->log), log_suffix(source->log));
+    salvage->lost_bytes += to - from;
+}
+
+static enum status load_source(struct salvage *salvage, const struct source *source,
+                               struct load *load)
+{
+    struct batch batch;
+    uint64_t count = 0; /* what is kept in the end is told instead */
+    struct scan scan = begin_scan(source, "reading");
+    uint64_t intact_end = scan.offset;
+    enum status status = KV_OK;
+    while (status == KV_OK && next_intact(&scan, &batch)) {
+        note_lost(salvage, source, intact_end, batch.offset);
+        status = load_records(load, batch.records, batch.offset, &count);
+        intact_end = scan.offset;
+    }
+    if (status == KV_OK) {
+        note_lost(salvage, source, intact_end, scan.log.length);
+    }
+    progress_end();
+    return status;
+}
+
+/* The older log first, as in every start. */
+static enum status load_both(struct salvage *salvage, struct load *load)
+{
     enum status status = KV_OK;
     if (salvage->older.log != NULL) {
-        status = walk(salvage, &salvage->older, &visitor);
+        status = load_source(salvage, &salvage->older, load);
         keydir_push_log(&salvage->keydir, salvage->source.log);
     }
-    return status == KV_OK ? walk(salvage, &salvage->source, &visitor) : status;
+    return status == KV_OK ? load_source(salvage, &salvage->source, load) : status;
 }
 
 static enum status load_all(struct salvage *salvage)
 {
+    struct load *load = NULL;
     struct log *older = salvage->older.log;
     enum status status =
         keydir_init(&salvage->keydir, older != NULL ? older : salvage->source.log);
     if (status == KV_OK) {
-        status = load_begin(&salvage->keydir, &salvage->load);
+        status = load_begin(&salvage->keydir, &load);
     }
-    return status == KV_OK ? load_end(salvage->load, take_all(salvage)) : status;
+    return status == KV_OK ? load_end(load, load_both(salvage, load)) : status;
 }
 
-static enum status copy_all(struct salvage *salvage, struct log *to)
+/* start: what the offset 0 of this log is in a location. */
+static enum status copy_source(const struct keydir *keydir, const struct source *source,
+                               uint64_t start, struct log *to)
 {
+    struct batch batch;
+    struct scan scan = begin_scan(source, "copying");
+    enum status status = KV_OK;
+    while (status == KV_OK && next_intact(&scan, &batch)) {
+        status = rewrite_copy(to, keydir, batch.records, start + batch.offset);
+    }
+    progress_end();
+    return status;
+}
+
+static enum status copy_both(const struct salvage *salvage, struct log *to)
+{
+    const struct keydir *keydir = &salvage->keydir;
+    uint64_t start = keydir_current_offset(keydir, 0);
+    uint64_t older_start = keydir_older_offset(keydir, 0);
     enum status status = KV_OK;
     if (salvage->older.log != NULL) {
-        status = walk(salvage, &salvage->older,
-                      &(struct visitor){.batch = copy_older, .to = to});
+        status = copy_source(keydir, &salvage->older, older_start, to);
     }
-    return status == KV_OK ? walk(salvage, &salvage->source,
-                                  &(struct visitor){.batch = copy_current, .to = to})
-                           : status;
+    return status == KV_OK ? copy_source(keydir, &salvage->source, start, to) : status;
 }
 
 static enum status refuse_existing(const struct files *files)
@@ -236,7 +234,7 @@ static enum status write_new(struct salvage *salvage)
     if (status == KV_OK) {
         status = rewrite_begin(salvage->new_files, &to);
     }
-    return status == KV_OK ? rewrite_end(salvage->new_files, to, copy_all(salvage, to))
+    return status == KV_OK ? rewrite_end(salvage->new_files, to, copy_both(salvage, to))
                            : status;
 }
 
