@@ -304,8 +304,7 @@ static enum status load_unmarked(const struct logset *set, struct keydir *keydir
     return status == KV_OK ? load_log(set, keydir, end) : status;
 }
 
-/* From the image of the index and the records behind it; KV_NOT_FOUND: not to be had so.
- */
+/* From the image of the index and the records behind it. KV_NOT_FOUND: none to use. */
 static enum status load_from_image(const struct logset *set, struct keydir *keydir,
                                    struct logset_end *end)
 {

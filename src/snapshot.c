@@ -15,11 +15,25 @@
 
 #define MAGIC UINT64_C(0x6b76696e64657831)
 
-enum { HEADER_FIELDS = 7, TRAILER_FIELDS = 2, FIELD_BYTES = 8 };
-enum {
-    HEADER_BYTES = HEADER_FIELDS * FIELD_BYTES,
-    TRAILER_BYTES = TRAILER_FIELDS * FIELD_BYTES
+/* The fields before the parts of the index, in the order of the file. */
+enum header {
+    HEADER_MAGIC,
+    HEADER_LOG_ID,
+    HEADER_GENERATION,
+    HEADER_COVERED,
+    HEADER_CHAIN,
+    HEADER_SEED,
+    HEADER_FIELDS = HEADER_SEED + 2
 };
+
+/* Behind them come two more: the needed length and the CRC. */
+enum {
+    FIELD_BYTES = 8,
+    HEADER_BYTES = HEADER_FIELDS * FIELD_BYTES,
+    TRAILER_BYTES = 2 * FIELD_BYTES
+};
+
+static_assert(TRAILER_BYTES <= HEADER_BYTES, "the trailer has the room of the header");
 
 /* Parts are written together until they make a piece of this size. */
 #define PIECE_BYTES_MIN (64 * KIB)
@@ -33,14 +47,6 @@ struct snapshot_writer {
     uint32_t crc;    /* of what was written */
     struct buffer piece;
 };
-
-static enum status tell_no_memory(const struct files *files)
-{
-    diag_warnx("%s" FILES_INDEX
-               ": not enough memory to write it; the next start reads the whole log",
-               files_path(files));
-    return KV_NO_MEMORY;
-}
 
 static void put_field(struct buffer *piece, uint64_t number)
 {
@@ -66,26 +72,37 @@ static enum status write_piece(struct snapshot_writer *writer)
     return KV_OK;
 }
 
-static enum status write_header(struct snapshot_writer *writer)
+/* Room for the header was reserved. */
+static void put_header(struct buffer *piece, const struct keydir *keydir)
 {
-    const struct log_end *end = log_end(keydir_log(writer->keydir));
+    const struct log_end *end = log_end(keydir_log(keydir));
     const uint64_t fields[HEADER_FIELDS] = {
-        MAGIC,
-        end->log_id,
-        end->generation,
-        end->offset,
-        end->chain,
-        writer->keydir->seed.words[0],
-        writer->keydir->seed.words[1],
+        [HEADER_MAGIC] = MAGIC,
+        [HEADER_LOG_ID] = end->log_id,
+        [HEADER_GENERATION] = end->generation,
+        [HEADER_COVERED] = end->offset,
+        [HEADER_CHAIN] = end->chain,
+        [HEADER_SEED] = keydir->seed.words[0],
+        [HEADER_SEED + 1] = keydir->seed.words[1],
     };
-    enum status status = buffer_reserve(&writer->piece, HEADER_BYTES);
-    if (status != KV_OK) {
-        return status;
-    }
     for (size_t i = 0; i < HEADER_FIELDS; i++) {
-        put_field(&writer->piece, fields[i]);
+        put_field(piece, fields[i]);
     }
-    return write_piece(writer);
+}
+
+static void release(struct snapshot_writer *writer)
+{
+    (void)io_close(writer->fd); /* synced, or given up */
+    buffer_free(&writer->piece);
+    free(writer);
+}
+
+static enum status tell_no_memory(const struct files *files)
+{
+    diag_warnx("%s" FILES_INDEX
+               ": not enough memory to write it; the next start reads the whole log",
+               files_path(files));
+    return KV_NO_MEMORY;
 }
 
 enum status snapshot_begin(const struct files *files, const struct keydir *keydir,
@@ -93,20 +110,19 @@ enum status snapshot_begin(const struct files *files, const struct keydir *keydi
 {
     assert(keydir_older_log(keydir) == NULL);
     struct snapshot_writer *writer = calloc(1, sizeof *writer);
-    if (writer == NULL) {
+    if (writer == NULL || buffer_reserve(&writer->piece, HEADER_BYTES) != KV_OK) {
+        free(writer);
         return tell_no_memory(files);
     }
-    *writer = (struct snapshot_writer){.files = files, .keydir = keydir, .fd = -1};
+    writer->files = files;
+    writer->keydir = keydir;
     enum status status = files_begin_new(files, &writer->fd);
     if (status != KV_OK) {
+        buffer_free(&writer->piece);
         free(writer);
         return status;
     }
-    status = write_header(writer);
-    if (status != KV_OK) {
-        snapshot_abort(writer);
-        return status;
-    }
+    put_header(&writer->piece, keydir);
     *writer_out = writer;
     return KV_OK;
 }
@@ -138,21 +154,11 @@ enum status snapshot_step(struct snapshot_writer *writer, bool is_synced)
     return status;
 }
 
-static void release(struct snapshot_writer *writer)
-{
-    (void)io_close(writer->fd); /* synced, or given up */
-    buffer_free(&writer->piece);
-    free(writer);
-}
-
 enum status snapshot_finish(struct snapshot_writer *writer)
 {
-    enum status status = buffer_reserve(&writer->piece, TRAILER_BYTES);
-    if (status == KV_OK) {
-        put_field(&writer->piece, log_length(keydir_log(writer->keydir)));
-        put_field(&writer->piece, crc32c(writer->crc, buffer_slice(&writer->piece)));
-        status = write_piece(writer);
-    }
+    put_field(&writer->piece, log_length(keydir_log(writer->keydir)));
+    put_field(&writer->piece, crc32c(writer->crc, buffer_slice(&writer->piece)));
+    enum status status = write_piece(writer);
     if (status == KV_OK) {
         status = files_publish_new(writer->files, writer->fd, FILES_INDEX);
     }
@@ -171,6 +177,12 @@ void snapshot_abort(struct snapshot_writer *writer)
     }
 }
 
+static enum status disbelieve(const struct files *files, const char *reason)
+{
+    diag_warnx("%s" FILES_INDEX ": %s; reading the whole log", files_path(files), reason);
+    return KV_NOT_FOUND;
+}
+
 /* An image whose own CRC is right, taken apart. */
 struct image {
     uint64_t header[HEADER_FIELDS];
@@ -178,10 +190,12 @@ struct image {
     uint64_t needed_length;
 };
 
-static bool open_image(struct slice bytes, struct image *image)
+/* Take the bytes of PATH.index apart; KV_NOT_FOUND: not to be believed (reported). */
+static enum status open_image(const struct files *files, struct slice bytes,
+                              const struct opening *opening, struct image *image)
 {
     if (bytes.length < HEADER_BYTES + TRAILER_BYTES) {
-        return false;
+        return disbelieve(files, "is damaged");
     }
     struct slice before_crc = slice_first(bytes, bytes.length - FIELD_BYTES);
     const uint8_t *trailer = bytes.bytes + bytes.length - TRAILER_BYTES;
@@ -191,18 +205,25 @@ static bool open_image(struct slice bytes, struct image *image)
     image->needed_length = bytes_get_u64(trailer);
     image->parts =
         slice_after(slice_first(bytes, bytes.length - TRAILER_BYTES), HEADER_BYTES);
-    return image->header[0] == MAGIC &&
-           crc32c(0, before_crc) == bytes_get_u64(trailer + FIELD_BYTES);
+    if (image->header[HEADER_MAGIC] != MAGIC ||
+        crc32c(0, before_crc) != bytes_get_u64(trailer + FIELD_BYTES)) {
+        return disbelieve(files, "is damaged");
+    }
+    if (image->header[HEADER_LOG_ID] != opening->log_id ||
+        image->header[HEADER_GENERATION] != opening->generation) {
+        return disbelieve(files, "is of another log");
+    }
+    return KV_OK;
 }
 
-/* Set the scan to the seal that the image begins behind; false if the log has none there.
- */
+/* Set the scan to the seal that the image begins behind; false: there is none. */
 static bool go_to_covered(const struct image *image, struct scan *scan)
 {
     struct seal seal;
-    uint64_t covered = image->header[3];
+    uint64_t covered = image->header[HEADER_COVERED];
+    uint64_t chain = image->header[HEADER_CHAIN];
     if (covered == scan->offset) {
-        return image->header[4] == scan->chain; /* nothing but the opening record */
+        return chain == scan->chain; /* nothing but the opening record */
     }
     if (covered < OPENING_BYTES + SEAL_BYTES || covered > scan->log.length) {
         return false;
@@ -210,14 +231,13 @@ static bool go_to_covered(const struct image *image, struct scan *scan)
     uint64_t at = covered - SEAL_BYTES;
     struct slice mark = slice_first(slice_after(scan->log, (size_t)at), SEAL_BYTES);
     if (!record_decode_seal(mark, at, &seal) || seal.log_id != scan->log_id ||
-        crc32c(seal.chain, mark) != image->header[4]) {
+        crc32c(seal.chain, mark) != chain) {
         return false;
     }
     scan->offset = covered;
-    scan->chain = (uint32_t)image->header[4];
+    scan->chain = (uint32_t)chain;
     scan->durable_length = seal.durable_length;
-    /* The seal of a batch says that the batch's start was durable, a second seal its end.
-     */
+    /* A batch's seal says that its start was durable, a second seal its end. */
     scan->is_at_rest = seal.durable_length == at;
     return true;
 }
@@ -226,7 +246,8 @@ static enum status load_parts(const struct image *image, struct keydir *keydir)
 {
     struct slice rest = image->parts;
     unsigned side = keydir->current;
-    keydir->seed = (struct hash_seed){{image->header[5], image->header[6]}};
+    keydir->seed =
+        (struct hash_seed){{image->header[HEADER_SEED], image->header[HEADER_SEED + 1]}};
     for (size_t i = 0; i < INDEX_PART_COUNT; i++) {
         size_t length = 0;
         struct index_part_sums sums;
@@ -245,48 +266,32 @@ static enum status load_parts(const struct image *image, struct keydir *keydir)
     return rest.length == 0 ? KV_OK : KV_CORRUPT;
 }
 
-static enum status disbelieve(const struct files *files, const char *reason)
+/* The image is right and of this log: take it, if it also fits the log as it is. */
+static enum status believe(const struct files *files, const struct image *image,
+                           struct keydir *keydir, struct scan *scan)
 {
-    diag_warnx("%s" FILES_INDEX ": %s; reading the whole log", files_path(files), reason);
-    return KV_NOT_FOUND;
-}
-
-static enum status believe(const struct files *files, struct slice bytes,
-                           const struct opening *opening, struct keydir *keydir,
-                           struct scan *scan, uint64_t *needed_length_out)
-{
-    struct image image;
     struct scan covered = *scan;
-    if (!open_image(bytes, &image)) {
-        return disbelieve(files, "is damaged");
-    }
-    if (image.header[1] != opening->log_id || image.header[2] != opening->generation) {
-        return disbelieve(files, "is of another log");
-    }
-    *needed_length_out = image.needed_length;
-    if (image.needed_length > scan->log.length) {
+    struct log *log = keydir_log(keydir);
+    if (image->needed_length > scan->log.length) {
         diag_errorx("%s: the log is %zu bytes long, but %" PRIu64
                     " of it were durable when " FILES_INDEX
                     " was written; nothing was changed",
-                    files_path(files), scan->log.length, image.needed_length);
+                    files_path(files), scan->log.length, image->needed_length);
         return KV_CORRUPT;
     }
-    if (!go_to_covered(&image, &covered)) {
+    if (!go_to_covered(image, &covered)) {
         return disbelieve(files, "does not match the log");
     }
-    enum status status = load_parts(&image, keydir);
-    if (status == KV_CORRUPT) {
-        struct log *log = keydir_log(keydir);
-        keydir_destroy(keydir);
-        status = keydir_init(keydir, log);
-        return status == KV_OK ? disbelieve(files, "is damaged") : status;
-    }
+    enum status status = load_parts(image, keydir);
     if (status == KV_OK) {
-        covered.drained_id =
-            opening->older_id; /* taken only when no older log was left */
         *scan = covered;
     }
-    return status;
+    if (status != KV_CORRUPT) {
+        return status;
+    }
+    keydir_destroy(keydir);
+    status = keydir_init(keydir, log);
+    return status == KV_OK ? disbelieve(files, "is damaged") : status;
 }
 
 enum status snapshot_load(const struct files *files, const struct opening *opening,
@@ -295,18 +300,24 @@ enum status snapshot_load(const struct files *files, const struct opening *openi
 {
     int fd = -1;
     uint64_t length = 0;
+    struct image image = {0};
     struct mapping *mapping = NULL;
     *needed_length_out = 0;
-    enum status status = files_open_plain(files, FILES_INDEX, true, &fd);
-    if (status != KV_OK) {
+    if (files_open_plain(files, FILES_INDEX, true, &fd) != KV_OK) {
         return KV_NOT_FOUND; /* anything but a missing file was reported */
     }
-    status = mapping_open(fd, &mapping, &length);
-    if (status != KV_OK) {
-        status = disbelieve(files, "cannot be read");
-    } else {
-        struct slice bytes = {mapping_bytes(mapping), (size_t)length};
-        status = believe(files, bytes, opening, keydir, scan, needed_length_out);
+    if (mapping_open(fd, &mapping, &length) != KV_OK) {
+        files_close_plain(fd);
+        return disbelieve(files, "cannot be read");
+    }
+    struct slice bytes = {mapping_bytes(mapping), (size_t)length};
+    enum status status = open_image(files, bytes, opening, &image);
+    if (status == KV_OK) {
+        *needed_length_out = image.needed_length;
+        status = believe(files, &image, keydir, scan);
+    }
+    if (status == KV_OK) {
+        scan->drained_id = opening->older_id; /* no older log was left */
     }
     mapping_close(mapping);
     files_close_plain(fd);

@@ -33,7 +33,7 @@ chain-not-compared|test_scan|scan.c|s/if (chain != seal.chain) {/if (false) {/
 read-error-taken-for-data|test_recover|logset.c|s/if (!log_has_failed_reads(log)) {/if (log != NULL) {/
 tail-cut-without-a-copy|test_recover|recover.c|s/enum status status = files_save_torn(set->files, tail, scan->offset, suffix);/suffix[0] = '\\0';\n    enum status status = KV_OK;/
 cache-not-dropped|test_store_faults|log.c|s/status = io_forget_cache(log->fd, offset);/status = KV_OK;/
-index-file-longer-than-the-log|test_rows|snapshot.c|s/if (image.needed_length > scan->log.length) {/if (false) {/
+index-file-longer-than-the-log|test_rows|snapshot.c|s/if (image->needed_length > scan->log.length) {/if (false) {/
 salvage-trusts-a-damaged-batch|test_offline|scan.c|s/if (chain != seal.chain) {/if (false) {/
 # Compaction.
 drained-mark-not-durable|test_compact|compact.c|/^static enum status finish_copying/,/^}/s/status = log_sync(log);/status = KV_OK;/
