@@ -10,7 +10,7 @@ enum status {
 
     /* The request is at fault; nothing was done. */
     KV_UNKNOWN_COMMAND,
-    KV_USAGE, /* protocol_usage() knows the text for each command */
+    KV_USAGE, /* protocol.c knows the text for each command */
     KV_EMPTY_LINE,
     KV_NOT_UTF8,
     KV_NUL_BYTE,

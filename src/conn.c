@@ -64,16 +64,6 @@ void conn_attach(struct conn *conn, int fd)
     conn->fd = fd;
 }
 
-static void forget_input(struct conn *conn)
-{
-    conn->input.length = 0;
-    conn->start = 0;
-    conn->at = 0;
-    conn->searched = 0;
-    conn->skip = LINE_NONE;
-    conn->is_starved = false;
-}
-
 void conn_close(struct conn *conn)
 {
     (void)close(conn->fd); /* a socket: nothing is lost that could be saved */
@@ -82,7 +72,7 @@ void conn_close(struct conn *conn)
     conn->replies.length = 0;
     conn->sent = 0;
     conn->sent_total = 0;
-    forget_input(conn);
+    conn_discard_input(conn);
     conn_trim(conn);
 }
 
@@ -177,6 +167,12 @@ static void end_skipped_line(struct conn *conn)
     }
 }
 
+/* What errno says of a call on the socket that failed. */
+static enum conn_result failed(void)
+{
+    return errno == EAGAIN || errno == EWOULDBLOCK ? CONN_BLOCKED : CONN_LOST;
+}
+
 enum conn_result conn_receive(struct conn *conn)
 {
     assert(conn_can_receive(conn));
@@ -200,7 +196,7 @@ enum conn_result conn_receive(struct conn *conn)
         end_skipped_line(conn);
         return CONN_ENDED;
     }
-    return errno == EAGAIN || errno == EWOULDBLOCK ? CONN_BLOCKED : CONN_LOST;
+    return failed();
 }
 
 static struct slice input_between(const struct conn *conn, size_t from, size_t to)
@@ -297,7 +293,12 @@ void conn_consume(struct conn *conn)
 
 void conn_discard_input(struct conn *conn)
 {
-    forget_input(conn);
+    conn->input.length = 0;
+    conn->start = 0;
+    conn->at = 0;
+    conn->searched = 0;
+    conn->skip = LINE_NONE;
+    conn->is_starved = false;
 }
 
 struct buffer *conn_replies(struct conn *conn)
@@ -317,7 +318,7 @@ enum conn_result conn_send(struct conn *conn, struct slice *rest)
         count = send(conn->fd, rest->bytes, rest->length, MSG_NOSIGNAL);
     } while (count < 0 && errno == EINTR);
     if (count < 0) {
-        return errno == EAGAIN || errno == EWOULDBLOCK ? CONN_BLOCKED : CONN_LOST;
+        return failed();
     }
     *rest = slice_after(*rest, (size_t)count);
     conn->sent_total += (uint64_t)count;
@@ -332,8 +333,7 @@ enum conn_result conn_flush(struct conn *conn)
     }
     enum conn_result result = conn_send(conn, &rest);
     conn->sent = conn->replies.length - rest.length;
-    /* What was taken is dropped as soon as moving the rest costs little for what it
-     * frees. */
+    /* What was taken is dropped once moving the rest costs little for what it frees. */
     if (conn->sent >= rest.length / 4) {
         buffer_drop_front(&conn->replies, conn->sent);
         conn->sent = 0;

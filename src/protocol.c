@@ -7,6 +7,7 @@
 #include "utf8.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 enum arguments {
@@ -16,66 +17,46 @@ enum arguments {
     ARGUMENTS_KEY_VALUE
 };
 
+/* How the usage shows them behind the command word. */
+static const char *const argument_texts[] = {
+    [ARGUMENTS_NONE] = "",
+    [ARGUMENTS_PREFIX] = " [prefix]",
+    [ARGUMENTS_KEY] = " key",
+    [ARGUMENTS_KEY_VALUE] = " key value",
+};
+
 struct command {
-    struct slice name;
+    struct slice name; /* of a literal: a NUL follows */
     enum arguments arguments;
     bool is_write;
-    const char *usage;
     const char *help;
 };
 
+/* A slice for a table, where SLICE_LITERAL is no constant. */
+#define NAME(text)                                                                       \
+    {                                                                                    \
+        (const uint8_t *)(text), sizeof(text) - 1                                        \
+    }
+
 static const struct command commands[VERB_NONE] = {
-    [VERB_SET] = {{(const uint8_t *)"SET", 3},
-                  ARGUMENTS_KEY_VALUE,
-                  true,
-                  "SET key value",
+    [VERB_SET] = {NAME("SET"), ARGUMENTS_KEY_VALUE, true,
                   "store a value; everything after the key's space is kept"},
-    [VERB_GET] = {{(const uint8_t *)"GET", 3},
-                  ARGUMENTS_KEY,
-                  false,
-                  "GET key",
-                  "the value, or: no value stored"},
-    [VERB_DELETE] = {{(const uint8_t *)"DELETE", 6},
-                     ARGUMENTS_KEY,
-                     true,
-                     "DELETE key",
+    [VERB_GET] = {NAME("GET"), ARGUMENTS_KEY, false, "the value, or: no value stored"},
+    [VERB_DELETE] = {NAME("DELETE"), ARGUMENTS_KEY, true,
                      "forget a key; success also if there was none"},
-    [VERB_EXISTS] =
-        {{(const uint8_t *)"EXISTS", 6}, ARGUMENTS_KEY, false, "EXISTS key", "1 or 0"},
-    [VERB_KEYS] = {{(const uint8_t *)"KEYS", 4},
-                   ARGUMENTS_PREFIX,
-                   false,
-                   "KEYS [prefix]",
+    [VERB_EXISTS] = {NAME("EXISTS"), ARGUMENTS_KEY, false, "1 or 0"},
+    [VERB_KEYS] = {NAME("KEYS"), ARGUMENTS_PREFIX, false,
                    "the keys that begin so, then an empty line"},
-    [VERB_COUNT] = {{(const uint8_t *)"COUNT", 5},
-                    ARGUMENTS_NONE,
-                    false,
-                    "COUNT",
-                    "how many keys are stored"},
-    [VERB_STATS] = {{(const uint8_t *)"STATS", 5},
-                    ARGUMENTS_NONE,
-                    false,
-                    "STATS",
+    [VERB_COUNT] = {NAME("COUNT"), ARGUMENTS_NONE, false, "how many keys are stored"},
+    [VERB_STATS] = {NAME("STATS"), ARGUMENTS_NONE, false,
                     "figures of the server, then an empty line"},
-    [VERB_SYNC] = {{(const uint8_t *)"SYNC", 4},
-                   ARGUMENTS_NONE,
-                   false,
-                   "SYNC",
+    [VERB_SYNC] = {NAME("SYNC"), ARGUMENTS_NONE, false,
                    "success when everything acknowledged is on disk"},
-    [VERB_COMPACT] = {{(const uint8_t *)"COMPACT", 7},
-                      ARGUMENTS_NONE,
-                      false,
-                      "COMPACT",
+    [VERB_COMPACT] = {NAME("COMPACT"), ARGUMENTS_NONE, false,
                       "make the log as small as its data, while it is served"},
-    [VERB_HELP] = {{(const uint8_t *)"HELP", 4},
-                   ARGUMENTS_NONE,
-                   false,
-                   "HELP",
+    [VERB_HELP] = {NAME("HELP"), ARGUMENTS_NONE, false,
                    "these lines, then an empty line"},
-    [VERB_QUIT] = {{(const uint8_t *)"QUIT", 4},
-                   ARGUMENTS_NONE,
-                   false,
-                   "QUIT",
+    [VERB_QUIT] = {NAME("QUIT"), ARGUMENTS_NONE, false,
                    "close the connection once all replies are delivered"},
 };
 
@@ -230,19 +211,21 @@ static void put_text(struct buffer *replies, const char *text)
 
 void protocol_put_status(struct buffer *replies, enum status status, enum verb verb)
 {
-    if (status == KV_OK || status == KV_NOT_FOUND) {
-        put_text(replies, status_text(status));
-    } else {
+    if (status != KV_OK && status != KV_NOT_FOUND) {
         put_text(replies, "error: ");
-        put_text(replies, status_text(status));
     }
+    put_text(replies, status_text(status));
     if (status == KV_USAGE) {
         assert(verb < VERB_NONE);
         put_text(replies, ": ");
-        put_text(replies, commands[verb].usage);
+        buffer_append(replies, commands[verb].name);
+        put_text(replies, argument_texts[commands[verb].arguments]);
     }
     buffer_append_byte(replies, '\n');
 }
+
+/* Where the explanations of HELP begin. */
+enum { HELP_COLUMN = 14 };
 
 enum status protocol_put_help(struct buffer *replies)
 {
@@ -251,9 +234,12 @@ enum status protocol_put_help(struct buffer *replies)
         return status;
     }
     for (int verb = 0; verb < VERB_NONE; verb++) {
+        const struct command *command = &commands[verb];
         char line[REPLY_LINE_BYTES_MAX];
-        (void)snprintf(line, sizeof line, "%-14s %s\n", commands[verb].usage,
-                       commands[verb].help); /* the table's texts are short */
+        (void)snprintf(
+            line, sizeof line, "%s%-*s %s\n", (const char *)command->name.bytes,
+            HELP_COLUMN - (int)command->name.length, argument_texts[command->arguments],
+            command->help); /* the table's texts are short */
         put_text(replies, line);
     }
     buffer_append_byte(replies, '\n');
@@ -268,25 +254,16 @@ void protocol_put_stat_text(struct buffer *replies, const char *name, const char
     buffer_append_byte(replies, '\n');
 }
 
-/* The decimal digits of a number, NUL-terminated. */
-struct digits {
-    char text[24];
-};
-
-static struct digits to_digits(uint64_t number)
-{
-    struct digits digits;
-    (void)snprintf(digits.text, sizeof digits.text, "%llu", (unsigned long long)number);
-    return digits; /* 20 digits at most */
-}
-
 void protocol_put_stat(struct buffer *replies, const char *name, uint64_t number)
 {
-    protocol_put_stat_text(replies, name, to_digits(number).text);
+    put_text(replies, name);
+    buffer_append_byte(replies, ' ');
+    protocol_put_number(replies, number);
 }
 
 void protocol_put_number(struct buffer *replies, uint64_t number)
 {
-    put_text(replies, to_digits(number).text);
-    buffer_append_byte(replies, '\n');
+    char line[24];
+    (void)snprintf(line, sizeof line, "%" PRIu64 "\n", number); /* 20 digits at most */
+    put_text(replies, line);
 }
