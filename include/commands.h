@@ -41,10 +41,9 @@ struct commands {
     struct buffer *replies;
     struct counters counters;
     struct stream stream;
-    enum status refusal;   /* unless KV_OK, what every write answers */
-    bool wants_sync;       /* a SYNC is among the commands of the batch */
-    uint64_t started_ms;   /* for STATS */
-    const char *sync_name; /* for STATS */
+    enum status refusal; /* unless KV_OK, what every write answers */
+    bool wants_sync;     /* a SYNC is among the commands of the batch */
+    uint64_t started_ms; /* for STATS */
 };
 
 /*

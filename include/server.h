@@ -12,7 +12,6 @@ struct server_options {
     const char *port; /* decimal; "0" lets the system choose */
     uint64_t idle_ms; /* how long an idle client may keep others waiting */
     uint64_t value_bytes_max;
-    const char *sync_name; /* for STATS */
 };
 
 struct server;

@@ -14,7 +14,6 @@ struct session;
 struct session_options {
     uint64_t value_bytes_max;
     uint64_t idle_ms;      /* how long an idle client may keep others waiting */
-    const char *sync_name; /* for STATS */
 };
 
 /* store: borrowed. KV_NO_MEMORY.  Release with session_destroy. */

@@ -33,6 +33,7 @@ struct store_stats {
     uint64_t compaction_percent; /* of the one that is running, else 100 */
     uint64_t recovered_bytes;
     uint64_t recovery_ms;
+    enum sync_policy sync;
 };
 
 struct store;

@@ -134,7 +134,8 @@ static bool stats(struct commands *commands, const struct request *request)
         return true;
     }
     protocol_put_stat_text(commands->replies, "version", KV_VERSION);
-    protocol_put_stat_text(commands->replies, "sync", commands->sync_name);
+    protocol_put_stat_text(commands->replies, "sync",
+                           figures.sync == SYNC_ALWAYS ? "always" : "everysec");
     for (size_t i = 0; i < line_count; i++) {
         protocol_put_stat(commands->replies, lines[i].name, lines[i].number);
     }

@@ -23,11 +23,11 @@ static unsigned long dropped_count;
 static bool is_showing; /* the cursor stands in a line that is to be taken away */
 
 /* A pipe that is full would block the server: look before writing. */
-static int write_line(const char *line, size_t length)
+static bool write_line(const char *line, size_t length)
 {
     struct pollfd out = {.fd = STDERR_FILENO, .events = POLLOUT};
     if (poll(&out, 1, 0) != 1 || (out.revents & POLLOUT) == 0) {
-        return 0;
+        return false;
     }
     return write(STDERR_FILENO, line, length) == (ssize_t)length;
 }
@@ -100,6 +100,13 @@ void diag_clear(void)
     }
 }
 
+/* Where a line ends after `count` more bytes, as snprintf tells, or is cut. */
+static size_t end_after(size_t length, int count, size_t room)
+{
+    length += count < 0 ? 0 : (size_t)count;
+    return length < room ? length : room - 1;
+}
+
 /* The line is cut to its limit, never longer; it always ends in LF. */
 KV_PRINTF_LIKE(2, 0)
 static void tell(enum level level, const char *format, va_list arguments,
@@ -110,12 +117,10 @@ static void tell(enum level level, const char *format, va_list arguments,
     size_t room = sizeof line - 1;
     size_t length = put_prefix(line, room, level);
     int count = vsnprintf(line + length, room - length, format, arguments);
-    length += count < 0 ? 0 : (size_t)count;
-    length = length >= room ? room - 1 : length;
+    length = end_after(length, count, room);
     if (cause != NULL) {
         count = snprintf(line + length, room - length, ": %s", cause);
-        length += count < 0 ? 0 : (size_t)count;
-        length = length >= room ? room - 1 : length;
+        length = end_after(length, count, room);
     }
     blank_controls(line, length);
     line[length++] = '\n';

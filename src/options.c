@@ -101,7 +101,6 @@ static bool set_sync(struct options *options, const char *name)
         return false;
     }
     options->store.sync = is_always ? SYNC_ALWAYS : SYNC_EVERYSEC;
-    options->server.sync_name = is_always ? "always" : "everysec";
     return true;
 }
 
@@ -208,8 +207,7 @@ enum options_result options_parse(int argc, char **argv, struct options *options
         .server = {.address = "127.0.0.1",
                    .port = "7878",
                    .idle_ms = CLIENT_IDLE_S_DEFAULT * 1000,
-                   .value_bytes_max = VALUE_BYTES_MAX_DEFAULT,
-                   .sync_name = "always"},
+                   .value_bytes_max = VALUE_BYTES_MAX_DEFAULT},
     };
     while ((option = getopt_long(argc, argv, "f:a:p:s:hV", long_options, NULL)) != -1) {
         if (option == 'h') {

@@ -128,7 +128,6 @@ enum status server_create(const struct server_options *options, struct store *st
     struct session_options session_options = {
         .value_bytes_max = options->value_bytes_max,
         .idle_ms = options->idle_ms,
-        .sync_name = options->sync_name,
     };
     struct server *server = calloc(1, sizeof *server);
     if (server == NULL) {

@@ -62,7 +62,6 @@ enum status session_create(const struct session_options *options, struct store *
         .store = store,
         .replies = conn_replies(session->conn),
         .started_ms = clock_now_ms(),
-        .sync_name = options->sync_name,
     };
     *session_out = session;
     return KV_OK;

@@ -455,5 +455,6 @@ struct store_stats store_stats(const struct store *store)
         .compaction_percent = compact_percent(&store->compaction),
         .recovered_bytes = store->recovery.scanned_bytes,
         .recovery_ms = store->recovery.elapsed_ms,
+        .sync = store->options.sync,
     };
 }

@@ -46,7 +46,6 @@ static void options_have_defaults(void **state)
     assert_string_equal(options.server.port, "7878");
     assert_int_equal(options.server.idle_ms, 10000);
     assert_int_equal(options.server.value_bytes_max, 64 * MIB);
-    assert_string_equal(options.server.sync_name, "always");
 }
 
 static void options_take_every_value(void **state)
@@ -64,7 +63,6 @@ static void options_take_every_value(void **state)
         assert_string_equal(options.server.address, "::1");
         assert_string_equal(options.server.port, "0");
         assert_int_equal(options.store.sync, SYNC_EVERYSEC);
-        assert_string_equal(options.server.sync_name, "everysec");
     }
 }
 

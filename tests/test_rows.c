@@ -111,7 +111,6 @@ static void f13_f14_a_failing_accept_neither_ends_the_server_nor_spins(void **st
         .port = "0",
         .idle_ms = 10000,
         .value_bytes_max = MIB,
-        .sync_name = "always",
     };
     shim_set_clock(START_MS);
     acceptor.client_fd = -1;
@@ -155,7 +154,7 @@ static void f37_f38_no_reply_leaves_before_a_sync_however_long_it_takes(void **s
     struct engine *engine = *state;
     struct session *session = NULL;
     enum session_state session_state = SESSION_READY;
-    struct session_options options = {MIB, 10000, "always"};
+    struct session_options options = {MIB, 10000};
     char reply[128];
     int fds[2];
     engine_open(engine);

@@ -228,7 +228,6 @@ static const struct server_options loopback = {
     .port = "0",
     .idle_ms = 10000,
     .value_bytes_max = MIB,
-    .sync_name = "always",
 };
 
 struct refusal {

@@ -31,7 +31,7 @@ struct pair {
 static struct pair begin(struct engine *engine)
 {
     struct pair pair = {.engine = engine, .state = SESSION_READY};
-    struct session_options options = {16 * MIB, 10000, "always"};
+    struct session_options options = {16 * MIB, 10000};
     int fds[2];
     engine_open(engine);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);

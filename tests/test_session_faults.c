@@ -25,8 +25,7 @@
 
 enum { RUNS_MAX = 100000, PIECE_BYTES = 65536 };
 
-static const struct session_options options = {
-    .value_bytes_max = MIB, .idle_ms = 10000, .sync_name = "always"};
+static const struct session_options options = {.value_bytes_max = MIB, .idle_ms = 10000};
 
 /* A client on one end, a session on the other. */
 struct talk {

@@ -416,8 +416,8 @@ static enum status open_store(struct run *run)
 static void begin_session(struct run *run)
 {
     int fds[2];
-    struct session_options options = {
-        .value_bytes_max = VALUE_BYTES_MAX_DEFAULT, .idle_ms = 10000, .sync_name = "x"};
+    struct session_options options = {.value_bytes_max = VALUE_BYTES_MAX_DEFAULT,
+                                      .idle_ms = 10000};
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(fcntl(fds[i], F_SETFL, O_NONBLOCK), 0);

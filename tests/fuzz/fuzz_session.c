@@ -257,8 +257,7 @@ int fuzz_session(const uint8_t *data, size_t size)
     int fds[2];
     struct model model = {0};
     struct client client = {.state = SESSION_READY};
-    struct session_options options = {
-        .value_bytes_max = VALUE_BYTES, .idle_ms = 1000, .sync_name = "everysec"};
+    struct session_options options = {.value_bytes_max = VALUE_BYTES, .idle_ms = 1000};
     scratch_clear();
     wire_begin(&client.wire, (struct slice){data, size});
     wire_connect(fds);
