@@ -13,7 +13,7 @@ struct session;
 
 struct session_options {
     uint64_t value_bytes_max;
-    uint64_t idle_ms;      /* how long an idle client may keep others waiting */
+    uint64_t idle_ms; /* how long an idle client may keep others waiting */
 };
 
 /* store: borrowed. KV_NO_MEMORY.  Release with session_destroy. */

@@ -1,7 +1,6 @@
 /*
  * kv-store: start-up and shutdown as a checklist.
  */
-#include "diag.h"
 #include "options.h"
 #include "salvage.h"
 #include "verify.h"
@@ -32,24 +31,17 @@ static void reset_inheritance(void)
     (void)sigemptyset(&none); /* none of these can fail with valid arguments */
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
-    (void)signal(SIGXFSZ,
-                 SIG_IGN); /* a file at its size limit is an error like a full disk */
+    /* A file at its size limit is an error like a full disk. */
+    (void)signal(SIGXFSZ, SIG_IGN);
 }
 
-static int exit_code(enum status status)
-{
-    return status == KV_OK        ? EXIT_CLEAN
-           : status == KV_CORRUPT ? EXIT_CORRUPT
-                                  : EXIT_FAILED;
-}
-
-static int serve(const struct options *options)
+static enum status serve(const struct options *options)
 {
     struct store *store = NULL;
     struct server *server = NULL;
     enum status status = store_open(&options->store, &store);
     if (status != KV_OK) {
-        return exit_code(status);
+        return status;
     }
     status = server_create(&options->server, store, &server);
     if (status == KV_OK) {
@@ -57,7 +49,22 @@ static int serve(const struct options *options)
     }
     server_destroy(server);
     enum status close_status = store_close(store);
-    return status == KV_OK && close_status == KV_OK ? EXIT_CLEAN : EXIT_FAILED;
+    return status == KV_OK ? close_status : status;
+}
+
+static enum status run(const struct options *options)
+{
+    switch (options->mode) {
+    case MODE_VERIFY:
+        return verify_log(options->store.path);
+    case MODE_SALVAGE:
+        return salvage_log(options->store.path, options->salvage_path);
+    case MODE_DUMP:
+        return dump_log(options->store.path, options->dump_format);
+    case MODE_SERVE:
+        break;
+    }
+    return serve(options);
 }
 
 int main(int argc, char **argv)
@@ -67,25 +74,14 @@ int main(int argc, char **argv)
         return EXIT_FAILED;
     }
     reset_inheritance();
-    switch (options_parse(argc, argv, &options)) {
-    case OPTIONS_DONE:
-        return EXIT_CLEAN;
-    case OPTIONS_FAILED:
-        return EXIT_FAILED;
-    case OPTIONS_WRONG:
-        return EXIT_USAGE;
-    case OPTIONS_RUN:
-        break;
+    enum options_result result = options_parse(argc, argv, &options);
+    if (result != OPTIONS_RUN) {
+        return result == OPTIONS_DONE    ? EXIT_CLEAN
+               : result == OPTIONS_WRONG ? EXIT_USAGE
+                                         : EXIT_FAILED;
     }
-    switch (options.mode) {
-    case MODE_VERIFY:
-        return exit_code(verify_log(options.store.path));
-    case MODE_SALVAGE:
-        return exit_code(salvage_log(options.store.path, options.salvage_path));
-    case MODE_DUMP:
-        return exit_code(dump_log(options.store.path, options.dump_format));
-    case MODE_SERVE:
-        break;
-    }
-    return serve(&options);
+    enum status status = run(&options);
+    return status == KV_OK        ? EXIT_CLEAN
+           : status == KV_CORRUPT ? EXIT_CORRUPT
+                                  : EXIT_FAILED;
 }
