@@ -160,9 +160,14 @@ struct pair {
     struct image log;
 };
 
-static void pair_make(struct pair *pair)
+static void pair_make_with(struct pair *pair, int more_keys)
 {
+    char key[32];
     image_begin_first(&pair->older);
+    for (int i = 0; i < more_keys; i++) {
+        (void)snprintf(key, sizeof key, "key %d", i);
+        image_put_text(&pair->older, key, "older");
+    }
     image_put_text(&pair->older, "one", "older");
     image_put_text(&pair->older, "two", "older");
     image_seal(&pair->older);
@@ -180,6 +185,11 @@ static void pair_make(struct pair *pair)
     image_put_text(&pair->log, "four", "newer");
     image_seal(&pair->log);
     image_seal(&pair->log);
+}
+
+static void pair_make(struct pair *pair)
+{
+    pair_make_with(pair, 0);
 }
 
 static void pair_place(const struct engine *engine, const struct pair *pair)
@@ -374,6 +384,30 @@ static void f71_the_modes_without_memory_fail_and_change_nothing(void **state)
     pair_free(&pair);
 }
 
+/* Records go into the index in lots, so that memory is wanted in the middle of a log. */
+static void f71_the_modes_without_memory_fail_in_the_middle_of_a_log(void **state)
+{
+    struct engine *engine = *state;
+    enum { KEYS = 40000, CALLS = 30 };
+    struct pair pair;
+    pair_make_with(&pair, KEYS);
+    pair_place(engine, &pair);
+    shim_omit_syncs();
+    for (int mode = VERIFY; mode < MODE_COUNT; mode++) {
+        for (uint64_t nth = 1; nth <= CALLS; nth++) {
+            shim_inject(
+                &(struct shim_fault){.calls = SHIM_MEMORY, .nth = nth, .error = ENOMEM});
+            enum status status = run_into(engine, (enum mode)mode,
+                                          tempdir_file(&engine->tempdir, "output").path);
+            shim_clear_faults();
+            assert_int_equal(status, KV_NO_MEMORY);
+            assert_false(engine_has_file(engine, NEW_LOG));
+        }
+    }
+    pair_expect_untouched(engine, &pair);
+    pair_free(&pair);
+}
+
 /* A batch is written on the way when it has its full size; what fails there ends it. */
 static void f30_salvage_without_room_for_the_new_log_leaves_none(void **state)
 {
@@ -492,6 +526,7 @@ int main(void)
         ON_ENGINE(f40_a_dump_names_records_that_rot_under_it),
         ON_ENGINE(f40_a_dump_trusts_no_key_behind_a_rotten_one_of_equal_hash),
         ON_ENGINE(f71_the_modes_without_memory_fail_and_change_nothing),
+        ON_ENGINE(f71_the_modes_without_memory_fail_in_the_middle_of_a_log),
         ON_ENGINE(f30_salvage_without_room_for_the_new_log_leaves_none),
         ON_ENGINE(f88_salvage_takes_only_the_older_log_that_is_wanted),
         ON_ENGINE(f88_salvage_refuses_an_older_log_that_is_no_plain_file),
