@@ -203,6 +203,25 @@ static void diag_drops_lines_that_nobody_reads_and_counts_them(void **state)
     assert_string_equal(told(), "kv-store: again\n");
 }
 
+/* A line that was never shown is not taken away, one that was shown once is. */
+static void diag_show_gives_up_where_nobody_reads(void **state)
+{
+    (void)state;
+    fill_pipe();
+    diag_show("unseen");
+    (void)told();
+    diag_info("first");
+    assert_string_equal(told(), "kv-store: first\n");
+    diag_show("shown");
+    fill_pipe();
+    diag_show("unseen");
+    (void)told();
+    diag_info("second");
+    const char *cleared = told();
+    assert_int_equal(cleared[0], '\r');
+    assert_string_equal(strrchr(cleared, '\r'), "\rkv-store: second\n");
+}
+
 /* A reader that went away is no reason to die, nor to forget errno. */
 static void diag_survives_a_reader_that_went_away(void **state)
 {
@@ -218,9 +237,11 @@ static void diag_survives_a_closed_stderr(void **state)
 {
     (void)state;
     assert_int_equal(close(STDERR_FILENO), 0);
+    assert_int_equal(setenv("JOURNAL_STREAM", "1:2", 1), 0);
     errno = ENOLCK;
     diag_info("lost");
     assert_int_equal(errno, ENOLCK);
+    assert_int_equal(unsetenv("JOURNAL_STREAM"), 0);
     assert_int_equal(dup2(write_fd, STDERR_FILENO), STDERR_FILENO);
     diag_info("back");
     assert_string_equal(told(),
@@ -329,6 +350,7 @@ int main(void)
         LISTENING(diag_cuts_a_line_at_its_limit),
         LISTENING(diag_warn_cuts_the_cause_too),
         LISTENING(diag_drops_lines_that_nobody_reads_and_counts_them),
+        LISTENING(diag_show_gives_up_where_nobody_reads),
         LISTENING(diag_survives_a_reader_that_went_away),
         LISTENING(diag_survives_a_closed_stderr),
         LISTENING(diag_tells_each_kind_with_or_without_a_cause),

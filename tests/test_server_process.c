@@ -136,6 +136,16 @@ static void help_and_version_print_to_stdout_and_exit_0(void **state)
     expect_output(*state, "-V", "kv-store");
 }
 
+static void help_that_cannot_be_written_exits_1(void **state)
+{
+    struct scene *scene = *state;
+    const char *const options[] = {"--help", NULL};
+    struct server_launch launch = {
+        .log = scene->log.path, .options = options, .stdout_path = "/dev/full"};
+    server_process_launch(&scene->server, &launch);
+    assert_int_equal(server_process_wait(&scene->server), 1);
+}
+
 static void help_names_the_offline_modes(void **state)
 {
     expect_output(*state, "--help", "--verify");
@@ -694,6 +704,7 @@ int main(void)
         ON_SCENE(f85_wrong_usage_exits_2_and_makes_no_file),
         ON_SCENE(options_at_their_limits_are_accepted),
         ON_SCENE(help_and_version_print_to_stdout_and_exit_0),
+        ON_SCENE(help_that_cannot_be_written_exits_1),
         ON_SCENE(help_names_the_offline_modes),
         ON_SCENE(the_ready_line_names_address_and_port_and_stdout_is_silent),
         ON_SCENE(ipv6_is_served_and_shown_in_brackets),
