@@ -67,8 +67,8 @@ static enum status judge_older(struct logset *set)
     if (set->opening.older_id == 0 || (!is_named && !is_cut_short)) {
         return refuse(set, FILES_OLD, "is not the log that this one continues");
     }
-    (void)read_batches(set->log, set->opening.log_id,
-                       &scan); /* judged when it is loaded */
+    /* Whatever damage there is will be judged when the log is loaded. */
+    (void)read_batches(set->log, set->opening.log_id, &scan);
     set->is_drained = scan.drained_id == set->opening.older_id;
     if (!set->is_drained && log_length(set->older) != set->opening.older_length) {
         return refuse(set, FILES_OLD, "is not as long as it was when it was continued");
