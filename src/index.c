@@ -27,6 +27,9 @@
 #define SPARE_SLOTS_MAX  32
 #define LAYOUT_TRIES_MAX 16
 
+/* From so many homes on, the sizes of parts are spread. */
+#define HOMES_SPREAD 128
+
 /* 20 bytes; a key length of 0 means that the slot is empty. */
 struct slot {
     uint32_t hash; /* HASH_BITS low bits, and two flags above them */
@@ -211,6 +214,15 @@ static uint64_t a_third_more(uint64_t home_count)
 }
 
 /*
+ * Parts of one size would all grow within a few batches of a client. So their sizes are
+ * spread, by their numbers and for good, over the third by which they grow.
+ */
+static uint64_t spread(size_t part_number, uint64_t home_count)
+{
+    return home_count + home_count * part_number / (UINT64_C(3) * PART_COUNT);
+}
+
+/*
  * Give a part so many homes, with its own entries and, if it is empty, those of an image.
  * A layout that leaves no spare slot is tried again larger; only equal hashes beyond the
  * spare slots, which no seed gives, exhaust the tries.
@@ -235,12 +247,17 @@ static enum status lay_out(struct part *part, uint64_t home_count, struct slice 
 
 enum status index_reserve(struct index *index, uint64_t hash)
 {
-    struct part *part = &index->parts[index_part_of(hash)];
+    size_t part_number = index_part_of(hash);
+    struct part *part = &index->parts[part_number];
     uint64_t entries_max = (uint64_t)part->home_count * LOAD_NUMERATOR / LOAD_DENOMINATOR;
-    bool has_room =
-        part->entry_count < entries_max && is_empty(&part->slots[part->slot_count - 1]);
-    return has_room ? KV_OK
-                    : lay_out(part, a_third_more(part->home_count), (struct slice){0});
+    if (part->entry_count < entries_max && is_empty(&part->slots[part->slot_count - 1])) {
+        return KV_OK;
+    }
+    uint64_t more = a_third_more(part->home_count);
+    if (part->home_count < HOMES_SPREAD && more >= HOMES_SPREAD) {
+        more = spread(part_number, more);
+    }
+    return lay_out(part, more, (struct slice){0});
 }
 
 void index_prefetch(const struct index *index, uint64_t hash)
@@ -458,7 +475,9 @@ enum status index_decode_part(struct index *index, size_t part_number, struct sl
     if (!check_entries(entries, sums_out)) {
         return KV_CORRUPT;
     }
-    /* Seven tenths full: there is room for more before it grows. */
-    return entries.length == 0 ? KV_OK
-                               : lay_out(part, sums_out->entry_count * 10 / 7, entries);
+    if (entries.length == 0) {
+        return KV_OK;
+    }
+    uint64_t least = sums_out->entry_count * LOAD_DENOMINATOR / LOAD_NUMERATOR + 1;
+    return lay_out(part, spread(part_number, least), entries);
 }
