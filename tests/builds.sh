@@ -123,7 +123,7 @@ for name; do
     if [[ -n $package ]]; then
         missing+="; NOT RUN: $name (apt-get install $package)"
     elif (run_build "$name") >"$out/$name.log" 2>&1; then
-        echo "ok $name: $(grep -cE '^\[ +OK \]' "$out/$name.log") tests," \
+        echo "ok $name: $(awk '/^unit: / { n += $4 } END { print n + 0 }' "$out/$name.log") tests," \
             "$(grep -c '^ok ' "$out/$name.log") checks with clients"
         passed=$((passed + 1))
     else

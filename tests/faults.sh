@@ -78,5 +78,5 @@ with_test=$(awk '{ print $1 }' "$found" | sort -u | wc -l)
 covered=$(grep -cE '^F[0-9]+: covered by ' "$exceptions")
 without=$(grep -E '^F[0-9]+: ' "$exceptions" | grep -cv ': covered by ')
 echo "faults: $rows rows, $with_test with a test of their own, $covered covered by others," \
-    "$without without, $failures problems"
+    "$without without, $failures problems" | tee -a "${KV_RAN:-/dev/null}"
 [[ $failures -eq 0 ]]

@@ -111,4 +111,5 @@ if [ "$failures" -gt 0 ]; then
     echo "install: $failures failures"
     exit 1
 fi
-echo "install: complete, and uninstall leaves every tree as it was"
+echo "install: complete, and uninstall leaves every tree as it was" |
+    tee -a "${KV_RAN:-/dev/null}"

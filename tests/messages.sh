@@ -159,7 +159,7 @@ list_texts "" "" tests/*.c | awk -F '\t' '{ for (i = 3; i <= NF; i++) print $1 "
     >"$work/lines"
 
 # Each form becomes an expression: fixed text as it is, anything for a conversion.
-awk -F '\t' -v verbose="${1:-}" '
+awk -F '\t' -v ran="${KV_RAN:-/dev/null}" -v verbose="${1:-}" '
     function to_expression(form,    out, piece) {
         out = "^"
         while (match(form, /%[-.*0-9]*(l|ll|z)?[a-z]/)) {
@@ -191,7 +191,8 @@ awk -F '\t' -v verbose="${1:-}" '
         }
     }
     END {
-        printf "messages: %d texts, %d expected lines, %d problems\n", messages, count, missing
+        printf "messages: %d texts, %d expected lines, %d problems\n", messages, count, missing \
+            | ("tee -a " ran)
         exit messages == 0 || missing > 0
     }
 ' "$work/lines" "$work/messages"

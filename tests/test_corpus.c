@@ -959,16 +959,6 @@ static void f60_more_records_than_a_batch_can_hold_are_refused(void **state)
     corpus_end(corpus);
 }
 
-/* ---- ---- */
-
-/* Each case syncs a file or two, which memory does at once. */
-static void use_memory_for_files(void)
-{
-    if (access("/dev/shm", W_OK | X_OK) == 0 && setenv("TMPDIR", "/dev/shm", 1) != 0) {
-        abort();
-    }
-}
-
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -993,6 +983,5 @@ int main(void)
         ON_ENGINE(f60_a_few_records_without_a_seal_are_saved_and_told),
         ON_ENGINE(f60_more_records_than_a_batch_can_hold_are_refused),
     };
-    use_memory_for_files();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

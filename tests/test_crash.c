@@ -26,7 +26,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define LOG_NAME     "kv.log"
@@ -1342,17 +1341,6 @@ static void f47_enough_states_were_tried(void **state)
     assert_in_range(total_distinct, watchdog_scaled(200000, 1000), UINT32_MAX);
 }
 
-/* Memory is the disk that stays fast under so many recoveries. */
-static void prepare(void)
-{
-    struct stat info;
-    bool has_memory = stat("/dev/shm", &info) == 0 && S_ISDIR(info.st_mode) &&
-                      access("/dev/shm", W_OK | X_OK) == 0;
-    if (getenv("TMPDIR") == NULL && has_memory) {
-        (void)setenv("TMPDIR", "/dev/shm", 1); /* else the tests are slower, no more */
-    }
-}
-
 #define IN_LAB(test) cmocka_unit_test_setup_teardown(test, lab_setup, lab_teardown)
 
 int main(void)
@@ -1375,6 +1363,5 @@ int main(void)
         IN_LAB(f93_a_disk_that_lies_about_syncs),
         cmocka_unit_test(f47_enough_states_were_tried),
     };
-    prepare();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,7 +33,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -1068,17 +1067,6 @@ static void f94_enough_runs_were_made(void **state)
     assert_in_range(total_runs, watchdog_scaled(8000, 100), UINT32_MAX);
 }
 
-/* Memory is the disk that stays fast under so many runs. */
-static void prepare(void)
-{
-    struct stat info;
-    bool has_memory = stat("/dev/shm", &info) == 0 && S_ISDIR(info.st_mode) &&
-                      access("/dev/shm", W_OK | X_OK) == 0;
-    if (getenv("TMPDIR") == NULL && has_memory) {
-        (void)setenv("TMPDIR", "/dev/shm", 1); /* else the tests are slower, no more */
-    }
-}
-
 #define ON_RUN(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -1094,6 +1082,5 @@ int main(void)
         ON_RUN(f71_every_allocation_fails),
         cmocka_unit_test(f94_enough_runs_were_made),
     };
-    prepare();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,8 +5,8 @@
 #     tests/clients/run.sh PROGRAM [SCRIPT...]
 #
 # SCRIPT: names of scripts beside this one, to run only those.
-# KV_NOT_RUN: a file that is to hold a line for each thing that is not on this machine, so
-# that nobody takes the checks that need it for passed.
+# Its last lines name what is not on this machine, so that nobody takes the checks that
+# need it for passed. KV_RAN: a file to which they are added, for the end of `make test`.
 set -u
 
 if [[ $# -lt 1 || ! -x $1 ]]; then
@@ -35,7 +35,9 @@ done | tee "$results"
 
 passed=$(grep -c '^ok ' "$results")
 failed=$(grep -c '^not ok ' "$results")
-echo "$passed passed, $failed failed"
-sed -n 's/^\(not run: .*\) (.*/\1/p' "$results" | sort | uniq -c |
-    sed -E 's/^ *([0-9]+) (.*)/\2 (\1 checks)/' | tee "${KV_NOT_RUN:-/dev/null}"
+{
+    echo "check-clients: $# scripts, $passed checks passed, $failed failed"
+    sed -n 's/^not run: \(.*\) (.*/\1/p' "$results" | sort | uniq -c |
+        sed -E 's/^ *([0-9]+) (.*)/check-clients: NOT RUN: \1 checks: \2/'
+} | tee -a "${KV_RAN:-/dev/null}"
 [[ $failed -eq 0 && $passed -gt 0 ]]

@@ -15,7 +15,11 @@ struct tempdir_file {
     char path[TEMPDIR_FILE_BYTES];
 };
 
-/* Made below $TMPDIR, or /tmp; tempdir_remove takes it away. */
+/*
+ * Made below $TMPDIR; else in memory, where there is a /dev/shm with room, since syncs to
+ * a disk would take most of the time of the tests; else below /tmp. tempdir_remove takes
+ * it away.
+ */
 void tempdir_create(struct tempdir *tempdir);
 
 /* Remove the directory, its files and its empty directories. */
