@@ -41,10 +41,11 @@ struct allowed {
     size_t batches_max;
 };
 
-/* One kind of damage: all its cases and how they ended. */
+/* One kind of damage: all its cases and how they ended. *state of each test is one. */
 struct trial {
     struct engine *engine;
-    const struct corpus *corpus;
+    struct corpus *corpus;
+    struct image image;    /* what the case at hand hurts, see hurt */
     char name[NAME_BYTES]; /* of the case at hand */
     size_t cases;
     size_t refused;
@@ -154,20 +155,52 @@ static size_t batches_before(const struct corpus *corpus, uint64_t place)
     return batches;
 }
 
-/* An image with the bytes of a log, to be damaged; image_free releases it. */
-static struct image image_of(const struct script *log)
+/* ---- A test ---- */
+
+static struct trial *trial_begin(void **state, enum sync_policy sync)
 {
-    struct image image = {.log_id = 0};
-    image_append(&image, script_slice(log));
-    return image;
+    struct trial *trial = calloc(1, sizeof *trial);
+    assert_non_null(trial);
+    assert_int_equal(engine_setup(state), 0);
+    trial->engine = *state;
+    trial->engine->sync = sync;
+    trial->corpus = corpus_begin(trial->engine);
+    return trial;
+}
+
+static int trial_setup(void **state)
+{
+    *state = trial_begin(state, SYNC_ALWAYS);
+    return 0;
+}
+
+/* With seals that lag behind. */
+static int trial_setup_everysec(void **state)
+{
+    *state = trial_begin(state, SYNC_EVERYSEC);
+    return 0;
+}
+
+static int trial_teardown(void **state)
+{
+    struct trial *trial = *state;
+    *state = trial->engine;
+    image_free(&trial->image);
+    corpus_end(trial->corpus);
+    free(trial);
+    return engine_teardown(state);
+}
+
+/* The image of the trial, with the bytes of a log; what was in it before is gone. */
+static struct image *hurt(struct trial *trial, const struct script *log)
+{
+    image_free(&trial->image);
+    trial->image = (struct image){.log_id = 0};
+    image_append(&trial->image, script_slice(log));
+    return &trial->image;
 }
 
 /* ---- The judge ---- */
-
-static struct trial trial_begin(struct engine *engine, const struct corpus *corpus)
-{
-    return (struct trial){.engine = engine, .corpus = corpus};
-}
 
 static void name_case(struct trial *trial, const char *kind, uint64_t place,
                       uint64_t detail)
@@ -184,7 +217,7 @@ static void complain(struct trial *trial, const char *what)
     }
 }
 
-static void trial_end(const struct trial *trial, const char *what)
+static void expect_no_violation(const struct trial *trial, const char *what)
 {
     print_message("  %s: %zu cases, %zu refused untouched, %zu opened whole, %zu opened "
                   "without what may be missing, %zu silent losses\n",
@@ -381,82 +414,69 @@ static void flip(struct trial *trial, struct image *image, uint64_t bit)
 
 static void f50_f51_any_flipped_bit_is_found(void **state)
 {
-    struct engine *engine = *state;
-    struct corpus *corpus = corpus_begin(engine);
-    struct trial trial = trial_begin(engine, corpus);
-    struct image image = image_of(&corpus->log);
+    struct trial *trial = *state;
+    const struct corpus *corpus = trial->corpus;
+    struct image *image = hurt(trial, &corpus->log);
     uint64_t step = watchdog_scaled(1, 17);
-    for (uint64_t bit = 0; bit < image.log.length * 8; bit += step) {
-        flip(&trial, &image, bit);
+    for (uint64_t bit = 0; bit < image->log.length * 8; bit += step) {
+        flip(trial, image, bit);
     }
-    assert_true(watchdog_is_slow() || trial.cases >= 65536);
-    image_free(&image);
-    trial_end(&trial, "bits of a log whose last batch has one seal");
-    corpus_end(corpus);
+    assert_true(watchdog_is_slow() || trial->cases >= 65536);
+    expect_no_violation(trial, "bits of a log whose last batch has one seal");
 }
 
 /* The seal that a clean stop adds protects the last batch as each one protects others. */
 static void f50_any_flipped_bit_of_a_log_at_rest_is_found(void **state)
 {
-    struct engine *engine = *state;
-    struct corpus *corpus = corpus_begin(engine);
-    struct trial trial = trial_begin(engine, corpus);
-    struct image image = image_of(&corpus->rested);
+    struct trial *trial = *state;
+    const struct corpus *corpus = trial->corpus;
+    struct image *image = hurt(trial, &corpus->rested);
     uint64_t step = watchdog_scaled(1, 17);
     uint64_t end = corpus->ends[BATCHES] * 8;
     for (uint64_t bit = corpus->ends[BATCHES - 2] * 8; bit < end; bit += step) {
-        flip(&trial, &image, bit);
+        flip(trial, image, bit);
     }
-    image_free(&image);
-    trial_end(&trial, "bits of the last batches of a log at rest");
-    corpus_end(corpus);
+    expect_no_violation(trial, "bits of the last batches of a log at rest");
 }
 
 /* Nothing but an empty batch is at stake in the second seal. */
 static void f51_a_flipped_bit_in_the_second_seal_loses_nothing(void **state)
 {
-    struct engine *engine = *state;
-    struct corpus *corpus = corpus_begin(engine);
-    struct trial trial = trial_begin(engine, corpus);
-    struct image image = image_of(&corpus->rested);
-    for (uint64_t offset = corpus->ends[BATCHES]; offset < image.log.length; offset++) {
+    struct trial *trial = *state;
+    const struct corpus *corpus = trial->corpus;
+    struct image *image = hurt(trial, &corpus->rested);
+    for (uint64_t offset = corpus->ends[BATCHES]; offset < image->log.length; offset++) {
         for (unsigned bit = 0; bit < 8; bit++) {
-            image_flip(&image, offset, bit);
-            name_case(&trial, "byte and bit", offset, bit);
-            (void)judge(&trial, image_slice(&image),
+            image_flip(image, offset, bit);
+            name_case(trial, "byte and bit", offset, bit);
+            (void)judge(trial, image_slice(image),
                         (struct allowed){true, BATCHES, BATCHES});
-            image_flip(&image, offset, bit);
+            image_flip(image, offset, bit);
         }
     }
-    image_free(&image);
-    trial_end(&trial, "bits of the second seal");
-    corpus_end(corpus);
+    expect_no_violation(trial, "bits of the second seal");
 }
 
 /* Under everysec the seals lag behind, and the tail to judge is many batches long. */
 static void f50_flipped_bits_are_found_where_seals_lag(void **state)
 {
-    struct engine *engine = *state;
-    engine->sync = SYNC_EVERYSEC;
-    struct corpus *corpus = corpus_begin(engine);
-    struct trial trial = trial_begin(engine, corpus);
-    struct image image = image_of(&corpus->log);
+    struct trial *trial = *state;
+    const struct corpus *corpus = trial->corpus;
+    struct image *image = hurt(trial, &corpus->log);
     uint64_t step = watchdog_scaled(7, 171);
-    for (uint64_t bit = 0; bit < image.log.length * 8; bit += step) {
+    for (uint64_t bit = 0; bit < image->log.length * 8; bit += step) {
         uint64_t offset = bit / 8;
         size_t batch = batch_at(corpus, offset);
-        image_flip(&image, offset, (unsigned)(bit % 8));
+        image_flip(image, offset, (unsigned)(bit % 8));
         bool is_undecidable =
-            batch > 0 && has_missing_sector(image_slice(&image), corpus->ends[batch - 1]);
-        name_case(&trial, "byte and bit", offset, bit % 8);
-        (void)judge(&trial, image_slice(&image),
+            batch > 0 && has_missing_sector(image_slice(image), corpus->ends[batch - 1]);
+        name_case(trial, "byte and bit", offset, bit % 8);
+        (void)judge(trial, image_slice(image),
                     is_undecidable ? (struct allowed){true, batch - 1, batch - 1}
                                    : refusal_only);
-        image_flip(&image, offset, (unsigned)(bit % 8));
+        image_flip(image, offset, (unsigned)(bit % 8));
     }
-    image_free(&image);
-    trial_end(&trial, "bits of a log that was never synced");
-    corpus_end(corpus);
+    expect_no_violation(trial, "bits of a log that was never synced");
 }
 
 /* ---- F48, F54, F61: cuts ---- */
@@ -467,40 +487,35 @@ static void f50_flipped_bits_are_found_where_seals_lag(void **state)
  */
 static void f48_f54_f61_every_cut_leaves_the_newest_whole_batch(void **state)
 {
-    struct engine *engine = *state;
-    struct corpus *corpus = corpus_begin(engine);
-    struct trial trial = trial_begin(engine, corpus);
+    struct trial *trial = *state;
+    const struct corpus *corpus = trial->corpus;
     struct slice log = script_slice(&corpus->log);
     uint64_t step = watchdog_scaled(1, 17);
     for (uint64_t length = 0; length <= log.length; length += step) {
-        name_case(&trial, "cut to", length, log.length);
+        name_case(trial, "cut to", length, log.length);
         bool is_no_log = length > 0 && length < corpus->ends[0];
-        (void)judge(&trial, slice_first(log, (size_t)length),
+        (void)judge(trial, slice_first(log, (size_t)length),
                     is_no_log ? refusal_only
                               : opens_with(batches_before(corpus, length)));
     }
-    trial_end(&trial, "cuts");
-    corpus_end(corpus);
+    expect_no_violation(trial, "cuts");
 }
 
 /* ---- F49: tails ---- */
 
 static void f49_a_tail_of_zeros_is_cut_off(void **state)
 {
-    struct engine *engine = *state;
-    struct corpus *corpus = corpus_begin(engine);
-    struct trial trial = trial_begin(engine, corpus);
-    struct image image = image_of(&corpus->log);
+    struct trial *trial = *state;
+    const struct corpus *corpus = trial->corpus;
+    struct image *image = hurt(trial, &corpus->log);
     uint64_t step = watchdog_scaled(1, 97);
     for (uint64_t count = 1; count <= TAIL_BYTES_MAX; count += step) {
-        image_grow(&image, count, 0);
-        name_case(&trial, "zeros", count, 0);
-        (void)judge(&trial, image_slice(&image), opens_with(BATCHES));
-        image_cut(&image, corpus->log.length);
+        image_grow(image, count, 0);
+        name_case(trial, "zeros", count, 0);
+        (void)judge(trial, image_slice(image), opens_with(BATCHES));
+        image_cut(image, corpus->log.length);
     }
-    image_free(&image);
-    trial_end(&trial, "tails of zeros");
-    corpus_end(corpus);
+    expect_no_violation(trial, "tails of zeros");
 }
 
 static void fill_random(struct dice *dice, uint8_t *bytes, size_t length)
@@ -512,55 +527,49 @@ static void fill_random(struct dice *dice, uint8_t *bytes, size_t length)
 
 static void f49_a_tail_of_garbage_is_cut_off(void **state)
 {
-    struct engine *engine = *state;
+    struct trial *trial = *state;
+    const struct corpus *corpus = trial->corpus;
     struct dice dice;
     uint8_t garbage[TAIL_BYTES_MAX];
     dice_begin(&dice);
-    struct corpus *corpus = corpus_begin(engine);
-    struct trial trial = trial_begin(engine, corpus);
-    struct image image = image_of(&corpus->log);
+    struct image *image = hurt(trial, &corpus->log);
     uint64_t step = watchdog_scaled(1, 97);
     for (uint64_t count = 1; count <= TAIL_BYTES_MAX; count += step) {
         fill_random(&dice, garbage, (size_t)count);
-        image_append(&image, (struct slice){garbage, (size_t)count});
-        name_case(&trial, "garbage", count, 0);
-        (void)judge(&trial, image_slice(&image), opens_with(BATCHES));
-        image_cut(&image, corpus->log.length);
+        image_append(image, (struct slice){garbage, (size_t)count});
+        name_case(trial, "garbage", count, 0);
+        (void)judge(trial, image_slice(image), opens_with(BATCHES));
+        image_cut(image, corpus->log.length);
     }
-    image_free(&image);
-    trial_end(&trial, "tails of garbage");
-    corpus_end(corpus);
+    expect_no_violation(trial, "tails of garbage");
 }
 
 /* The length of the file says that all of the batch was written, so it was no tear. */
 static void f49_garbage_that_ends_in_a_seal_is_refused(void **state)
 {
-    struct engine *engine = *state;
+    struct trial *trial = *state;
+    const struct corpus *corpus = trial->corpus;
     struct dice dice;
     uint8_t garbage[TAIL_BYTES_MAX];
     uint8_t mark[SEAL_BYTES];
     struct opening opening;
     dice_begin(&dice);
-    struct corpus *corpus = corpus_begin(engine);
     assert_true(record_decode_opening(script_slice(&corpus->log), &opening));
-    struct trial trial = trial_begin(engine, corpus);
-    struct image image = image_of(&corpus->log);
+    struct image *image = hurt(trial, &corpus->log);
     uint64_t step = watchdog_scaled(13, 397);
     for (uint64_t count = 8; count <= TAIL_BYTES_MAX; count += step) {
         fill_random(&dice, garbage, (size_t)count);
         garbage[0] = 0xff; /* so that no sector's share is zero by chance */
         struct seal seal = {opening.log_id, corpus->log.length,
                             (uint32_t)dice_next(&dice)};
-        image_append(&image, (struct slice){garbage, (size_t)count});
-        record_encode_seal(mark, &seal, image.log.length);
-        image_append(&image, (struct slice){mark, sizeof mark});
-        name_case(&trial, "garbage and a seal", count, 0);
-        (void)judge(&trial, image_slice(&image), refusal_only);
-        image_cut(&image, corpus->log.length);
+        image_append(image, (struct slice){garbage, (size_t)count});
+        record_encode_seal(mark, &seal, image->log.length);
+        image_append(image, (struct slice){mark, sizeof mark});
+        name_case(trial, "garbage and a seal", count, 0);
+        (void)judge(trial, image_slice(image), refusal_only);
+        image_cut(image, corpus->log.length);
     }
-    image_free(&image);
-    trial_end(&trial, "garbage that ends in a seal");
-    corpus_end(corpus);
+    expect_no_violation(trial, "garbage that ends in a seal");
 }
 
 /* ---- F52: lengths ---- */
@@ -602,24 +611,21 @@ static void put_lengths(struct trial *trial, struct image *image, uint64_t at)
 
 static void f52_impossible_lengths_are_damage(void **state)
 {
-    struct engine *engine = *state;
-    struct corpus *corpus = corpus_begin(engine);
-    struct trial trial = trial_begin(engine, corpus);
-    struct image image = image_of(&corpus->log);
+    struct trial *trial = *state;
+    const struct corpus *corpus = trial->corpus;
+    struct image *image = hurt(trial, &corpus->log);
     struct record record;
     size_t number = 0;
     size_t step = watchdog_scaled(1, 29);
-    for (uint64_t at = 0; at < image.log.length; number++) {
-        assert_true(record_decode(slice_after(image_slice(&image), (size_t)at), &record));
+    for (uint64_t at = 0; at < image->log.length; number++) {
+        assert_true(record_decode(slice_after(image_slice(image), (size_t)at), &record));
         uint64_t length = record.length;
         if (number % step == 0) {
-            put_lengths(&trial, &image, at);
+            put_lengths(trial, image, at);
         }
         at += length;
     }
-    image_free(&image);
-    trial_end(&trial, "lengths in the header of each record");
-    corpus_end(corpus);
+    expect_no_violation(trial, "lengths in the header of each record");
 }
 
 /* Behind the last seal the same lengths are only the start of a record that was cut. */
@@ -628,21 +634,18 @@ static void f52_impossible_lengths_in_a_tail_are_cut_off(void **state)
     static const uint64_t lengths[] = {0, 1, UINT64_C(1) << 31, UINT64_C(1) << 63,
                                        UINT64_MAX};
     enum { COUNT = sizeof lengths / sizeof lengths[0] };
-    struct engine *engine = *state;
-    struct corpus *corpus = corpus_begin(engine);
-    struct trial trial = trial_begin(engine, corpus);
-    struct image image = image_of(&corpus->log);
+    struct trial *trial = *state;
+    const struct corpus *corpus = trial->corpus;
+    struct image *image = hurt(trial, &corpus->log);
     for (size_t i = 0; i < (size_t)COUNT * COUNT; i++) {
         uint8_t header[RECORD_HEADER_BYTES + 8] = {0};
         record_encode_header(header, lengths[i / COUNT], lengths[i % COUNT]);
-        image_append(&image, (struct slice){header, sizeof header});
-        name_case(&trial, "lengths", i / COUNT, i % COUNT);
-        (void)judge(&trial, image_slice(&image), opens_with(BATCHES));
-        image_cut(&image, corpus->log.length);
+        image_append(image, (struct slice){header, sizeof header});
+        name_case(trial, "lengths", i / COUNT, i % COUNT);
+        (void)judge(trial, image_slice(image), opens_with(BATCHES));
+        image_cut(image, corpus->log.length);
     }
-    image_free(&image);
-    trial_end(&trial, "lengths in a tail");
-    corpus_end(corpus);
+    expect_no_violation(trial, "lengths in a tail");
 }
 
 /* ---- F53: batches out of place ---- */
@@ -657,80 +660,69 @@ static struct slice batch_bytes(const struct corpus *corpus, size_t batch)
 /* Without its last batch a log is one that never had it. */
 static void f53_a_removed_batch_is_missed(void **state)
 {
-    struct engine *engine = *state;
-    struct corpus *corpus = corpus_begin(engine);
-    struct trial trial = trial_begin(engine, corpus);
+    struct trial *trial = *state;
+    const struct corpus *corpus = trial->corpus;
     for (size_t batch = 1; batch < BATCHES; batch++) {
         for (size_t last = batch; last < BATCHES; last++) {
-            struct image image = image_of(&corpus->log);
-            image_remove(&image, corpus->ends[batch - 1], corpus->ends[last]);
-            name_case(&trial, "removed batches", batch, last);
-            (void)judge(&trial, image_slice(&image), refusal_only);
-            image_free(&image);
+            struct image *image = hurt(trial, &corpus->log);
+            image_remove(image, corpus->ends[batch - 1], corpus->ends[last]);
+            name_case(trial, "removed batches", batch, last);
+            (void)judge(trial, image_slice(image), refusal_only);
         }
     }
-    trial_end(&trial, "runs of batches removed");
-    corpus_end(corpus);
+    expect_no_violation(trial, "runs of batches removed");
 }
 
 static void f53_a_doubled_batch_is_noticed(void **state)
 {
-    struct engine *engine = *state;
-    struct corpus *corpus = corpus_begin(engine);
-    struct trial trial = trial_begin(engine, corpus);
+    struct trial *trial = *state;
+    const struct corpus *corpus = trial->corpus;
     for (size_t batch = 1; batch <= BATCHES; batch++) {
         for (size_t place = 0; place <= BATCHES; place++) {
-            struct image image = image_of(&corpus->log);
-            image_insert(&image, corpus->ends[place], batch_bytes(corpus, batch));
-            name_case(&trial, "batch put again behind", batch, place);
-            (void)judge(&trial, image_slice(&image), refusal_only);
-            image_free(&image);
+            struct image *image = hurt(trial, &corpus->log);
+            image_insert(image, corpus->ends[place], batch_bytes(corpus, batch));
+            name_case(trial, "batch put again behind", batch, place);
+            (void)judge(trial, image_slice(image), refusal_only);
         }
     }
-    trial_end(&trial, "batches written again, anywhere");
-    corpus_end(corpus);
+    expect_no_violation(trial, "batches written again, anywhere");
 }
 
 static void f53_swapped_batches_are_noticed(void **state)
 {
-    struct engine *engine = *state;
-    struct corpus *corpus = corpus_begin(engine);
-    struct trial trial = trial_begin(engine, corpus);
+    struct trial *trial = *state;
+    const struct corpus *corpus = trial->corpus;
     for (size_t batch = 1; batch < BATCHES; batch++) {
-        struct image image = image_of(&corpus->log);
-        image_remove(&image, corpus->ends[batch], corpus->ends[batch + 1]);
-        image_insert(&image, corpus->ends[batch - 1], batch_bytes(corpus, batch + 1));
-        assert_int_equal(image.log.length, corpus->log.length);
-        name_case(&trial, "batch and its neighbour", batch, batch + 1);
-        (void)judge(&trial, image_slice(&image), refusal_only);
-        image_free(&image);
+        struct image *image = hurt(trial, &corpus->log);
+        image_remove(image, corpus->ends[batch], corpus->ends[batch + 1]);
+        image_insert(image, corpus->ends[batch - 1], batch_bytes(corpus, batch + 1));
+        assert_int_equal(image->log.length, corpus->log.length);
+        name_case(trial, "batch and its neighbour", batch, batch + 1);
+        (void)judge(trial, image_slice(image), refusal_only);
     }
-    trial_end(&trial, "neighbours swapped");
-    corpus_end(corpus);
+    expect_no_violation(trial, "neighbours swapped");
 }
 
 /* The same log again, another log, or either without its opening record. */
 static void f53_joined_logs_are_noticed(void **state)
 {
-    struct engine *engine = *state;
-    struct corpus *corpus = corpus_begin(engine);
+    struct trial *trial = *state;
+    struct engine *engine = trial->engine;
+    const struct corpus *corpus = trial->corpus;
     engine_clean(engine);
     assert_int_equal(unlink(engine->log.path), 0);
     struct corpus *other = corpus_begin(engine);
-    struct trial trial = trial_begin(engine, corpus);
     const struct script *const joined[] = {&corpus->log, &corpus->rested, &other->log,
                                            &other->rested};
     for (size_t i = 0; i < 2 * sizeof joined / sizeof joined[0]; i++) {
-        struct image image = image_of(&corpus->log);
+        struct image *image = hurt(trial, &corpus->log);
         size_t from = i % 2 == 0 ? 0 : (size_t)corpus->ends[0];
-        image_append(&image, slice_after(script_slice(joined[i / 2]), from));
-        name_case(&trial, "joined", i / 2, from);
-        (void)judge(&trial, image_slice(&image), refusal_only);
-        image_free(&image);
+        image_append(image, slice_after(script_slice(joined[i / 2]), from));
+        name_case(trial, "joined", i / 2, from);
+        (void)judge(trial, image_slice(image), refusal_only);
     }
-    trial_end(&trial, "logs joined");
+    expect_no_violation(trial, "logs joined");
     corpus_end(other);
-    corpus_end(corpus);
 }
 
 /* ---- F53 wherever a sector may begin ---- */
@@ -804,17 +796,14 @@ static void move_batches(struct trial *trial, size_t shift, size_t batch)
  */
 static void f53_moved_batches_are_noticed_at_every_sector_offset(void **state)
 {
-    struct engine *engine = *state;
-    struct corpus *corpus = corpus_begin(engine);
-    struct trial trial = trial_begin(engine, corpus);
+    struct trial *trial = *state;
     size_t step = watchdog_scaled(1, 37);
     for (size_t shift = 0; shift < SECTOR_BYTES; shift += step) {
         for (size_t batch = 2; batch < SMALL_BATCHES; batch++) {
-            move_batches(&trial, shift, batch);
+            move_batches(trial, shift, batch);
         }
     }
-    trial_end(&trial, "batches moved, at every offset in a sector");
-    corpus_end(corpus);
+    expect_no_violation(trial, "batches moved, at every offset in a sector");
 }
 
 /*
@@ -823,9 +812,7 @@ static void f53_moved_batches_are_noticed_at_every_sector_offset(void **state)
  */
 static void f50_f55_a_lost_sector_of_a_durable_batch_is_no_torn_write(void **state)
 {
-    struct engine *engine = *state;
-    struct corpus *corpus = corpus_begin(engine);
-    struct trial trial = trial_begin(engine, corpus);
+    struct trial *trial = *state;
     size_t step = watchdog_scaled(1, 37);
     for (size_t shift = 0; shift < SECTOR_BYTES; shift += step) {
         for (size_t batch = 2; batch < SMALL_BATCHES; batch++) {
@@ -837,14 +824,13 @@ static void f50_f55_a_lost_sector_of_a_durable_batch_is_no_torn_write(void **sta
             /* Fewer than 16 zeros may be what the record begins with anyway. */
             if (end - start >= RECORD_HEADER_BYTES && end <= ends[batch]) {
                 image_fill(&image, start, end, 0);
-                name_case(&trial, "sector lost of batch, shift", batch, shift);
-                (void)judge(&trial, image_slice(&image), refusal_only);
+                name_case(trial, "sector lost of batch, shift", batch, shift);
+                (void)judge(trial, image_slice(&image), refusal_only);
             }
             image_free(&image);
         }
     }
-    trial_end(&trial, "sectors lost of durable batches");
-    corpus_end(corpus);
+    expect_no_violation(trial, "sectors lost of durable batches");
 }
 
 /* ---- F55: holes and misdirected blocks ---- */
@@ -854,41 +840,37 @@ static void damage_block(struct trial *trial, uint64_t at, uint64_t length,
                          const struct slice *other)
 {
     const struct corpus *corpus = trial->corpus;
-    struct image image = image_of(&corpus->log);
+    struct image *image = hurt(trial, &corpus->log);
     if (other == NULL) {
-        image_fill(&image, at, at + length, 0);
+        image_fill(image, at, at + length, 0);
     } else {
-        memcpy(image.log.bytes + at, other->bytes, (size_t)length);
+        memcpy(image->log.bytes + at, other->bytes, (size_t)length);
     }
-    if (!slice_equal(image_slice(&image), script_slice(&corpus->log))) {
-        (void)judge(trial, image_slice(&image), refusal_only);
+    if (!slice_equal(image_slice(image), script_slice(&corpus->log))) {
+        (void)judge(trial, image_slice(image), refusal_only);
     }
-    image_free(&image);
 }
 
 static void f55_holes_are_noticed(void **state)
 {
-    struct engine *engine = *state;
-    struct corpus *corpus = corpus_begin(engine);
-    struct trial trial = trial_begin(engine, corpus);
+    struct trial *trial = *state;
+    const struct corpus *corpus = trial->corpus;
     uint64_t end = corpus->ends[BATCHES - 1];
     uint64_t step = watchdog_scaled(1, 97);
     for (uint64_t length = SECTOR_BYTES; length <= BLOCK_BYTES; length *= 2) {
         for (uint64_t at = 0; at + length <= end; at += step) {
-            name_case(&trial, "hole at", at, length);
-            damage_block(&trial, at, length, NULL);
+            name_case(trial, "hole at", at, length);
+            damage_block(trial, at, length, NULL);
             at += length == BLOCK_BYTES ? 0 : SECTOR_BYTES - step;
         }
     }
-    trial_end(&trial, "holes");
-    corpus_end(corpus);
+    expect_no_violation(trial, "holes");
 }
 
 static void f55_misdirected_blocks_are_noticed(void **state)
 {
-    struct engine *engine = *state;
-    struct corpus *corpus = corpus_begin(engine);
-    struct trial trial = trial_begin(engine, corpus);
+    struct trial *trial = *state;
+    const struct corpus *corpus = trial->corpus;
     struct slice log = script_slice(&corpus->log);
     uint64_t end = corpus->ends[BATCHES - 1];
     uint64_t step = watchdog_scaled(SECTOR_BYTES, 5 * SECTOR_BYTES);
@@ -896,92 +878,90 @@ static void f55_misdirected_blocks_are_noticed(void **state)
         for (uint64_t to = 0; to + length <= end; to += step) {
             for (uint64_t from = 0; from + length <= log.length; from += step) {
                 struct slice other = slice_after(log, (size_t)from);
-                name_case(&trial, "block written to, from", to, from);
-                damage_block(&trial, to, length, &other);
+                name_case(trial, "block written to, from", to, from);
+                damage_block(trial, to, length, &other);
             }
         }
     }
-    trial_end(&trial, "misdirected blocks");
-    corpus_end(corpus);
+    expect_no_violation(trial, "misdirected blocks");
 }
 
 /* ---- F60: the original program has appended ---- */
 
 static void f60_a_few_records_without_a_seal_are_saved_and_told(void **state)
 {
-    struct engine *engine = *state;
-    struct corpus *corpus = corpus_begin(engine);
-    struct trial trial = trial_begin(engine, corpus);
-    struct image image = image_of(&corpus->log);
+    struct trial *trial = *state;
+    struct engine *engine = trial->engine;
+    const struct corpus *corpus = trial->corpus;
+    struct image *image = hurt(trial, &corpus->log);
     for (size_t count = 1; count <= 50; count++) {
         char told[64];
-        image_put_text(&image, "key-0", "appended");
+        image_put_text(image, "key-0", "appended");
         (void)snprintf(told, sizeof told, "%zu whole records", count); /* fits */
-        engine_write(engine, "", image_slice(&image));
+        engine_write(engine, "", image_slice(image));
         forget_messages(engine);
         engine_open(engine);
         assert_int_equal(engine_told(engine, told), 1);
         engine_close(engine);
         engine_clean(engine);
-        name_case(&trial, "records appended", count, 0);
-        (void)judge(&trial, image_slice(&image), opens_with(BATCHES));
+        name_case(trial, "records appended", count, 0);
+        (void)judge(trial, image_slice(image), opens_with(BATCHES));
     }
-    image_free(&image);
-    trial_end(&trial, "records without a seal");
-    corpus_end(corpus);
+    expect_no_violation(trial, "records without a seal");
 }
 
 /* No batch of ours is so long, so somebody else may have acknowledged these. */
 static void f60_more_records_than_a_batch_can_hold_are_refused(void **state)
 {
-    struct engine *engine = *state;
+    struct trial *trial = *state;
+    struct engine *engine = trial->engine;
+    const struct corpus *corpus = trial->corpus;
     struct script value = {0};
-    struct corpus *corpus = corpus_begin(engine);
     script_add_random(&value, 1, 200000);
-    struct trial trial = trial_begin(engine, corpus);
-    struct image image = image_of(&corpus->log);
-    while (image.log.length < corpus->log.length + BATCH_BYTES_MAX) {
-        image_put(&image, SLICE_LITERAL("key-1"), script_slice(&value));
+    struct image *image = hurt(trial, &corpus->log);
+    while (image->log.length < corpus->log.length + BATCH_BYTES_MAX) {
+        image_put(image, SLICE_LITERAL("key-1"), script_slice(&value));
     }
-    name_case(&trial, "as much as a batch can hold", image.log.length, 0);
-    (void)judge(&trial, image_slice(&image), opens_with(BATCHES));
-    image_put_text(&image, "key-0", "appended");
-    name_case(&trial, "a record more than a batch can hold", image.log.length, 0);
-    (void)judge(&trial, image_slice(&image), refusal_only);
+    name_case(trial, "as much as a batch can hold", image->log.length, 0);
+    (void)judge(trial, image_slice(image), opens_with(BATCHES));
+    image_put_text(image, "key-0", "appended");
+    name_case(trial, "a record more than a batch can hold", image->log.length, 0);
+    (void)judge(trial, image_slice(image), refusal_only);
     assert_int_equal(engine_told(engine, "--salvage"), 1);
-    image_put_text(&image, "key-0", "appended");
-    image_cut(&image, image.log.length - 3);
-    name_case(&trial, "a torn record more", image.log.length, 0);
-    (void)judge(&trial, image_slice(&image), refusal_only);
-    image_free(&image);
-    trial_end(&trial, "many records without a seal");
+    image_put_text(image, "key-0", "appended");
+    image_cut(image, image->log.length - 3);
+    name_case(trial, "a torn record more", image->log.length, 0);
+    (void)judge(trial, image_slice(image), refusal_only);
+    expect_no_violation(trial, "many records without a seal");
     script_free(&value);
-    corpus_end(corpus);
 }
+
+#define ON_TRIAL(test) cmocka_unit_test_setup_teardown(test, trial_setup, trial_teardown)
 
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        ON_ENGINE(f50_f51_any_flipped_bit_is_found),
-        ON_ENGINE(f50_any_flipped_bit_of_a_log_at_rest_is_found),
-        ON_ENGINE(f51_a_flipped_bit_in_the_second_seal_loses_nothing),
-        ON_ENGINE(f50_flipped_bits_are_found_where_seals_lag),
-        ON_ENGINE(f48_f54_f61_every_cut_leaves_the_newest_whole_batch),
-        ON_ENGINE(f49_a_tail_of_zeros_is_cut_off),
-        ON_ENGINE(f49_a_tail_of_garbage_is_cut_off),
-        ON_ENGINE(f49_garbage_that_ends_in_a_seal_is_refused),
-        ON_ENGINE(f52_impossible_lengths_are_damage),
-        ON_ENGINE(f52_impossible_lengths_in_a_tail_are_cut_off),
-        ON_ENGINE(f53_a_removed_batch_is_missed),
-        ON_ENGINE(f53_a_doubled_batch_is_noticed),
-        ON_ENGINE(f53_swapped_batches_are_noticed),
-        ON_ENGINE(f53_joined_logs_are_noticed),
-        ON_ENGINE(f53_moved_batches_are_noticed_at_every_sector_offset),
-        ON_ENGINE(f50_f55_a_lost_sector_of_a_durable_batch_is_no_torn_write),
-        ON_ENGINE(f55_holes_are_noticed),
-        ON_ENGINE(f55_misdirected_blocks_are_noticed),
-        ON_ENGINE(f60_a_few_records_without_a_seal_are_saved_and_told),
-        ON_ENGINE(f60_more_records_than_a_batch_can_hold_are_refused),
+        ON_TRIAL(f50_f51_any_flipped_bit_is_found),
+        ON_TRIAL(f50_any_flipped_bit_of_a_log_at_rest_is_found),
+        ON_TRIAL(f51_a_flipped_bit_in_the_second_seal_loses_nothing),
+        cmocka_unit_test_setup_teardown(f50_flipped_bits_are_found_where_seals_lag,
+                                        trial_setup_everysec, trial_teardown),
+        ON_TRIAL(f48_f54_f61_every_cut_leaves_the_newest_whole_batch),
+        ON_TRIAL(f49_a_tail_of_zeros_is_cut_off),
+        ON_TRIAL(f49_a_tail_of_garbage_is_cut_off),
+        ON_TRIAL(f49_garbage_that_ends_in_a_seal_is_refused),
+        ON_TRIAL(f52_impossible_lengths_are_damage),
+        ON_TRIAL(f52_impossible_lengths_in_a_tail_are_cut_off),
+        ON_TRIAL(f53_a_removed_batch_is_missed),
+        ON_TRIAL(f53_a_doubled_batch_is_noticed),
+        ON_TRIAL(f53_swapped_batches_are_noticed),
+        ON_TRIAL(f53_joined_logs_are_noticed),
+        ON_TRIAL(f53_moved_batches_are_noticed_at_every_sector_offset),
+        ON_TRIAL(f50_f55_a_lost_sector_of_a_durable_batch_is_no_torn_write),
+        ON_TRIAL(f55_holes_are_noticed),
+        ON_TRIAL(f55_misdirected_blocks_are_noticed),
+        ON_TRIAL(f60_a_few_records_without_a_seal_are_saved_and_told),
+        ON_TRIAL(f60_more_records_than_a_batch_can_hold_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
