@@ -219,7 +219,7 @@ static uint64_t a_third_more(uint64_t home_count)
  */
 static uint64_t spread(size_t part_number, uint64_t home_count)
 {
-    return home_count + home_count * part_number / (UINT64_C(3) * PART_COUNT);
+    return home_count + home_count * part_number / (UINT64_C(3) * INDEX_PART_COUNT);
 }
 
 /*

@@ -1064,10 +1064,8 @@ static void f67_compact_that_cannot_begin_leaves_all_as_it_was(void **state)
     for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {
         const struct failure *failure = &failures[i];
         begin(&table, engine, 20, 1000);
-        shim_inject(&(struct shim_fault){.calls = SHIM_BIT(failure->call),
-                                         .role = failure->role,
-                                         .nth = failure->nth,
-                                         .error = failure->error});
+        shim_fail_once(SHIM_BIT(failure->call), failure->role, failure->nth,
+                       failure->error);
         assert_int_equal(store_compact(engine->store), failure->status);
         assert_int_equal(shim_fired_count(), 1);
         if (failure->status != KV_OK) {
@@ -1089,7 +1087,7 @@ static void f67_compact_that_cannot_begin_leaves_all_as_it_was(void **state)
  * if it was not asked for so often. */
 static bool step_without_memory(const struct engine *engine, uint64_t nth)
 {
-    shim_inject(&(struct shim_fault){.calls = SHIM_MEMORY, .nth = nth, .error = ENOMEM});
+    shim_fail_once(SHIM_MEMORY, SHIM_ANY, nth, ENOMEM);
     for (size_t i = 0; i < 200 && shim_fired_count() == 0; i++) {
         uint64_t length = is_compacting(engine) ? engine_log_length(engine) : 0;
         uint64_t percent = store_stats(engine->store).compaction_percent;
@@ -1141,14 +1139,9 @@ static void f67_compact_with_unknown_names_is_fatal(void **state)
     for (size_t i = 0; i < 4; i++) {
         begin(&table, engine, 20, 1000);
         if (i < 2) { /* the directory sync behind either rename */
-            shim_inject(&(struct shim_fault){
-                .calls = SHIM_BIT(SHIM_FSYNC), .nth = i + 1, .error = EIO});
+            shim_fail_once(SHIM_BIT(SHIM_FSYNC), SHIM_ANY, i + 1, EIO);
         } else { /* neither the new name nor the old one can be had */
-            shim_inject(&(struct shim_fault){.calls = SHIM_BIT(SHIM_RENAMEAT),
-                                             .role = SHIM_LOG,
-                                             .nth = 1,
-                                             .error = i == 2 ? EIO : ENOSPC,
-                                             .is_sticky = true});
+            shim_fail_from(SHIM_BIT(SHIM_RENAMEAT), SHIM_LOG, 1, i == 2 ? EIO : ENOSPC);
         }
         assert_int_equal(store_compact(engine->store), KV_FATAL);
         shim_clear_faults();
@@ -1173,10 +1166,7 @@ static void f67_compact_that_cannot_sync_is_fatal(void **state)
     for (size_t i = 0; i < 2; i++) { /* the copies; the drained mark */
         begin(&table, engine, 20, 1000);
         start(engine);
-        shim_inject(&(struct shim_fault){.calls = SHIM_BIT(SHIM_FDATASYNC),
-                                         .role = SHIM_LOG,
-                                         .nth = i + 1,
-                                         .error = EIO});
+        shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_LOG, i + 1, EIO);
         while (step(engine) == KV_OK) {
             assert_true(is_compacting(engine));
         }
@@ -1210,10 +1200,8 @@ static void f67_compact_that_cannot_drop_the_older_log_tries_again(void **state)
         const struct failure *failure = &failures[i / 2];
         begin(&table, engine, 20, 1000);
         start(engine);
-        shim_inject(&(struct shim_fault){.calls = SHIM_BIT(failure->call),
-                                         .role = failure->role,
-                                         .nth = failure->nth,
-                                         .error = failure->error});
+        shim_fail_once(SHIM_BIT(failure->call), failure->role, failure->nth,
+                       failure->error);
         for (size_t k = 0; k < 8; k++) {
             assert_int_equal(step(engine), KV_OK);
         }
@@ -1249,11 +1237,7 @@ static void f67_a_start_that_cannot_remove_a_drained_log_serves(void **state)
     assert_int_equal(step(engine), KV_OK);
     assert_int_equal(step(engine), KV_OK); /* the drained mark */
     engine_crash(engine);
-    shim_inject(&(struct shim_fault){.calls = SHIM_BIT(SHIM_UNLINKAT),
-                                     .role = SHIM_OLD,
-                                     .nth = 1,
-                                     .error = EIO,
-                                     .is_sticky = true});
+    shim_fail_from(SHIM_BIT(SHIM_UNLINKAT), SHIM_OLD, 1, EIO);
     engine_open(engine);
     expect_table(&table);
     assert_true(is_compacting(engine));

@@ -144,6 +144,16 @@ static void add_line(struct script *script, size_t length, const char *end)
     script_add_text(script, end);
 }
 
+enum { LINES_ADDED = 256 };
+
+/* So many lines, of 128 bytes each with their ends. */
+static void add_lines(struct script *script)
+{
+    for (size_t i = 0; i < LINES_ADDED; i++) {
+        add_line(script, 127, "\n");
+    }
+}
+
 /* A client's whole input and what must come of it. */
 struct dialogue {
     const char *input;
@@ -452,8 +462,7 @@ static void f71_conn_create_without_memory_fails_cleanly(void **state)
     for (uint64_t nth = 1; status == KV_NO_MEMORY; nth++) {
         struct conn *conn = NULL;
         shim_reset();
-        shim_inject(
-            &(struct shim_fault){.calls = SHIM_MEMORY, .nth = nth, .error = ENOMEM});
+        shim_fail_once(SHIM_MEMORY, SHIM_ANY, nth, ENOMEM);
         status = conn_create(LINE_MAX_BYTES, &conn);
         assert_int_equal(status, shim_fired_count() > 0 ? KV_NO_MEMORY : KV_OK);
         shim_clear_faults();
@@ -481,8 +490,7 @@ static void f71_conn_skips_a_line_that_memory_cannot_hold(void **state)
     script_add_text(&script, "before\n");
     add_line(&script, 3 * RECEIVE_BYTES_KEPT, "\n");
     script_add_text(&script, "behind\n");
-    shim_inject(&(struct shim_fault){
-        .calls = SHIM_MEMORY, .nth = 1, .error = ENOMEM, .is_sticky = true});
+    shim_fail_from(SHIM_MEMORY, SHIM_ANY, 1, ENOMEM);
     feed(pair, script_slice(&script), &told);
     assert_string_equal(told.text, "(before)no memory()(behind)");
     shim_clear_faults();
@@ -502,14 +510,11 @@ static void f71_conn_without_memory_keeps_the_lines_that_wait(void **state)
     struct slice line;
     struct script lines = {0};
     size_t sent = 0;
-    for (int i = 0; i < 256; i++) {
-        add_line(&lines, 127, "\n");
-    }
-    shim_inject(&(struct shim_fault){
-        .calls = SHIM_MEMORY, .nth = 1, .error = ENOMEM, .is_sticky = true});
+    add_lines(&lines);
+    shim_fail_from(SHIM_MEMORY, SHIM_ANY, 1, ENOMEM);
     for (int i = 0; i < 9; i++) { /* one piece more than the buffer holds */
         client_says(pair, script_slice(&lines));
-        sent += 256;
+        sent += LINES_ADDED;
         enum conn_result result = CONN_DONE;
         while (result == CONN_DONE && conn_can_receive(pair->conn)) {
             result = conn_receive(pair->conn);
@@ -542,11 +547,8 @@ static void f71_conn_without_memory_does_not_take_a_full_buffer_for_the_end(void
     struct slice line;
     struct script lines = {0};
     size_t count = 0;
-    for (int i = 0; i < 256; i++) {
-        add_line(&lines, 127, "\n");
-    }
-    shim_inject(&(struct shim_fault){
-        .calls = SHIM_MEMORY, .nth = 1, .error = ENOMEM, .is_sticky = true});
+    add_lines(&lines);
+    shim_fail_from(SHIM_MEMORY, SHIM_ANY, 1, ENOMEM);
     for (int i = 0; i < 10; i++) {
         client_says(pair, script_slice(&lines));
         enum conn_result result = CONN_DONE;
@@ -570,14 +572,12 @@ static void f12_conn_retries_when_interrupted(void **state)
     struct pair *pair = *state;
     struct told told = {{0}, 0};
     client_says(pair, SLICE_LITERAL("one\n"));
-    shim_inject(
-        &(struct shim_fault){.calls = SHIM_BIT(SHIM_RECV), .nth = 1, .error = EINTR});
+    shim_fail_once(SHIM_BIT(SHIM_RECV), SHIM_ANY, 1, EINTR);
     assert_int_equal(conn_receive(pair->conn), CONN_DONE);
     assert_true(tell_next(pair, &told));
     buffer_append(conn_replies(pair->conn), SLICE_LITERAL("reply\n"));
     shim_clear_faults();
-    shim_inject(
-        &(struct shim_fault){.calls = SHIM_BIT(SHIM_SEND), .nth = 1, .error = EINTR});
+    shim_fail_once(SHIM_BIT(SHIM_SEND), SHIM_ANY, 1, EINTR);
     assert_int_equal(conn_flush(pair->conn), CONN_DONE);
     assert_int_equal(shim_fired_count(), 2);
     assert_int_equal(conn_backlog(pair->conn), 0);
@@ -590,11 +590,7 @@ static void f7_conn_tells_a_lost_client(void **state)
     buffer_append(conn_replies(pair->conn), SLICE_LITERAL("reply\n"));
     for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
         shim_reset();
-        shim_inject(
-            &(struct shim_fault){.calls = SHIM_BIT(SHIM_RECV) | SHIM_BIT(SHIM_SEND),
-                                 .nth = 1,
-                                 .error = errors[i],
-                                 .is_sticky = true});
+        shim_fail_from(SHIM_BIT(SHIM_RECV) | SHIM_BIT(SHIM_SEND), SHIM_ANY, 1, errors[i]);
         assert_int_equal(conn_receive(pair->conn), CONN_LOST);
         assert_int_equal(conn_flush(pair->conn), CONN_LOST);
     }
@@ -744,10 +740,8 @@ static void f12_conn_linger_goes_on_when_interrupted(void **state)
     shim_set_clock(1000);
     client_says(pair, SLICE_LITERAL("what nobody reads\n"));
     client_ends(pair);
-    shim_inject(
-        &(struct shim_fault){.calls = SHIM_BIT(SHIM_POLL), .nth = 1, .error = EINTR});
-    shim_inject(
-        &(struct shim_fault){.calls = SHIM_BIT(SHIM_RECV), .nth = 1, .error = EINTR});
+    shim_fail_once(SHIM_BIT(SHIM_POLL), SHIM_ANY, 1, EINTR);
+    shim_fail_once(SHIM_BIT(SHIM_RECV), SHIM_ANY, 1, EINTR);
     conn_linger(pair->conn, LINGER_MS_MAX);
     assert_int_equal(shim_fired_count(), 2);
     assert_int_equal(shim_count(SHIM_RECV), 3); /* the failed one, the text, the end */
@@ -758,8 +752,7 @@ static void f16_conn_linger_does_not_wait_for_a_lost_client(void **state)
 {
     struct pair *pair = *state;
     shim_set_clock(1000);
-    shim_inject(&(struct shim_fault){
-        .calls = SHIM_BIT(SHIM_SHUTDOWN), .nth = 1, .error = ENOTCONN});
+    shim_fail_once(SHIM_BIT(SHIM_SHUTDOWN), SHIM_ANY, 1, ENOTCONN);
     conn_linger(pair->conn, LINGER_MS_MAX);
     assert_int_equal(shim_count(SHIM_POLL), 0);
     assert_int_equal(shim_count(SHIM_RECV), 0);
@@ -785,8 +778,7 @@ static void f16_conn_linger_ends_when_the_socket_fails(void **state)
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
         uint64_t before = shim_count(SHIM_RECV);
         client_says(pair, SLICE_LITERAL("x"));
-        shim_inject(&(struct shim_fault){
-            .calls = SHIM_BIT(SHIM_RECV), .nth = 1, .error = ends[i].error});
+        shim_fail_once(SHIM_BIT(SHIM_RECV), SHIM_ANY, 1, ends[i].error);
         conn_linger(pair->conn, LINGER_MS_MAX);
         shim_clear_faults();
         assert_int_equal(shim_count(SHIM_RECV) - before, ends[i].receives);
@@ -799,11 +791,8 @@ static void f71_conn_without_memory_waits_until_a_line_is_consumed(void **state)
     struct pair *pair = *state;
     struct slice line;
     struct script lines = {0};
-    for (int i = 0; i < 256; i++) {
-        add_line(&lines, 127, "\n");
-    }
-    shim_inject(&(struct shim_fault){
-        .calls = SHIM_MEMORY, .nth = 1, .error = ENOMEM, .is_sticky = true});
+    add_lines(&lines);
+    shim_fail_from(SHIM_MEMORY, SHIM_ANY, 1, ENOMEM);
     for (int i = 0; i < 9; i++) { /* one piece more than the buffer holds */
         client_says(pair, script_slice(&lines));
         while (conn_can_receive(pair->conn) && conn_receive(pair->conn) == CONN_DONE) {

@@ -173,10 +173,7 @@ static void f84_store_open_leaves_nothing_where_it_may_not_write(void **state)
     for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
         shim_reset();
         engine_forget_messages(engine);
-        shim_inject(&(struct shim_fault){.calls = SHIM_BIT(SHIM_OPENAT),
-                                         .nth = 1,
-                                         .error = errors[i],
-                                         .is_sticky = true});
+        shim_fail_from(SHIM_BIT(SHIM_OPENAT), SHIM_ANY, 1, errors[i]);
         assert_int_not_equal(engine_try_open(engine), KV_OK);
         assert_int_equal(engine_told(engine, ""), 1);
         assert_int_equal(engine_told(engine, engine->log.path), 1);
@@ -197,8 +194,7 @@ static void f84_store_open_makes_a_log_whole_or_not_at_all(void **state)
         engine_clean(engine);
         engine_forget_messages(engine);
         shim_reset();
-        shim_inject(&(struct shim_fault){
-            .calls = SHIM_FILES, .nth = 1 + i / 2, .error = errors[i % 2]});
+        shim_fail_once(SHIM_FILES, SHIM_ANY, 1 + i / 2, errors[i % 2]);
         enum status status = engine_try_open(engine);
         shim_clear_faults();
         if (status == KV_OK) {
@@ -215,38 +211,6 @@ static void f84_store_open_makes_a_log_whole_or_not_at_all(void **state)
 }
 
 /* ---- The lock ---- */
-
-/*
- * Open the store in a child, which holds it until it is killed, or until this program is
- * gone: a failed test must leave nobody behind.
- */
-static pid_t serve_elsewhere(struct engine *engine)
-{
-    int ready[2];
-    int alive[2];
-    char byte = 0;
-    assert_int_equal(pipe(ready), 0);
-    assert_int_equal(pipe(alive), 0);
-    pid_t child = fork();
-    if (child == 0) {
-        (void)close(alive[1]);
-        if (engine_try_open(engine) != KV_OK || write(ready[1], "", 1) != 1) {
-            _exit(1);
-        }
-        _exit((int)read(alive[0], &byte, 1)); /* nothing is ever written there */
-    }
-    (void)close(ready[1]); /* so that a child that fails is not waited for */
-    assert_int_equal(read(ready[0], &byte, 1), 1);
-    (void)close(ready[0]);
-    (void)close(alive[0]); /* the other end stays open as long as this program runs */
-    return child;
-}
-
-static void end(pid_t child)
-{
-    assert_int_equal(kill(child, SIGKILL), 0);
-    assert_int_equal(waitpid(child, NULL, 0), child);
-}
 
 /* How an open in a child ends, which leaves the store of the parent alone. */
 static int try_elsewhere(const struct engine *engine)
@@ -268,7 +232,7 @@ static void f78_files_keep_a_second_server_off(void **state)
 {
     struct engine *engine = *state;
     char text[64];
-    pid_t child = serve_elsewhere(engine);
+    pid_t child = engine_hold_elsewhere(engine);
     struct script before = engine_read(engine, "");
     engine_write(engine, ".new", SLICE_LITERAL("the first server is making this"));
     shim_reset();
@@ -280,14 +244,14 @@ static void f78_files_keep_a_second_server_off(void **state)
     engine_expect_file(engine, "", script_slice(&before));
     assert_true(engine_has_file(engine, ".new"));
     script_free(&before);
-    end(child);
+    engine_end_holder(child);
 }
 
 static void f80_files_open_after_the_holder_was_killed(void **state)
 {
     struct engine *engine = *state;
     for (int i = 0; i < 10; i++) {
-        end(serve_elsewhere(engine));
+        engine_end_holder(engine_hold_elsewhere(engine));
         assert_true(engine_has_file(engine, ".lock"));
         engine_open(engine);
         engine_close(engine);
@@ -314,8 +278,7 @@ static void f89_files_open_refuses_where_locks_do_not_work(void **state)
     for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
         engine_forget_messages(engine);
         shim_reset();
-        shim_inject(&(struct shim_fault){
-            .calls = SHIM_BIT(SHIM_FCNTL), .nth = 1, .error = errors[i]});
+        shim_fail_once(SHIM_BIT(SHIM_FCNTL), SHIM_ANY, 1, errors[i]);
         assert_int_equal(engine_try_open(engine), KV_IO);
         assert_int_equal(engine_told(engine, "cannot lock"), 1);
         assert_int_equal(engine_told(engine, strerror(errors[i])), 1);
@@ -376,8 +339,7 @@ static void files_publish_new_keeps_what_was_there_when_the_sync_fails(void **st
     engine_write(engine, "", SLICE_LITERAL("before"));
     struct files *files = open_files(engine);
     assert_int_equal(files_begin_new(files, &fd), KV_OK);
-    shim_inject(
-        &(struct shim_fault){.calls = SHIM_BIT(SHIM_FDATASYNC), .nth = 1, .error = EIO});
+    shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_ANY, 1, EIO);
     assert_int_equal(files_publish_new(files, fd, ""), KV_IO);
     assert_int_equal(shim_count(SHIM_RENAMEAT), 0);
     assert_int_equal(engine_told(engine, engine->log.path), 1);
@@ -442,7 +404,7 @@ static void f56_files_save_torn_failing_anywhere_leaves_no_half(void **state)
         assert_int_equal(unlink(engine_file(engine, ".torn.4711").path), 0);
         engine_forget_messages(engine);
         shim_reset();
-        shim_inject(&(struct shim_fault){.calls = calls, .nth = nth, .error = ENOSPC});
+        shim_fail_once(calls, SHIM_ANY, nth, ENOSPC);
         assert_int_not_equal(files_save_torn(files, tail, 4711, suffix), KV_OK);
         assert_int_equal(shim_fired_count(), 1);
         assert_int_equal(engine_told(engine, ""), 1);
@@ -556,8 +518,7 @@ static void f64_files_have_no_room_where_it_cannot_be_learned(void **state)
 {
     struct engine *engine = *state;
     struct files *files = open_files(engine);
-    shim_inject(
-        &(struct shim_fault){.calls = SHIM_BIT(SHIM_FSTATVFS), .nth = 1, .error = EIO});
+    shim_fail_once(SHIM_BIT(SHIM_FSTATVFS), SHIM_ANY, 1, EIO);
     assert_false(files_have_room(files, 0));
     assert_true(files_have_room(files, 0));
     assert_false(files_have_room(files, UINT64_MAX));

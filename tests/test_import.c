@@ -84,15 +84,6 @@ static void free_sample(struct sample *sample)
     free(sample);
 }
 
-static void place(struct engine *engine, struct slice bytes)
-{
-    engine_clean(engine);
-    engine_write(engine, "", bytes);
-    engine_forget_messages(engine);
-    shim_reset();
-    shim_omit_syncs();
-}
-
 static void expect_untouched(const struct engine *engine, struct slice bytes)
 {
     engine_expect_file(engine, "", bytes);
@@ -123,7 +114,7 @@ static void f58_import_keeps_what_a_correct_reader_finds(void **state)
 {
     struct engine *engine = *state;
     struct sample *sample = make_sample();
-    place(engine, image_slice(&sample->image));
+    engine_place(engine, image_slice(&sample->image));
     engine_open(engine);
     model_expect(&sample->models[RECORDS], engine);
     assert_int_equal(engine_told(engine, ""), 1);
@@ -146,7 +137,7 @@ static void f59_import_from_a_cut_at_every_byte(void **state)
             record++;
         }
         struct slice rest = slice_first(bytes, cut);
-        place(engine, rest);
+        engine_place(engine, rest);
         if (!sample->has_key[record]) {
             assert_int_equal(engine_try_open(engine), KV_CORRUPT);
             expect_untouched(engine, rest);
@@ -179,7 +170,7 @@ static void f58_import_keeps_values_that_contain_nul(void **state)
     for (size_t i = 0; i < COUNT; i++) {
         image_put(&image, slice_of_text(model_key(i)), values[i]);
     }
-    place(engine, image_slice(&image));
+    engine_place(engine, image_slice(&image));
     engine_open(engine);
     for (size_t i = 0; i < COUNT; i++) {
         struct slice value;
@@ -199,7 +190,7 @@ static enum status try_key(struct engine *engine, size_t key_length)
     image_put_text(&image, "before", "value");
     image_put(&image, script_slice(&key), SLICE_LITERAL("value"));
     image_put_text(&image, "behind", "value");
-    place(engine, image_slice(&image));
+    engine_place(engine, image_slice(&image));
     enum status status = engine_try_open(engine);
     if (status == KV_OK) {
         struct slice value;
@@ -233,7 +224,7 @@ static void import_splits_a_large_log_into_batches(void **state)
     for (size_t i = 0; i < 6; i++) {
         image_put(&image, slice_of_text(model_key(i)), script_slice(&value));
     }
-    place(engine, image_slice(&image));
+    engine_place(engine, image_slice(&image));
     engine_open(engine);
     for (size_t i = 0; i < 6; i++) {
         assert_int_equal(store_get(engine->store, slice_of_text(model_key(i)), &found),
@@ -249,7 +240,7 @@ static void f97_import_puts_the_new_log_in_place_by_rename(void **state)
 {
     struct engine *engine = *state;
     struct sample *sample = make_sample();
-    place(engine, image_slice(&sample->image));
+    engine_place(engine, image_slice(&sample->image));
     engine_open(engine);
     const unsigned order = SHIM_BIT(SHIM_PWRITE) | SHIM_BIT(SHIM_FDATASYNC) |
                            SHIM_BIT(SHIM_RENAMEAT) | SHIM_BIT(SHIM_FSYNC) |
@@ -266,13 +257,13 @@ static void f97_import_without_space_leaves_the_original(void **state)
     struct engine *engine = *state;
     struct sample *sample = make_sample();
     struct slice bytes = image_slice(&sample->image);
-    place(engine, bytes);
+    engine_place(engine, bytes);
     engine_open(engine);
     uint64_t needed = engine_log_length(engine);
     engine_crash(engine);
     uint64_t step = watchdog_is_slow() ? 11 : 1;
     for (uint64_t room = 0; room < needed; room += step) {
-        place(engine, bytes);
+        engine_place(engine, bytes);
         shim_set_space(SHIM_NEW, room, room % 2 == 0 ? ENOSPC : EDQUOT);
         assert_int_equal(engine_try_open(engine), KV_NO_SPACE);
         expect_untouched(engine, bytes);
@@ -307,7 +298,7 @@ static void f97_import_interrupted_anywhere_ends_the_same(void **state)
         bool has_fired = true;
         for (uint64_t nth = 1; has_fired; nth++) {
             bool is_original = false;
-            place(engine, bytes);
+            engine_place(engine, bytes);
             shim_inject(&(struct shim_fault){.calls = SHIM_FILES,
                                              .nth = nth,
                                              .error = errors[i / 2],
@@ -340,9 +331,8 @@ static void f71_import_without_memory_leaves_the_original(void **state)
     enum status status = KV_NO_MEMORY;
     for (uint64_t nth = 1; status != KV_OK; nth++) {
         bool is_original = false;
-        place(engine, bytes);
-        shim_inject(
-            &(struct shim_fault){.calls = SHIM_MEMORY, .nth = nth, .error = ENOMEM});
+        engine_place(engine, bytes);
+        shim_fail_once(SHIM_MEMORY, SHIM_ANY, nth, ENOMEM);
         status = engine_try_open(engine);
         shim_clear_faults();
         if (status != KV_OK) {
@@ -355,60 +345,48 @@ static void f71_import_without_memory_leaves_the_original(void **state)
     free_sample(sample);
 }
 
-/* A page that cannot be read must not be taken for records with empty keys. */
-static void f57_import_takes_a_read_error_for_no_data(void **state)
+/* Several pages of records without marks; released with image_free. */
+static struct image make_pages(void)
 {
-    struct engine *engine = *state;
     struct image image = {0};
     char value[32];
-    engine_catch_sigbus();
     for (int i = 0; i < 1000; i++) {
         (void)snprintf(value, sizeof value, "value %d", i);
         image_put_text(&image, model_key((size_t)i % MODEL_KEYS), value);
     }
+    return image;
+}
+
+/* A page that cannot be read must not be taken for records with empty keys. */
+static void f57_import_takes_a_read_error_for_no_data(void **state)
+{
+    struct engine *engine = *state;
+    struct image image = make_pages();
     struct slice bytes = image_slice(&image);
+    engine_catch_sigbus();
     for (size_t length = 0; length + 4096 < bytes.length; length += 4096) {
-        place(engine, bytes);
-        engine_write(engine, ".short", slice_first(bytes, length));
-        int fd = open(engine_file(engine, ".short").path, O_RDONLY);
-        assert_int_equal(unlink(engine_file(engine, ".short").path), 0);
-        shim_map_instead(fd);
+        engine_place(engine, bytes);
+        int fd = engine_map_instead(engine, SHIM_LOG, slice_first(bytes, length));
         assert_int_equal(engine_try_open(engine), KV_IO);
-        shim_map_instead(-1);
-        assert_int_equal(close(fd), 0);
+        engine_map_again(SHIM_LOG, fd);
         expect_untouched(engine, bytes);
         assert_int_equal(engine_count_files(engine, ".torn."), 0);
     }
     image_free(&image);
 }
 
-static void cut_to_a_page(void *context)
-{
-    const int *fd = context;
-    assert_int_equal(ftruncate(*fd, 4096), 0);
-}
-
 /* The same when the disk fails after all of it was read once, before it is copied. */
 static void f57_import_takes_a_late_read_error_for_no_data(void **state)
 {
     struct engine *engine = *state;
-    struct image image = {0};
-    char value[32];
-    engine_catch_sigbus();
-    for (int i = 0; i < 1000; i++) {
-        (void)snprintf(value, sizeof value, "value %d", i);
-        image_put_text(&image, model_key((size_t)i % MODEL_KEYS), value);
-    }
+    struct image image = make_pages();
     struct slice bytes = image_slice(&image);
-    place(engine, bytes);
-    engine_write(engine, ".shown", bytes);
-    int fd = open(engine_file(engine, ".shown").path, O_RDWR);
-    assert_int_equal(unlink(engine_file(engine, ".shown").path), 0);
-    shim_map_instead(fd);
-    shim_before(SHIM_BIT(SHIM_OPENAT), SHIM_NEW, cut_to_a_page, &fd);
+    engine_catch_sigbus();
+    engine_place(engine, bytes);
+    int fd = engine_map_instead(engine, SHIM_LOG, bytes);
+    shim_before(SHIM_BIT(SHIM_OPENAT), SHIM_NEW, engine_cut_to_a_page, &fd);
     assert_int_equal(engine_try_open(engine), KV_IO);
-    shim_map_instead(-1);
-    assert_int_equal(close(fd), 0);
+    engine_map_again(SHIM_LOG, fd);
     expect_untouched(engine, bytes);
     image_free(&image);
 }

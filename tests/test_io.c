@@ -103,10 +103,7 @@ static void io_sorts_errno_into_outcomes(void **state)
         enum status wanted = sortings[i].status;
         int ignored = -1;
         shim_reset();
-        shim_inject(&(struct shim_fault){.calls = SHIM_CHANGES,
-                                         .nth = 1,
-                                         .error = sortings[i].error,
-                                         .is_sticky = true});
+        shim_fail_from(SHIM_CHANGES, SHIM_ANY, 1, sortings[i].error);
         assert_int_equal(io_open(directory, "x", O_RDONLY, &ignored), wanted);
         assert_int_equal(io_write_at(fd, text(), 0), wanted);
         assert_int_equal(io_truncate(fd, 0), wanted);
@@ -158,7 +155,7 @@ static void f12_io_retries_every_interrupted_call(void **state)
     assert_in_range(call_count, 14, 20);
     for (uint64_t nth = 1; nth <= call_count; nth++) {
         shim_reset();
-        shim_inject(&(struct shim_fault){.calls = calls, .nth = nth, .error = EINTR});
+        shim_fail_once(calls, SHIM_ANY, nth, EINTR);
         call_everything(*state);
         assert_int_equal(shim_fired_count(), 1);
     }
@@ -172,10 +169,7 @@ static void f91_io_close_is_not_retried(void **state)
         shim_reset();
         int fd = open_log(*state);
         shim_reset();
-        shim_inject(&(struct shim_fault){.calls = SHIM_BIT(SHIM_CLOSE),
-                                         .nth = 1,
-                                         .error = sortings[i].error,
-                                         .is_sticky = true});
+        shim_fail_from(SHIM_BIT(SHIM_CLOSE), SHIM_ANY, 1, sortings[i].error);
         assert_int_equal(io_close(fd), sortings[i].status);
         assert_int_equal(shim_count(SHIM_CLOSE), 1);
     }
@@ -289,8 +283,7 @@ static void f89_io_lock_fails_where_there_are_no_locks(void **state)
     for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
         long owner = -1;
         shim_reset();
-        shim_inject(&(struct shim_fault){
-            .calls = SHIM_BIT(SHIM_FCNTL), .nth = 1, .error = errors[i]});
+        shim_fail_once(SHIM_BIT(SHIM_FCNTL), SHIM_ANY, 1, errors[i]);
         assert_int_equal(io_lock(fd, &owner), KV_IO);
         assert_int_equal(owner, 0);
     }
@@ -305,8 +298,7 @@ static void io_random_differs_and_fails_without_its_source(void **state)
     assert_int_equal(io_random(first, sizeof first), KV_OK);
     assert_int_equal(io_random(second, sizeof second), KV_OK);
     assert_memory_not_equal(first, second, sizeof first);
-    shim_inject(
-        &(struct shim_fault){.calls = SHIM_BIT(SHIM_FOPEN), .nth = 1, .error = ENOENT});
+    shim_fail_once(SHIM_BIT(SHIM_FOPEN), SHIM_ANY, 1, ENOENT);
     assert_int_equal(io_random(first, sizeof first), KV_IO);
 }
 
@@ -315,8 +307,7 @@ static void io_free_bytes_fails_where_the_system_does_not_say(void **state)
 {
     int directory = open_directory(*state);
     uint64_t free_bytes = 4711;
-    shim_inject(
-        &(struct shim_fault){.calls = SHIM_BIT(SHIM_FSTATVFS), .nth = 1, .error = EIO});
+    shim_fail_once(SHIM_BIT(SHIM_FSTATVFS), SHIM_ANY, 1, EIO);
     assert_int_equal(io_free_bytes(directory, &free_bytes), KV_IO);
     assert_int_equal(free_bytes, 4711);
     assert_int_equal(io_close(directory), KV_OK);
@@ -336,16 +327,12 @@ static void f78_io_lock_tells_a_held_lock_from_a_failure(void **state)
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
         long owner = -1;
         shim_reset();
-        shim_inject(&(struct shim_fault){
-            .calls = SHIM_BIT(SHIM_FCNTL), .nth = 1, .error = refusals[i].error});
+        shim_fail_once(SHIM_BIT(SHIM_FCNTL), SHIM_ANY, 1, refusals[i].error);
         /* Nobody holds it by the time when the holder is asked for. */
         assert_int_equal(io_lock(fd, &owner), refusals[i].status);
         assert_int_equal(owner, 0);
         shim_reset();
-        shim_inject(&(struct shim_fault){.calls = SHIM_BIT(SHIM_FCNTL),
-                                         .nth = 1,
-                                         .error = refusals[i].error,
-                                         .is_sticky = true});
+        shim_fail_from(SHIM_BIT(SHIM_FCNTL), SHIM_ANY, 1, refusals[i].error);
         /* Nor can the holder be asked for. */
         assert_int_equal(io_lock(fd, &owner), refusals[i].status);
         assert_int_equal(owner, 0);

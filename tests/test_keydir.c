@@ -42,8 +42,7 @@ static void keydir_init_without_random_bytes_fails(void **state)
     struct bench bench;
     engine_write(engine, "", SLICE_LITERAL("text"));
     bench_open(&bench, engine);
-    shim_inject(
-        &(struct shim_fault){.calls = SHIM_BIT(SHIM_FOPEN), .nth = 1, .error = EMFILE});
+    shim_fail_once(SHIM_BIT(SHIM_FOPEN), SHIM_ANY, 1, EMFILE);
     assert_int_equal(keydir_init(&bench.keydir, bench.log), KV_IO);
     assert_int_equal(engine_told(engine, "/dev/urandom: cannot read the hash seed"), 1);
     assert_int_equal(keydir_init(&bench.keydir, bench.log), KV_OK);

@@ -261,8 +261,7 @@ static void f71_log_write_of_a_seal_without_memory_writes_nothing(void **state)
     const struct engine *engine = *state;
     uint64_t before = log_length(log_file);
     shim_forget_trace();
-    shim_inject(&(struct shim_fault){
-        .calls = SHIM_MEMORY, .nth = 1, .error = ENOMEM, .is_sticky = true});
+    shim_fail_from(SHIM_MEMORY, SHIM_ANY, 1, ENOMEM);
     assert_int_equal(log_write(log_file), KV_NO_MEMORY);
     shim_clear_faults();
     assert_string_equal(shim_trace_text(writing), "");
@@ -275,8 +274,7 @@ static void f71_log_write_of_a_seal_without_memory_writes_nothing(void **state)
 /* Some network disks say so of a file that is open: it is a failure, not an answer. */
 static void f57_log_settle_takes_not_found_for_a_failure(void **state)
 {
-    shim_inject(&(struct shim_fault){
-        .calls = SHIM_BIT(SHIM_FDATASYNC), .nth = 1, .error = ENOENT});
+    shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_ANY, 1, ENOENT);
     assert_int_equal(log_settle(log_file), KV_IO);
     assert_int_equal(engine_told(*state, "cannot sync the log before reading it"), 1);
     assert_int_equal(log_settle(log_file), KV_OK);
@@ -288,8 +286,7 @@ static void f35_log_sync_failing_cuts_to_the_durable_length(void **state)
     (void)stage("a", "one");
     assert_int_equal(log_write(log_file), KV_OK);
     shim_forget_trace();
-    shim_inject(
-        &(struct shim_fault){.calls = SHIM_BIT(SHIM_FDATASYNC), .nth = 1, .error = EIO});
+    shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_ANY, 1, EIO);
     assert_int_equal(log_sync(log_file), KV_FATAL);
     assert_string_equal(shim_trace_text(writing), "fdatasync:log! ftruncate:log");
     assert_int_equal(engine_log_length(*state), before);
@@ -327,8 +324,7 @@ static void f91_log_close_reports_a_failed_close(void **state)
 {
     struct log *log = log_file;
     log_file = NULL;
-    shim_inject(
-        &(struct shim_fault){.calls = SHIM_BIT(SHIM_CLOSE), .nth = 1, .error = EIO});
+    shim_fail_once(SHIM_BIT(SHIM_CLOSE), SHIM_ANY, 1, EIO);
     assert_int_equal(log_close(log), KV_IO);
     assert_int_equal(engine_told(*state, "cannot close"), 1);
 }

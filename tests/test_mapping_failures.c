@@ -50,8 +50,7 @@ static void f57_mapping_open_without_its_source_of_zeros_fails(void **state)
     uint64_t length = 0;
     engine_write(engine, "", SLICE_LITERAL("text"));
     int fd = open(engine->log.path, O_RDONLY);
-    shim_inject(
-        &(struct shim_fault){.calls = SHIM_BIT(SHIM_OPEN), .nth = 1, .error = EMFILE});
+    shim_fail_once(SHIM_BIT(SHIM_OPEN), SHIM_ANY, 1, EMFILE);
     assert_int_equal(mapping_open(fd, &mapping, &length), KV_IO);
     assert_null(mapping);
     assert_int_equal(mapping_open(fd, &mapping, &length), KV_OK); /* is tried again */
@@ -191,8 +190,7 @@ static void f57_mapping_without_a_page_of_zeros_ends_the_program(void **state)
     struct engine *engine = *state;
     engine_catch_sigbus();
     struct mapping *mapping = open_short(engine, ".a");
-    shim_inject(&(struct shim_fault){
-        .calls = SHIM_BIT(SHIM_MMAP), .nth = 1, .error = ENOMEM, .is_sticky = true});
+    shim_fail_from(SHIM_BIT(SHIM_MMAP), SHIM_ANY, 1, ENOMEM);
     assert_int_equal(read_in_child(mapping_bytes(mapping) + PAGE), 128 + SIGBUS);
     ends_when_it_gives_up = true;
     assert_int_equal(read_in_child(mapping_bytes(mapping) + PAGE), GAVE_UP);

@@ -342,25 +342,10 @@ static void open_without_a_name(struct engine *engine)
 
 static void start_beside_another(struct engine *engine)
 {
-    int ready[2];
-    int alive[2];
-    char byte = 0;
-    assert_int_equal(pipe(ready), 0);
-    assert_int_equal(pipe(alive), 0);
-    pid_t child = fork();
-    if (child == 0) {
-        (void)close(alive[1]); /* so that the read below ends with the parent */
-        enum status status = engine_try_open(engine);
-        _exit(status != KV_OK || write(ready[1], "", 1) != 1 || read(alive[0], &byte, 1));
-    }
-    (void)close(ready[1]); /* so that a child that fails is not waited for */
-    assert_int_equal(read(ready[0], &byte, 1), 1);
+    pid_t holder = engine_hold_elsewhere(engine);
     assert_int_equal(engine_try_open(engine), KV_IO);
-    (void)close(alive[1]);
-    (void)close(alive[0]);
-    (void)close(ready[0]);
-    assert_int_equal(waitpid(child, NULL, 0), child);
-    told_offset = (uint64_t)child;
+    engine_end_holder(holder);
+    told_offset = (uint64_t)holder;
 }
 
 static void messages_name_files_that_are_refused(void **state)
@@ -576,8 +561,7 @@ static void start_without_memory(struct engine *engine)
     for (uint64_t nth = 1; engine_told(engine, "cannot load") == 0; nth++) {
         assert_in_range(nth, 1, 100);
         shim_clear_faults();
-        shim_inject(
-            &(struct shim_fault){.calls = SHIM_MEMORY, .nth = nth, .error = ENOMEM});
+        shim_fail_once(SHIM_MEMORY, SHIM_ANY, nth, ENOMEM);
         assert_int_equal(engine_try_open(engine), KV_NO_MEMORY);
     }
 }
@@ -659,57 +643,42 @@ static void have_original_of_pages(struct engine *engine)
     image_free(&image);
 }
 
-/* Let the log be read from a copy, which ends after so many bytes. */
-static int show_a_copy(const struct engine *engine, size_t length)
+/* While only so many bytes of the log can be read. */
+static void with_first_bytes(struct engine *engine, size_t length,
+                             void (*happen)(struct engine *engine))
 {
     struct script bytes = engine_read(engine, "");
-    engine_write(engine, ".shown", slice_first(script_slice(&bytes), length));
-    int fd = open(engine_file(engine, ".shown").path, O_RDWR);
-    assert_in_range(fd, 0, 1023);
-    assert_int_equal(unlink(engine_file(engine, ".shown").path), 0);
-    script_free(&bytes);
-    shim_map_instead(fd);
-    return fd;
-}
-
-static void with_copy(struct engine *engine, size_t length,
-                      void (*happen)(struct engine *engine))
-{
-    int fd = show_a_copy(engine, length);
+    int fd =
+        engine_map_instead(engine, SHIM_LOG, slice_first(script_slice(&bytes), length));
     happen(engine);
-    shim_map_instead(-1);
-    assert_int_equal(close(fd), 0);
+    engine_map_again(SHIM_LOG, fd);
+    script_free(&bytes);
 }
 
 static void start_on_one_page(struct engine *engine)
 {
-    with_copy(engine, 4096, start);
+    with_first_bytes(engine, 4096, start);
 }
 
 static void start_on_nothing(struct engine *engine)
 {
-    with_copy(engine, 0, start);
+    with_first_bytes(engine, 0, start);
 }
 
 static void salvage_one_page(struct engine *engine)
 {
-    with_copy(engine, 4096, salvage);
-}
-
-static void cut_to_a_page(void *context)
-{
-    const int *fd = context;
-    assert_int_equal(ftruncate(*fd, 4096), 0);
+    with_first_bytes(engine, 4096, salvage);
 }
 
 /* All of it was read once, and cannot be any more when it is copied. */
 static void start_on_a_failing_disk(struct engine *engine)
 {
-    int fd = show_a_copy(engine, (size_t)engine_log_length(engine));
-    shim_before(SHIM_BIT(SHIM_OPENAT), SHIM_NEW, cut_to_a_page, &fd);
+    struct script bytes = engine_read(engine, "");
+    int fd = engine_map_instead(engine, SHIM_LOG, script_slice(&bytes));
+    shim_before(SHIM_BIT(SHIM_OPENAT), SHIM_NEW, engine_cut_to_a_page, &fd);
     start(engine);
-    shim_map_instead(-1);
-    assert_int_equal(close(fd), 0);
+    engine_map_again(SHIM_LOG, fd);
+    script_free(&bytes);
 }
 
 static void messages_name_what_cannot_be_read(void **state)
@@ -1100,8 +1069,7 @@ static void verify_without_memory(struct engine *engine)
     for (uint64_t nth = 1; engine_told(engine, "cannot load") == 0; nth++) {
         assert_in_range(nth, 1, 100);
         shim_clear_faults();
-        shim_inject(
-            &(struct shim_fault){.calls = SHIM_MEMORY, .nth = nth, .error = ENOMEM});
+        shim_fail_once(SHIM_MEMORY, SHIM_ANY, nth, ENOMEM);
         verify(engine);
     }
 }
@@ -1183,8 +1151,7 @@ static void f71_offline_modes_without_memory_say_so(void **state)
         for (uint64_t nth = 1; has_failed; nth++) {
             uint64_t fired = shim_fired_count();
             engine_forget_messages(engine);
-            shim_inject(
-                &(struct shim_fault){.calls = SHIM_MEMORY, .nth = nth, .error = ENOMEM});
+            shim_fail_once(SHIM_MEMORY, SHIM_ANY, nth, ENOMEM);
             enum status status = run_with_stdout("/dev/null", engine, modes[i].run);
             shim_clear_faults();
             has_failed = shim_fired_count() > fired;

@@ -348,14 +348,7 @@ static void build_pair(struct image *older, struct image *log)
     image_put_text(older, "newer", "then");
     image_put_text(older, "gone", "soon");
     image_seal(older);
-    struct opening opening = {
-        .version = RECORD_FORMAT_VERSION,
-        .log_id = IMAGE_OLDER_ID,
-        .generation = 2,
-        .older_id = IMAGE_LOG_ID,
-        .older_length = older->sealed_length,
-    };
-    image_begin(log, &opening);
+    image_begin_next(log, older, 2);
     image_put_text(log, "newer", "now");
     image_delete(log, "gone");
     image_seal(log);

@@ -174,14 +174,7 @@ static void pair_make_with(struct pair *pair, int more_keys)
     image_put_text(&pair->older, "three", "older");
     image_seal(&pair->older);
     image_seal(&pair->older);
-    struct opening opening = {
-        .version = RECORD_FORMAT_VERSION,
-        .log_id = IMAGE_FOREIGN_ID,
-        .generation = 2,
-        .older_id = IMAGE_LOG_ID,
-        .older_length = pair->older.log.length,
-    };
-    image_begin(&pair->log, &opening);
+    image_begin_next(&pair->log, &pair->older, 2);
     image_put_text(&pair->log, "four", "newer");
     image_seal(&pair->log);
     image_seal(&pair->log);
@@ -363,8 +356,7 @@ static void f71_the_modes_without_memory_fail_and_change_nothing(void **state)
         while (has_failed) {
             struct script output;
             uint64_t fired = shim_fired_count();
-            shim_inject(&(struct shim_fault){
-                .calls = SHIM_MEMORY, .nth = ++nth, .error = ENOMEM});
+            shim_fail_once(SHIM_MEMORY, SHIM_ANY, ++nth, ENOMEM);
             enum status status = run_into(engine, (enum mode)mode,
                                           tempdir_file(&engine->tempdir, "output").path);
             shim_clear_faults();
@@ -503,14 +495,11 @@ static void f57_f88_salvage_tells_that_parts_could_not_be_read(void **state)
     for (size_t i = 0; i < 2; i++) {
         pair_place(engine, &pair);
         struct script bytes = engine_read(engine, i == 0 ? "" : FILES_OLD);
-        engine_write(engine, ".short",
-                     slice_first(script_slice(&bytes), i == 0 ? PAGE : 0));
-        int fd = open(engine_file(engine, ".short").path, O_RDONLY);
-        shim_map_role_instead(roles[i], fd);
+        struct slice readable = slice_first(script_slice(&bytes), i == 0 ? PAGE : 0);
+        int fd = engine_map_instead(engine, roles[i], readable);
         expect_run(engine, SALVAGE, KV_OK, "lost ");
-        shim_map_role_instead(roles[i], -1);
+        engine_map_again(roles[i], fd);
         assert_int_equal(engine_told(engine, told[i]), i == 0 ? 1 : 0);
-        assert_int_equal(close(fd), 0);
         pair_expect_untouched(engine, &pair);
         script_free(&bytes);
         drop_new_log(engine);

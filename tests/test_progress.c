@@ -439,14 +439,7 @@ static void write_pair(const struct watch *watch)
         put_filled(&older, i % 2 == 0 ? "even" : "odd", VALUE_BYTES);
         image_seal(&older);
     }
-    struct opening opening = {
-        .version = RECORD_FORMAT_VERSION,
-        .log_id = IMAGE_OLDER_ID,
-        .generation = 2,
-        .older_id = IMAGE_LOG_ID,
-        .older_length = older.sealed_length,
-    };
-    image_begin(&log, &opening);
+    image_begin_next(&log, &older, 2);
     for (size_t i = 0; i < BATCHES; i++) {
         put_filled(&log, "newer", VALUE_BYTES);
         image_seal(&log);

@@ -70,16 +70,6 @@ static void free_sample(struct sample *sample)
     free(sample);
 }
 
-/* The file at PATH is these bytes and has no side files; nothing was told. */
-static void place(struct engine *engine, struct slice bytes)
-{
-    engine_clean(engine);
-    engine_write(engine, "", bytes);
-    engine_forget_messages(engine);
-    shim_reset();
-    shim_omit_syncs();
-}
-
 static void expect_refused(struct engine *engine, struct slice bytes, enum status status)
 {
     assert_int_equal(engine_try_open(engine), status);
@@ -133,7 +123,7 @@ static void f48_recover_from_a_cut_at_every_byte(void **state)
             batch++;
         }
         struct slice rest = slice_first(bytes, cut);
-        place(engine, rest);
+        engine_place(engine, rest);
         engine_open(engine);
         model_expect(&sample->models[batch], engine);
         if (sample->ends[batch] < cut) {
@@ -151,8 +141,8 @@ static void f48_recover_appends_behind_a_cut_tail(void **state)
 {
     struct engine *engine = *state;
     struct sample *sample = make_sample(engine);
-    place(engine,
-          slice_first(script_slice(&sample->bytes), (size_t)sample->ends[BATCHES] - 1));
+    engine_place(engine, slice_first(script_slice(&sample->bytes),
+                                     (size_t)sample->ends[BATCHES] - 1));
     engine_open(engine);
     struct model model = sample->models[BATCHES - 1];
     put_batch(engine, &model, 17);
@@ -167,10 +157,10 @@ static void f61_recover_refuses_a_log_shorter_than_its_opening(void **state)
     struct sample *sample = make_sample(engine);
     for (size_t cut = 1; cut < OPENING_BYTES; cut++) {
         struct slice rest = slice_first(script_slice(&sample->bytes), cut);
-        place(engine, rest);
+        engine_place(engine, rest);
         expect_refused(engine, rest, KV_CORRUPT);
     }
-    place(engine, SLICE_LITERAL(""));
+    engine_place(engine, SLICE_LITERAL(""));
     engine_open(engine); /* nothing was ever published there */
     assert_int_equal(store_count(engine->store), 0);
     free_sample(sample);
@@ -191,7 +181,7 @@ static void expect_tail_dropped(const struct tail *tail, struct slice bytes)
     struct script log = {0};
     script_add(&log, script_slice(&tail->sample->bytes));
     script_add(&log, bytes);
-    place(engine, script_slice(&log));
+    engine_place(engine, script_slice(&log));
     engine_open(engine);
     model_expect(&tail->sample->models[BATCHES], engine);
     expect_tail_saved(engine, script_slice(&log), tail->sample->ends[BATCHES]);
@@ -259,7 +249,7 @@ static void f49_recover_refuses_a_full_batch_with_a_bad_seal(void **state)
         memset(seal, '5', sizeof seal);
         record_encode_header(seal, 0, SEAL_BYTES - RECORD_HEADER_BYTES);
         script_add(&log, (struct slice){seal, sizeof seal});
-        place(engine, script_slice(&log));
+        engine_place(engine, script_slice(&log));
         expect_refused(engine, script_slice(&log), KV_CORRUPT);
         script_free(&log);
     }
@@ -289,7 +279,7 @@ static void f50_recover_refuses_every_flip_before_the_last_batch(void **state)
     size_t step = watchdog_scaled(1, 61);
     for (size_t i = 0; i < end * 8; i += step) {
         sample->bytes.bytes[i / 8] ^= (uint8_t)(1u << i % 8);
-        place(engine, script_slice(&sample->bytes));
+        engine_place(engine, script_slice(&sample->bytes));
         expect_refused(engine, script_slice(&sample->bytes), KV_CORRUPT);
         sample->bytes.bytes[i / 8] ^= (uint8_t)(1u << i % 8);
     }
@@ -301,7 +291,7 @@ static void expect_refused_or_dropped(struct engine *engine, const struct sample
                                       size_t batch)
 {
     struct slice bytes = script_slice(&sample->bytes);
-    place(engine, bytes);
+    engine_place(engine, bytes);
     enum status status = engine_try_open(engine);
     if (status != KV_OK) {
         assert_int_equal(status, KV_CORRUPT);
@@ -340,7 +330,7 @@ static void f51_recover_refuses_a_flip_in_a_batch_at_rest(void **state)
     assert_int_equal(bytes.length, sample->ends[BATCHES] + SEAL_BYTES);
     for (size_t i = (size_t)sample->ends[BATCHES - 1]; i < sample->ends[BATCHES]; i++) {
         bytes.bytes[i] ^= (uint8_t)(1u << i % 8);
-        place(engine, script_slice(&bytes));
+        engine_place(engine, script_slice(&bytes));
         expect_refused(engine, script_slice(&bytes), KV_CORRUPT);
         bytes.bytes[i] ^= (uint8_t)(1u << i % 8);
     }
@@ -369,7 +359,7 @@ static void f53_recover_refuses_batches_out_of_order(void **state)
             struct slice piece = slice_first(all, (size_t)orders[i][j + 1]);
             script_add(&log, slice_after(piece, (size_t)orders[i][j]));
         }
-        place(engine, script_slice(&log));
+        engine_place(engine, script_slice(&log));
         expect_refused(engine, script_slice(&log), KV_CORRUPT);
         script_free(&log);
     }
@@ -391,10 +381,10 @@ static void f55_recover_refuses_a_hole_in_the_middle(void **state)
         struct script log = {0};
         script_add(&log, script_slice(&whole));
         memset(log.bytes + from, 0, 4096);
-        place(engine, script_slice(&log));
+        engine_place(engine, script_slice(&log));
         expect_refused(engine, script_slice(&log), KV_CORRUPT);
         memmove(log.bytes + from, whole.bytes + 512, 4096); /* a misdirected write */
-        place(engine, script_slice(&log));
+        engine_place(engine, script_slice(&log));
         expect_refused(engine, script_slice(&log), KV_CORRUPT);
         script_free(&log);
     }
@@ -433,7 +423,7 @@ static void f47_recover_cuts_an_unsynced_tail_of_several_batches(void **state)
     struct script bytes = engine_read(engine, "");
     for (size_t lost = 4; lost > 1; lost--) { /* none of these was synced */
         lose_sector(&bytes, ends[lost - 1]);
-        place(engine, script_slice(&bytes));
+        engine_place(engine, script_slice(&bytes));
         engine_open(engine);
         model_expect(&models[lost - 1], engine);
         expect_tail_saved(engine, script_slice(&bytes), ends[lost - 1]);
@@ -456,7 +446,7 @@ static void f50_recover_refuses_a_lost_sector_that_was_synced(void **state)
     engine_crash(engine);
     struct script bytes = engine_read(engine, "");
     lose_sector(&bytes, OPENING_BYTES);
-    place(engine, script_slice(&bytes));
+    engine_place(engine, script_slice(&bytes));
     expect_refused(engine, script_slice(&bytes), KV_CORRUPT);
     script_free(&bytes);
 }
@@ -464,14 +454,10 @@ static void f50_recover_refuses_a_lost_sector_that_was_synced(void **state)
 /* Pages of the log from `length` on cannot be read: nothing may be cut off or judged. */
 static void expect_unreadable(struct engine *engine, struct slice bytes, size_t length)
 {
-    place(engine, bytes);
-    engine_write(engine, ".short", slice_first(bytes, length));
-    int fd = open(engine_file(engine, ".short").path, O_RDONLY);
-    assert_int_equal(unlink(engine_file(engine, ".short").path), 0);
-    shim_map_instead(fd);
+    engine_place(engine, bytes);
+    int fd = engine_map_instead(engine, SHIM_LOG, slice_first(bytes, length));
     expect_refused(engine, bytes, KV_IO);
-    shim_map_instead(-1);
-    assert_int_equal(close(fd), 0);
+    engine_map_again(SHIM_LOG, fd);
 }
 
 /* A log of several pages; released with script_free. */
@@ -520,7 +506,7 @@ static void f51_recover_does_not_replace_another_copy(void **state)
     char second[64];
     (void)snprintf(first, sizeof first, ".torn.%d", (int)offset);
     (void)snprintf(second, sizeof second, ".torn.%d.2", (int)offset);
-    place(engine, bytes);
+    engine_place(engine, bytes);
     engine_write(engine, first, SLICE_LITERAL("from another crash"));
     engine_open(engine);
     model_expect(&sample->models[BATCHES - 1], engine);
@@ -538,7 +524,7 @@ static void f30_recover_without_space_for_the_copy_touches_nothing(void **state)
         slice_first(script_slice(&sample->bytes), (size_t)sample->ends[BATCHES] - 5);
     uint64_t tail = bytes.length - sample->ends[BATCHES - 1];
     for (uint64_t room = 0; room < tail; room++) {
-        place(engine, bytes);
+        engine_place(engine, bytes);
         shim_set_space(SHIM_NEW, room, ENOSPC);
         expect_refused(engine, bytes, KV_NO_SPACE);
     }
@@ -564,7 +550,7 @@ static void f56_recover_interrupted_anywhere_ends_the_same(void **state)
     for (size_t i = 0; i < 2 * sizeof errors / sizeof errors[0]; i++) {
         bool has_fired = true;
         for (uint64_t nth = 1; has_fired; nth++) {
-            place(engine, torn);
+            engine_place(engine, torn);
             shim_inject(&(struct shim_fault){.calls = SHIM_FILES,
                                              .nth = nth,
                                              .error = errors[i / 2],
@@ -593,8 +579,8 @@ static void f56_recover_saves_the_tail_durably_before_it_cuts(void **state)
 {
     struct engine *engine = *state;
     struct sample *sample = make_sample(engine);
-    place(engine,
-          slice_first(script_slice(&sample->bytes), (size_t)sample->ends[BATCHES] - 5));
+    engine_place(engine, slice_first(script_slice(&sample->bytes),
+                                     (size_t)sample->ends[BATCHES] - 5));
     engine_open(engine);
     const unsigned order = SHIM_BIT(SHIM_PWRITE) | SHIM_BIT(SHIM_FDATASYNC) |
                            SHIM_BIT(SHIM_RENAMEAT) | SHIM_BIT(SHIM_FSYNC) |
@@ -628,7 +614,7 @@ static void f95_recover_refuses_what_is_no_log(void **state)
         {zeros, 5000},
     };
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        place(engine, files[i]);
+        engine_place(engine, files[i]);
         expect_refused(engine, files[i], KV_CORRUPT);
         assert_int_equal(engine_told(engine, "is not a kv-store log"), 1);
     }
@@ -643,7 +629,7 @@ static void f95_recover_names_a_damaged_opening_record(void **state)
         struct script log = {0};
         script_add(&log, bytes);
         memset(log.bytes, 'x', length);
-        place(engine, script_slice(&log));
+        engine_place(engine, script_slice(&log));
         expect_refused(engine, script_slice(&log), KV_CORRUPT);
         assert_int_equal(engine_told(engine, "damaged at offset 0"), 1);
         script_free(&log);
@@ -660,7 +646,7 @@ static void recover_refuses_a_format_of_the_future(void **state)
     image_begin(&image, &opening);
     image_put_text(&image, "key", "value");
     image_seal(&image);
-    place(engine, image_slice(&image));
+    engine_place(engine, image_slice(&image));
     expect_refused(engine, image_slice(&image), KV_IO);
     assert_int_equal(engine_told(engine, "version"), 1);
     image_free(&image);
@@ -677,7 +663,7 @@ static void recover_opens_an_image_of_the_format(void **state)
     image_delete(&image, "other");
     image_delete(&image, "never there");
     image_seal(&image);
-    place(engine, image_slice(&image));
+    engine_place(engine, image_slice(&image));
     engine_open(engine);
     engine_expect(engine, "key", "value");
     engine_expect(engine, "other", NULL);

@@ -193,13 +193,7 @@ static void f41_a_read_only_file_system_leaves_reads_working(void **state)
     engine_open(engine);
     engine_put(engine, "k", "v");
     uint64_t length = engine_log_length(engine);
-    shim_inject(&(struct shim_fault){
-        .calls = SHIM_BIT(SHIM_PWRITE) | SHIM_BIT(SHIM_FTRUNCATE),
-        .role = SHIM_LOG,
-        .nth = 1,
-        .error = EROFS,
-        .is_sticky = true,
-    });
+    shim_fail_from(SHIM_BIT(SHIM_PWRITE) | SHIM_BIT(SHIM_FTRUNCATE), SHIM_LOG, 1, EROFS);
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(engine_set(engine, "k", "w"), KV_OK);
         assert_int_equal(store_commit(engine->store), KV_IO);

@@ -331,8 +331,7 @@ static void server_create_needs_a_pipe_that_does_not_block(void **state)
     for (uint64_t nth = 3; nth <= 6; nth++) { /* two were for the listening socket */
         struct server *server = NULL;
         engine_forget_messages(engine);
-        shim_inject(&(struct shim_fault){
-            .calls = SHIM_BIT(SHIM_FCNTL), .nth = nth, .error = EINVAL});
+        shim_fail_once(SHIM_BIT(SHIM_FCNTL), SHIM_ANY, nth, EINVAL);
         assert_int_equal(server_create(&loopback, engine->store, &server), KV_IO);
         shim_reset();
         engine_expect_line(engine, "signals: cannot make a pipe; giving up: ERROR", 0,
@@ -446,14 +445,12 @@ static void expect_run(struct engine *engine, const struct step *steps, size_t c
 
 static void refuse_flags(void)
 {
-    shim_inject(
-        &(struct shim_fault){.calls = SHIM_BIT(SHIM_FCNTL), .nth = 1, .error = EINVAL});
+    shim_fail_once(SHIM_BIT(SHIM_FCNTL), SHIM_ANY, 1, EINVAL);
 }
 
 static void refuse_syncs(void)
 {
-    shim_inject(
-        &(struct shim_fault){.calls = SHIM_BIT(SHIM_FDATASYNC), .nth = 1, .error = EIO});
+    shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_ANY, 1, EIO);
 }
 
 /* The log fails while a client is served: no reply, and the server ends. */

@@ -154,8 +154,7 @@ static void f8_session_keeps_what_came_before_a_client_was_lost_amid_a_batch(voi
     struct pair pair = begin(*state);
     run(&pair);
     send_text(&pair, "SET a 1\nSET b 2\n");
-    shim_inject(&(struct shim_fault){
-        .calls = SHIM_BIT(SHIM_RECV), .nth = 2, .error = ECONNRESET});
+    shim_fail_once(SHIM_BIT(SHIM_RECV), SHIM_ANY, 2, ECONNRESET);
     run(&pair);
     assert_int_equal(pair.state, SESSION_OVER);
     engine_expect(pair.engine, "a", "1");

@@ -167,8 +167,7 @@ static void f71_session_create_without_memory_fails_cleanly(void **state)
         nth++;
         assert_in_range(nth, 1, 10);
         shim_clear_faults();
-        shim_inject(
-            &(struct shim_fault){.calls = SHIM_MEMORY, .nth = nth, .error = ENOMEM});
+        shim_fail_once(SHIM_MEMORY, SHIM_ANY, nth, ENOMEM);
         status = session_create(&options, engine->store, &session);
         assert_true(status == KV_OK || (status == KV_NO_MEMORY && session == NULL));
     }
@@ -236,8 +235,7 @@ static void f71_commands_wait_for_room_for_their_reply(void **state)
     script_add_text(&reply, "\n2\n");
     talk.has_no_memory = true;
     run(&talk, true);
-    shim_inject(
-        &(struct shim_fault){.calls = SHIM_BIT(SHIM_REALLOC), .nth = 1, .error = ENOMEM});
+    shim_fail_once(SHIM_BIT(SHIM_REALLOC), SHIM_ANY, 1, ENOMEM);
     session_stop(talk.session, KV_IDLE); /* nor has its line any */
     shim_clear_faults();
     run(&talk, false);
@@ -496,8 +494,7 @@ static void f7_a_session_whose_client_is_lost_is_over(void **state)
     for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
         struct talk talk = begin(*state);
         script_add_text(&talk.said, requests[i]);
-        shim_inject(&(struct shim_fault){
-            .calls = SHIM_BIT(SHIM_SEND), .nth = 1, .error = ECONNRESET});
+        shim_fail_once(SHIM_BIT(SHIM_SEND), SHIM_ANY, 1, ECONNRESET);
         run(&talk, false);
         assert_int_equal(talk.state, SESSION_OVER);
         expect_heard(&talk, (struct slice){NULL, 0});
@@ -514,8 +511,7 @@ static void f7_a_session_whose_client_is_lost_is_over(void **state)
 static void f7_a_session_whose_input_is_lost_is_over(void **state)
 {
     struct talk talk = begin(*state);
-    shim_inject(&(struct shim_fault){
-        .calls = SHIM_BIT(SHIM_RECV), .nth = 1, .error = ECONNRESET});
+    shim_fail_once(SHIM_BIT(SHIM_RECV), SHIM_ANY, 1, ECONNRESET);
     run(&talk, false);
     shim_clear_faults();
     assert_int_equal(talk.state, SESSION_OVER);

@@ -67,6 +67,24 @@ static struct table *make_table(struct engine *engine, size_t row_count)
     return table;
 }
 
+/* A test on few rows; *state is its struct table. */
+#define ON_TABLE(test) cmocka_unit_test_setup_teardown(test, table_setup, table_teardown)
+
+static int table_setup(void **state)
+{
+    assert_int_equal(engine_setup(state), 0);
+    *state = make_table(*state, ROWS_FEW);
+    return 0;
+}
+
+static int table_teardown(void **state)
+{
+    struct table *table = *state;
+    *state = table->engine;
+    free(table);
+    return engine_teardown(state);
+}
+
 static struct slice row_key(size_t row)
 {
     static char text[32];
@@ -140,8 +158,7 @@ static void kill_store(const struct table *table)
 {
     struct store *store = table->engine->store;
     table->engine->store = NULL;
-    shim_inject(&(struct shim_fault){
-        .calls = SHIM_CHANGES, .nth = 1, .error = EIO, .is_sticky = true});
+    shim_fail_from(SHIM_CHANGES, SHIM_ANY, 1, EIO);
     (void)store_close(store); /* whatever it wanted to do did not happen */
     shim_clear_faults();
 }
@@ -262,17 +279,16 @@ static size_t find_part(const struct script *image, uint64_t entries_min)
 
 static void saved_index_makes_a_start_read_nothing(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     save_store(table);
     expect_believed(table, 0);
     engine_drop_index(table->engine);
     expect_believed(table, engine_log_length(table->engine)); /* without a warning */
-    free(table);
 }
 
 static void image_with_any_byte_flipped_is_not_believed(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     save_store(table);
     struct script image = engine_read(table->engine, FILES_INDEX);
     for (size_t at = 0; at < image.length; at += watchdog_scaled(1, 67)) {
@@ -285,12 +301,11 @@ static void image_with_any_byte_flipped_is_not_believed(void **state)
     write_image(table, &image);
     expect_believed(table, 0);
     script_free(&image);
-    free(table);
 }
 
 static void image_of_any_other_length_is_not_believed(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     save_store(table);
     struct script image = engine_read(table->engine, FILES_INDEX);
     for (size_t length = 0; length < image.length; length += watchdog_scaled(1, 71)) {
@@ -304,12 +319,11 @@ static void image_of_any_other_length_is_not_believed(void **state)
         expect_disbelieved(table, "is damaged");
     }
     script_free(&image);
-    free(table);
 }
 
 static void image_of_another_log_or_generation_is_not_believed(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     struct engine *engine = table->engine;
     save_store(table);
     struct script image = engine_read(engine, FILES_INDEX);
@@ -324,12 +338,11 @@ static void image_of_another_log_or_generation_is_not_believed(void **state)
     write_image(table, &image);
     expect_disbelieved(table, "is of another log");
     script_free(&image);
-    free(table);
 }
 
 static void image_that_does_not_match_the_log_is_not_believed(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     save_store(table);
     struct script image = engine_read(table->engine, FILES_INDEX);
     uint64_t covered = bytes_get_u64(image.bytes + COVERED_AT);
@@ -355,13 +368,12 @@ static void image_that_does_not_match_the_log_is_not_believed(void **state)
         expect_disbelieved(table, "does not match the log");
     }
     script_free(&image);
-    free(table);
 }
 
 /* With a right CRC nothing but the shape is left to judge by. */
 static void image_of_a_wrong_shape_is_not_believed(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     save_store(table);
     struct script image = engine_read(table->engine, FILES_INDEX);
     size_t pair = find_part(&image, 2);
@@ -403,12 +415,11 @@ static void image_of_a_wrong_shape_is_not_believed(void **state)
         script_free(&longer);
     }
     script_free(&image);
-    free(table);
 }
 
 static void image_of_an_older_state_is_brought_up_to_date(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     save_store(table);
     struct script image = engine_read(table->engine, FILES_INDEX);
     uint64_t length = engine_log_length(table->engine);
@@ -416,13 +427,12 @@ static void image_of_an_older_state_is_brought_up_to_date(void **state)
     write_image(table, &image);
     expect_believed(table, engine_log_length(table->engine) - length);
     script_free(&image);
-    free(table);
 }
 
 /* With a right CRC around wrong places: replaying meets them, and the log is read. */
 static void image_that_leads_to_no_records_is_not_believed(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     save_store(table);
     struct script image = engine_read(table->engine, FILES_INDEX);
     size_t at = PARTS_AT;
@@ -447,8 +457,7 @@ static void image_that_leads_to_no_records_is_not_believed(void **state)
     assert_true(holds(table));
     kill_store(table);
     engine_forget_messages(table->engine);
-    shim_inject(
-        &(struct shim_fault){.calls = SHIM_BIT(SHIM_FOPEN), .nth = 2, .error = EMFILE});
+    shim_fail_once(SHIM_BIT(SHIM_FOPEN), SHIM_ANY, 2, EMFILE);
     assert_int_equal(engine_try_open(table->engine), KV_IO); /* no seed to begin anew */
     shim_clear_faults();
     assert_int_equal(engine_told(table->engine, "/dev/urandom"), 1);
@@ -456,13 +465,12 @@ static void image_that_leads_to_no_records_is_not_believed(void **state)
     assert_true(holds(table));
     kill_store(table);
     script_free(&image);
-    free(table);
 }
 
 /* Reading anew needs a new seed for the hash. */
 static void image_disbelieved_without_random_bytes_ends_the_start(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     save_store(table);
     struct script log = engine_read(table->engine, "");
     struct script image = engine_read(table->engine, FILES_INDEX);
@@ -471,8 +479,7 @@ static void image_disbelieved_without_random_bytes_ends_the_start(void **state)
     write_forged(table, &image, pair + FIELD, entry | UINT64_C(1) << 63);
     for (uint64_t nth = 1; nth <= 2; nth++) {
         engine_forget_messages(table->engine);
-        shim_inject(&(struct shim_fault){
-            .calls = SHIM_BIT(SHIM_FOPEN), .nth = nth, .error = EMFILE});
+        shim_fail_once(SHIM_BIT(SHIM_FOPEN), SHIM_ANY, nth, EMFILE);
         assert_int_equal(engine_try_open(table->engine), KV_IO);
         shim_clear_faults();
         assert_int_equal(engine_told(table->engine, "/dev/urandom"), 1);
@@ -481,13 +488,12 @@ static void image_disbelieved_without_random_bytes_ends_the_start(void **state)
     expect_disbelieved(table, "is damaged");
     script_free(&image);
     script_free(&log);
-    free(table);
 }
 
 /* A whole seal where the image begins, but of another log: no place to go on from. */
 static void image_that_begins_behind_the_seal_of_another_log_is_not_believed(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     save_store(table);
     struct script image = engine_read(table->engine, FILES_INDEX);
     struct script log = engine_read(table->engine, "");
@@ -508,13 +514,12 @@ static void image_that_begins_behind_the_seal_of_another_log_is_not_believed(voi
     engine_expect_file(table->engine, "", script_slice(&log));
     script_free(&image);
     script_free(&log);
-    free(table);
 }
 
 /* F87, F54: a log cut at a seal, a backup from before, looks whole but for the image. */
 static void f87_log_shorter_than_its_image_is_refused(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     struct engine *engine = table->engine;
     save_store(table);
     struct script older = engine_read(engine, "");
@@ -528,12 +533,11 @@ static void f87_log_shorter_than_its_image_is_refused(void **state)
     expect_believed(table, 0);
     script_free(&older);
     script_free(&newer);
-    free(table);
 }
 
 static void f61_log_missing_or_empty_beside_its_image_is_refused(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     struct engine *engine = table->engine;
     save_store(table);
     struct script log = engine_read(engine, "");
@@ -544,13 +548,12 @@ static void f61_log_missing_or_empty_beside_its_image_is_refused(void **state)
     engine_write(engine, "", script_slice(&log));
     expect_believed(table, 0);
     script_free(&log);
-    free(table);
 }
 
 /* What the image says was durable cannot be a torn tail: it is rot, and refused. */
 static void f51_damage_that_the_image_proves_was_durable_is_refused(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     struct engine *engine = table->engine;
     save_store(table);
     uint64_t length = engine_log_length(engine);
@@ -560,13 +563,12 @@ static void f51_damage_that_the_image_proves_was_durable_is_refused(void **state
         engine_flip(engine, at, 0x10);
     }
     expect_believed(table, 0);
-    free(table);
 }
 
 /* An image that covers less than it needs: taken in steps, while a batch came in. */
 static void f51_damage_between_covered_and_needed_is_refused(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     struct engine *engine = table->engine;
     engine_open(engine);
     fill(table);
@@ -589,7 +591,6 @@ static void f51_damage_between_covered_and_needed_is_refused(void **state)
         engine_flip(engine, at, 0x04);
     }
     script_free(&image);
-    free(table);
 }
 
 /* ---- Failures while it is saved or read ---- */
@@ -618,7 +619,7 @@ static bool start_without_memory(const struct table *table, enum shim_call call,
 
 static void f71_start_from_an_image_without_memory(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     save_store(table);
     for (size_t i = 0; i < ALLOCATION_COUNT; i++) {
         for (int is_sticky = 0; is_sticky < 2; is_sticky++) {
@@ -629,7 +630,6 @@ static void f71_start_from_an_image_without_memory(void **state)
         }
     }
     expect_believed(table, 0);
-    free(table);
 }
 
 /* Returns whether the fault was met. */
@@ -654,7 +654,7 @@ static bool stop_with_a_fault(struct table *table, struct shim_fault fault)
 
 static void f71_stop_without_memory_is_clean(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     save_store(table);
     for (size_t i = 0; i < ALLOCATION_COUNT; i++) {
         struct shim_fault fault = {
@@ -663,7 +663,6 @@ static void f71_stop_without_memory_is_clean(void **state)
             fault.nth++;
         }
     }
-    free(table);
 }
 
 /* Each call for the new file fails; the stop is clean, and the next start is right. */
@@ -677,7 +676,7 @@ static void stop_is_clean_when_the_image_cannot_be_saved(void **state)
         {.calls = SHIM_BIT(SHIM_FSYNC), .role = SHIM_DIRECTORY, .error = EIO},
         {.calls = SHIM_BIT(SHIM_CLOSE), .role = SHIM_INDEX, .error = EIO},
     };
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     save_store(table);
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
         struct shim_fault fault = faults[i];
@@ -688,12 +687,11 @@ static void stop_is_clean_when_the_image_cannot_be_saved(void **state)
         }
         assert_in_range(fault.nth, 2, 20);
     }
-    free(table);
 }
 
 static void f84_full_disk_while_saving_is_told_and_costs_only_time(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     struct engine *engine = table->engine;
     engine_open(engine);
     fill(table);
@@ -713,13 +711,12 @@ static void f84_full_disk_while_saving_is_told_and_costs_only_time(void **state)
     }
     engine_close(engine);
     expect_believed(table, 0);
-    free(table);
 }
 
 /* The image of before stays, and what came later is read behind it. */
 static void image_of_before_is_kept_when_a_new_one_cannot_be_saved(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     save_store(table);
     struct script image = engine_read(table->engine, FILES_INDEX);
     uint64_t length = engine_log_length(table->engine);
@@ -729,14 +726,13 @@ static void image_of_before_is_kept_when_a_new_one_cannot_be_saved(void **state)
     engine_expect_file(table->engine, FILES_INDEX, script_slice(&image));
     expect_believed(table, engine_log_length(table->engine) - length);
     script_free(&image);
-    free(table);
 }
 
 /* ---- When it is written ---- */
 
 static void unchanged_store_keeps_its_image(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     struct engine *engine = table->engine;
     save_store(table);
     shim_forget_trace();
@@ -748,12 +744,11 @@ static void unchanged_store_keeps_its_image(void **state)
     }
     assert_string_equal(shim_trace_text(SHIM_BIT(SHIM_PWRITE) | SHIM_BIT(SHIM_RENAMEAT)),
                         "");
-    free(table);
 }
 
 static void store_without_keys_keeps_its_image(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     struct engine *engine = table->engine;
     engine_open(engine);
     engine_close(engine);
@@ -763,25 +758,23 @@ static void store_without_keys_keeps_its_image(void **state)
     assert_int_equal(recovered_bytes(table), 0);
     engine_close(engine);
     assert_string_equal(shim_trace_text(SHIM_BIT(SHIM_RENAMEAT)), "");
-    free(table);
 }
 
 static void image_is_private_whatever_the_umask(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     struct stat info;
     mode_t kept = umask(0);
     save_store(table);
     (void)umask(kept);
     assert_int_equal(stat(engine_file(table->engine, FILES_INDEX).path, &info), 0);
     assert_int_equal(info.st_mode & 07777, 0600);
-    free(table);
 }
 
 /* F83: a planted link is neither read nor written through. */
 static void f83_symbolic_link_in_its_place_does_no_harm(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     struct engine *engine = table->engine;
     struct stat info;
     save_store(table);
@@ -802,7 +795,6 @@ static void f83_symbolic_link_in_its_place_does_no_harm(void **state)
     expect_believed(table, 0);
     script_free(&kept);
     script_free(&image);
-    free(table);
 }
 
 /* What these print on stdout is not for this test. */
@@ -823,7 +815,7 @@ static enum status run_quietly(const struct engine *engine, bool is_dump)
 
 static void verify_and_dump_read_the_log_alone(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     struct engine *engine = table->engine;
     save_store(table);
     struct script image = engine_read(engine, FILES_INDEX);
@@ -843,7 +835,6 @@ static void verify_and_dump_read_the_log_alone(void **state)
         engine_flip(engine, OPENING_BYTES + 30, 1);
     }
     script_free(&image);
-    free(table);
 }
 
 /* ---- Compactions ---- */
@@ -858,7 +849,7 @@ static void maintain_fully(const struct table *table)
 
 static void compaction_is_followed_by_an_image(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     struct engine *engine = table->engine;
     save_store(table);
     engine_open(engine);
@@ -869,13 +860,12 @@ static void compaction_is_followed_by_an_image(void **state)
     assert_false(engine_has_file(engine, FILES_NEW));
     kill_store(table);
     expect_believed(table, 0);
-    free(table);
 }
 
 /* A sync that fails on the way is told, and the store goes on. */
 static void image_that_cannot_be_synced_in_steps_is_told(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     struct engine *engine = table->engine;
     engine_open(engine);
     fill(table);
@@ -883,8 +873,7 @@ static void image_that_cannot_be_synced_in_steps_is_told(void **state)
     while (engine_has_file(engine, FILES_OLD)) {
         assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
     }
-    shim_inject(&(struct shim_fault){
-        .calls = SHIM_BIT(SHIM_FDATASYNC), .role = SHIM_NEW, .nth = 1, .error = EIO});
+    shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_NEW, 1, EIO);
     maintain_fully(table);
     shim_clear_faults();
     assert_int_equal(engine_told(engine, FILES_NEW), 1);
@@ -893,13 +882,12 @@ static void image_that_cannot_be_synced_in_steps_is_told(void **state)
     assert_true(holds(table));
     engine_close(engine);
     expect_believed(table, 0);
-    free(table);
 }
 
 /* Offsets in an image mean one log: none is taken while there are two of them. */
 static void no_image_is_taken_beside_an_older_log(void **state)
 {
-    struct table *table = make_table(*state, ROWS_FEW);
+    struct table *table = *state;
     struct engine *engine = table->engine;
     engine_open(engine);
     fill(table);
@@ -915,7 +903,6 @@ static void no_image_is_taken_beside_an_older_log(void **state)
     assert_false(engine_has_file(engine, FILES_INDEX));
     engine_close(engine);
     assert_false(engine_has_file(engine, FILES_INDEX));
-    free(table);
 }
 
 /* ---- Taken in steps while commands go on ---- */
@@ -1202,8 +1189,7 @@ static void index_parts_cut_short_or_without_memory_are_refused(void **state)
     }
     for (uint64_t nth = 1; nth < 100; nth += watchdog_scaled(1, 20)) {
         struct index *copy = make_index();
-        shim_inject(
-            &(struct shim_fault){.calls = SHIM_MEMORY, .nth = nth, .error = ENOMEM});
+        shim_fail_once(SHIM_MEMORY, SHIM_ANY, nth, ENOMEM);
         assert_int_equal(decode_index(copy, buffer_slice(&bytes), &sums), KV_NO_MEMORY);
         shim_clear_faults();
         index_destroy(copy);
@@ -1216,33 +1202,33 @@ static void index_parts_cut_short_or_without_memory_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_ENGINE(saved_index_makes_a_start_read_nothing),
-        ON_ENGINE(image_with_any_byte_flipped_is_not_believed),
-        ON_ENGINE(image_of_any_other_length_is_not_believed),
-        ON_ENGINE(image_of_another_log_or_generation_is_not_believed),
-        ON_ENGINE(image_that_does_not_match_the_log_is_not_believed),
-        ON_ENGINE(image_of_a_wrong_shape_is_not_believed),
-        ON_ENGINE(image_of_an_older_state_is_brought_up_to_date),
-        ON_ENGINE(image_that_leads_to_no_records_is_not_believed),
-        ON_ENGINE(image_disbelieved_without_random_bytes_ends_the_start),
-        ON_ENGINE(image_that_begins_behind_the_seal_of_another_log_is_not_believed),
-        ON_ENGINE(f87_log_shorter_than_its_image_is_refused),
-        ON_ENGINE(f61_log_missing_or_empty_beside_its_image_is_refused),
-        ON_ENGINE(f51_damage_that_the_image_proves_was_durable_is_refused),
-        ON_ENGINE(f51_damage_between_covered_and_needed_is_refused),
-        ON_ENGINE(f71_start_from_an_image_without_memory),
-        ON_ENGINE(f71_stop_without_memory_is_clean),
-        ON_ENGINE(stop_is_clean_when_the_image_cannot_be_saved),
-        ON_ENGINE(f84_full_disk_while_saving_is_told_and_costs_only_time),
-        ON_ENGINE(image_of_before_is_kept_when_a_new_one_cannot_be_saved),
-        ON_ENGINE(unchanged_store_keeps_its_image),
-        ON_ENGINE(store_without_keys_keeps_its_image),
-        ON_ENGINE(image_is_private_whatever_the_umask),
-        ON_ENGINE(f83_symbolic_link_in_its_place_does_no_harm),
-        ON_ENGINE(verify_and_dump_read_the_log_alone),
-        ON_ENGINE(compaction_is_followed_by_an_image),
-        ON_ENGINE(image_that_cannot_be_synced_in_steps_is_told),
-        ON_ENGINE(no_image_is_taken_beside_an_older_log),
+        ON_TABLE(saved_index_makes_a_start_read_nothing),
+        ON_TABLE(image_with_any_byte_flipped_is_not_believed),
+        ON_TABLE(image_of_any_other_length_is_not_believed),
+        ON_TABLE(image_of_another_log_or_generation_is_not_believed),
+        ON_TABLE(image_that_does_not_match_the_log_is_not_believed),
+        ON_TABLE(image_of_a_wrong_shape_is_not_believed),
+        ON_TABLE(image_of_an_older_state_is_brought_up_to_date),
+        ON_TABLE(image_that_leads_to_no_records_is_not_believed),
+        ON_TABLE(image_disbelieved_without_random_bytes_ends_the_start),
+        ON_TABLE(image_that_begins_behind_the_seal_of_another_log_is_not_believed),
+        ON_TABLE(f87_log_shorter_than_its_image_is_refused),
+        ON_TABLE(f61_log_missing_or_empty_beside_its_image_is_refused),
+        ON_TABLE(f51_damage_that_the_image_proves_was_durable_is_refused),
+        ON_TABLE(f51_damage_between_covered_and_needed_is_refused),
+        ON_TABLE(f71_start_from_an_image_without_memory),
+        ON_TABLE(f71_stop_without_memory_is_clean),
+        ON_TABLE(stop_is_clean_when_the_image_cannot_be_saved),
+        ON_TABLE(f84_full_disk_while_saving_is_told_and_costs_only_time),
+        ON_TABLE(image_of_before_is_kept_when_a_new_one_cannot_be_saved),
+        ON_TABLE(unchanged_store_keeps_its_image),
+        ON_TABLE(store_without_keys_keeps_its_image),
+        ON_TABLE(image_is_private_whatever_the_umask),
+        ON_TABLE(f83_symbolic_link_in_its_place_does_no_harm),
+        ON_TABLE(verify_and_dump_read_the_log_alone),
+        ON_TABLE(compaction_is_followed_by_an_image),
+        ON_TABLE(image_that_cannot_be_synced_in_steps_is_told),
+        ON_TABLE(no_image_is_taken_beside_an_older_log),
         ON_ENGINE(image_taken_in_steps_of_a_small_store_is_right),
         ON_ENGINE(image_taken_in_steps_of_a_larger_store_is_right),
         cmocka_unit_test(index_parts_come_back_whole_at_any_size),

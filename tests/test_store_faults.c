@@ -155,8 +155,7 @@ static void f34_store_commit_that_cannot_cut_back_is_fatal(void **state)
         struct model before = put_some(engine);
         (void)stage_some(engine, &before);
         shim_set_space(SHIM_LOG, engine_log_length(engine) + 30, ENOSPC);
-        shim_inject(&(struct shim_fault){
-            .calls = SHIM_BIT(calls[i]), .nth = 1, .error = EIO, .is_sticky = true});
+        shim_fail_from(SHIM_BIT(calls[i]), SHIM_ANY, 1, EIO);
         assert_int_equal(store_commit(engine->store), KV_FATAL);
         expect_dead(engine);
         engine_open(engine); /* the next start drops what half was written */
@@ -181,8 +180,7 @@ static void f35_store_commit_that_cannot_sync_is_fatal_for_ever(void **state)
         uint64_t syncs = shim_count(SHIM_FDATASYNC);
         (void)stage_some(engine, &before);
         engine_forget_messages(engine);
-        shim_inject(&(struct shim_fault){
-            .calls = SHIM_BIT(SHIM_FDATASYNC), .nth = 1, .error = errors[i]});
+        shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_ANY, 1, errors[i]);
         assert_int_equal(store_commit(engine->store), KV_FATAL);
         assert_int_equal(shim_count(SHIM_FDATASYNC), syncs + 1);
         assert_int_equal(engine_told(engine, ""), 1);
@@ -204,8 +202,7 @@ static void f35_store_everysec_sync_that_fails_is_fatal_for_ever(void **state)
     shim_set_clock(START_MS);
     engine_open(engine);
     (void)put_some(engine);
-    shim_inject(
-        &(struct shim_fault){.calls = SHIM_BIT(SHIM_FDATASYNC), .nth = 1, .error = EIO});
+    shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_ANY, 1, EIO);
     shim_advance_clock(SYNC_LAG_MS_MAX);
     assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_FATAL);
     expect_dead(engine);
@@ -217,8 +214,7 @@ static void f35_store_rest_seal_that_cannot_be_synced_is_fatal(void **state)
     shim_set_clock(START_MS);
     engine_open(engine);
     struct model model = put_some(engine);
-    shim_inject(
-        &(struct shim_fault){.calls = SHIM_BIT(SHIM_FDATASYNC), .nth = 1, .error = EIO});
+    shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_ANY, 1, EIO);
     shim_advance_clock(REST_SEAL_MS);
     assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_FATAL);
     expect_dead(engine);
@@ -272,8 +268,7 @@ static void f91_store_close_tells_that_the_log_could_not_be_closed(void **state)
     struct engine *engine = *state;
     engine_open(engine);
     (void)put_some(engine);
-    shim_inject(&(struct shim_fault){
-        .calls = SHIM_BIT(SHIM_CLOSE), .role = SHIM_LOG, .nth = 1, .error = EIO});
+    shim_fail_once(SHIM_BIT(SHIM_CLOSE), SHIM_LOG, 1, EIO);
     struct store *store = engine->store;
     engine->store = NULL;
     assert_int_equal(store_close(store), KV_IO);
@@ -308,11 +303,7 @@ static struct model fail_to_sync(struct engine *engine, struct model *after_out)
     engine_open(engine);
     struct model before = put_some(engine);
     *after_out = stage_some(engine, &before);
-    shim_inject(
-        &(struct shim_fault){.calls = SHIM_BIT(SHIM_FDATASYNC) | SHIM_BIT(SHIM_FTRUNCATE),
-                             .nth = 1,
-                             .error = EIO,
-                             .is_sticky = true});
+    shim_fail_from(SHIM_BIT(SHIM_FDATASYNC) | SHIM_BIT(SHIM_FTRUNCATE), SHIM_ANY, 1, EIO);
     assert_int_equal(store_commit(engine->store), KV_FATAL);
     engine_crash(engine);
     shim_reset();
@@ -596,8 +587,7 @@ static void f42_store_commit_that_cannot_inspect_the_log_is_fatal(void **state)
     engine_open(engine);
     (void)put_some(engine);
     assert_int_equal(engine_set(engine, "key", "value"), KV_OK);
-    shim_inject(
-        &(struct shim_fault){.calls = SHIM_BIT(SHIM_FSTAT), .nth = 1, .error = EIO});
+    shim_fail_once(SHIM_BIT(SHIM_FSTAT), SHIM_ANY, 1, EIO);
     assert_int_equal(store_commit(engine->store), KV_FATAL);
     expect_dead(engine);
 }
@@ -696,8 +686,7 @@ static void f71_store_open_without_memory_says_so_and_changes_nothing(void **sta
             engine_write(engine, "", contents[i]);
             engine_forget_messages(engine);
             shim_reset();
-            shim_inject(
-                &(struct shim_fault){.calls = SHIM_MEMORY, .nth = nth, .error = ENOMEM});
+            shim_fail_once(SHIM_MEMORY, SHIM_ANY, nth, ENOMEM);
             status = engine_try_open(engine);
             shim_clear_faults();
             if (status != KV_OK) {

@@ -1035,10 +1035,8 @@ static void sweep_pairs(struct run *run, enum shim_call second, size_t stride)
     for (uint64_t nth = 1; nth <= second_count; nth += stride) {
         for (uint64_t write = 1 + nth % 2;; write += 2 * stride) {
             run->what = "a write and another call";
-            shim_inject(&(struct shim_fault){
-                .calls = SHIM_BIT(SHIM_PWRITE), .nth = write, .error = ENOSPC});
-            shim_inject(&(struct shim_fault){
-                .calls = SHIM_BIT(second), .nth = nth, .error = EIO, .is_sticky = true});
+            shim_fail_once(SHIM_BIT(SHIM_PWRITE), SHIM_ANY, write, ENOSPC);
+            shim_fail_from(SHIM_BIT(second), SHIM_ANY, nth, EIO);
             uint64_t write_count = run_once(run, SHIM_BIT(SHIM_PWRITE));
             begin_run(run);
             if (write_count < write) {

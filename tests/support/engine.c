@@ -5,7 +5,6 @@
 
 #include "mapping.h"
 #include "record.h"
-#include "support/shim.h"
 #include "support/unit.h"
 
 #include <dirent.h>
@@ -14,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const char messages_name[] = "messages";
@@ -107,6 +107,34 @@ void engine_crash(struct engine *engine)
     engine_drop_index(engine);
     engine_write(engine, "", script_slice(&log));
     script_free(&log);
+}
+
+pid_t engine_hold_elsewhere(struct engine *engine)
+{
+    int ready[2];
+    int alive[2];
+    char byte = 0;
+    assert_int_equal(pipe(ready), 0);
+    assert_int_equal(pipe(alive), 0);
+    pid_t holder = fork();
+    if (holder == 0) {
+        (void)close(alive[1]);
+        if (engine_try_open(engine) != KV_OK || write(ready[1], "", 1) != 1) {
+            _exit(1);
+        }
+        _exit((int)read(alive[0], &byte, 1)); /* nothing is ever written there */
+    }
+    (void)close(ready[1]); /* so that a child that fails is not waited for */
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    (void)close(ready[0]);
+    (void)close(alive[0]); /* the other end stays open as long as this program runs */
+    return holder;
+}
+
+void engine_end_holder(pid_t holder)
+{
+    assert_int_equal(kill(holder, SIGKILL), 0);
+    assert_int_equal(waitpid(holder, NULL, 0), holder);
 }
 
 enum status engine_set(struct engine *engine, const char *key, const char *value)
@@ -214,6 +242,38 @@ void engine_flip(const struct engine *engine, uint64_t offset, uint8_t mask)
     byte ^= mask;
     assert_int_equal(pwrite(fd, &byte, 1, (off_t)offset), 1);
     assert_int_equal(close(fd), 0);
+}
+
+void engine_place(struct engine *engine, struct slice bytes)
+{
+    engine_clean(engine);
+    engine_write(engine, "", bytes);
+    engine_forget_messages(engine);
+    shim_reset();
+    shim_omit_syncs();
+}
+
+int engine_map_instead(const struct engine *engine, enum shim_role role,
+                       struct slice bytes)
+{
+    static const char suffix[] = ".shown";
+    engine_write(engine, suffix, bytes);
+    int fd = open(engine_file(engine, suffix).path, O_RDWR);
+    assert_in_range(fd, 0, 1023);
+    assert_int_equal(unlink(engine_file(engine, suffix).path), 0);
+    shim_map_role_instead(role, fd);
+    return fd;
+}
+
+void engine_map_again(enum shim_role role, int fd)
+{
+    shim_map_role_instead(role, -1);
+    assert_int_equal(close(fd), 0);
+}
+
+void engine_cut_to_a_page(void *fd)
+{
+    assert_int_equal(ftruncate(*(const int *)fd, 4096), 0);
 }
 
 size_t engine_count_files(const struct engine *engine, const char *text)

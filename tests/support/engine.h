@@ -7,6 +7,7 @@
 
 #include "store.h"
 #include "support/script.h"
+#include "support/shim.h"
 #include "support/tempdir.h"
 
 /* A test on such a directory; *state is its struct engine. The shim is reset. */
@@ -59,6 +60,13 @@ void engine_expect(struct engine *engine, const char *key, const char *value);
 /* What a read of the key answers when there is no value to give. */
 void engine_expect_failure(struct engine *engine, const char *key, enum status status);
 
+/*
+ * Open the store in a child process, which holds it until it is killed, or until this
+ * program is gone: a failed test leaves nobody behind. engine_end_holder kills it.
+ */
+pid_t engine_hold_elsewhere(struct engine *engine);
+void engine_end_holder(pid_t holder);
+
 /* ---- Files: suffix "" is the log ---- */
 
 struct tempdir_file engine_file(const struct engine *engine, const char *suffix);
@@ -73,6 +81,23 @@ void engine_expect_file(const struct engine *engine, const char *suffix,
 
 /* Change one byte of the log in place. */
 void engine_flip(const struct engine *engine, uint64_t offset, uint8_t mask);
+
+/* The log is these bytes and has no side files but its lock; the shim is reset, syncs are
+ * omitted, and nothing was told. */
+void engine_place(struct engine *engine, struct slice bytes);
+
+/*
+ * Mappings of the log, or of files of another role, show a file of these bytes instead.
+ * Reading behind its end raises SIGBUS, as a disk that cannot be read does.
+ *
+ * Returns its descriptor, for whoever cuts it further; engine_map_again ends it.
+ */
+int engine_map_instead(const struct engine *engine, enum shim_role role,
+                       struct slice bytes);
+void engine_map_again(enum shim_role role, int fd);
+
+/* For shim_before: cuts the file of such a descriptor to its first page. */
+void engine_cut_to_a_page(void *fd);
 
 /* How many files the directory has whose names contain a text. */
 size_t engine_count_files(const struct engine *engine, const char *text);

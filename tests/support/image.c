@@ -43,6 +43,18 @@ void image_begin_first(struct image *image)
     image_begin(image, &opening);
 }
 
+void image_begin_next(struct image *image, const struct image *older, uint64_t generation)
+{
+    const struct opening opening = {
+        .version = RECORD_FORMAT_VERSION,
+        .log_id = IMAGE_FOREIGN_ID,
+        .generation = generation,
+        .older_id = older->log_id,
+        .older_length = older->sealed_length,
+    };
+    image_begin(image, &opening);
+}
+
 void image_free(struct image *image)
 {
     buffer_free(&image->log);

@@ -24,6 +24,10 @@ void image_begin(struct image *image, const struct opening *opening);
 /* The same with a first log of IMAGE_LOG_ID that continues none. */
 void image_begin_first(struct image *image);
 
+/* The same with a log that continues another one, which is sealed to its end. */
+void image_begin_next(struct image *image, const struct image *older,
+                      uint64_t generation);
+
 void image_free(struct image *image);
 
 /* Append one record of the batch that is being built. */

@@ -223,6 +223,16 @@ void shim_inject(const struct shim_fault *fault)
     state.faults[state.fault_count++] = (struct armed_fault){*fault, 0};
 }
 
+void shim_fail_once(unsigned calls, enum shim_role role, uint64_t nth, int error)
+{
+    shim_inject(&(struct shim_fault){calls, role, nth, error, false});
+}
+
+void shim_fail_from(unsigned calls, enum shim_role role, uint64_t nth, int error)
+{
+    shim_inject(&(struct shim_fault){calls, role, nth, error, true});
+}
+
 void shim_clear_faults(void)
 {
     state.fault_count = 0;

@@ -91,6 +91,11 @@ struct shim_fault {
 
 /* Add a fault to those that are armed. */
 void shim_inject(const struct shim_fault *fault);
+
+/* The same for the nth of these calls alone, and for it and all later ones. */
+void shim_fail_once(unsigned calls, enum shim_role role, uint64_t nth, int error);
+void shim_fail_from(unsigned calls, enum shim_role role, uint64_t nth, int error);
+
 void shim_clear_faults(void);
 
 /* How many calls have failed by an injected fault since shim_reset. */
