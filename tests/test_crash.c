@@ -171,8 +171,7 @@ static enum status try_open(struct lab *lab, const char *path)
 /* From the nth change on nothing reaches the disk any more. */
 static void die_at(uint64_t nth)
 {
-    shim_inject(&(struct shim_fault){
-        .calls = SHIM_CHANGES, .nth = nth, .error = EIO, .is_sticky = true});
+    shim_fail_from(SHIM_CHANGES, SHIM_ANY, nth, EIO);
 }
 
 static void close_dead(struct lab *lab)
@@ -683,6 +682,24 @@ static void open_state(void *context, const struct crash_state *state,
 
 /* ---- Scenarios ---- */
 
+/* Begin on an empty directory, and open a store that syncs so. */
+static void lab_begin_with(struct lab *lab, enum sync_policy sync)
+{
+    lab->sync = sync;
+    crash_trace_begin(lab->scenario, &(struct crash_state){0}, sync == SYNC_ALWAYS);
+    lab_begin(lab);
+    lab_open(lab);
+}
+
+/* One batch with all keys, each value so many bytes longer than the one before. */
+static void lab_set_all(struct lab *lab, size_t step_bytes)
+{
+    for (size_t i = 0; i < KEYS; i++) {
+        lab_set(lab, i, 20 + i * step_bytes);
+    }
+    (void)lab_commit(lab);
+}
+
 /* A log begins, and is closed and opened again. */
 static void create(struct lab *lab)
 {
@@ -762,8 +779,7 @@ static void failed_sync(struct lab *lab)
     lab_batch(lab, 250);
     if (lab->kill == 0) {
         size_t first = lab->plan.first;
-        shim_inject(&(struct shim_fault){
-            .calls = SHIM_BIT(SHIM_FDATASYNC), .role = SHIM_LOG, .nth = 1, .error = EIO});
+        shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_LOG, 1, EIO);
         lab->may_die = true;
         lab_set(lab, 1, 150 + lab->parameter * 41);
         assert_int_equal(lab_commit(lab), KV_FATAL);
@@ -794,10 +810,7 @@ static void idle_seals(struct lab *lab)
 /* Several batches are on their way to the disk at once. */
 static void everysec(struct lab *lab)
 {
-    lab->sync = SYNC_EVERYSEC;
-    crash_trace_begin(lab->scenario, &(struct crash_state){0}, false);
-    lab_begin(lab);
-    lab_open(lab);
+    lab_begin_with(lab, SYNC_EVERYSEC);
     align(lab, alignments[lab->parameter % ALIGNMENT_COUNT]);
     lab_rest(lab);
     lab_batch(lab, 90);
@@ -886,15 +899,8 @@ static void maintain(struct lab *lab)
 static void compaction(struct lab *lab)
 {
     enum { STEPS = 8 };
-    bool is_late = lab->parameter % 3 == 2;
-    lab->sync = is_late ? SYNC_EVERYSEC : SYNC_ALWAYS;
-    crash_trace_begin(lab->scenario, &(struct crash_state){0}, !is_late);
-    lab_begin(lab);
-    lab_open(lab);
-    for (size_t i = 0; i < KEYS; i++) {
-        lab_set(lab, i, 20 + i * lab->parameter * 13);
-    }
-    (void)lab_commit(lab);
+    lab_begin_with(lab, lab->parameter % 3 == 2 ? SYNC_EVERYSEC : SYNC_ALWAYS);
+    lab_set_all(lab, lab->parameter * 13);
     lab_batch(lab, 700);
     if (store_compact(lab->store) == KV_FATAL) {
         revive(lab);
@@ -917,15 +923,8 @@ static void compaction(struct lab *lab)
 /* The saved index of a clean stop, of the next one, and of one without changes. */
 static void clean_stops(struct lab *lab)
 {
-    bool is_late = lab->parameter % 4 == 3;
-    lab->sync = is_late ? SYNC_EVERYSEC : SYNC_ALWAYS;
-    crash_trace_begin(lab->scenario, &(struct crash_state){0}, !is_late);
-    lab_begin(lab);
-    lab_open(lab);
-    for (size_t i = 0; i < KEYS; i++) {
-        lab_set(lab, i, 20 + i * lab->parameter * 17);
-    }
-    (void)lab_commit(lab);
+    lab_begin_with(lab, lab->parameter % 4 == 3 ? SYNC_EVERYSEC : SYNC_ALWAYS);
+    lab_set_all(lab, lab->parameter * 17);
     lab_close(lab);
     lab_open(lab);
     lab_batch(lab, 90 + lab->parameter * 61);
@@ -948,15 +947,8 @@ static void clean_stops(struct lab *lab)
 static void index_in_steps(struct lab *lab)
 {
     enum { STEPS = 9 };
-    bool is_late = lab->parameter % 3 == 2;
-    lab->sync = is_late ? SYNC_EVERYSEC : SYNC_ALWAYS;
-    crash_trace_begin(lab->scenario, &(struct crash_state){0}, !is_late);
-    lab_begin(lab);
-    lab_open(lab);
-    for (size_t i = 0; i < KEYS; i++) {
-        lab_set(lab, i, 20 + i * 11);
-    }
-    (void)lab_commit(lab);
+    lab_begin_with(lab, lab->parameter % 3 == 2 ? SYNC_EVERYSEC : SYNC_ALWAYS);
+    lab_set_all(lab, 11);
     lab_close(lab); /* an image of the log before the compaction is there, too */
     lab_open(lab);
     lab_delete(lab, 1);

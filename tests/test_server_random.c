@@ -3,20 +3,19 @@
  * agree: pipelined, cut anywhere, with replies left unread for a while, across stops
  * and crashes. The seed is printed; KV_TEST_SEED gives one.
  */
+#include "support/dice.h"
 #include "support/scene.h"
 #include "support/script.h"
 #include "support/unit.h"
 #include "support/watchdog.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
 enum { KEYS = 40, ROUND_COMMANDS = 300 };
 
 /* What the store must hold. A value is told by its seed and length alone. */
 struct model {
-    uint64_t random_state;
+    struct dice dice;
     struct {
         bool is_stored;
         uint64_t seed;
@@ -25,19 +24,9 @@ struct model {
     size_t count;
 };
 
-static uint64_t next_random(struct model *model)
-{
-    uint64_t x = model->random_state;
-    x ^= x << 13;
-    x ^= x >> 7;
-    x ^= x << 17;
-    model->random_state = x;
-    return x >> 11;
-}
-
 static size_t below(struct model *model, size_t limit)
 {
-    return (size_t)(next_random(model) % limit);
+    return (size_t)dice_below(&model->dice, limit);
 }
 
 /* Mostly short, sometimes so long that it goes another way through the server. */
@@ -55,7 +44,7 @@ static void add_set(struct model *model, struct script *requests, struct script 
 {
     model->count += model->values[key].is_stored ? 0 : 1;
     model->values[key].is_stored = true;
-    model->values[key].seed = next_random(model);
+    model->values[key].seed = dice_next(&model->dice);
     model->values[key].length = random_length(model);
     script_add_format(requests, "SET key%zu ", key);
     script_add_random(requests, model->values[key].seed, model->values[key].length);
@@ -171,18 +160,11 @@ static void expect_whole_model(struct model *model, const struct scene *scene)
     script_free(&replies);
 }
 
-static uint64_t choose_seed(void)
-{
-    const char *given = getenv("KV_TEST_SEED");
-    uint64_t seed = given != NULL ? strtoull(given, NULL, 10) : (uint64_t)time(NULL);
-    print_message("KV_TEST_SEED=%llu\n", (unsigned long long)seed);
-    return seed * 2654435761U + 1; /* never the 0 from which xorshift cannot move */
-}
-
 static void random_commands_agree_with_a_model(void **state)
 {
     struct scene *scene = *state;
-    struct model model = {.random_state = choose_seed()};
+    struct model model = {.count = 0};
+    dice_begin(&model.dice);
     for (size_t round = 0; round < watchdog_scaled(60, 6); round++) {
         struct script requests = {0};
         struct script replies = {0};
