@@ -862,10 +862,9 @@ static void compaction_is_followed_by_an_image(void **state)
     expect_believed(table, 0);
 }
 
-/* A sync that fails on the way is told, and the store goes on. */
-static void image_that_cannot_be_synced_in_steps_is_told(void **state)
+/* A store that was compacted, up to where its image is due. */
+static void compact_new_store(struct table *table)
 {
-    struct table *table = *state;
     struct engine *engine = table->engine;
     engine_open(engine);
     fill(table);
@@ -873,6 +872,14 @@ static void image_that_cannot_be_synced_in_steps_is_told(void **state)
     while (engine_has_file(engine, FILES_OLD)) {
         assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
     }
+}
+
+/* A sync that fails on the way is told, and the store goes on. */
+static void image_that_cannot_be_synced_in_steps_is_told(void **state)
+{
+    struct table *table = *state;
+    struct engine *engine = table->engine;
+    compact_new_store(table);
     shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_NEW, 1, EIO);
     maintain_fully(table);
     shim_clear_faults();
@@ -889,12 +896,7 @@ static void no_image_is_taken_beside_an_older_log(void **state)
 {
     struct table *table = *state;
     struct engine *engine = table->engine;
-    engine_open(engine);
-    fill(table);
-    assert_int_equal(store_compact(engine->store), KV_OK);
-    while (engine_has_file(engine, FILES_OLD)) {
-        assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
-    }
+    compact_new_store(table);
     /* The image of this compaction is still wanted when the next one meets rot. */
     engine_flip(engine, OPENING_BYTES + RECORD_HEADER_BYTES, 1);
     assert_int_equal(store_compact(engine->store), KV_OK);
