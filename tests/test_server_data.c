@@ -206,6 +206,60 @@ static void help_has_a_line_for_each_command_and_ends_in_an_empty_one(void **sta
     client_close(&client);
 }
 
+/* A line of HELP as a request: "KEYS [prefix]  the keys that ..." is "KEYS prefix". */
+static struct script request_of(const char *help)
+{
+    enum { USAGE_COLUMNS = 14 };
+    struct script request = {0};
+    size_t length = strnlen(help, USAGE_COLUMNS);
+    while (length > 0 && help[length - 1] == ' ') {
+        length--;
+    }
+    for (size_t i = 0; i < length; i++) {
+        if (help[i] != '[' && help[i] != ']') {
+            script_add_fill(&request, help[i], 1);
+        }
+    }
+    return request;
+}
+
+/* None is only parsed: what a command has in the tables, its handler included, is there.
+ */
+static void every_command_that_help_names_is_carried_out(void **state)
+{
+    struct scene *scene = *state;
+    struct client helped = scene_client(scene);
+    client_send_text(&helped, "HELP\nQUIT\n");
+    size_t count = 0;
+    struct script requests[32];
+    for (const char *line = client_read_line(&helped); line[0] != '\0';
+         line = client_read_line(&helped)) {
+        assert_in_range(count, 0, sizeof requests / sizeof requests[0] - 1);
+        requests[count++] = request_of(line);
+    }
+    client_expect_end(&helped);
+    client_close(&helped);
+    assert_in_range(count, 11, sizeof requests / sizeof requests[0]);
+    for (size_t i = 0; i < count; i++) {
+        struct client client = scene_client(scene);
+        script_add_text(&requests[i], "\n");
+        client_send(&client, script_slice(&requests[i]));
+        bool is_quit = slice_equal(script_slice(&requests[i]), SLICE_LITERAL("QUIT\n"));
+        if (!is_quit) {
+            client_send_text(&client, "no command\n");
+            const char *line = client_read_line(&client);
+            while (strncmp(line, "error:", 6) != 0) {
+                line = client_read_line(&client);
+            }
+            assert_string_equal(line, "error: unknown command");
+            client_half_close(&client);
+        }
+        client_expect_end(&client);
+        client_close(&client);
+        script_free(&requests[i]);
+    }
+}
+
 static void sync_answers_success(void **state)
 {
     scene_talk_text(*state, "SYNC\nSET k v\nSYNC\nGET k\n",
@@ -425,6 +479,7 @@ int main(void)
         ON_SERVER(a_delete_survives_restart_and_crash),
         ON_SERVER(keys_lists_each_key_once_and_by_prefix),
         ON_SERVER(help_has_a_line_for_each_command_and_ends_in_an_empty_one),
+        ON_SERVER(every_command_that_help_names_is_carried_out),
         ON_SERVER(sync_answers_success),
         ON_SERVER(compact_answers_success_and_loses_nothing),
         ON_SERVER(stats_names_every_figure),

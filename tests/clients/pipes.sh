@@ -113,6 +113,12 @@ for word in SET GET DELETE EXISTS KEYS COUNT STATS SYNC COMPACT HELP QUIT; do
     grep -qE "^$word( |\$)" "$work/got" || missing+=" $word"
 done
 check "HELP has a line for every command" "without a line:$missing" "without a line:"
+missing=
+while IFS= read -r word; do
+    grep -qE "^\| \`${word}[ \`]" "$here/../../README.md" || missing+=" $word (README.md)"
+    grep -qE "^\.It Ic $word( |\$)" "$here/../../src/kv-store.1" || missing+=" $word (kv-store.1)"
+done < <(sed 's/ .*//; /^$/d' "$work/got")
+check "every command of HELP is in README and manual" "not named:$missing" "not named:"
 check "HELP ends with its only empty line" "$(grep -n '^$' "$work/got")" \
     "$(wc -l <"$work/got"):"
 printf 'STATS\n' | nc_plain >"$work/got"
