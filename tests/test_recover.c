@@ -652,6 +652,32 @@ static void recover_refuses_a_format_of_the_future(void **state)
     image_free(&image);
 }
 
+/*
+ * The log that README.md shows, as the first release wrote it. Whatever becomes of the
+ * format, this one opens, takes more, and opens again.
+ */
+static void recover_opens_a_log_of_version_1_for_ever(void **state)
+{
+#define ZEROS "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+    static const char bytes[] =
+        ZEROS "\1306b762d73746f72650001eadac0449eea31050000000000000001"
+              "00000000000000000000000000007248ece8"
+              "\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\5ahello" ZEROS
+              "\0605ea1eadac0449eea31050000000000681147d70b7b5b8904" ZEROS
+              "\0605ea1eadac0449eea31050000000000be80edba38a81fa705";
+#undef ZEROS
+    struct engine *engine = *state;
+    engine_place(engine, (struct slice){(const uint8_t *)bytes, sizeof bytes - 1});
+    engine_open(engine);
+    assert_int_equal(engine_told(engine, ""), 0);
+    engine_expect(engine, "a", "hello");
+    engine_put(engine, "b", "more");
+    engine_close(engine);
+    engine_open(engine);
+    engine_expect(engine, "a", "hello");
+    engine_expect(engine, "b", "more");
+}
+
 static void recover_opens_an_image_of_the_format(void **state)
 {
     struct engine *engine = *state;
@@ -698,6 +724,7 @@ int main(void)
         ON_ENGINE(f95_recover_refuses_what_is_no_log),
         ON_ENGINE(f95_recover_names_a_damaged_opening_record),
         ON_ENGINE(recover_refuses_a_format_of_the_future),
+        ON_ENGINE(recover_opens_a_log_of_version_1_for_ever),
         ON_ENGINE(recover_opens_an_image_of_the_format),
     };
     engine_catch_sigbus();
