@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Print which tests stand for each row of the table of faults, F1 to F97, and fail if a
-# row has neither a test nor a line in faults-without-test.txt, or if that file names a
-# test that does not exist or a row that has a test of its own.
+# Print which tests stand for each row of the table in faults.md, and fail if a row has
+# neither a test nor a line in faults-without-test.txt, or if that file names a test that
+# does not exist or a row that has a test of its own, or a test a row that does not exist.
 #
 # A test stands for a row if its name carries the number (f30_..., f48_f54_...), or if a
 # comment of a script names it (F30).
 set -u
 cd "$(dirname "$0")" || exit 1
 
-rows=97
+rows=$(grep -cE '^\| F[0-9]+ \| .* \| .* \|$' faults.md)
 exceptions=faults-without-test.txt
 found=$(mktemp)
 trap 'rm -f -- "$found"' EXIT
@@ -49,10 +49,12 @@ complain() {
 }
 
 print_row() {
-    local row=$1 line names name
+    local row=$1 line names name fault
     line=$(grep -E "^F$row: " "$exceptions")
     names=$(awk -v row="$row" '$1 == row { printf "  %s (%s)\n", $2, $3 }' "$found")
-    printf 'F%d\n' "$row"
+    fault=$(sed -n "s/^| F$row | \([^|]*\) | .*/\1/p" faults.md)
+    [[ -n $fault ]] || complain "faults.md: there is no row F$row among $rows rows"
+    printf 'F%d %s\n' "$row" "$fault"
     [[ -z $names ]] || printf '%s\n' "$names"
     if [[ -n $line && -n $names ]]; then
         complain "F$row has a test; its line in $exceptions can go"
