@@ -1,5 +1,6 @@
 #!/bin/bash
-# Static checks: clang-tidy, cppcheck, who includes whom, and the ceilings on lengths.
+# Static checks: clang-tidy, cppcheck, who includes whom, the map in README.md, and the
+# ceilings on lengths.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 failures=0
@@ -49,6 +50,18 @@ deny "src/store.c src/recover.c src/keydir.c src/log.c src/import.c" "protocol.h
 deny "src/conn.c include/conn.h" "io.h protocol.h store.h log.h"
 deny "src/protocol.c include/protocol.h" "unistd.h sys/socket.h fcntl.h"
 
+# The map in README.md names every module, and nothing that is gone.
+map=$(sed -n '/^## Where things are/,/^## /p' README.md | grep '^| `' | cut -d '|' -f 2 |
+    grep -o '`[a-z0-9_]*`' | tr -d '`')
+for file in src/*.c include/*.h; do
+    module=$(basename "${file%.*}")
+    grep -qx "$module" <<<"$map" || fail "README.md: the map does not name $module ($file)"
+done
+for module in $map; do
+    [ -e "src/$module.c" ] || [ -e "include/$module.h" ] ||
+        fail "README.md: the map names $module, which is not there"
+done
+
 # Functions of at most 70 lines, files of at most 500.
 long=$(awk '
     FNR == 1 { start = 0 }
@@ -72,4 +85,4 @@ if [ "$failures" -gt 0 ]; then
     echo "lint: $failures failures"
     exit 1
 fi
-echo "lint: include levels, lengths, clang-tidy and cppcheck are silent"
+echo "lint: include levels, module map, lengths, clang-tidy and cppcheck are silent"
