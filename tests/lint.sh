@@ -62,6 +62,23 @@ for module in $map; do
         fail "README.md: the map names $module, which is not there"
 done
 
+# tests/README.md names every program, script, helper and target, and no test that is gone.
+page=tests/README.md
+for file in tests/test_*.c tests/torture.c tests/*.sh tests/bench/*.sh tests/fuzz/run.sh \
+    tests/support/*.h; do
+    name=${file#tests/}
+    name=${name#support/}
+    grep -q "\`${name%.[ch]}\`" "$page" || fail "$page does not name $file"
+done
+targets='^(test|check|lint|bench|fuzz|mutants|coverage|torture)'
+for target in $(sed -n 's/^#: \([a-z-]*\) .*/\1/p' Makefile | grep -E "$targets"); do
+    grep -qE "\`(make )?$target[\` ]" "$page" || fail "$page does not name make $target"
+done
+for name in $(sed -n '/^## Track record/,$p' "$page" | grep -oE '`[a-z0-9]+_[a-z0-9_]+`' |
+    tr -d '`'); do
+    grep -qE "^static void $name\(" tests/*.c || fail "$page: there is no test $name"
+done
+
 # Functions of at most 70 lines, files of at most 500.
 long=$(awk '
     FNR == 1 { start = 0 }
