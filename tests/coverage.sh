@@ -31,7 +31,7 @@ KV_TEST_SLOW=1 KV_STORE_PROGRAM=$build/kv-store tests/run-unit.sh "" "${programs
 if [ $status -ne 0 ]; then
     echo "coverage: not all tests were built and passed, the figures are what is left:"
     grep -hE 'error:|\*\*\*' "$build/make.txt" | head -5
-    grep -E '^FAILED' "$build/run.txt"
+    grep -E 'FAILED:' "$build/run.txt"
 fi
 
 info=$build/all.info

@@ -38,7 +38,7 @@ done
 deny() { # deny FILES HEADERS: none of these files includes any of these headers
     for file in $1; do
         for header in $2; do
-            grep -q "#include [\"<]$header[\">]" "$file" && fail "$file includes $header"
+            grep -q "#include [\"<]${header}[\">]" "$file" && fail "$file includes $header"
         done
     done
 }
@@ -72,7 +72,7 @@ for file in tests/test_*.c tests/torture.c tests/*.sh tests/bench/*.sh tests/fuz
 done
 targets='^(test|check|lint|bench|fuzz|mutants|coverage|torture)'
 for target in $(sed -n 's/^#: \([a-z-]*\) .*/\1/p' Makefile | grep -E "$targets"); do
-    grep -qE "\`(make )?$target[\` ]" "$page" || fail "$page does not name make $target"
+    grep -qE "\`(make )?${target}[\` ]" "$page" || fail "$page does not name make $target"
 done
 for name in $(sed -n '/^## Track record/,$p' "$page" | grep -oE '`[a-z0-9]+_[a-z0-9_]+`' |
     tr -d '`'); do
