@@ -129,8 +129,9 @@ TEST_PARTS := check check-clients check-faults check-san check-valgrind check-cl
 #: test            every test; installs what is missing on a Debian machine first
 test: tools
 	@mkdir -p build && rm -f build/ran
-	KV_RAN=build/ran $(MAKE) --no-print-directory $(TEST_PARTS)
-	@echo "make test passed:"; sed 's/^/    /' build/ran
+	@KV_RAN="$(CURDIR)/build/ran" $(MAKE) --no-print-directory $(TEST_PARTS) || { \
+		echo "make test FAILED; up to there it ran:"; sed 's/^/    /' build/ran; exit 1; }
+	@echo "make test passed; it ran:"; sed 's/^/    /' build/ran
 	@echo "not a part of it: $(NOT_IN_TEST)"
 
 NOT_IN_TEST := check-builds, lint, check-format, mutants (make check-all), coverage, fuzz, torture, bench
