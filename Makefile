@@ -146,13 +146,12 @@ check:
 	$(call build_with,check,$(CHECK_FLAGS)) unit-binaries
 	$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" TITLE=$@ run-unit
 
-# These also have their files on a disk, where the others have them in memory.
 #: check-san       the same under the address and undefined-behaviour sanitizers
 check-san:
 	$(call build_with,san,$(SAN_FLAGS)) unit-binaries
-	TMPDIR=$${TMPDIR:-/tmp} $(MAKE) --no-print-directory BUILD=build/san \
-		CFLAGS="$(SAN_FLAGS)" TITLE=$@ run-unit
+	$(MAKE) --no-print-directory BUILD=build/san CFLAGS="$(SAN_FLAGS)" TITLE=$@ run-unit
 
+# Here files are on a disk, where the others have them in memory: cases are smaller.
 # A SIGBUS handler that puts a page in place needs exact registers at each access.
 VALGRIND_FLAGS := -q --error-exitcode=99 --leak-check=full \
 	--vex-iropt-register-updates=allregs-at-mem-access
@@ -160,7 +159,8 @@ VALGRIND_FLAGS := -q --error-exitcode=99 --leak-check=full \
 #: check-valgrind  the same under valgrind
 check-valgrind:
 	$(call build_with,check,$(CHECK_FLAGS)) unit-binaries
-	$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" TITLE=$@ \
+	TMPDIR=$${TMPDIR:-/tmp} $(MAKE) --no-print-directory BUILD=build/check \
+		CFLAGS="$(CHECK_FLAGS)" TITLE=$@ \
 		RUNNER="env KV_TEST_SLOW=1 valgrind $(VALGRIND_FLAGS)" run-unit
 
 #: check-faults    fault sweep, crash states, damaged logs, kill -9, differential run

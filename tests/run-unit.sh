@@ -4,16 +4,18 @@
 #     tests/run-unit.sh RUNNER PROGRAM...     RUNNER: a command put before each, or ""
 #
 # Prints a line for each program, with what it measured and which tests skipped themselves
-# below it; PROGRAM.out keeps its whole output, which is shown at the end if it failed.
+# below it; PROGRAM.TITLE.out keeps its whole output, shown at the end if it failed.
 #
 # KV_JOBS   how many at once
-# KV_TITLE  what the last line begins with (unit)
+# KV_TITLE  what the last line begins with, and names the files (unit)
 # KV_RAN    a file to which the last line is added, for the end of `make test`
 set -u
 unset JOURNAL_STREAM NOTIFY_SOCKET # what a service would inherit is for tests to set
 
-count() { # count PROGRAM KIND: how many tests ended as this one kind, OK or SKIPPED
-    grep -aoE "^\[ +$2 \] [a-z0-9_]+$" "$1.out" | sort -u | wc -l
+export KV_TITLE=${KV_TITLE:-unit}
+
+ended() { # ended PROGRAM KIND: the tests that ended so, as OK or SKIPPED
+    grep -aoE "^\[ +$2 \] [a-z0-9_]+$" "$1.$KV_TITLE.out" | sed 's/.* //' | sort -u
 }
 
 # Runs in a shell of its own; the line comes out at once, so that lines are never mixed.
@@ -22,13 +24,12 @@ if [[ ${1:-} == --one ]]; then
     TIMEFORMAT='%1R s, %1U + %1S s of processor'
     # Unquoted on purpose: the runner is a command with options.
     # shellcheck disable=SC2086
-    times=$({ time $2 "$program" >"$program.out" 2>&1 </dev/null; } 2>&1)
-    echo $? >"$program.status"
+    times=$({ time $2 "$program" >"$program.$KV_TITLE.out" 2>&1 </dev/null; } 2>&1)
+    echo $? >"$program.$KV_TITLE.status"
     facts=$(grep -av -e '^\[' -e '^KV_TEST_SEED=' -e '^kv-store: ' -e 'TEST(S)$' \
-        -e '^$' "$program.out" | sed 's/^/    /')
-    skipped=$(grep -aoE '^\[  SKIPPED \] [a-z0-9_]+$' "$program.out" | sort -u |
-        sed 's/.* /    skipped itself: /')
-    printf '%s%s\n' "$(basename "$program"): $(count "$program" OK) tests, $times" \
+        -e '^$' "$program.$KV_TITLE.out" | sed 's/^/    /')
+    skipped=$(ended "$program" SKIPPED | sed 's/^/    skipped itself: /')
+    printf '%s%s\n' "$(basename "$program"): $(ended "$program" OK | wc -l) tests, $times" \
         "${facts:+$'\n'$facts}${skipped:+$'\n'$skipped}"
     exit 0
 fi
@@ -36,25 +37,25 @@ fi
 runner=$1
 shift
 for program; do
-    rm -f "$program.out" "$program.status"
+    rm -f "$program.$KV_TITLE.out" "$program.$KV_TITLE.status"
 done
 printf '%s\0' "$@" |
     xargs -0 -n 1 -P "${KV_JOBS:-$(getconf _NPROCESSORS_ONLN)}" "$0" --one "$runner"
 
 failed=""
 passed_count=0
-skipped_count=0
+skipped=""
 for program; do
-    if [[ $(cat "$program.status" 2>/dev/null) != 0 ]]; then
+    if [[ $(cat "$program.$KV_TITLE.status" 2>/dev/null) != 0 ]]; then
         failed+=" $(basename "$program")"
-        echo "== $program failed with status $(cat "$program.status" 2>&1)"
-        cat "$program.out"
+        echo "== $program failed with status $(cat "$program.$KV_TITLE.status" 2>&1)"
+        cat "$program.$KV_TITLE.out"
     fi
-    passed_count=$((passed_count + $(count "$program" OK)))
-    skipped_count=$((skipped_count + $(count "$program" SKIPPED)))
+    passed_count=$((passed_count + $(ended "$program" OK | wc -l)))
+    skipped+=$(ended "$program" SKIPPED | sed 's/^/ /' | tr -d '\n')
 done
-line="${KV_TITLE:-unit}: $# programs, $passed_count tests passed"
-[[ $skipped_count -eq 0 ]] || line+=", $skipped_count skipped themselves"
+line="$KV_TITLE: $# programs, $passed_count tests passed"
+[[ -z $skipped ]] || line+="; skipped themselves, as their sources say why:$skipped"
 [[ -z $failed ]] || line+="; FAILED:$failed"
 echo "$line" | tee -a "${KV_RAN:-/dev/null}"
 [[ -z $failed ]]
