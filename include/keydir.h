@@ -58,13 +58,12 @@ uint64_t keydir_older_entries(const struct keydir *keydir);
 
 uint64_t keydir_hash(const struct keydir *keydir, struct slice key);
 
-/*
- * Ask for the memory that keydir_find and keydir_read will want, after index_prefetch.
- *
- * location_out: of the first record with this hash.  false: there is none.
- */
-bool keydir_prefetch_record(const struct keydir *keydir, uint64_t hash,
-                            struct location *location_out);
+/* Ask for the memory that reading this record will want. */
+void keydir_prefetch_record(const struct keydir *keydir, const struct location *location);
+
+/* The first record with this hash, whatever its key. false: there is none. */
+bool keydir_find_candidate(const struct keydir *keydir, uint64_t hash,
+                           struct location *location_out);
 
 /* The key of the record of a location. Valid until the log is changed. */
 struct slice keydir_key(const struct keydir *keydir, const struct location *location);

@@ -97,21 +97,22 @@ struct slice keydir_key(const struct keydir *keydir, const struct location *loca
                        location->key_length);
 }
 
-bool keydir_prefetch_record(const struct keydir *keydir, uint64_t hash,
-                            struct location *location_out)
+void keydir_prefetch_record(const struct keydir *keydir, const struct location *location)
 {
-    struct index_cursor cursor;
-    index_find(&cursor, keydir->index, hash);
-    if (!index_next(&cursor, keydir->index, location_out)) {
-        return false;
-    }
-    struct slice bytes = bytes_of(keydir, location_out);
+    struct slice bytes = bytes_of(keydir, location);
     size_t length = bytes.length < PREFETCH_BYTES_MAX ? bytes.length : PREFETCH_BYTES_MAX;
     for (size_t at = 0; at < length; at += LINE_BYTES) {
         KV_PREFETCH(bytes.bytes + at);
     }
     KV_PREFETCH(bytes.bytes + length - 1);
-    return true;
+}
+
+bool keydir_find_candidate(const struct keydir *keydir, uint64_t hash,
+                           struct location *location_out)
+{
+    struct index_cursor cursor;
+    index_find(&cursor, keydir->index, hash);
+    return index_next(&cursor, keydir->index, location_out);
 }
 
 enum status keydir_verify(const struct keydir *keydir, const struct location *location)

@@ -1,6 +1,9 @@
 /*
- * Two rounds over a group: the slots of all keys are asked for while the keys come in,
- * then the slots are read and the records asked for.
+ * Rounds over a group: ask for the slots of all keys, read them, ask for all records.
+ *
+ * Asking is a loop of its own each time. An address whose page is not in the processor's
+ * cache of them has to be found in tables in memory first; it waits for several such at
+ * once, but only for as many as stand close together in the program.
  */
 #include "lookahead.h"
 
@@ -20,15 +23,22 @@ void lookahead_add(struct lookahead *lookahead, const struct keydir *keydir,
     struct expected *expected = &lookahead->expected[lookahead->count++];
     expected->key = key;
     expected->hash = keydir_hash(keydir, key);
-    index_prefetch(keydir->index, expected->hash);
 }
 
 void lookahead_fetch(struct lookahead *lookahead, const struct keydir *keydir)
 {
     for (size_t i = 0; i < lookahead->count; i++) {
+        index_prefetch(keydir->index, lookahead->expected[i].hash);
+    }
+    for (size_t i = 0; i < lookahead->count; i++) {
         struct expected *expected = &lookahead->expected[i];
         expected->has_candidate =
-            keydir_prefetch_record(keydir, expected->hash, &expected->candidate);
+            keydir_find_candidate(keydir, expected->hash, &expected->candidate);
+    }
+    for (size_t i = 0; i < lookahead->count; i++) {
+        if (lookahead->expected[i].has_candidate) {
+            keydir_prefetch_record(keydir, &lookahead->expected[i].candidate);
+        }
     }
 }
 
