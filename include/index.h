@@ -81,8 +81,7 @@ bool index_replace(struct index *index, uint64_t hash, uint64_t offset,
                    const struct location *location);
 bool index_remove(struct index *index, uint64_t hash, uint64_t offset);
 
-/* Entries, staged deletes included; and bytes of memory held. */
-uint64_t index_count(const struct index *index);
+/* Bytes of memory held. */
 uint64_t index_bytes(const struct index *index);
 
 /*

@@ -368,15 +368,6 @@ bool index_remove(struct index *index, uint64_t hash, uint64_t offset)
     return true;
 }
 
-uint64_t index_count(const struct index *index)
-{
-    uint64_t count = 0;
-    for (size_t i = 0; i < INDEX_PART_COUNT; i++) {
-        count += index->parts[i].entry_count;
-    }
-    return count;
-}
-
 uint64_t index_bytes(const struct index *index)
 {
     uint64_t slot_count = 0;

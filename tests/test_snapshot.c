@@ -1076,6 +1076,18 @@ static enum status decode_index(struct index *index, struct slice bytes,
     return bytes.length == 0 ? KV_OK : KV_CORRUPT;
 }
 
+/* Entries, staged deletes included. */
+static uint64_t count_entries(const struct index *index)
+{
+    uint64_t count = 0;
+    uint64_t position = 0;
+    struct location location;
+    while (index_walk(index, &position, &location)) {
+        count++;
+    }
+    return count;
+}
+
 /* What was encoded comes back whole, and gives the same bytes again. */
 static void expect_round_trip(struct index *index, const struct entries *entries)
 {
@@ -1099,7 +1111,7 @@ static void expect_round_trip(struct index *index, const struct entries *entries
         payload_bytes += payload;
         end_max = wanted.offset + payload > end_max ? wanted.offset + payload : end_max;
     }
-    assert_int_equal(index_count(copy), entries->count);
+    assert_int_equal(count_entries(copy), entries->count);
     assert_int_equal(sums.entry_count, entries->count);
     assert_int_equal(sums.payload_bytes, payload_bytes);
     assert_int_equal(sums.payload_end_max, end_max);
