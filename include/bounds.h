@@ -40,6 +40,9 @@
 /* Values from this size on go from the log to the socket without a copy. */
 #define STREAM_VALUE_BYTES_MIN (128 * KIB)
 
+/* Values from this size on are asked of the disk at once, and not page by page. */
+#define READ_AHEAD_BYTES_MIN (64 * KIB)
+
 /* Every reply but a value and the many-line ones fits in this. */
 #define REPLY_LINE_BYTES_MAX UINT64_C(256)
 

@@ -56,6 +56,9 @@ void keydir_pop_older_log(struct keydir *keydir);
 /* Entries that still point at the older log. */
 uint64_t keydir_older_entries(const struct keydir *keydir);
 
+/* The logs are read by key from now on, and not from end to end; or the other way. */
+void keydir_read_at_random(const struct keydir *keydir, bool is_random);
+
 uint64_t keydir_hash(const struct keydir *keydir, struct slice key);
 
 /* Ask for the memory that reading this record will want. */

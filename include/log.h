@@ -94,6 +94,10 @@ enum status log_reserve(struct log *log, uint64_t key_length, uint64_t value_len
 /* Stage a record for which room was reserved; returns the offset it will have. */
 uint64_t log_stage(struct log *log, struct slice key, struct slice value);
 
+/* How the log will be read: see mapping_read_at_random, mapping_will_read. */
+void log_read_at_random(struct log *log, bool is_random);
+void log_will_read(const struct log *log, uint64_t offset, uint64_t length);
+
 /* The bytes of a record, staged or written; valid until the log is changed. */
 struct slice log_record(const struct log *log, uint64_t offset, uint64_t length);
 

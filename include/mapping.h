@@ -40,6 +40,15 @@ void mapping_cut(struct mapping *mapping, uint64_t length);
 /* Drop the pages of the view, so that they are read anew. Errors as above. */
 enum status mapping_renew(struct mapping *mapping);
 
+/*
+ * From now on reads are few and anywhere, or no longer: where the file is not in memory,
+ * only what is asked for is read. The system would read megabytes around each place.
+ */
+void mapping_read_at_random(struct mapping *mapping, bool is_random);
+
+/* Ask for these bytes, as far as the view covers them, to be read all at once. */
+void mapping_will_read(const struct mapping *mapping, uint64_t offset, uint64_t length);
+
 const uint8_t *mapping_bytes(const struct mapping *mapping);
 
 /* Whether some page could not be read and was replaced by zeros. */

@@ -87,6 +87,7 @@ enum status compact_begin(struct compaction *compaction)
         return log_rename(log, "") == KV_OK ? status : KV_FATAL;
     }
     keydir_push_log(compaction->keydir, successor);
+    log_read_at_random(successor, true);
     compaction->phase = COMPACT_COPYING;
     compaction->cursor = OPENING_BYTES;
     compaction->position = 0;
@@ -137,6 +138,7 @@ static enum status copy_slice(struct compaction *compaction,
     const struct log *older = keydir_older_log(compaction->keydir);
     struct slice bytes = log_bytes(older);
     uint64_t end = compaction->cursor + COMPACT_SLICE_BYTES;
+    log_will_read(older, compaction->cursor, COMPACT_SLICE_BYTES);
     enum status status = KV_OK;
     while (status == KV_OK && compaction->cursor < end &&
            compaction->cursor < bytes.length) {

@@ -31,6 +31,15 @@ void keydir_destroy(struct keydir *keydir)
     keydir->index = NULL;
 }
 
+void keydir_read_at_random(const struct keydir *keydir, bool is_random)
+{
+    for (size_t side = 0; side < sizeof keydir->logs / sizeof keydir->logs[0]; side++) {
+        if (keydir->logs[side] != NULL) {
+            log_read_at_random(keydir->logs[side], is_random);
+        }
+    }
+}
+
 uint64_t keydir_hash(const struct keydir *keydir, struct slice key)
 {
     return hash_key(&keydir->seed, key);
@@ -152,9 +161,12 @@ enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice
 enum status keydir_read(const struct keydir *keydir, const struct location *location,
                         struct slice *value_out)
 {
+    const struct log *log = keydir->logs[side_of(location)];
+    if (location->value_length >= READ_AHEAD_BYTES_MIN) {
+        log_will_read(log, location->offset % LOG_BYTES_MAX, location->value_length);
+    }
     enum status status = keydir_verify(keydir, location);
     if (status != KV_OK) {
-        const struct log *log = keydir->logs[side_of(location)];
         diag_errorx("%s%s: the record at offset %" PRIu64 " %s; it is not served",
                     log_path(log), log_suffix(log), location->offset % LOG_BYTES_MAX,
                     status == KV_IO ? "cannot be read"

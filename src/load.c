@@ -57,14 +57,26 @@ static enum status put(struct keydir *keydir, const struct waiting *waiting)
     return status;
 }
 
+/* The log is read from end to end, but for the earlier records of keys. */
 static enum status put_list(struct keydir *keydir, struct list *list)
 {
     enum status status = KV_OK;
+    bool has_earlier = false;
     for (uint32_t i = 0; i < list->count; i++) {
         index_prefetch(keydir->index, list->entries[i].hash);
     }
+    for (uint32_t i = 0; i < list->count && !has_earlier; i++) {
+        struct location earlier;
+        has_earlier = keydir_find_candidate(keydir, list->entries[i].hash, &earlier);
+    }
+    if (has_earlier) {
+        keydir_read_at_random(keydir, true);
+    }
     for (uint32_t i = 0; status == KV_OK && i < list->count; i++) {
         status = put(keydir, &list->entries[i]);
+    }
+    if (has_earlier) {
+        keydir_read_at_random(keydir, false);
     }
     list->count = 0;
     return status;

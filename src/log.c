@@ -247,6 +247,19 @@ uint64_t log_stage(struct log *log, struct slice key, struct slice value)
     return offset;
 }
 
+void log_read_at_random(struct log *log, bool is_random)
+{
+    mapping_read_at_random(log->mapping, is_random);
+}
+
+void log_will_read(const struct log *log, uint64_t offset, uint64_t length)
+{
+    if (offset < log->length) { /* what is staged is in memory */
+        uint64_t left = log->length - offset;
+        mapping_will_read(log->mapping, offset, length < left ? length : left);
+    }
+}
+
 struct slice log_record(const struct log *log, uint64_t offset, uint64_t length)
 {
     assert(offset + length <= staged_end(log));

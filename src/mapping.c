@@ -31,6 +31,7 @@ struct mapping {
     int fd;
     uint8_t *bytes;
     size_t length;
+    bool is_random; /* reads are few and anywhere */
     volatile sig_atomic_t has_failed;
 };
 
@@ -90,6 +91,13 @@ static void unmap(struct mapping *mapping, uint64_t kept)
     }
 }
 
+/* It belongs to a view, so a new one needs it again. Nothing depends on it. */
+static void advise(const struct mapping *mapping)
+{
+    (void)posix_madvise(mapping->bytes, mapping->length,
+                        mapping->is_random ? POSIX_MADV_RANDOM : POSIX_MADV_NORMAL);
+}
+
 /*
  * Put a view of at least `needed` bytes in place of the one there is, with room to grow
  * if the address space has it.
@@ -109,6 +117,7 @@ static enum status map(struct mapping *mapping, uint64_t needed)
             unmap(mapping, 0);
             mapping->bytes = bytes;
             mapping->length = (size_t)wishes[i];
+            advise(mapping);
             return KV_OK;
         }
     }
@@ -164,6 +173,22 @@ void mapping_close(struct mapping *mapping)
     free(mapping);
 }
 
+void mapping_read_at_random(struct mapping *mapping, bool is_random)
+{
+    mapping->is_random = is_random;
+    advise(mapping);
+}
+
+void mapping_will_read(const struct mapping *mapping, uint64_t offset, uint64_t length)
+{
+    uint64_t start = offset / page_bytes * page_bytes;
+    uint64_t end = offset + length;
+    end = end < mapping->length ? end : mapping->length;
+    assert(start < end);
+    (void)posix_madvise(mapping->bytes + start, (size_t)(end - start),
+                        POSIX_MADV_WILLNEED); /* advice: nothing depends on it */
+}
+
 enum status mapping_cover(struct mapping *mapping, uint64_t length)
 {
     return length <= mapping->length ? KV_OK : map(mapping, length);
@@ -179,7 +204,11 @@ enum status mapping_renew(struct mapping *mapping)
 {
     void *bytes = mmap(mapping->bytes, mapping->length, PROT_READ, MAP_SHARED | MAP_FIXED,
                        mapping->fd, 0);
-    return bytes == MAP_FAILED ? KV_NO_MEMORY : KV_OK;
+    if (bytes == MAP_FAILED) {
+        return KV_NO_MEMORY;
+    }
+    advise(mapping);
+    return KV_OK;
 }
 
 const uint8_t *mapping_bytes(const struct mapping *mapping)

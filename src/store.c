@@ -64,6 +64,7 @@ enum status store_open(const struct store_options *options, struct store **store
         free(store);
         return status == KV_FATAL ? KV_IO : status; /* nothing is served yet */
     }
+    keydir_read_at_random(&store->keydir, true);
     compact_init(&store->compaction, store->files, &store->keydir);
     store->snapshot_length = store->recovery.snapshot_length;
     /* The last batch before a crash may lack its second seal. */

@@ -79,7 +79,7 @@ if [[ $# -gt 0 ]]; then
     accept bind calloc clock_gettime close _exit fclose fcntl fdatasync ferror fflush fopen
     fputs fread free freeaddrinfo fstat fstatvfs fsync ftruncate fwrite gai_strerror
     getaddrinfo getenv geteuid getnameinfo getsockname isatty listen malloc memchr memcmp memcpy memmove
-    memset mmap munmap open openat optarg optind pipe poll posix_fadvise printf pwrite
+    memset mmap munmap open openat optarg optind pipe poll posix_fadvise posix_madvise printf pwrite
     realloc recv renameat send setbuf setsockopt shutdown sigaction sigemptyset signal
     sendto sigprocmask snprintf socket stdout strcmp strdup strerror strlen strrchr sysconf umask
     unlinkat unsetenv vsnprintf write

@@ -1,7 +1,8 @@
 /*
- * Mappings that cannot be made, and the answer to SIGBUS where it is not theirs to give.
+ * Mappings that cannot be made, the answer to SIGBUS where it is not theirs to give, and
+ * what the system is told about reading.
  *
- * wrap: open mmap signal __sysv_signal
+ * wrap: open mmap signal __sysv_signal posix_madvise
  */
 #include "mapping.h"
 
@@ -40,6 +41,23 @@ handler __wrap_signal(int number, handler wanted)
 handler __wrap___sysv_signal(int number, handler wanted)
 {
     return __wrap_signal(number, wanted);
+}
+
+/* The advice given last, and where. */
+static struct {
+    const void *start;
+    size_t length;
+    int advice;
+} advised;
+
+int __wrap_posix_madvise(void *start, size_t length, int advice);
+
+int __wrap_posix_madvise(void *start, size_t length, int advice)
+{
+    advised.start = start;
+    advised.length = length;
+    advised.advice = advice;
+    return 0;
 }
 
 /* Before any other test: the handler is installed only once. */
@@ -198,6 +216,38 @@ static void f57_mapping_without_a_page_of_zeros_ends_the_program(void **state)
     mapping_close(mapping);
 }
 
+/* A view that moves is read as before; what will be read begins with a whole page. */
+static void mapping_tells_the_system_how_it_is_read(void **state)
+{
+    struct engine *engine = *state;
+    struct mapping *mapping = NULL;
+    engine_write(engine, "", SLICE_LITERAL("text"));
+    int fd = open(engine->log.path, O_RDONLY);
+    assert_int_equal(mapping_open(fd, 4, &mapping), KV_OK);
+    mapping_read_at_random(mapping, true);
+    assert_ptr_equal(advised.start, mapping_bytes(mapping));
+    assert_int_equal(advised.advice, POSIX_MADV_RANDOM);
+
+    uint64_t room = advised.length;
+    assert_int_equal(mapping_cover(mapping, room + 1), KV_OK);
+    assert_ptr_equal(advised.start, mapping_bytes(mapping));
+    assert_true(advised.length > room);
+    assert_int_equal(advised.advice, POSIX_MADV_RANDOM);
+    advised.start = NULL;
+    assert_int_equal(mapping_renew(mapping), KV_OK);
+    assert_ptr_equal(advised.start, mapping_bytes(mapping));
+    mapping_will_read(mapping, PAGE + 5, 10);
+    assert_ptr_equal(advised.start, mapping_bytes(mapping) + PAGE);
+    assert_int_equal(advised.length, 15);
+    mapping_will_read(mapping, 0, UINT64_C(1) << 50);
+    assert_true(advised.length > room && advised.length < UINT64_C(1) << 40);
+    assert_int_equal(advised.advice, POSIX_MADV_WILLNEED);
+    mapping_read_at_random(mapping, false);
+    assert_int_equal(advised.advice, POSIX_MADV_NORMAL);
+    mapping_close(mapping);
+    assert_int_equal(close(fd), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,6 +257,7 @@ int main(void)
         ON_ENGINE(f57_mapping_leaves_the_faults_of_others_alone),
         ON_ENGINE(f57_mapping_gives_a_sent_signal_back_to_the_system),
         ON_ENGINE(f57_mapping_without_a_page_of_zeros_ends_the_program),
+        ON_ENGINE(mapping_tells_the_system_how_it_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
