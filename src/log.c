@@ -254,8 +254,8 @@ void log_read_at_random(struct log *log, bool is_random)
 
 void log_will_read(const struct log *log, uint64_t offset, uint64_t length)
 {
-    if (offset < log->length) { /* what is staged is in memory */
-        uint64_t left = log->length - offset;
+    if (offset < log->end.offset) { /* what is staged is in memory */
+        uint64_t left = log->end.offset - offset;
         mapping_will_read(log->mapping, offset, length < left ? length : left);
     }
 }

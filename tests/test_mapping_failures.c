@@ -223,7 +223,8 @@ static void mapping_tells_the_system_how_it_is_read(void **state)
     struct mapping *mapping = NULL;
     engine_write(engine, "", SLICE_LITERAL("text"));
     int fd = open(engine->log.path, O_RDONLY);
-    assert_int_equal(mapping_open(fd, 4, &mapping), KV_OK);
+    uint64_t length = 0;
+    assert_int_equal(mapping_open(fd, &mapping, &length), KV_OK);
     mapping_read_at_random(mapping, true);
     assert_ptr_equal(advised.start, mapping_bytes(mapping));
     assert_int_equal(advised.advice, POSIX_MADV_RANDOM);
