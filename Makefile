@@ -38,8 +38,8 @@ SUPPORT       = $(patsubst tests/support/%.c,$(BUILD)/support/%.o,$(wildcard tes
 
 .PHONY: all help debug run test check check-san check-valgrind check-clang check-clients \
 	check-faults check-service check-rows check-builds check-all torture fuzz coverage \
-	mutants bench bench-restart bench-compact lint format check-format install uninstall \
-	clean unit-binaries all-binaries run-unit run-faults tools
+	mutants bench bench-restart bench-compact bench-larger lint format check-format install \
+	uninstall clean unit-binaries all-binaries run-unit run-faults tools
 
 all: kv-store
 
@@ -184,13 +184,15 @@ fuzz:
 coverage:
 	tests/coverage.sh
 
-#: bench           the table against Redis and others; bench-restart, bench-compact
+#: bench           the table against Redis and others; bench-restart, -compact, -larger
 bench: kv-store
 	tests/bench/bench.sh $(ROWS)
 bench-restart: kv-store
 	tests/bench/restart.sh
 bench-compact: kv-store
 	tests/bench/compact.sh
+bench-larger: kv-store
+	tests/bench/larger.sh
 
 #: mutants         break the program in 36 ways, and see a test fail each time
 mutants:

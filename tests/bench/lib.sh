@@ -209,6 +209,21 @@ fill() {
         --depth 512 "$@" >/dev/null
 }
 
+# restart NAME KEYS [OPTION]...: launch, and leave in restart_ms the milliseconds until the
+# first answer. The port is known beforehand, so that no time passes in looking for it.
+# shellcheck disable=SC2034 # its callers read it
+restart_ms=
+restart() {
+    local name=$1 keys=$2 port since line
+    shift 2
+    port=$(free_port)
+    since=$EPOCHREALTIME
+    "launch_${name%%-*}" "$name" everysec "$port"
+    line=$(drive "$name" --await --since "$since" --keys "$keys" "$@") || exit 1
+    # shellcheck disable=SC2034
+    restart_ms=$(field first_answer_ms "$line")
+}
+
 field() { # field NAME LINE: the value of name=value
     local pair
     for pair in $2; do

@@ -19,18 +19,6 @@ unit=1000000
 csv=$out/restart.csv
 memory_csv=$out/memory.csv
 
-# restart NAME KEYS: launch and print the milliseconds until the first answer. The port is
-# known beforehand, so that no time passes in looking for it.
-restart_ms=
-restart() {
-    local name=$1 keys=$2 port since line
-    port=$(free_port)
-    since=$EPOCHREALTIME
-    "launch_${name%%-*}" "$name" everysec "$port"
-    line=$(drive "$name" --await --since "$since" --keys "$keys") || exit 1
-    restart_ms=$(field first_answer_ms "$line")
-}
-
 # restarts LABEL KEYS SIGNAL LIMIT-MS NAME...: stop by a signal and start again, in turns.
 restarts() {
     local label=$1 keys=$2 signal=$3 limit=$4 round name middle verdict
