@@ -93,7 +93,7 @@
  * A log that is shorter is read in no time: while commands are waiting, its index is not
  * saved after a compaction.
  */
-#define SNAPSHOT_LOG_BYTES_MIN (32 * MIB)
+#define SNAPSHOT_LOG_BYTES_MIN (8 * MIB)
 
 /* One slice of a compaction looks at, and copies, about this much. */
 #define COMPACT_SLICE_BYTES   (256 * KIB)

@@ -410,7 +410,7 @@ static void f70_compact_starts_by_itself_when_more_than_half_is_dead(void **stat
 {
     struct engine *engine = *state;
     struct table table;
-    begin(&table, engine, 330, 16000);
+    begin(&table, engine, 700, 16000); /* half of it is more than the floor */
     struct store_stats stats = store_stats(engine->store);
     while (stats.dead_bytes <= stats.log_bytes / 2 ||
            stats.dead_bytes <= COMPACT_DEAD_BYTES_MIN) {
@@ -446,6 +446,22 @@ static void compact_saves_the_index_of_a_short_log_when_nobody_is_waiting(void *
     size_t steps = 0;
     while (!engine_has_file(engine, FILES_INDEX)) {
         assert_int_equal(step(engine), KV_OK);
+        assert_in_range(++steps, 1, STEPS_MAX);
+    }
+}
+
+static void compact_saves_the_index_of_a_long_log_also_while_commands_wait(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin(&table, engine, 700, 16000);
+    start(engine);
+    (void)finish(engine);
+    assert_true(engine_log_length(engine) > SNAPSHOT_LOG_BYTES_MIN);
+    size_t steps = 0;
+    while (!engine_has_file(engine, FILES_INDEX)) {
+        shim_advance_clock(1);
+        assert_int_equal(store_maintain(engine->store, LEISURE_SOME), KV_OK);
         assert_in_range(++steps, 1, STEPS_MAX);
     }
 }
@@ -1578,6 +1594,7 @@ int main(void)
         ON_ENGINE(f68_compact_does_not_begin_over_a_directory),
         ON_ENGINE(f96_an_older_log_that_is_missing_is_named),
         ON_ENGINE(compact_saves_the_index_of_a_short_log_when_nobody_is_waiting),
+        ON_ENGINE(compact_saves_the_index_of_a_long_log_also_while_commands_wait),
         ON_ENGINE(f69_a_slice_is_bounded),
         ON_ENGINE(f69_slices_take_a_share_of_the_time),
         ON_ENGINE(compact_writes_at_most_twice_what_clients_write),
