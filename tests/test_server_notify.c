@@ -167,9 +167,10 @@ static void notify_survives_whatever_the_variable_says(void **state)
         expect_one_warning(*state, names[i]);
     }
     expect_one_warning(*state, names[0]);
+    /* What stands behind it are the words of the C library. */
     scene_expect_line(*state,
                       "kv-store: NOTIFY_SOCKET=relative: cannot send READY=1; nothing "
-                      "more is sent there: Address family not supported by protocol\n");
+                      "more is sent there: ");
     /* The longest name that fits, and one byte more. */
     char name[sizeof(((struct sockaddr_un *)NULL)->sun_path) + 1];
     memset(name, 'n', sizeof name);

@@ -18,7 +18,7 @@ refused() { # refused NAME OPTION...
     run_program --file large "$@"
     check "a log of 3 GiB, $name: exit status" "$run_status" 1
     check "a log of 3 GiB, $name: why" "$(head -n 1 run.stderr)" \
-        "kv-store: large: cannot map the log: File too large"
+        "kv-store: large: cannot map the log; it is not used: File too large"
     check "a log of 3 GiB, $name: its length" "$(stat -c %s large)" 3221225472
     head -c 1M large >large.after
     same "a log of 3 GiB, $name: its bytes" large.after large.before
@@ -32,7 +32,7 @@ check "no new log is left" "$(ls new 2>/dev/null)" ""
 run_program --file other --port 0 --max-value 4294967295
 check "values of 4 GiB: exit status" "$run_status" 1
 check "values of 4 GiB: why" "$(cat run.stderr)" \
-    "kv-store: not enough memory for values of that size"
+    "kv-store: --max-value: not enough memory for values of that size; giving up"
 
 # The log grows until there is no address space for it: refused, and service goes on.
 # 600 MB stand for what a machine has, so that the disk need not hold gigabytes.

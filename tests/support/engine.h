@@ -10,6 +10,8 @@
 #include "support/shim.h"
 #include "support/tempdir.h"
 
+#include <sys/types.h>
+
 /* A test on such a directory; *state is its struct engine. The shim is reset. */
 #define ON_ENGINE(test)                                                                  \
     cmocka_unit_test_setup_teardown(test, engine_setup, engine_teardown)
