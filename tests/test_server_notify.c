@@ -177,11 +177,11 @@ static void notify_survives_whatever_the_variable_says(void **state)
     name[0] = '/';
     name[sizeof name - 2] = '\0';
     expect_one_warning(*state, name);
-    assert_int_equal(count_said(*state, strerror(ENAMETOOLONG)), 0);
+    assert_int_equal(count_said(*state, " too long\n"), 0);
     name[sizeof name - 2] = 'n';
     name[sizeof name - 1] = '\0';
     expect_one_warning(*state, name);
-    assert_int_equal(count_said(*state, strerror(ENAMETOOLONG)), 1);
+    assert_int_equal(count_said(*state, " too long\n"), 1);
 }
 
 /* A manager that takes nothing: the wait is bounded, and service begins all the same. */
