@@ -44,9 +44,10 @@ SUPPORT       = $(patsubst tests/support/%.c,$(BUILD)/support/%.o,$(wildcard tes
 all: kv-store
 
 # Modules call each other for every command: where the compiler can, it sees all of them
-# at once when it makes ./kv-store.
-kv-store: EXTRA += $(shell echo 'int main(void) { return 0; }' | \
-	$(CC) -flto=auto -x c -o /dev/null - 2>/dev/null && echo -flto=auto)
+# at once when it makes ./kv-store. It is asked once, by the first command that uses LTO.
+LTO = $(eval LTO := $(shell echo 'int main(void) { return 0; }' | \
+	$(CC) -flto=auto -x c -o /dev/null - 2>/dev/null && echo -flto=auto))$(LTO)
+kv-store: EXTRA += $(LTO)
 
 help:
 	@sed -n 's/^#: //p' Makefile
