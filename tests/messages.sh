@@ -6,6 +6,7 @@
 # in the text of such a call. It is asserted if a test expects a line of that form:
 #     ..._expect_line(..., "%s: the log was removed while it was served; stopping", ...)
 #     {.line = "..."}       in a table whose lines are expected so
+#     struct event events[] = {{"...", ...}, ...}      likewise, the first text of each row
 # where a conversion may stand as it is or be filled in, and the text of errno follows
 # behind what diag_warn and diag_error tell.
 set -u
@@ -31,7 +32,8 @@ find_fault    returns  %s%s:_TEXT;_it_is_not_used          info
 wrappers='^(%s|%s%s: %s|%s%s: %s; nothing was changed|%s.index: %s; reading the whole log|%s%s: %s; it is not used)$'
 
 # Print "file:line TAB function TAB texts..." for each call of a function that is named in
-# `calls`, for each body of one in `bodies`, and for `.line =`. A text is what its
+# `calls`, for each body of one in `bodies`, for a table of events, and for `.line =`. A text
+# is what its
 # adjacent literals make together, with the names of side files put in.
 list_texts() { # list_texts CALLS BODIES FILE...
     awk -v calls=" $1 " -v bodies=" $2 " '
@@ -61,13 +63,17 @@ list_texts() { # list_texts CALLS BODIES FILE...
             else if (name in macro) add(macro[name])
             else {
                 flush_text()
-                if (mode == "") before = name
+                if (mode == "") {
+                    before_it = before
+                    before = name
+                }
             }
         }
         function mark(c) {
             if (mode == "") {
                 if (c == "(" && index(calls, " " before " ") > 0) begin("call", before)
                 else if (c == "(" && index(bodies, " " before " ") > 0) begin("body", before)
+                else if (c == "[" && before_it " " before == "event events") begin("body", "line")
                 else if (c == "=" && before == "line") begin("field", before)
                 else if (c == "(" && before ~ /_expect_line$/) begin("call", "line")
                 else if (c ~ /[^ \t(]/) before = ""

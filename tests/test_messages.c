@@ -29,13 +29,23 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* One event: what there is before it, which call fails in it, what happens. */
+/* One event: the line about it, what there is before, what happens, which call fails. */
 struct event {
-    const char *line;                       /* as engine_expect_line takes it */
-    void (*prepare)(struct engine *engine); /* NULL: nothing is there */
-    struct shim_fault fault;                /* calls 0: none fails */
+    const char *line; /* as engine_expect_line takes it */
+    void (*prepare)(struct engine *engine);
     void (*happen)(struct engine *engine);
+    struct shim_fault fault; /* only its error counts where no call is named */
 };
+
+/* The nth of these calls to such a file fails. */
+#define FAILS(nth, call, role, error)                                                    \
+    {                                                                                    \
+        SHIM_BIT(SHIM_##call), SHIM_##role, nth, error, false                            \
+    }
+#define NOTHING_FAILS                                                                    \
+    {                                                                                    \
+        .calls = 0                                                                       \
+    }
 
 /* What OFFSET is in the line of the event that is on. */
 static uint64_t told_offset;
@@ -49,9 +59,7 @@ static void expect_events(const struct event *events, size_t count)
         struct engine *engine = state;
         engine_catch_sigbus();
         shim_omit_syncs();
-        if (events[i].prepare != NULL) {
-            events[i].prepare(engine);
-        }
+        events[i].prepare(engine);
         if (events[i].fault.calls != 0) {
             shim_inject(&events[i].fault);
         }
@@ -82,6 +90,11 @@ int __wrap_fstatvfs(int fd, struct statvfs *info)
 
 /* Where the value of the first record stands: its key has one byte. */
 enum { FIRST_KEY = OPENING_BYTES + RECORD_HEADER_BYTES, FIRST_VALUE = FIRST_KEY + 1 };
+
+static void have_nothing(struct engine *engine)
+{
+    (void)engine; /* its directory stays empty */
+}
 
 /* A log of two batches, closed without an index. */
 static void have_log(struct engine *engine)
@@ -352,45 +365,32 @@ static void messages_name_files_that_are_refused(void **state)
 {
     (void)state; /* each event has its own */
     static const struct event events[] = {
-        {.line = "DIRECTORY/: cannot open the directory; giving up: ERROR",
-         .fault = {SHIM_BIT(SHIM_OPEN), SHIM_DIRECTORY, 1, EACCES, false},
-         .happen = start},
-        {.line = "DIRECTORY/: not the name of a file, or too long; giving up",
-         .happen = open_without_a_name},
-        {.line = "PATH: is not a regular file; it is not used",
-         .prepare = have_a_fifo,
-         .happen = start},
-        {.line = "PATH: has more than one link; it is not used",
-         .prepare = have_a_second_link,
-         .happen = start},
-        {.line = "PATH: belongs to another user; it is not used",
-         .prepare = have_another_owner,
-         .happen = start},
-        {.line = "PATH: is a symbolic link, which is not followed",
-         .prepare = have_a_symbolic_link,
-         .happen = start},
-        {.line = "PATH: cannot open; it is not used: ERROR",
-         .prepare = have_log,
-         .fault = {SHIM_BIT(SHIM_OPENAT), SHIM_LOG, 1, EACCES, false},
-         .happen = start},
-        {.line = "PATH: cannot inspect; it is not used: ERROR",
-         .prepare = have_log,
-         .fault = {SHIM_BIT(SHIM_FSTAT), SHIM_LOG, 1, EIO, false},
-         .happen = start},
-        {.line = "PATH: cannot map the log; it is not used: ERROR",
-         .prepare = have_log,
-         .fault = {SHIM_BIT(SHIM_MMAP), SHIM_LOG, 1, ENOMEM, true},
-         .happen = start},
-        {.line = "PATH.lock: cannot create; giving up: ERROR",
-         .fault = {SHIM_BIT(SHIM_OPENAT), SHIM_LOCK, 1, ENOENT, false},
-         .happen = start},
-        {.line = "PATH.lock: cannot lock; giving up: ERROR",
-         .prepare = have_log,
-         .fault = {SHIM_BIT(SHIM_FCNTL), SHIM_LOCK, 1, ENOLCK, false},
-         .happen = start},
-        {.line = "PATH: is in use by process OFFSET; giving up",
-         .prepare = have_log,
-         .happen = start_beside_another},
+        {"DIRECTORY/: cannot open the directory; giving up: ERROR", have_nothing, start,
+         FAILS(1, OPEN, DIRECTORY, EACCES)},
+        {"DIRECTORY/: not the name of a file, or too long; giving up", have_nothing,
+         open_without_a_name, NOTHING_FAILS},
+        {"PATH: is not a regular file; it is not used", have_a_fifo, start,
+         NOTHING_FAILS},
+        {"PATH: has more than one link; it is not used", have_a_second_link, start,
+         NOTHING_FAILS},
+        {"PATH: belongs to another user; it is not used", have_another_owner, start,
+         NOTHING_FAILS},
+        {"PATH: is a symbolic link, which is not followed", have_a_symbolic_link, start,
+         NOTHING_FAILS},
+        {"PATH: cannot open; it is not used: ERROR", have_log, start,
+         FAILS(1, OPENAT, LOG, EACCES)},
+        {"PATH: cannot inspect; it is not used: ERROR", have_log, start,
+         FAILS(1, FSTAT, LOG, EIO)},
+        {"PATH: cannot map the log; it is not used: ERROR",
+         have_log,
+         start,
+         {SHIM_BIT(SHIM_MMAP), SHIM_LOG, 1, ENOMEM, true}},
+        {"PATH.lock: cannot create; giving up: ERROR", have_nothing, start,
+         FAILS(1, OPENAT, LOCK, ENOENT)},
+        {"PATH.lock: cannot lock; giving up: ERROR", have_log, start,
+         FAILS(1, FCNTL, LOCK, ENOLCK)},
+        {"PATH: is in use by process OFFSET; giving up", have_log, start_beside_another,
+         NOTHING_FAILS},
     };
     EXPECT_EVENTS(events);
 }
@@ -399,39 +399,28 @@ static void messages_name_what_keeps_a_start_from_making_a_log(void **state)
 {
     (void)state; /* each event has its own */
     static const struct event events[] = {
-        {.line = "PATH: not enough memory for a store; giving up: ERROR",
-         .fault = {SHIM_BIT(SHIM_CALLOC), SHIM_ANY, 1, ENOMEM, false},
-         .happen = start},
-        {.line = "PATH: not enough memory for the name; giving up: ERROR",
-         .fault = {SHIM_BIT(SHIM_MALLOC), SHIM_ANY, 1, ENOMEM, false},
-         .happen = start},
-        {.line = "PATH: not enough memory to open it; giving up",
-         .fault = {SHIM_BIT(SHIM_STRDUP), SHIM_ANY, 1, ENOMEM, false},
-         .happen = start},
-        {.line = "PATH: cannot sync the directory; giving up: ERROR",
-         .fault = {SHIM_BIT(SHIM_FSYNC), SHIM_DIRECTORY, 1, EIO, false},
-         .happen = start},
-        {.line = "PATH.new: cannot remove; it is left there: ERROR",
-         .fault = {SHIM_BIT(SHIM_UNLINKAT), SHIM_NEW, 1, EACCES, false},
-         .happen = start},
-        {.line = "PATH.new: cannot create; giving up: ERROR",
-         .fault = {SHIM_BIT(SHIM_OPENAT), SHIM_NEW, 1, ENOENT, false},
-         .happen = start},
-        {.line = "/dev/urandom: cannot read a log id; no log is made: ERROR",
-         .fault = {SHIM_BIT(SHIM_FOPEN), SHIM_ANY, 1, EMFILE, false},
-         .happen = start},
-        {.line = "PATH.new: cannot write the opening record; no log is made: ERROR",
-         .fault = {SHIM_BIT(SHIM_PWRITE), SHIM_NEW, 1, ENOSPC, false},
-         .happen = start},
-        {.line = "PATH.new: cannot sync; it is not put in place: ERROR",
-         .fault = {SHIM_BIT(SHIM_FDATASYNC), SHIM_NEW, 1, EIO, false},
-         .happen = start},
-        {.line = "PATH.new: cannot rename to PATH; the names stay: ERROR",
-         .fault = {SHIM_BIT(SHIM_RENAMEAT), SHIM_LOG, 1, EIO, false},
-         .happen = start},
-        {.line = "PATH: cannot sync the directory after a rename; stopping: ERROR",
-         .fault = {SHIM_BIT(SHIM_FSYNC), SHIM_DIRECTORY, 2, EIO, false},
-         .happen = start},
+        {"PATH: not enough memory for a store; giving up: ERROR", have_nothing, start,
+         FAILS(1, CALLOC, ANY, ENOMEM)},
+        {"PATH: not enough memory for the name; giving up: ERROR", have_nothing, start,
+         FAILS(1, MALLOC, ANY, ENOMEM)},
+        {"PATH: not enough memory to open it; giving up", have_nothing, start,
+         FAILS(1, STRDUP, ANY, ENOMEM)},
+        {"PATH: cannot sync the directory; giving up: ERROR", have_nothing, start,
+         FAILS(1, FSYNC, DIRECTORY, EIO)},
+        {"PATH.new: cannot remove; it is left there: ERROR", have_nothing, start,
+         FAILS(1, UNLINKAT, NEW, EACCES)},
+        {"PATH.new: cannot create; giving up: ERROR", have_nothing, start,
+         FAILS(1, OPENAT, NEW, ENOENT)},
+        {"/dev/urandom: cannot read a log id; no log is made: ERROR", have_nothing, start,
+         FAILS(1, FOPEN, ANY, EMFILE)},
+        {"PATH.new: cannot write the opening record; no log is made: ERROR", have_nothing,
+         start, FAILS(1, PWRITE, NEW, ENOSPC)},
+        {"PATH.new: cannot sync; it is not put in place: ERROR", have_nothing, start,
+         FAILS(1, FDATASYNC, NEW, EIO)},
+        {"PATH.new: cannot rename to PATH; the names stay: ERROR", have_nothing, start,
+         FAILS(1, RENAMEAT, LOG, EIO)},
+        {"PATH: cannot sync the directory after a rename; stopping: ERROR", have_nothing,
+         start, FAILS(2, FSYNC, DIRECTORY, EIO)},
     };
     EXPECT_EVENTS(events);
 }
@@ -456,32 +445,19 @@ static void messages_name_the_torn_tail_and_its_copy(void **state)
 {
     (void)state; /* each event has its own */
     static const struct event events[] = {
-        {.line =
-             "PATH: cutting off an unfinished batch at offset OFFSET: 5 bytes, 0 whole "
-             "records, kept in PATH.torn.OFFSET",
-         .prepare = have_torn_tail,
-         .happen = start},
-        {.line = "PATH.torn.OFFSET: cannot read, so the torn tail is not cut off: ERROR",
-         .prepare = have_torn_tail_with_a_copy,
-         .fault = {SHIM_BIT(SHIM_FSTAT), SHIM_TORN, 2, EIO, false},
-         .happen = start},
-        {.line =
-             "PATH: too many copies of torn tails at offset OFFSET; it is not cut off",
-         .prepare = have_torn_tail_with_all_copies,
-         .happen = start},
-        {.line =
-             "PATH.torn.OFFSET: cannot save the torn tail, so it is not cut off: ERROR",
-         .prepare = have_torn_tail,
-         .fault = {SHIM_BIT(SHIM_PWRITE), SHIM_NEW, 1, ENOSPC, false},
-         .happen = start},
-        {.line = "PATH.torn.OFFSET: cannot close, so the torn tail is not cut off: ERROR",
-         .prepare = have_torn_tail,
-         .fault = {SHIM_BIT(SHIM_CLOSE), SHIM_TORN, 1, EIO, false},
-         .happen = start},
-        {.line = "PATH: cannot cut the log back to its last seal; stopping: ERROR",
-         .prepare = have_torn_tail,
-         .fault = {SHIM_BIT(SHIM_FTRUNCATE), SHIM_LOG, 1, EIO, false},
-         .happen = start},
+        {"PATH: cutting off an unfinished batch at offset OFFSET: 5 bytes, 0 whole "
+         "records, kept in PATH.torn.OFFSET",
+         have_torn_tail, start, NOTHING_FAILS},
+        {"PATH.torn.OFFSET: cannot read, so the torn tail is not cut off: ERROR",
+         have_torn_tail_with_a_copy, start, FAILS(2, FSTAT, TORN, EIO)},
+        {"PATH: too many copies of torn tails at offset OFFSET; it is not cut off",
+         have_torn_tail_with_all_copies, start, NOTHING_FAILS},
+        {"PATH.torn.OFFSET: cannot save the torn tail, so it is not cut off: ERROR",
+         have_torn_tail, start, FAILS(1, PWRITE, NEW, ENOSPC)},
+        {"PATH.torn.OFFSET: cannot close, so the torn tail is not cut off: ERROR",
+         have_torn_tail, start, FAILS(1, CLOSE, TORN, EIO)},
+        {"PATH: cannot cut the log back to its last seal; stopping: ERROR",
+         have_torn_tail, start, FAILS(1, FTRUNCATE, LOG, EIO)},
     };
     EXPECT_EVENTS(events);
 }
@@ -570,51 +546,32 @@ static void messages_name_what_is_wrong_with_a_log(void **state)
 {
     (void)state; /* each event has its own */
     static const struct event events[] = {
-        {.line = "PATH: the log is damaged at offset OFFSET, where it had been durable; "
-                 "nothing "
-                 "was changed: see --verify and --salvage",
-         .prepare = have_damage,
-         .happen = start},
-        {.line =
-             "PATH: the log is damaged at offset OFFSET, where records without a seal "
-             "follow; nothing was changed: see --verify and --salvage",
-         .prepare = have_foreign_records,
-         .happen = start},
-        {.line = "PATH: the log is damaged at offset 0: its opening record is not "
-                 "intact, but a "
-                 "mark at offset OFFSET is; nothing was changed",
-         .prepare = have_a_damaged_opening,
-         .happen = start},
-        {.line = "PATH: the log has format version 2, this program knows version 1; "
-                 "nothing was "
-                 "changed",
-         .prepare = have_a_later_format,
-         .happen = start},
-        {.line = "PATH: is not a kv-store log; nothing was changed",
-         .prepare = have_a_text,
-         .happen = start},
-        {.line = "PATH: the disk lacks what memory held behind offset OFFSET; reading "
-                 "the log "
-                 "again",
-         .prepare = have_a_batch_that_is_not_at_rest,
-         .happen = start_on_a_disk_that_forgets},
-        {.line = "PATH: cannot load the records up to offset OFFSET: out of memory; "
-                 "nothing was "
-                 "changed",
-         .prepare = have_log,
-         .happen = start_without_memory},
-        {.line = "/dev/urandom: cannot read the hash seed; giving up: ERROR",
-         .prepare = have_log,
-         .fault = {SHIM_BIT(SHIM_FOPEN), SHIM_ANY, 1, EMFILE, false},
-         .happen = start},
-        {.line = "PATH: cannot sync the log before reading it; giving up: ERROR",
-         .prepare = have_log,
-         .fault = {SHIM_BIT(SHIM_FDATASYNC), SHIM_LOG, 1, EIO, false},
-         .happen = start},
-        {.line = "PATH: cannot read the last batch anew; giving up: ERROR",
-         .prepare = have_log,
-         .fault = {SHIM_BIT(SHIM_FADVISE), SHIM_LOG, 1, EIO, false},
-         .happen = start},
+        {"PATH: the log is damaged at offset OFFSET, where it had been durable; nothing "
+         "was changed: see --verify and --salvage",
+         have_damage, start, NOTHING_FAILS},
+        {"PATH: the log is damaged at offset OFFSET, where records without a seal "
+         "follow; nothing was changed: see --verify and --salvage",
+         have_foreign_records, start, NOTHING_FAILS},
+        {"PATH: the log is damaged at offset 0: its opening record is not intact, but a "
+         "mark at offset OFFSET is; nothing was changed",
+         have_a_damaged_opening, start, NOTHING_FAILS},
+        {"PATH: the log has format version 2, this program knows version 1; nothing was "
+         "changed",
+         have_a_later_format, start, NOTHING_FAILS},
+        {"PATH: is not a kv-store log; nothing was changed", have_a_text, start,
+         NOTHING_FAILS},
+        {"PATH: the disk lacks what memory held behind offset OFFSET; reading the log "
+         "again",
+         have_a_batch_that_is_not_at_rest, start_on_a_disk_that_forgets, NOTHING_FAILS},
+        {"PATH: cannot load the records up to offset OFFSET: out of memory; nothing was "
+         "changed",
+         have_log, start_without_memory, NOTHING_FAILS},
+        {"/dev/urandom: cannot read the hash seed; giving up: ERROR", have_log, start,
+         FAILS(1, FOPEN, ANY, EMFILE)},
+        {"PATH: cannot sync the log before reading it; giving up: ERROR", have_log, start,
+         FAILS(1, FDATASYNC, LOG, EIO)},
+        {"PATH: cannot read the last batch anew; giving up: ERROR", have_log, start,
+         FAILS(1, FADVISE, LOG, EIO)},
     };
     EXPECT_EVENTS(events);
 }
@@ -685,18 +642,14 @@ static void messages_name_what_cannot_be_read(void **state)
 {
     (void)state; /* each event has its own */
     static const struct event events[] = {
-        {.line = "PATH: a part of the log cannot be read; nothing was changed",
-         .prepare = have_pages,
-         .happen = start_on_nothing},
-        {.line = "PATH: a part of the log cannot be read; nothing was changed",
-         .prepare = have_pages,
-         .happen = start_on_one_page},
-        {.line = "PATH: a part of the log cannot be read; nothing replaces it",
-         .prepare = have_original_of_pages,
-         .happen = start_on_a_failing_disk},
-        {.line = "PATH: parts could not be read and count as lost",
-         .prepare = have_pages,
-         .happen = salvage_one_page},
+        {"PATH: a part of the log cannot be read; nothing was changed", have_pages,
+         start_on_nothing, NOTHING_FAILS},
+        {"PATH: a part of the log cannot be read; nothing was changed", have_pages,
+         start_on_one_page, NOTHING_FAILS},
+        {"PATH: a part of the log cannot be read; nothing replaces it",
+         have_original_of_pages, start_on_a_failing_disk, NOTHING_FAILS},
+        {"PATH: parts could not be read and count as lost", have_pages, salvage_one_page,
+         NOTHING_FAILS},
     };
     EXPECT_EVENTS(events);
 }
@@ -705,26 +658,18 @@ static void messages_name_what_becomes_of_a_log_of_the_original(void **state)
 {
     (void)state; /* each event has its own */
     static const struct event events[] = {
-        {.line = "PATH: a log without marks was rewritten: 2 keys kept, 1 records with "
-                 "an empty "
-                 "key left out",
-         .prepare = have_original,
-         .happen = start},
-        {.line =
-             "PATH: leaving out an incomplete record at offset OFFSET: 3 bytes, kept in "
-             "PATH.torn.OFFSET",
-         .prepare = have_torn_original,
-         .happen = start},
-        {.line = "PATH: the record at offset OFFSET has a key of 65536 and a value of 5 "
-                 "bytes, "
-                 "more than this program keeps; nothing was changed",
-         .prepare = have_original_with_a_long_key,
-         .happen = start},
-        {.line = "PATH: a log without marks could not be rewritten: storage full; it is "
-                 "untouched",
-         .prepare = have_original,
-         .fault = {SHIM_BIT(SHIM_PWRITE), SHIM_NEW, 1, ENOSPC, false},
-         .happen = start},
+        {"PATH: a log without marks was rewritten: 2 keys kept, 1 records with an empty "
+         "key left out",
+         have_original, start, NOTHING_FAILS},
+        {"PATH: leaving out an incomplete record at offset OFFSET: 3 bytes, kept in "
+         "PATH.torn.OFFSET",
+         have_torn_original, start, NOTHING_FAILS},
+        {"PATH: the record at offset OFFSET has a key of 65536 and a value of 5 bytes, "
+         "more than this program keeps; nothing was changed",
+         have_original_with_a_long_key, start, NOTHING_FAILS},
+        {"PATH: a log without marks could not be rewritten: storage full; it is "
+         "untouched",
+         have_original, start, FAILS(1, PWRITE, NEW, ENOSPC)},
     };
     EXPECT_EVENTS(events);
 }
@@ -778,48 +723,29 @@ static void messages_name_what_befalls_a_store(void **state)
 {
     (void)state; /* each event has its own */
     static const struct event events[] = {
-        {.line = "PATH: cannot append at offset OFFSET, batch refused: ERROR",
-         .prepare = have_open_store,
-         .fault = {SHIM_BIT(SHIM_PWRITE), SHIM_LOG, 1, ENOSPC, false},
-         .happen = commit},
-        {.line = "PATH: appending works again at offset OFFSET",
-         .prepare = have_open_store,
-         .fault = {SHIM_BIT(SHIM_PWRITE), SHIM_LOG, 1, ENOSPC, false},
-         .happen = commit_when_space_has_returned},
-        {.line = "PATH: cannot sync the log at offset OFFSET; stopping, since what is on "
-                 "disk is "
-                 "unknown: ERROR",
-         .prepare = have_open_store,
-         .fault = {SHIM_BIT(SHIM_FDATASYNC), SHIM_LOG, 1, EIO, false},
-         .happen = commit},
-        {.line = "PATH: cannot inspect the log; stopping: ERROR",
-         .prepare = have_open_store,
-         .fault = {SHIM_BIT(SHIM_FSTAT), SHIM_LOG, 1, EIO, false},
-         .happen = commit},
-        {.line = "PATH: the log was removed while it was served; stopping",
-         .prepare = have_open_store,
-         .happen = commit_to_a_log_that_was_removed},
-        {.line =
-             "PATH: the log is 341 bytes long, not OFFSET: something else changed it; "
-             "stopping",
-         .prepare = have_open_store,
-         .happen = commit_to_a_log_that_was_changed},
-        {.line = "PATH: the record at offset OFFSET is damaged, its checksum is wrong; "
-                 "it is not "
-                 "served",
-         .prepare = have_open_store,
-         .happen = get_a_damaged_value},
-        {.line = "PATH: the record at offset OFFSET cannot be read; it is not served",
-         .prepare = have_open_store,
-         .happen = get_what_cannot_be_read},
-        {.line =
-             "PATH: the key of the record at offset OFFSET is damaged; it is not listed",
-         .prepare = have_open_store,
-         .happen = walk_over_a_damaged_key},
-        {.line = "PATH: cannot close the log; it is not tried again: ERROR",
-         .prepare = have_open_store,
-         .fault = {SHIM_BIT(SHIM_CLOSE), SHIM_LOG, 1, EIO, false},
-         .happen = stop},
+        {"PATH: cannot append at offset OFFSET, batch refused: ERROR", have_open_store,
+         commit, FAILS(1, PWRITE, LOG, ENOSPC)},
+        {"PATH: appending works again at offset OFFSET", have_open_store,
+         commit_when_space_has_returned, FAILS(1, PWRITE, LOG, ENOSPC)},
+        {"PATH: cannot sync the log at offset OFFSET; stopping, since what is on disk is "
+         "unknown: ERROR",
+         have_open_store, commit, FAILS(1, FDATASYNC, LOG, EIO)},
+        {"PATH: cannot inspect the log; stopping: ERROR", have_open_store, commit,
+         FAILS(1, FSTAT, LOG, EIO)},
+        {"PATH: the log was removed while it was served; stopping", have_open_store,
+         commit_to_a_log_that_was_removed, NOTHING_FAILS},
+        {"PATH: the log is 341 bytes long, not OFFSET: something else changed it; "
+         "stopping",
+         have_open_store, commit_to_a_log_that_was_changed, NOTHING_FAILS},
+        {"PATH: the record at offset OFFSET is damaged, its checksum is wrong; it is not "
+         "served",
+         have_open_store, get_a_damaged_value, NOTHING_FAILS},
+        {"PATH: the record at offset OFFSET cannot be read; it is not served",
+         have_open_store, get_what_cannot_be_read, NOTHING_FAILS},
+        {"PATH: the key of the record at offset OFFSET is damaged; it is not listed",
+         have_open_store, walk_over_a_damaged_key, NOTHING_FAILS},
+        {"PATH: cannot close the log; it is not tried again: ERROR", have_open_store,
+         stop, FAILS(1, CLOSE, LOG, EIO)},
     };
     EXPECT_EVENTS(events);
 }
@@ -887,20 +813,14 @@ static void messages_name_what_holds_a_compaction_up(void **state)
 {
     (void)state; /* each event has its own */
     static const struct event events[] = {
-        {.line = "PATH: no room on the disk for a compaction; waiting for it",
-         .prepare = have_open_store,
-         .happen = compact_without_room},
-        {.line = "PATH.old: 1 records are damaged and cannot be copied; the file is kept",
-         .prepare = have_a_damaged_older_record,
-         .happen = go_on},
-        {.line = "PATH.old: cannot cut the drained log away; to be tried again: ERROR",
-         .prepare = have_compaction,
-         .fault = {SHIM_BIT(SHIM_FTRUNCATE), SHIM_OLD, 1, EIO, false},
-         .happen = go_on},
-        {.line = "PATH.old: cannot remove; to be tried again: ERROR",
-         .prepare = have_compaction,
-         .fault = {SHIM_BIT(SHIM_UNLINKAT), SHIM_OLD, 1, EACCES, false},
-         .happen = go_on},
+        {"PATH: no room on the disk for a compaction; waiting for it", have_open_store,
+         compact_without_room, NOTHING_FAILS},
+        {"PATH.old: 1 records are damaged and cannot be copied; the file is kept",
+         have_a_damaged_older_record, go_on, NOTHING_FAILS},
+        {"PATH.old: cannot cut the drained log away; to be tried again: ERROR",
+         have_compaction, go_on, FAILS(1, FTRUNCATE, OLD, EIO)},
+        {"PATH.old: cannot remove; to be tried again: ERROR", have_compaction, go_on,
+         FAILS(1, UNLINKAT, OLD, EACCES)},
     };
     EXPECT_EVENTS(events);
 }
@@ -909,35 +829,23 @@ static void messages_name_what_is_wrong_with_an_older_log(void **state)
 {
     (void)state; /* each event has its own */
     static const struct event events[] = {
-        {.line = "PATH.old: the log is damaged at offset OFFSET; nothing was changed",
-         .prepare = have_a_damaged_older_log,
-         .happen = start},
-        {.line = "PATH.old: is not as long as it was when it was continued; nothing was "
-                 "changed",
-         .prepare = have_a_longer_older_log,
-         .happen = start},
-        {.line = "PATH.old: is not the log that this one continues; nothing was changed",
-         .prepare = have_another_older_log,
-         .happen = start},
-        {.line = "PATH.old: does not belong to a log without marks; nothing was changed",
-         .prepare = have_an_original_with_an_older_log,
-         .happen = start},
-        {.line =
-             "PATH.old: is missing, and holds data that is not in the log; nothing was "
-             "changed",
-         .prepare = have_no_older_log,
-         .happen = start},
-        {.line = "PATH.old: is no whole log, and there is none beside it; nothing was "
-                 "changed",
-         .prepare = have_only_a_text_as_older_log,
-         .happen = start},
-        {.line =
-             "PATH: is empty, but there is an older log beside it; nothing was changed",
-         .prepare = have_an_empty_log_and_an_older_one,
-         .happen = start},
-        {.line = "PATH: taking up PATH.old, whose compaction had only begun",
-         .prepare = have_only_the_older_log,
-         .happen = start},
+        {"PATH.old: the log is damaged at offset OFFSET; nothing was changed",
+         have_a_damaged_older_log, start, NOTHING_FAILS},
+        {"PATH.old: is not as long as it was when it was continued; nothing was changed",
+         have_a_longer_older_log, start, NOTHING_FAILS},
+        {"PATH.old: is not the log that this one continues; nothing was changed",
+         have_another_older_log, start, NOTHING_FAILS},
+        {"PATH.old: does not belong to a log without marks; nothing was changed",
+         have_an_original_with_an_older_log, start, NOTHING_FAILS},
+        {"PATH.old: is missing, and holds data that is not in the log; nothing was "
+         "changed",
+         have_no_older_log, start, NOTHING_FAILS},
+        {"PATH.old: is no whole log, and there is none beside it; nothing was changed",
+         have_only_a_text_as_older_log, start, NOTHING_FAILS},
+        {"PATH: is empty, but there is an older log beside it; nothing was changed",
+         have_an_empty_log_and_an_older_one, start, NOTHING_FAILS},
+        {"PATH: taking up PATH.old, whose compaction had only begun",
+         have_only_the_older_log, start, NOTHING_FAILS},
     };
     EXPECT_EVENTS(events);
 }
@@ -1005,29 +913,22 @@ static void messages_name_why_an_index_is_not_believed(void **state)
 {
     (void)state; /* each event has its own */
     static const struct event events[] = {
-        {.line = "PATH.index: is damaged; reading the whole log",
-         .prepare = have_a_damaged_index,
-         .happen = start},
-        {.line = "PATH.index: is of another log; reading the whole log",
-         .prepare = have_the_index_of_another_log,
-         .happen = start},
-        {.line = "PATH.index: does not match the log; reading the whole log",
-         .prepare = have_the_index_of_another_future,
-         .happen = start},
-        {.line = "PATH.index: cannot be read; reading the whole log",
-         .prepare = have_index,
-         .fault = {SHIM_BIT(SHIM_MMAP), SHIM_INDEX, 1, ENOMEM, true},
-         .happen = start},
-        {.line = "PATH: the log is 340 bytes long, but OFFSET of it were durable "
-                 "when .index "
-                 "was written; nothing was changed",
-         .prepare = have_the_log_of_before,
-         .happen = start},
-        {.line = "PATH: is missing or empty, but there is a .index of it: restore the "
-                 "log, or "
-                 "remove that file to begin anew; nothing was changed",
-         .prepare = have_an_index_alone,
-         .happen = start},
+        {"PATH.index: is damaged; reading the whole log", have_a_damaged_index, start,
+         NOTHING_FAILS},
+        {"PATH.index: is of another log; reading the whole log",
+         have_the_index_of_another_log, start, NOTHING_FAILS},
+        {"PATH.index: does not match the log; reading the whole log",
+         have_the_index_of_another_future, start, NOTHING_FAILS},
+        {"PATH.index: cannot be read; reading the whole log",
+         have_index,
+         start,
+         {SHIM_BIT(SHIM_MMAP), SHIM_INDEX, 1, ENOMEM, true}},
+        {"PATH: the log is 340 bytes long, but OFFSET of it were durable when .index was "
+         "written; nothing was changed",
+         have_the_log_of_before, start, NOTHING_FAILS},
+        {"PATH: is missing or empty, but there is a .index of it: restore the log, or "
+         "remove that file to begin anew; nothing was changed",
+         have_an_index_alone, start, NOTHING_FAILS},
     };
     EXPECT_EVENTS(events);
 }
@@ -1036,21 +937,12 @@ static void messages_name_why_no_index_is_saved(void **state)
 {
     (void)state; /* each event has its own */
     static const struct event events[] = {
-        {.line = "PATH.index: not enough memory to write it; the next start reads the "
-                 "whole log",
-         .prepare = have_open_store,
-         .fault = {SHIM_BIT(SHIM_CALLOC), SHIM_ANY, 1, ENOMEM, false},
-         .happen = stop},
-        {.line = "PATH.new: cannot write the index; the next start reads the whole log: "
-                 "ERROR",
-         .prepare = have_open_store,
-         .fault = {SHIM_BIT(SHIM_PWRITE), SHIM_NEW, 1, ENOSPC, false},
-         .happen = stop},
-        {.line =
-             "PATH.new: cannot sync the index; the next start reads the whole log: ERROR",
-         .prepare = have_compaction,
-         .fault = {SHIM_BIT(SHIM_FDATASYNC), SHIM_NEW, 1, EIO, false},
-         .happen = go_on},
+        {"PATH.index: not enough memory to write it; the next start reads the whole log",
+         have_open_store, stop, FAILS(1, CALLOC, ANY, ENOMEM)},
+        {"PATH.new: cannot write the index; the next start reads the whole log: ERROR",
+         have_open_store, stop, FAILS(1, PWRITE, NEW, ENOSPC)},
+        {"PATH.new: cannot sync the index; the next start reads the whole log: ERROR",
+         have_compaction, go_on, FAILS(1, FDATASYNC, NEW, EIO)},
     };
     EXPECT_EVENTS(events);
 }
@@ -1078,57 +970,46 @@ static void messages_of_the_offline_modes_name_what_stands_in_their_way(void **s
 {
     (void)state; /* each event has its own */
     static const struct event events[] = {
-        {.line = "PATH: there is no log; nothing was read", .happen = verify},
-        {.line = "PATH: only .old is there, of a compaction that had just begun: start "
-                 "the server "
-                 "once",
-         .prepare = have_only_the_older_log,
-         .happen = verify},
-        {.line = "PATH: the record at offset OFFSET has a key of 65536 and a value of 5 "
-                 "bytes, more than this program keeps; nothing was changed",
-         .prepare = have_original_with_a_long_key,
-         .happen = verify},
-        {.line = "PATH: cannot load the records up to offset OFFSET: out of memory; "
-                 "nothing was "
-                 "changed",
-         .prepare = have_original,
-         .happen = verify_without_memory},
-        {.line = "standard output: cannot write the findings; giving up: ERROR",
-         .prepare = have_log,
-         .fault = {0, SHIM_ANY, 0, ENOSPC, false},
-         .happen = verify_to_a_full_disk},
-        {.line = "PATH: leaving out a torn tail at offset OFFSET",
-         .prepare = have_torn_tail,
-         .happen = dump},
-        {.line = "PATH: nothing was dumped: the log is damaged at offset OFFSET",
-         .prepare = have_damage,
-         .happen = dump},
-        {.line =
-             "the key bad: no SET line can carry its value; left out: see --dump=resp",
-         .prepare = have_original_with_a_nul,
-         .happen = dump},
-        {.line = "standard output: cannot write the dump; giving up: ERROR",
-         .prepare = have_log,
-         .fault = {0, SHIM_ANY, 0, ENOSPC, false},
-         .happen = dump_to_a_full_disk},
-        {.line = "standard output: cannot write the summary; PATH.salvaged is complete: "
-                 "ERROR",
-         .prepare = have_log,
-         .fault = {0, SHIM_ANY, 0, ENOSPC, false},
-         .happen = salvage_to_a_full_disk},
-        {.line = "standard output: cannot write the answer; giving up: ERROR",
-         .fault = {0, SHIM_ANY, 0, ENOSPC, false},
-         .happen = help_to_a_full_disk},
-        {.line = "PATH: there is no such log; nothing to salvage", .happen = salvage},
-        {.line = "PATH: holds no intact mark, so nothing in it can be proved",
-         .prepare = have_a_text,
-         .happen = salvage},
-        {.line = "PATH.salvaged: is there already; salvage writes only a new log",
-         .prepare = have_something_salvaged,
-         .happen = salvage},
-        {.line = "PATH: not salvaged: storage failed",
-         .prepare = have_something_salvaged,
-         .happen = salvage},
+        {"PATH: there is no log; nothing was read", have_nothing, verify, NOTHING_FAILS},
+        {"PATH: only .old is there, of a compaction that had just begun: start the "
+         "server once",
+         have_only_the_older_log, verify, NOTHING_FAILS},
+        {"PATH: the record at offset OFFSET has a key of 65536 and a value of 5 bytes, "
+         "more than this program keeps; nothing was changed",
+         have_original_with_a_long_key, verify, NOTHING_FAILS},
+        {"PATH: cannot load the records up to offset OFFSET: out of memory; nothing was "
+         "changed",
+         have_original, verify_without_memory, NOTHING_FAILS},
+        {"standard output: cannot write the findings; giving up: ERROR",
+         have_log,
+         verify_to_a_full_disk,
+         {.error = ENOSPC}},
+        {"PATH: leaving out a torn tail at offset OFFSET", have_torn_tail, dump,
+         NOTHING_FAILS},
+        {"PATH: nothing was dumped: the log is damaged at offset OFFSET", have_damage,
+         dump, NOTHING_FAILS},
+        {"the key bad: no SET line can carry its value; left out: see --dump=resp",
+         have_original_with_a_nul, dump, NOTHING_FAILS},
+        {"standard output: cannot write the dump; giving up: ERROR",
+         have_log,
+         dump_to_a_full_disk,
+         {.error = ENOSPC}},
+        {"standard output: cannot write the summary; PATH.salvaged is complete: ERROR",
+         have_log,
+         salvage_to_a_full_disk,
+         {.error = ENOSPC}},
+        {"standard output: cannot write the answer; giving up: ERROR",
+         have_nothing,
+         help_to_a_full_disk,
+         {.error = ENOSPC}},
+        {"PATH: there is no such log; nothing to salvage", have_nothing, salvage,
+         NOTHING_FAILS},
+        {"PATH: holds no intact mark, so nothing in it can be proved", have_a_text,
+         salvage, NOTHING_FAILS},
+        {"PATH.salvaged: is there already; salvage writes only a new log",
+         have_something_salvaged, salvage, NOTHING_FAILS},
+        {"PATH: not salvaged: storage failed", have_something_salvaged, salvage,
+         NOTHING_FAILS},
     };
     EXPECT_EVENTS(events);
 }
