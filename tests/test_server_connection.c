@@ -95,9 +95,7 @@ static void f11_every_two_way_split_gets_the_same_replies(void **state)
         client_send(&client, slice_after(requests, cut));
         client_expect(&client, slice_after(replies, due));
     }
-    client_half_close(&client);
-    client_expect_end(&client);
-    client_close(&client);
+    client_finish(&client, SLICE_LITERAL(""));
     free_pipeline(&pipeline);
 }
 
@@ -111,9 +109,7 @@ static void f11_single_bytes_get_the_same_replies(void **state)
         client_await_consumed(&client);
     }
     client_expect(&client, script_slice(&pipeline.replies));
-    client_half_close(&client);
-    client_expect_end(&client);
-    client_close(&client);
+    client_finish(&client, SLICE_LITERAL(""));
     free_pipeline(&pipeline);
 }
 
@@ -143,10 +139,7 @@ static void f5_half_close_after_complete_lines_gets_every_reply(void **state)
     }
     struct client client = scene_client(scene);
     client_send(&client, script_slice(&requests));
-    client_half_close(&client);
-    client_expect(&client, script_slice(&replies));
-    client_expect_end(&client);
-    client_close(&client);
+    client_finish(&client, script_slice(&replies));
     script_free(&requests);
     script_free(&replies);
 }
@@ -174,10 +167,7 @@ static void f6_an_unfinished_read_is_answered_and_a_write_refused(void **state)
     for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
         struct client client = scene_client(scene);
         client_send(&client, endings[i].request);
-        client_half_close(&client);
-        client_expect(&client, endings[i].reply);
-        client_expect_end(&client);
-        client_close(&client);
+        client_finish(&client, endings[i].reply);
     }
     assert_int_equal(scene_log_record_count(scene), 1);
 }
@@ -493,10 +483,7 @@ static void f4_large_replies_do_not_stop_requests_from_being_read(void **state)
     }
     struct client client = scene_client(scene);
     client_send(&client, script_slice(&requests));
-    client_half_close(&client);
-    client_expect(&client, script_slice(&replies));
-    client_expect_end(&client);
-    client_close(&client);
+    client_finish(&client, script_slice(&replies));
     script_free(&value);
     script_free(&requests);
     script_free(&replies);
@@ -569,9 +556,7 @@ static void run_backlog(struct scene *scene, size_t value_bytes, size_t count)
     }
     expect_backlog(&client, slice_after(script_slice(&requests), sent), value_bytes,
                    count);
-    client_half_close(&client);
-    client_expect_end(&client);
-    client_close(&client);
+    client_finish(&client, SLICE_LITERAL(""));
     script_free(&requests);
     assert_in_range(server_process_peak_kib(&scene->server), 0, 160 * 1024);
 }

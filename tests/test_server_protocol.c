@@ -113,9 +113,7 @@ static void f20_each_request_has_its_exact_reply(void **state)
     for (size_t i = 0; i < EXCHANGE_COUNT; i++) {
         client_exchange(&client, exchanges[i].request, exchanges[i].reply);
     }
-    client_half_close(&client);
-    client_expect_end(&client);
-    client_close(&client);
+    client_finish(&client, SLICE_LITERAL(""));
 }
 
 /* Errors among them: the neighbours of a bad command are none the worse. */

@@ -140,10 +140,7 @@ static void converse(struct model *model, const struct scene *scene,
             replies = slice_after(replies, arrived);
         }
     }
-    client_half_close(&client);
-    client_expect(&client, replies);
-    client_expect_end(&client);
-    client_close(&client);
+    client_finish(&client, replies);
 }
 
 static void expect_whole_model(struct model *model, const struct scene *scene)

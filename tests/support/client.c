@@ -358,6 +358,14 @@ void client_expect_end(struct client *client)
     }
 }
 
+void client_finish(struct client *client, struct slice replies)
+{
+    client_half_close(client);
+    client_expect(client, replies);
+    client_expect_end(client);
+    client_close(client);
+}
+
 void client_expect_silence(struct client *client, uint64_t wait_ms)
 {
     assert_int_equal(client->end, client->start);

@@ -71,6 +71,9 @@ void client_expect_text(struct client *client, const char *reply);
 /* Demand that the server closes in order and that nothing comes before that. */
 void client_expect_end(struct client *client);
 
+/* No more requests will come: demand these replies, then the end, and close. */
+void client_finish(struct client *client, struct slice replies);
+
 /* Demand that nothing comes for a time. */
 void client_expect_silence(struct client *client, uint64_t wait_ms);
 

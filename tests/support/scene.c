@@ -92,9 +92,7 @@ void scene_talk(const struct scene *scene, struct slice request, struct slice re
 {
     struct client client = scene_client(scene);
     client_exchange(&client, request, reply);
-    client_half_close(&client);
-    client_expect_end(&client);
-    client_close(&client);
+    client_finish(&client, SLICE_LITERAL(""));
 }
 
 void scene_talk_text(const struct scene *scene, const char *request, const char *reply)
