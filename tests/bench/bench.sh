@@ -331,17 +331,7 @@ END
 # median, least and greatest ratio, goal, verdict, and how busy the client was with ours.
 # A client near 1 would mean that it, and not the server, was measured.
 summarize() {
-    awk -F '|' '
-    function sort(list, count,    i, j, held) {
-        for (i = 2; i <= count; i++) {
-            held = list[i]
-            for (j = i - 1; j >= 1 && list[j] > held; j--) list[j + 1] = list[j]
-            list[j + 1] = held
-        }
-    }
-    function median(list, count) {
-        return count % 2 ? list[(count + 1) / 2] : (list[count / 2] + list[count / 2 + 1]) / 2
-    }
+    awk -F '|' "$awk_median"'
     FNR == NR {
         split($0, cell, ",")
         if (FNR == 1) {
@@ -367,7 +357,6 @@ summarize() {
             }
         }
         if (count == 0) next
-        sort(ours, count); sort(theirs, count); sort(ratio, count); sort(busy, count)
         middle = median(ratio, count)
         goal = substr($6, 3) + 0
         verdict = $6 == "" ? "" : (substr($6, 1, 2) == ">=" ? middle >= goal : middle <= goal) ? "met" : "MISSED"

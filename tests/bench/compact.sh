@@ -188,18 +188,7 @@ rewrite_under_load() { # rewrite_under_load WHERE ROUND LOAD
 
 # Medians of the rounds: during against after, and how much longer the slowest command took.
 summarize_loaded() {
-    awk -F , '
-    function sort(list, count,    i, j, held) {
-        for (i = 2; i <= count; i++) {
-            held = list[i]
-            for (j = i - 1; j >= 1 && list[j] > held; j--) list[j + 1] = list[j]
-            list[j + 1] = held
-        }
-    }
-    function median(list, count) {
-        sort(list, count)
-        return count % 2 ? list[(count + 1) / 2] : (list[count / 2] + list[count / 2 + 1]) / 2
-    }
+    awk -F , "$awk_median"'
     $1 == "loaded" {
         key = $2 "," $3 "," $6
         if (!(key in known)) { known[key] = 1; order[++total] = key }

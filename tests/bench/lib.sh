@@ -103,14 +103,19 @@ free_port() {
     echo "$port"
 }
 
-await_port() { # await_port NAME: the server listens, or this ends
+await() { # await NAME COMMAND...: until the command succeeds; ends if the server does
     local name=$1 tries
-    for ((tries = 0; tries < 600; tries++)); do
-        is_listening "${server_port[$name]}" && return
+    shift
+    for ((tries = 0; tries < 12000; tries++)); do
+        "$@" && return
         kill -0 "${server_pid[$name]}" 2>/dev/null || break
-        sleep 0.05
+        sleep 0.005
     done
     die "$name did not start: $(tail -n 3 "$data/$name.err")"
+}
+
+await_port() { # await_port NAME: the server listens
+    await "$1" is_listening "${server_port[$1]}"
 }
 
 # launch_kv NAME SYNC [PORT]: without waiting. Its log is PLACE/NAME/log, so that a second
@@ -126,16 +131,14 @@ launch_kv() {
     server_pid[$name]=$!
 }
 
+has_told_port() { # has_told_port NAME: what it says on stderr when it is ready
+    server_port[$1]=$(sed -n 's/.*listening on .*://p' "$data/$1.err")
+    [[ -n ${server_port[$1]} ]]
+}
+
 start_kv() { # start_kv NAME SYNC
-    local name=$1 tries
-    launch_kv "$name" "$2"
-    for ((tries = 0; tries < 12000; tries++)); do
-        server_port[$name]=$(sed -n 's/.*listening on .*://p' "$data/$name.err")
-        [[ -z ${server_port[$name]} ]] || return 0
-        kill -0 "${server_pid[$name]}" 2>/dev/null || break
-        sleep 0.005
-    done
-    die "kv-store did not start: $(tail -n 3 "$data/$name.err")"
+    launch_kv "$1" "$2"
+    await "$1" has_told_port "$1"
 }
 
 # launch_redis NAME SYNC [PORT]: without waiting. At its best: no snapshots, no rewriting by
@@ -165,10 +168,7 @@ start_nothing() { # start_nothing NAME [OPTION]...
     "${on_server_core[@]}" "$out/nothing" "$@" >"$data/$name.port" 2>"$data/$name.err" &
     server_pid[$name]=$!
     server_wire[$name]=kv
-    until [[ -s $data/$name.port ]]; do
-        kill -0 "${server_pid[$name]}" 2>/dev/null || die "the do-nothing server failed"
-        sleep 0.005
-    done
+    await "$name" test -s "$data/$name.port"
     server_port[$name]=$(<"$data/$name.port")
 }
 
@@ -250,9 +250,21 @@ ratio() { # ratio A B
     awk -v a="$1" -v b="$2" 'BEGIN { if (b > 0) printf "%.2f", a / b; else print "-" }'
 }
 
+# For programs of awk: median(list, count), which sorts the list.
+# shellcheck disable=SC2016 # awk's variables
+awk_median='
+    function median(list, count,    i, j, held) {
+        for (i = 2; i <= count; i++) {
+            held = list[i]
+            for (j = i - 1; j >= 1 && list[j] > held; j--) list[j + 1] = list[j]
+            list[j + 1] = held
+        }
+        return count % 2 ? list[(count + 1) / 2] : (list[count / 2] + list[count / 2 + 1]) / 2
+    }
+'
+
 median_of() { # median_of NUMBER...
-    printf '%s\n' "$@" | sort -g | awk '{ n[NR] = $1 }
-        END { print NR % 2 ? n[(NR + 1) / 2] : (n[NR / 2] + n[NR / 2 + 1]) / 2 }'
+    printf '%s\n' "$@" | awk "$awk_median"'{ n[NR] = $1 } END { print median(n, NR) }'
 }
 
 judge() { # judge NUMBER LIMIT: met or MISSED
