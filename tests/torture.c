@@ -386,15 +386,22 @@ static void read_world(struct torture *torture, const struct server_process *ser
     client_close(&client);
 }
 
+/* What the first commands of a round make of what was there before it. */
+static struct world world_after(const struct round *round, size_t command_count)
+{
+    struct world world = round->base;
+    for (size_t i = 0; i < command_count; i++) {
+        apply(&world, &round->commands[i]);
+    }
+    return world;
+}
+
 /* Tell which keys rule out every number of commands in a range. */
 static void show_difference(const struct round *round, const struct world *seen,
                             size_t least, size_t most)
 {
-    struct world at_least = round->base;
+    struct world at_least = world_after(round, least);
     size_t shown = 0;
-    for (size_t i = 0; i < least; i++) {
-        apply(&at_least, &round->commands[i]);
-    }
     (void)fprintf(stderr, "  %zu commands answered, %zu sent\n", least, most);
     for (size_t key = 0; key < KEYS && shown < SHOWN_MAX; key++) {
         uint64_t found = seen->numbers[key];
@@ -426,11 +433,8 @@ static void show_difference(const struct round *round, const struct world *seen,
 static size_t find_prefix(const struct round *round, const struct world *seen,
                           size_t least, size_t most)
 {
-    struct world world = round->base;
+    struct world world = world_after(round, least);
     size_t wrong = 0;
-    for (size_t i = 0; i < least; i++) {
-        apply(&world, &round->commands[i]);
-    }
     for (size_t key = 0; key < KEYS; key++) {
         wrong += world.numbers[key] != seen->numbers[key];
     }
