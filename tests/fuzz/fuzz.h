@@ -29,4 +29,11 @@ int fuzz_import(const uint8_t *data, size_t size);
 
 void fuzz_require(bool is_fact, const char *fact, const char *file, int line);
 
+/*
+ * A copy of the exact length lets the address sanitizer see each byte too many.
+ *
+ * NULL if size is 0; the caller frees it.
+ */
+uint8_t *fuzz_copy(const uint8_t *data, size_t size);
+
 #endif

@@ -105,11 +105,7 @@ static void check_case(struct slice line, const struct request *request,
                        enum status status)
 {
     struct request again;
-    uint8_t *copy = malloc(line.length + 1);
-    REQUIRE(copy != NULL);
-    if (line.length > 0) {
-        memcpy(copy, line.bytes, line.length);
-    }
+    uint8_t *copy = fuzz_copy(line.bytes, line.length);
     for (size_t i = 0; i < line.length && copy[i] != ' '; i++) {
         bool is_letter = (copy[i] | 0x20) >= 'a' && (copy[i] | 0x20) <= 'z';
         copy[i] = is_letter ? copy[i] ^ 0x20 : copy[i];
@@ -125,12 +121,7 @@ static void check_case(struct slice line, const struct request *request,
 
 int fuzz_protocol(const uint8_t *data, size_t size)
 {
-    /* A copy of the exact length lets the address sanitizer see each byte too many. */
-    uint8_t *copy = size == 0 ? NULL : malloc(size);
-    REQUIRE(size == 0 || copy != NULL);
-    if (size > 0) {
-        memcpy(copy, data, size);
-    }
+    uint8_t *copy = fuzz_copy(data, size);
     struct slice line = {copy, size};
     struct request request;
     enum status status = protocol_parse(line, VALUE_BYTES, &request);
