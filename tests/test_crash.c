@@ -346,6 +346,18 @@ static enum status lab_commit(struct lab *lab)
     return status;
 }
 
+/* The disk has so many bytes left for the log, until a commit without room. */
+static void lab_leave_room(const struct lab *lab, size_t bytes)
+{
+    shim_set_space(SHIM_LOG, store_stats(lab->store).log_bytes + bytes, ENOSPC);
+}
+
+static void lab_commit_without_room(struct lab *lab)
+{
+    (void)lab_commit(lab); /* refused, unless the process died */
+    shim_give_space();
+}
+
 /* A batch of about this many bytes: new keys, overwritten keys and a deletion. */
 static void lab_batch(struct lab *lab, size_t bytes)
 {
@@ -759,12 +771,10 @@ static void cut_back(struct lab *lab)
     lab_begin(lab);
     lab_open(lab);
     align(lab, alignments[lab->parameter % ALIGNMENT_COUNT]);
-    size_t room = rooms[lab->parameter % (sizeof rooms / sizeof rooms[0])];
-    shim_set_space(SHIM_LOG, store_stats(lab->store).log_bytes + room, ENOSPC);
+    lab_leave_room(lab, rooms[lab->parameter % (sizeof rooms / sizeof rooms[0])]);
     lab_set(lab, 3, 2800);
     lab_delete(lab, 0);
-    (void)lab_commit(lab); /* refused, unless the process died */
-    shim_give_space();
+    lab_commit_without_room(lab);
     lab_batch(lab, 400 + lab->parameter * 37 % 3000);
     lab_rest(lab);
 }
@@ -820,10 +830,9 @@ static void everysec(struct lab *lab)
     lab_batch(lab, 800);
     lab_batch(lab, 50);
     lab_batch(lab, 70);
-    shim_set_space(SHIM_LOG, store_stats(lab->store).log_bytes + 333, ENOSPC);
+    lab_leave_room(lab, 333);
     lab_set(lab, 5, 900);
-    (void)lab_commit(lab); /* refused, unless the process died */
-    shim_give_space();
+    lab_commit_without_room(lab);
     lab_batch(lab, 200);
     lab_rest(lab);
     lab_batch(lab, 60);
@@ -967,10 +976,9 @@ static void index_in_steps(struct lab *lab)
             (void)lab_commit(lab);
         }
         if (step == 5 + lab->parameter % 3) {
-            shim_set_space(SHIM_LOG, store_stats(lab->store).log_bytes + 99, ENOSPC);
+            lab_leave_room(lab, 99);
             lab_set(lab, 4, 700);
-            (void)lab_commit(lab); /* refused, unless the process died */
-            shim_give_space();
+            lab_commit_without_room(lab);
         }
     }
     lab_batch(lab, 120);
