@@ -35,6 +35,26 @@ static void bench_close(struct bench *bench)
     files_close(bench->files);
 }
 
+/* A key directory on a log with this image, and a load into it. */
+static struct load *bench_begin_load(struct bench *bench, const struct engine *engine,
+                                     const struct image *image)
+{
+    struct load *load = NULL;
+    engine_write(engine, "", image_slice(image));
+    bench_open(bench, engine);
+    assert_int_equal(keydir_init(&bench->keydir, bench->log), KV_OK);
+    assert_int_equal(load_begin(&bench->keydir, &load), KV_OK);
+    return load;
+}
+
+/* Every record of the log. */
+static enum status bench_load(const struct bench *bench, struct load *load,
+                              uint64_t *count_out)
+{
+    struct slice records = slice_after(log_bytes(bench->log), OPENING_BYTES);
+    return load_records(load, records, OPENING_BYTES, count_out);
+}
+
 /* A hash without a secret seed could be aimed at: there is none without randomness. */
 static void keydir_init_without_random_bytes_fails(void **state)
 {
@@ -65,15 +85,9 @@ static void load_refuses_a_key_over_the_limit(void **state)
         struct slice key = {bytes, length};
         image_begin_first(&image);
         image_put(&image, key, SLICE_LITERAL("value"));
-        engine_write(engine, "", image_slice(&image));
-        bench_open(&bench, engine);
-        assert_int_equal(keydir_init(&bench.keydir, bench.log), KV_OK);
-        struct load *load = NULL;
-        struct slice records = slice_after(log_bytes(bench.log), OPENING_BYTES);
-        assert_int_equal(load_begin(&bench.keydir, &load), KV_OK);
-        assert_int_equal(
-            load_end(load, load_records(load, records, OPENING_BYTES, &count)),
-            more == 0 ? KV_OK : KV_CORRUPT);
+        struct load *load = bench_begin_load(&bench, engine, &image);
+        assert_int_equal(load_end(load, bench_load(&bench, load, &count)),
+                         more == 0 ? KV_OK : KV_CORRUPT);
         assert_int_equal(count, more == 0 ? 1 : 0);
         assert_int_equal(bench.keydir.key_count, count);
         assert_int_equal(
@@ -97,15 +111,10 @@ static void f62_load_records_without_memory_takes_no_more_of_them(void **state)
     for (int i = 0; i < RECORDS; i++) {
         image_put(&image, SLICE_LITERAL("key"), SLICE_LITERAL("value"));
     }
-    engine_write(engine, "", image_slice(&image));
-    bench_open(&bench, engine);
-    assert_int_equal(keydir_init(&bench.keydir, bench.log), KV_OK);
-    struct load *load = NULL;
-    struct slice records = slice_after(log_bytes(bench.log), OPENING_BYTES);
-    assert_int_equal(load_begin(&bench.keydir, &load), KV_OK);
+    struct load *load = bench_begin_load(&bench, engine, &image);
     shim_inject(&(struct shim_fault){
         .calls = SHIM_BIT(SHIM_CALLOC), .nth = 1, .error = ENOMEM, .is_sticky = true});
-    enum status status = load_records(load, records, OPENING_BYTES, &count);
+    enum status status = bench_load(&bench, load, &count);
     assert_int_equal(status, KV_NO_MEMORY);
     assert_in_range(count, 1, RECORDS - 1);
     assert_int_equal(load_end(load, status), KV_NO_MEMORY);
