@@ -14,7 +14,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static struct slice text(void)
@@ -234,44 +233,20 @@ static void io_inspect_tells_what_a_file_is(void **state)
     assert_int_equal(io_close(fd), KV_OK);
 }
 
-/* Hold the lock in a child until a byte comes; returns the write end of its pipe. */
-static pid_t lock_elsewhere(const struct engine *engine, int *end_out)
+static enum status lock_log(struct engine *engine)
 {
-    int go[2];
-    int is_locked[2];
-    char byte = 0;
-    assert_int_equal(pipe(go), 0);
-    assert_int_equal(pipe(is_locked), 0);
-    pid_t child = fork();
-    if (child == 0) {
-        long owner = 0;
-        int fd = open_log(engine);
-        (void)close(go[1]);
-        if (io_lock(fd, &owner) != KV_OK || write(is_locked[1], "", 1) != 1) {
-            _exit(1);
-        }
-        (void)read(go[0], &byte, 1); /* also ends when the parent does */
-        _exit(0);
-    }
-    (void)close(is_locked[1]); /* so that a child that fails is not waited for */
-    assert_int_equal(read(is_locked[0], &byte, 1), 1);
-    (void)close(go[0]);
-    (void)close(is_locked[0]);
-    *end_out = go[1];
-    return child;
+    long owner = 0;
+    return io_lock(open_log(engine), &owner); /* stays open as long as the process */
 }
 
 static void f78_io_lock_names_the_process_that_holds_it(void **state)
 {
     long owner = -1;
-    int end = -1;
     int fd = open_log(*state);
-    pid_t child = lock_elsewhere(*state, &end);
+    pid_t holder = engine_take_elsewhere(*state, lock_log);
     assert_int_equal(io_lock(fd, &owner), KV_NOT_FOUND);
-    assert_int_equal(owner, child);
-    assert_int_equal(write(end, "", 1), 1);
-    assert_int_equal(waitpid(child, NULL, 0), child);
-    (void)close(end);
+    assert_int_equal(owner, holder);
+    engine_end_holder(holder);
     assert_int_equal(io_lock(fd, &owner), KV_OK);
     assert_int_equal(io_close(fd), KV_OK);
 }

@@ -111,6 +111,12 @@ void engine_crash(struct engine *engine)
 
 pid_t engine_hold_elsewhere(struct engine *engine)
 {
+    return engine_take_elsewhere(engine, engine_try_open);
+}
+
+pid_t engine_take_elsewhere(struct engine *engine,
+                            enum status (*take)(struct engine *engine))
+{
     int ready[2];
     int alive[2];
     char byte = 0;
@@ -119,7 +125,7 @@ pid_t engine_hold_elsewhere(struct engine *engine)
     pid_t holder = fork();
     if (holder == 0) {
         (void)close(alive[1]);
-        if (engine_try_open(engine) != KV_OK || write(ready[1], "", 1) != 1) {
+        if (take(engine) != KV_OK || write(ready[1], "", 1) != 1) {
             _exit(1);
         }
         _exit((int)read(alive[0], &byte, 1)); /* nothing is ever written there */

@@ -63,10 +63,13 @@ void engine_expect(struct engine *engine, const char *key, const char *value);
 void engine_expect_failure(struct engine *engine, const char *key, enum status status);
 
 /*
- * Open the store in a child process, which holds it until it is killed, or until this
- * program is gone: a failed test leaves nobody behind. engine_end_holder kills it.
+ * Open the store in a child process, or take there what `take` opens or locks. The child
+ * holds it until engine_end_holder kills it, or until this program is gone: a failed test
+ * leaves nobody behind.
  */
 pid_t engine_hold_elsewhere(struct engine *engine);
+pid_t engine_take_elsewhere(struct engine *engine,
+                            enum status (*take)(struct engine *engine));
 void engine_end_holder(pid_t holder);
 
 /* ---- Files: suffix "" is the log ---- */
