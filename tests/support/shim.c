@@ -207,12 +207,24 @@ static bool fails(const struct shim_event *event)
     return error != 0;
 }
 
-static int done(const struct shim_event *event, int result)
+/* Keep a call that was carried out. */
+static void keep_real(const struct shim_event *event, bool is_success)
 {
     int kept_errno = errno;
-    keep(event, result < 0 ? errno : 0);
+    keep(event, is_success ? 0 : errno);
     errno = kept_errno;
+}
+
+static int done(const struct shim_event *event, int result)
+{
+    keep_real(event, result >= 0);
     return result;
+}
+
+static ssize_t moved(const struct shim_event *event, ssize_t count)
+{
+    keep_real(event, count >= 0);
+    return count;
 }
 
 void shim_inject(const struct shim_fault *fault)
@@ -387,13 +399,10 @@ void shim_advance_clock(uint64_t ms)
 
 int __wrap_open(const char *path, int flags, ...)
 {
-    mode_t mode = 0;
-    if ((flags & O_CREAT) != 0) {
-        va_list arguments;
-        va_start(arguments, flags);
-        mode = va_arg(arguments, mode_t);
-        va_end(arguments);
-    }
+    va_list arguments;
+    va_start(arguments, flags);
+    mode_t mode = (flags & O_CREAT) != 0 ? va_arg(arguments, mode_t) : 0;
+    va_end(arguments);
     bool is_directory = (flags & O_DIRECTORY) != 0;
     struct shim_event event = {
         .call = SHIM_OPEN,
@@ -412,13 +421,10 @@ int __wrap_open(const char *path, int flags, ...)
 
 int __wrap_openat(int directory, const char *name, int flags, ...)
 {
-    mode_t mode = 0;
-    if ((flags & O_CREAT) != 0) {
-        va_list arguments;
-        va_start(arguments, flags);
-        mode = va_arg(arguments, mode_t);
-        va_end(arguments);
-    }
+    va_list arguments;
+    va_start(arguments, flags);
+    mode_t mode = (flags & O_CREAT) != 0 ? va_arg(arguments, mode_t) : 0;
+    va_end(arguments);
     struct shim_event event = {.call = SHIM_OPENAT, .role = role_of_name(name)};
     if (fails(&event)) {
         return -1;
@@ -496,8 +502,7 @@ ssize_t __wrap_pwrite(int fd, const void *bytes, size_t length, off_t offset)
             return -1;
         }
     }
-    ssize_t count = __real_pwrite(fd, bytes, part, offset);
-    (void)done(&event, count < 0 ? -1 : 0); /* only kept */
+    ssize_t count = moved(&event, __real_pwrite(fd, bytes, part, offset));
     if (count >= 0) {
         struct shim_change change = change_of(&event, fd);
         change.bytes = bytes;
@@ -642,7 +647,7 @@ void *__wrap_mmap(void *place, size_t length, int protection, int flags, int fd,
         fd = state.map_instead_fd_plus_one - 1;
     }
     void *bytes = __real_mmap(place, length, protection, flags, fd, offset);
-    (void)done(&event, bytes == MAP_FAILED ? -1 : 0); /* only kept */
+    keep_real(&event, bytes != MAP_FAILED);
     return bytes;
 }
 
@@ -667,7 +672,7 @@ FILE *__wrap_fopen(const char *path, const char *mode)
     FILE *file = state.has_random && strcmp(path, "/dev/urandom") == 0
                      ? open_random()
                      : __real_fopen(path, mode);
-    (void)done(&event, file == NULL ? -1 : 0); /* only kept */
+    keep_real(&event, file != NULL);
     return file;
 }
 
@@ -685,9 +690,7 @@ ssize_t __wrap_recv(int fd, void *bytes, size_t length, int flags)
     if (fails(&event)) {
         return -1;
     }
-    ssize_t count = __real_recv(fd, bytes, cut_short(SHIM_RECV, length), flags);
-    (void)done(&event, count < 0 ? -1 : 0); /* only kept */
-    return count;
+    return moved(&event, __real_recv(fd, bytes, cut_short(SHIM_RECV, length), flags));
 }
 
 ssize_t __wrap_send(int fd, const void *bytes, size_t length, int flags)
@@ -696,9 +699,7 @@ ssize_t __wrap_send(int fd, const void *bytes, size_t length, int flags)
     if (fails(&event)) {
         return -1;
     }
-    ssize_t count = __real_send(fd, bytes, cut_short(SHIM_SEND, length), flags);
-    (void)done(&event, count < 0 ? -1 : 0); /* only kept */
-    return count;
+    return moved(&event, __real_send(fd, bytes, cut_short(SHIM_SEND, length), flags));
 }
 
 int __wrap_shutdown(int fd, int how)
