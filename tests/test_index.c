@@ -8,6 +8,7 @@
 #include "bytes.h"
 #include "support/aborts.h"
 #include "support/dice.h"
+#include "support/entries.h"
 #include "support/unit.h"
 
 #include <stdlib.h>
@@ -35,13 +36,6 @@ static int give_memory_back(void **state)
     return 0;
 }
 
-static struct index *create(void)
-{
-    struct index *index = NULL;
-    assert_int_equal(index_create(&index), KV_OK);
-    return index;
-}
-
 static struct location location_at(uint64_t offset)
 {
     return (struct location){
@@ -58,12 +52,6 @@ static bool is_same(const struct location *a, const struct location *b)
     return a->offset == b->offset && a->key_length == b->key_length &&
            a->value_length == b->value_length && a->crc == b->crc &&
            a->is_tombstone == b->is_tombstone;
-}
-
-static void insert(struct index *index, uint64_t hash, struct location location)
-{
-    assert_int_equal(index_reserve(index, hash), KV_OK);
-    index_insert(index, hash, &location);
 }
 
 /* How many candidates a hash has, and whether one of them is this location. */
@@ -90,25 +78,13 @@ static bool has(const struct index *index, uint64_t hash, struct location wanted
     return is_found;
 }
 
-/* Entries, staged deletes included. */
-static uint64_t count_entries(const struct index *index)
-{
-    uint64_t count = 0;
-    uint64_t position = 0;
-    struct location location;
-    while (index_walk(index, &position, &location)) {
-        count++;
-    }
-    return count;
-}
-
 static void index_new_is_empty(void **state)
 {
     (void)state;
-    struct index *index = create();
+    struct index *index = entries_create();
     struct location location = {.offset = 77};
     uint64_t position = 0;
-    assert_true(count_entries(index) == 0);
+    assert_true(entries_count(index) == 0);
     assert_true(index_bytes(index) > 0);
     assert_false(index_walk(index, &position, &location));
     assert_false(index_walk(index, &position, &location));
@@ -140,13 +116,13 @@ static void index_keeps_every_field_of_a_location(void **state)
     (void)state;
     for (size_t k = 0; k < sizeof hashes / sizeof *hashes; k++) {
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-            struct index *index = create();
-            insert(index, hashes[k], cases[i]);
+            struct index *index = entries_create();
+            entries_insert(index, hashes[k], cases[i]);
             assert_true(has(index, hashes[k], cases[i]));
             struct location other = cases[sizeof cases / sizeof *cases - 1 - i];
             assert_true(index_replace(index, hashes[k], cases[i].offset, &other));
             assert_true(has(index, hashes[k], other));
-            assert_true(count_entries(index) == 1);
+            assert_true(entries_count(index) == 1);
             index_destroy(index);
         }
     }
@@ -179,8 +155,8 @@ static void replace_beyond_log_bytes_max(void *context)
 static void index_refuses_locations_that_no_slot_can_hold(void **state)
 {
     (void)state;
-    struct index *index = create();
-    insert(index, 1, (struct location){.offset = 5, .key_length = 1});
+    struct index *index = entries_create();
+    entries_insert(index, 1, (struct location){.offset = 5, .key_length = 1});
     assert_int_equal(index_reserve(index, 1), KV_OK);
     assert_true(aborts(insert_at_index_offset_max, index));
     assert_true(aborts(insert_too_long_a_key, index));
@@ -196,9 +172,9 @@ static void index_keeps_entries_with_equal_hashes_apart(void **state)
     enum { EQUALS = 300 };
     (void)state;
     for (size_t k = 0; k < sizeof hashes / sizeof *hashes; k++) {
-        struct index *index = create();
+        struct index *index = entries_create();
         for (uint64_t i = 0; i < EQUALS; i++) {
-            insert(index, hashes[k], location_at(1000 + i));
+            entries_insert(index, hashes[k], location_at(1000 + i));
         }
         bool is_found;
         for (uint64_t i = 0; i < EQUALS; i++) {
@@ -211,7 +187,7 @@ static void index_keeps_entries_with_equal_hashes_apart(void **state)
             assert_false(index_remove(index, hashes[k], 1000 + i));
             assert_false(has(index, hashes[k], location));
         }
-        assert_true(count_entries(index) == 0);
+        assert_true(entries_count(index) == 0);
         index_destroy(index);
     }
 }
@@ -219,19 +195,19 @@ static void index_keeps_entries_with_equal_hashes_apart(void **state)
 static void index_replace_wants_the_hash_and_the_offset(void **state)
 {
     (void)state;
-    struct index *index = create();
+    struct index *index = entries_create();
     struct location first = location_at(10);
     struct location second = location_at(20);
     struct location third = location_at(30);
-    insert(index, 111, first);
-    insert(index, 111, second);
+    entries_insert(index, 111, first);
+    entries_insert(index, 111, second);
     assert_false(index_replace(index, 111, 30, &third));
     assert_false(index_replace(index, 112, 10, &third));
     assert_false(index_replace(index, UINT64_C(1) << 63 | 111, 10, &third));
     assert_true(index_replace(index, 111, 10, &third));
     assert_false(has(index, 111, first));
     assert_true(has(index, 111, second) && has(index, 111, third));
-    assert_true(count_entries(index) == 2);
+    assert_true(entries_count(index) == 2);
     index_destroy(index);
 }
 
@@ -239,16 +215,16 @@ static void index_replace_wants_the_hash_and_the_offset(void **state)
 static void index_counts_staged_deletes(void **state)
 {
     (void)state;
-    struct index *index = create();
+    struct index *index = entries_create();
     struct location location = location_at(10);
     location.is_tombstone = false;
-    insert(index, 111, location);
+    entries_insert(index, 111, location);
     location.is_tombstone = true;
     assert_true(index_replace(index, 111, 10, &location));
-    assert_true(count_entries(index) == 1);
+    assert_true(entries_count(index) == 1);
     assert_true(has(index, 111, location));
     assert_true(index_remove(index, 111, 10));
-    assert_true(count_entries(index) == 0);
+    assert_true(entries_count(index) == 0);
     index_destroy(index);
 }
 
@@ -301,7 +277,7 @@ static struct model *model_create(void)
     struct model *model = calloc(1, sizeof *model);
     assert_non_null(model);
     dice_begin(&model->dice);
-    model->index = create();
+    model->index = entries_create();
     model->next_offset = 1;
     for (size_t i = 0; i < POOL; i++) {
         model->groups[i].hash = pick_hash(model, i);
@@ -349,7 +325,7 @@ static void step(struct model *model)
     size_t which = (size_t)dice_below(&model->dice, ENTRIES_MAX);
     if (which >= group->count) {
         struct location location = new_location(model, number);
-        insert(model->index, group->hash, location);
+        entries_insert(model->index, group->hash, location);
         group->locations[group->count++] = location;
         model->count++;
     } else if (dice_below(&model->dice, 2) == 0) {
@@ -366,7 +342,7 @@ static void step(struct model *model)
         group->locations[which] = group->locations[--group->count];
         model->count--;
     }
-    assert_true(count_entries(model->index) == model->count);
+    assert_true(entries_count(model->index) == model->count);
     check_group(model, group);
 }
 
@@ -420,23 +396,23 @@ static void index_is_empty_after_everything_is_removed(void **state)
     enum { KEYS = 20000 };
     uint64_t *hashes = calloc(KEYS, sizeof *hashes);
     assert_non_null(hashes);
-    struct index *index = create();
+    struct index *index = entries_create();
     for (uint64_t i = 0; i < KEYS; i++) {
         hashes[i] = dice_next(&dice);
-        insert(index, hashes[i], location_at(i));
+        entries_insert(index, hashes[i], location_at(i));
     }
     uint64_t bytes = index_bytes(index);
     for (uint64_t i = 0; i < KEYS; i++) {
         uint64_t at = (i * 7919) % KEYS; /* prime to KEYS: each once */
         assert_true(index_remove(index, hashes[at], at));
     }
-    assert_true(count_entries(index) == 0);
+    assert_true(entries_count(index) == 0);
     uint64_t position = 0;
     struct location location;
     assert_false(index_walk(index, &position, &location));
     /* The room is used again: removing left nothing behind that takes a slot. */
     for (uint64_t i = 0; i < KEYS; i++) {
-        insert(index, hashes[i], location_at(i));
+        entries_insert(index, hashes[i], location_at(i));
     }
     assert_true(index_bytes(index) == bytes);
     free(hashes);
@@ -451,10 +427,10 @@ static void index_walk_allows_replacing_on_the_way(void **state)
     dice_begin(&dice);
     uint64_t *hashes = calloc(KEYS, sizeof *hashes);
     assert_non_null(hashes);
-    struct index *index = create();
+    struct index *index = entries_create();
     for (uint64_t i = 0; i < KEYS; i++) {
         hashes[i] = dice_next(&dice);
-        insert(index, hashes[i], location_at(i));
+        entries_insert(index, hashes[i], location_at(i));
     }
     uint64_t position = 0;
     struct location location;
@@ -480,7 +456,7 @@ static void index_insert_needs_no_memory_after_a_reservation(void **state)
     (void)state;
     struct dice dice;
     dice_begin(&dice);
-    struct index *index = create();
+    struct index *index = entries_create();
     for (uint64_t i = 0; i < 20000; i++) {
         uint64_t hash = dice_next(&dice);
         assert_int_equal(index_reserve(index, hash), KV_OK);
@@ -507,11 +483,11 @@ static void index_reserve_without_memory_changes_nothing(void **state)
     (void)state;
     struct dice dice;
     dice_begin(&dice);
-    struct index *index = create();
+    struct index *index = entries_create();
     uint64_t hashes[3000];
     for (uint64_t i = 0; i < 3000; i++) {
         hashes[i] = dice_next(&dice);
-        insert(index, hashes[i], location_at(i));
+        entries_insert(index, hashes[i], location_at(i));
     }
     uint64_t bytes = index_bytes(index);
     allocation_bytes_max = 0;
@@ -529,7 +505,7 @@ static void index_reserve_without_memory_changes_nothing(void **state)
         refused += status == KV_NO_MEMORY;
     }
     assert_true(refused > 0);
-    assert_true(count_entries(index) == 3000 + 10000 - refused);
+    assert_true(entries_count(index) == 3000 + 10000 - refused);
     assert_true(index_bytes(index) == bytes);
     for (uint64_t i = 0; i < 3000; i++) {
         assert_true(has(index, hashes[i], location_at(i)));
@@ -539,7 +515,7 @@ static void index_reserve_without_memory_changes_nothing(void **state)
     assert_true(index_replace(index, hashes[7], 7, &moved));
     assert_true(index_remove(index, hashes[7], 50000));
     allocation_bytes_max = SIZE_MAX;
-    insert(index, hashes[7], location_at(7));
+    entries_insert(index, hashes[7], location_at(7));
     index_destroy(index);
 }
 
@@ -550,7 +526,7 @@ static void index_reserve_without_memory_changes_nothing(void **state)
 static void index_reserve_refuses_what_no_growth_can_spread(void **state)
 {
     (void)state;
-    struct index *index = create();
+    struct index *index = entries_create();
     allocation_bytes_max = 1 << 24;
     uint64_t count = 0;
     while (count < 1000 && index_reserve(index, UINT64_MAX) == KV_OK) {
@@ -559,7 +535,7 @@ static void index_reserve_refuses_what_no_growth_can_spread(void **state)
         count++;
     }
     assert_in_range(count, 8, 999);
-    assert_true(count_entries(index) == count);
+    assert_true(entries_count(index) == count);
     assert_int_equal(index_reserve(index, UINT64_MAX), KV_NO_MEMORY);
     assert_int_equal(index_reserve(index, 1), KV_OK);
     for (uint64_t i = 0; i < count; i++) {
@@ -573,7 +549,7 @@ static void index_remove_from_a_full_table_keeps_the_rest(void **state)
 {
     (void)state;
     for (uint64_t victim = 0; victim < 9; victim++) {
-        struct index *index = create();
+        struct index *index = entries_create();
         uint64_t count = 0;
         allocation_bytes_max = 1 << 24;
         while (index_reserve(index, UINT64_MAX) == KV_OK) {
@@ -584,7 +560,7 @@ static void index_remove_from_a_full_table_keeps_the_rest(void **state)
         uint64_t removed = victim * (count - 1) / 8;
         assert_true(index_remove(index, UINT64_MAX, removed));
         assert_false(index_remove(index, UINT64_MAX, removed));
-        assert_true(count_entries(index) == count - 1);
+        assert_true(entries_count(index) == count - 1);
         for (uint64_t i = 0; i < count; i++) {
             assert_int_equal(has(index, UINT64_MAX, location_at(i)), i != removed);
         }
@@ -620,7 +596,7 @@ static void index_decode_part_spreads_a_crowd_or_refuses_it(void **state)
         struct buffer bytes = {0};
         struct index_part_sums sums;
         size_t length = 0;
-        struct index *index = create();
+        struct index *index = entries_create();
         for (uint64_t i = 0; i < COUNT; i++) {
             hashes[i] = is_equal ? top : top - (COUNT - 1 - i) * (top / 100 / COUNT);
         }
@@ -628,7 +604,7 @@ static void index_decode_part_spreads_a_crowd_or_refuses_it(void **state)
         enum status status =
             index_decode_part(index, 511, buffer_slice(&bytes), &length, &sums);
         assert_int_equal(status, is_equal ? KV_NO_MEMORY : KV_OK);
-        assert_true(count_entries(index) == (is_equal ? 0 : COUNT));
+        assert_true(entries_count(index) == (is_equal ? 0 : COUNT));
         for (uint64_t i = 0; i < COUNT; i++) {
             struct location found;
             uint64_t hash = UINT64_C(511) << 55 | hashes[i];
@@ -643,10 +619,10 @@ static void index_decode_part_spreads_a_crowd_or_refuses_it(void **state)
 static void index_bytes_grows_by_what_was_allocated(void **state)
 {
     (void)state;
-    struct index *index = create();
+    struct index *index = entries_create();
     uint64_t before = index_bytes(index);
     largest_allocation_bytes = 0;
-    insert(index, 42, location_at(1));
+    entries_insert(index, 42, location_at(1));
     assert_true(index_bytes(index) == before + largest_allocation_bytes);
     assert_true(largest_allocation_bytes > 0);
     assert_true(index_remove(index, 42, 1));
@@ -664,7 +640,7 @@ static void index_takes_at_most_48_bytes_a_key_and_32_on_average(void **state)
     enum { COUNT_MIN = 100000, COUNT_MAX = 400000, SAMPLE_EVERY = 100 };
     struct dice dice;
     dice_begin(&dice);
-    struct index *index = create();
+    struct index *index = entries_create();
     uint64_t sum = 0;
     uint64_t samples = 0;
     for (uint64_t count = 1; count <= COUNT_MAX; count++) {
@@ -697,7 +673,7 @@ static void index_takes_at_most_48_bytes_a_key_and_32_on_average(void **state)
 /* Another index, filled from the bytes of this one. */
 static struct index *reload(const struct index *index)
 {
-    struct index *copy = create();
+    struct index *copy = entries_create();
     for (size_t part = 0; part < INDEX_PART_COUNT; part++) {
         struct buffer bytes = {0};
         struct index_part_sums sums;
@@ -719,7 +695,7 @@ static uint64_t most_grown_at_once(struct index *index, struct dice *dice, uint6
     for (uint64_t i = 0; i < count; i++) {
         uint64_t before = index_bytes(index);
         struct location location = {.offset = i, .key_length = 16};
-        insert(index, dice_next(dice), location);
+        entries_insert(index, dice_next(dice), location);
         grown = (i % WINDOW == 0 ? 0 : grown) + (index_bytes(index) != before ? 1 : 0);
         most = grown > most ? grown : most;
     }
@@ -728,8 +704,8 @@ static uint64_t most_grown_at_once(struct index *index, struct dice *dice, uint6
 
 /*
  * Parts that grow one by one keep a batch from waiting for all of them. Of the 512, 120
- * to 160 grow within 20,000 insertions (300 seeds); were they of one size, 260 to 310 of an
- * index that grew entry by entry would, and all of one that was read from an image.
+ * to 160 grow within 20,000 insertions (300 seeds); were they of one size, 260 to 310 of
+ * an index that grew entry by entry would, and all of one that was read from an image.
  */
 static void index_parts_grow_at_different_times(void **state)
 {
@@ -737,7 +713,7 @@ static void index_parts_grow_at_different_times(void **state)
     (void)state;
     struct dice dice;
     dice_begin(&dice);
-    struct index *index = create();
+    struct index *index = entries_create();
     (void)most_grown_at_once(index, &dice, COUNT);
     struct index *copy = reload(index);
     assert_in_range(most_grown_at_once(index, &dice, COUNT), 1, MOST);

@@ -16,6 +16,7 @@
 #include "store.h"
 #include "support/dice.h"
 #include "support/engine.h"
+#include "support/entries.h"
 #include "support/shim.h"
 #include "support/unit.h"
 #include "support/watchdog.h"
@@ -1017,19 +1018,11 @@ struct entries {
     size_t count;
 };
 
-static struct index *make_index(void)
-{
-    struct index *index = NULL;
-    assert_int_equal(index_create(&index), KV_OK);
-    return index;
-}
-
 static void add_entry(struct index *index, struct entries *entries, uint64_t hash,
                       struct location location)
 {
     assert_in_range(entries->count, 0, ENTRIES_MAX - 1);
-    assert_int_equal(index_reserve(index, hash), KV_OK);
-    index_insert(index, hash, &location);
+    entries_insert(index, hash, location);
     entries->hashes[entries->count] = hash;
     entries->locations[entries->count++] = location;
 }
@@ -1076,23 +1069,11 @@ static enum status decode_index(struct index *index, struct slice bytes,
     return bytes.length == 0 ? KV_OK : KV_CORRUPT;
 }
 
-/* Entries, staged deletes included. */
-static uint64_t count_entries(const struct index *index)
-{
-    uint64_t count = 0;
-    uint64_t position = 0;
-    struct location location;
-    while (index_walk(index, &position, &location)) {
-        count++;
-    }
-    return count;
-}
-
 /* What was encoded comes back whole, and gives the same bytes again. */
 static void expect_round_trip(struct index *index, const struct entries *entries)
 {
     struct buffer bytes = encode_index(index);
-    struct index *copy = make_index();
+    struct index *copy = entries_create();
     struct index_part_sums sums;
     uint64_t payload_bytes = 0;
     uint64_t end_max = 0;
@@ -1111,7 +1092,7 @@ static void expect_round_trip(struct index *index, const struct entries *entries
         payload_bytes += payload;
         end_max = wanted.offset + payload > end_max ? wanted.offset + payload : end_max;
     }
-    assert_int_equal(count_entries(copy), entries->count);
+    assert_int_equal(entries_count(copy), entries->count);
     assert_int_equal(sums.entry_count, entries->count);
     assert_int_equal(sums.payload_bytes, payload_bytes);
     assert_int_equal(sums.payload_end_max, end_max);
@@ -1132,7 +1113,7 @@ static void index_parts_come_back_whole_at_any_size(void **state)
     assert_non_null(entries);
     dice_begin(&dice);
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
-        struct index *index = make_index();
+        struct index *index = entries_create();
         entries->count = 0;
         while (entries->count < counts[i]) {
             uint64_t offset = dice_below(&dice, LOG_BYTES_MAX);
@@ -1149,7 +1130,7 @@ static void index_parts_come_back_whole_at_any_size(void **state)
 static void index_parts_with_equal_hashes_come_back_whole(void **state)
 {
     struct entries *entries = calloc(1, sizeof *entries);
-    struct index *index = make_index();
+    struct index *index = entries_create();
     struct dice dice;
     (void)state;
     assert_non_null(entries);
@@ -1171,7 +1152,7 @@ static void index_parts_with_equal_hashes_come_back_whole(void **state)
 static void index_parts_leave_out_which_log_an_offset_is_in(void **state)
 {
     struct entries *entries = calloc(1, sizeof *entries);
-    struct index *index = make_index();
+    struct index *index = entries_create();
     struct dice dice = {1};
     (void)state;
     assert_non_null(entries);
@@ -1185,7 +1166,7 @@ static void index_parts_leave_out_which_log_an_offset_is_in(void **state)
 static void index_parts_cut_short_or_without_memory_are_refused(void **state)
 {
     struct entries *entries = calloc(1, sizeof *entries);
-    struct index *index = make_index();
+    struct index *index = entries_create();
     struct index_part_sums sums;
     struct dice dice = {2};
     (void)state;
@@ -1195,14 +1176,14 @@ static void index_parts_cut_short_or_without_memory_are_refused(void **state)
     }
     struct buffer bytes = encode_index(index);
     for (size_t length = 0; length < bytes.length; length += watchdog_scaled(7, 301)) {
-        struct index *copy = make_index();
+        struct index *copy = entries_create();
         assert_int_equal(
             decode_index(copy, slice_first(buffer_slice(&bytes), length), &sums),
             KV_CORRUPT);
         index_destroy(copy);
     }
     for (uint64_t nth = 1; nth < 100; nth += watchdog_scaled(1, 20)) {
-        struct index *copy = make_index();
+        struct index *copy = entries_create();
         shim_fail_once(SHIM_MEMORY, SHIM_ANY, nth, ENOMEM);
         assert_int_equal(decode_index(copy, buffer_slice(&bytes), &sums), KV_NO_MEMORY);
         shim_clear_faults();

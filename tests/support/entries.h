@@ -1,0 +1,17 @@
+/*
+ * What tests of the index and of its image do with one: make it, fill it, count it.
+ */
+#ifndef KV_SUPPORT_ENTRIES_H
+#define KV_SUPPORT_ENTRIES_H
+
+#include "index.h"
+
+/* Released with index_destroy. */
+struct index *entries_create(void);
+
+void entries_insert(struct index *index, uint64_t hash, struct location location);
+
+/* Staged deletes included. */
+uint64_t entries_count(const struct index *index);
+
+#endif
