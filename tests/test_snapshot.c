@@ -18,6 +18,7 @@
 #include "support/engine.h"
 #include "support/entries.h"
 #include "support/shim.h"
+#include "support/table.h"
 #include "support/unit.h"
 #include "support/watchdog.h"
 #include "verify.h"
@@ -41,26 +42,20 @@ enum {
     ENTRY = 20
 };
 
-enum { ROWS_MAX = 9000, ROWS_FEW = 60 };
+enum { ROWS_FEW = 60 };
 
 #define START_MS UINT64_C(5000000)
 
-/* ---- A store and a plain array of what it must hold ---- */
-
-struct table {
-    struct engine *engine;
-    size_t row_count;
-    unsigned versions[ROWS_MAX]; /* 0: the row is not there */
-    unsigned last_version;
-};
+/* ---- A table whose index is saved ---- */
 
 static struct table *make_table(struct engine *engine, size_t row_count)
 {
     struct table *table = calloc(1, sizeof *table);
     assert_non_null(table);
-    assert_in_range(row_count, 1, ROWS_MAX);
+    assert_in_range(row_count, 1, TABLE_ROWS_MAX);
     table->engine = engine;
     table->row_count = row_count;
+    table->value_bytes = TABLE_VALUE_BYTES_LEAST;
     engine->keeps_index = true;
     shim_omit_syncs();
     shim_set_clock(START_MS);
@@ -86,74 +81,6 @@ static int table_teardown(void **state)
     return engine_teardown(state);
 }
 
-static struct slice row_key(size_t row)
-{
-    static char text[32];
-    (void)snprintf(text, sizeof text, "row-%zu", row);
-    return slice_of_text(text);
-}
-
-static struct slice row_value(size_t row, unsigned version)
-{
-    static char text[64];
-    int length =
-        snprintf(text, sizeof text, "%zu/%u:%.*s", row, version,
-                 (int)((row + version) % 30), "abcdefghijklmnopqrstuvwxyzabcdef");
-    return (struct slice){(const uint8_t *)text, (size_t)length};
-}
-
-static void stage_row(struct table *table, size_t row)
-{
-    table->versions[row] = ++table->last_version;
-    assert_int_equal(store_set(table->engine->store, row_key(row),
-                               row_value(row, table->versions[row])),
-                     KV_OK);
-}
-
-static void stage_delete(struct table *table, size_t row)
-{
-    enum status expected = table->versions[row] == 0 ? KV_NOT_FOUND : KV_OK;
-    assert_int_equal(store_delete(table->engine->store, row_key(row)), expected);
-    table->versions[row] = 0;
-}
-
-static void commit(const struct table *table)
-{
-    assert_int_equal(store_commit(table->engine->store), KV_OK);
-}
-
-static void fill(struct table *table)
-{
-    for (size_t row = 0; row < table->row_count; row++) {
-        stage_row(table, row);
-        if (row % 16 == 15) {
-            commit(table);
-        }
-    }
-    commit(table);
-}
-
-/* Values, counts and live bytes are those of the array. */
-static bool holds(const struct table *table)
-{
-    uint64_t count = 0;
-    uint64_t bytes = 0;
-    for (size_t row = 0; row < table->row_count; row++) {
-        struct slice found;
-        struct slice wanted = row_value(row, table->versions[row]);
-        bool has = table->versions[row] != 0;
-        enum status status = store_get(table->engine->store, row_key(row), &found);
-        if (has ? status != KV_OK || !slice_equal(found, wanted)
-                : status != KV_NOT_FOUND) {
-            return false;
-        }
-        count += has;
-        bytes += has ? record_length(row_key(row).length, wanted.length) : 0;
-    }
-    struct store_stats stats = store_stats(table->engine->store);
-    return stats.keys == count && stats.live_bytes == bytes;
-}
-
 /* End as kill -9 does: from now on nothing reaches a file. */
 static void kill_store(const struct table *table)
 {
@@ -173,7 +100,7 @@ static uint64_t recovered_bytes(const struct table *table)
 static void save_store(struct table *table)
 {
     engine_open(table->engine);
-    fill(table);
+    table_fill(table);
     engine_close(table->engine);
     assert_true(engine_has_file(table->engine, FILES_INDEX));
 }
@@ -182,10 +109,10 @@ static void save_store(struct table *table)
 static void save_more(struct table *table)
 {
     engine_open(table->engine);
-    stage_row(table, 0);
-    stage_row(table, table->row_count - 1);
-    stage_delete(table, table->row_count / 2);
-    commit(table);
+    table_stage(table, 0);
+    table_stage(table, table->row_count - 1);
+    table_stage_delete(table, table->row_count / 2);
+    table_commit(table);
     engine_close(table->engine);
 }
 
@@ -198,7 +125,7 @@ static void expect_disbelieved(const struct table *table, const char *reason)
     assert_int_equal(engine_told(engine, reason), 1);
     assert_int_equal(engine_told(engine, ""), 1);
     assert_int_equal(recovered_bytes(table), engine_log_length(engine));
-    assert_true(holds(table));
+    assert_true(table_holds(table));
     kill_store(table);
 }
 
@@ -210,7 +137,7 @@ static void expect_believed(const struct table *table, uint64_t replayed_bytes)
     engine_open(engine);
     assert_int_equal(engine_told(engine, ""), 0);
     assert_int_equal(recovered_bytes(table), replayed_bytes);
-    assert_true(holds(table));
+    assert_true(table_holds(table));
     kill_store(table);
 }
 
@@ -455,7 +382,7 @@ static void image_that_leads_to_no_records_is_not_believed(void **state)
                        "of it",
                        0, 0);
     assert_int_equal(recovered_bytes(table), engine_log_length(table->engine));
-    assert_true(holds(table));
+    assert_true(table_holds(table));
     kill_store(table);
     engine_forget_messages(table->engine);
     shim_fail_once(SHIM_BIT(SHIM_FOPEN), SHIM_ANY, 2, EMFILE);
@@ -463,7 +390,7 @@ static void image_that_leads_to_no_records_is_not_believed(void **state)
     shim_clear_faults();
     assert_int_equal(engine_told(table->engine, "/dev/urandom"), 1);
     engine_open(table->engine);
-    assert_true(holds(table));
+    assert_true(table_holds(table));
     kill_store(table);
     script_free(&image);
 }
@@ -572,12 +499,12 @@ static void f51_damage_between_covered_and_needed_is_refused(void **state)
     struct table *table = *state;
     struct engine *engine = table->engine;
     engine_open(engine);
-    fill(table);
+    table_fill(table);
     assert_int_equal(store_compact(engine->store), KV_OK);
     while (!engine_has_file(engine, FILES_INDEX)) {
         assert_in_range(table->last_version, 0, 1000);
-        stage_row(table, table->last_version % table->row_count);
-        commit(table);
+        table_stage(table, table->last_version % table->row_count);
+        table_commit(table);
         assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
     }
     kill_store(table);
@@ -612,7 +539,7 @@ static bool start_without_memory(const struct table *table, enum shim_call call,
     shim_clear_faults();
     assert_true(status == KV_OK || status == KV_NO_MEMORY || status == KV_IO);
     if (status == KV_OK) {
-        assert_true(holds(table));
+        assert_true(table_holds(table));
         kill_store(table);
     }
     return shim_fired_count() > fired_before;
@@ -638,8 +565,8 @@ static bool stop_with_a_fault(struct table *table, struct shim_fault fault)
 {
     struct engine *engine = table->engine;
     engine_open(engine);
-    stage_row(table, table->last_version % table->row_count);
-    commit(table);
+    table_stage(table, table->last_version % table->row_count);
+    table_commit(table);
     shim_advance_clock(REST_SEAL_MS);
     assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
     uint64_t fired_before = shim_fired_count();
@@ -648,7 +575,7 @@ static bool stop_with_a_fault(struct table *table, struct shim_fault fault)
     shim_clear_faults();
     bool has_fired = shim_fired_count() > fired_before;
     engine_open(engine);
-    assert_true(holds(table));
+    assert_true(table_holds(table));
     engine_close(engine);
     return has_fired;
 }
@@ -695,7 +622,7 @@ static void f84_full_disk_while_saving_is_told_and_costs_only_time(void **state)
     struct table *table = *state;
     struct engine *engine = table->engine;
     engine_open(engine);
-    fill(table);
+    table_fill(table);
     for (uint64_t room = 0; room < 5000; room += watchdog_scaled(150, 1500)) {
         engine_forget_messages(engine);
         shim_set_space(SHIM_NEW, room, ENOSPC);
@@ -708,7 +635,7 @@ static void f84_full_disk_while_saving_is_told_and_costs_only_time(void **state)
         engine_open(engine);
         assert_int_equal(engine_told(engine, ""), 0);
         assert_int_equal(recovered_bytes(table), engine_log_length(engine));
-        assert_true(holds(table));
+        assert_true(table_holds(table));
     }
     engine_close(engine);
     expect_believed(table, 0);
@@ -740,7 +667,7 @@ static void unchanged_store_keeps_its_image(void **state)
     for (int i = 0; i < 3; i++) {
         engine_open(engine);
         assert_int_equal(recovered_bytes(table), 0);
-        assert_true(holds(table));
+        assert_true(table_holds(table));
         engine_close(engine);
     }
     assert_string_equal(shim_trace_text(SHIM_BIT(SHIM_PWRITE) | SHIM_BIT(SHIM_RENAMEAT)),
@@ -868,7 +795,7 @@ static void compact_new_store(struct table *table)
 {
     struct engine *engine = table->engine;
     engine_open(engine);
-    fill(table);
+    table_fill(table);
     assert_int_equal(store_compact(engine->store), KV_OK);
     while (engine_has_file(engine, FILES_OLD)) {
         assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
@@ -887,7 +814,7 @@ static void image_that_cannot_be_synced_in_steps_is_told(void **state)
     assert_int_equal(engine_told(engine, FILES_NEW), 1);
     assert_false(engine_has_file(engine, FILES_INDEX));
     assert_false(engine_has_file(engine, FILES_NEW));
-    assert_true(holds(table));
+    assert_true(table_holds(table));
     engine_close(engine);
     expect_believed(table, 0);
 }
@@ -916,13 +843,13 @@ static void make_random_batch(struct table *table, struct dice *dice)
     for (size_t i = 0; i < count; i++) {
         size_t row = (size_t)dice_below(dice, table->row_count);
         if (dice_below(dice, 3) == 0) {
-            stage_delete(table, row);
+            table_stage_delete(table, row);
         } else {
-            stage_row(table, row);
+            table_stage(table, row);
         }
     }
     if (dice_below(dice, 8) > 0) {
-        commit(table);
+        table_commit(table);
     }
 }
 
@@ -938,7 +865,7 @@ static uint64_t expect_same_both_ways(const struct table *table)
         engine_forget_messages(engine);
         engine_open(engine);
         replayed = way == 0 ? recovered_bytes(table) : replayed;
-        if (!holds(table)) {
+        if (!table_holds(table)) {
             fail_msg("the store does not hold what it must %s an image",
                      way == 0 ? "with" : "without");
         }
@@ -954,10 +881,10 @@ static bool run_random_life(struct table *table, struct dice *dice, size_t step_
     bool has_begun = false;
     engine->sync = dice_below(dice, 2) == 0 ? SYNC_ALWAYS : SYNC_EVERYSEC;
     engine_open(engine);
-    fill(table);
+    table_fill(table);
     for (size_t step = 0; step < step_count; step++) {
         make_random_batch(table, dice);
-        commit(table);
+        table_commit(table);
         if (!has_begun && dice_below(dice, 6) == 0) {
             assert_int_equal(store_compact(engine->store), KV_OK);
             has_begun = true;
@@ -1005,7 +932,7 @@ static void image_taken_in_steps_of_a_small_store_is_right(void **state)
 /* So many entries make three pieces. */
 static void image_taken_in_steps_of_a_larger_store_is_right(void **state)
 {
-    run_random_lives(*state, ROWS_MAX, watchdog_scaled(12, 1), 60);
+    run_random_lives(*state, TABLE_ROWS_MAX, watchdog_scaled(12, 1), 60);
 }
 
 /* ---- The index as bytes ---- */
