@@ -125,9 +125,7 @@ static void f90_a_pipeline_gets_the_replies_of_its_lines_in_order(void **state)
         script_add(&requests, exchanges[i].request);
         script_add(&replies, exchanges[i].reply);
     }
-    scene_talk(*state, script_slice(&requests), script_slice(&replies));
-    script_free(&requests);
-    script_free(&replies);
+    scene_talk_scripts(*state, &requests, &replies);
 }
 
 static bool is_refused(const struct exchange *exchange)
@@ -218,9 +216,7 @@ f22_every_byte_at_every_place_of_key_and_value_is_kept_or_refused(void **state)
             }
         }
     }
-    scene_talk(*state, script_slice(&requests), script_slice(&replies));
-    script_free(&requests);
-    script_free(&replies);
+    scene_talk_scripts(*state, &requests, &replies);
 }
 
 static void f22_nul_is_refused_at_every_place_of_every_command(void **state)
@@ -239,9 +235,7 @@ static void f22_nul_is_refused_at_every_place_of_every_command(void **state)
     }
     script_add_text(&requests, "COUNT\n");
     script_add_text(&replies, "0\n");
-    scene_talk(*state, script_slice(&requests), script_slice(&replies));
-    script_free(&requests);
-    script_free(&replies);
+    scene_talk_scripts(*state, &requests, &replies);
 }
 
 /* A value of one NUL is how the log says "deleted": a client must not be able to. */
@@ -310,9 +304,7 @@ static void f24_malformed_utf8_is_refused_wherever_it_stands(void **state)
     }
     script_add_text(&requests, "COUNT\n");
     script_add_text(&replies, "0\n");
-    scene_talk(*state, script_slice(&requests), script_slice(&replies));
-    script_free(&requests);
-    script_free(&replies);
+    scene_talk_scripts(*state, &requests, &replies);
 }
 
 static void f24_well_formed_utf8_is_kept_in_keys_and_values(void **state)
@@ -325,9 +317,7 @@ static void f24_well_formed_utf8_is_kept_in_keys_and_values(void **state)
                           text);
         script_add_format(&replies, "success\n%s\n%s\n\n", text, text);
     }
-    scene_talk(*state, script_slice(&requests), script_slice(&replies));
-    script_free(&requests);
-    script_free(&replies);
+    scene_talk_scripts(*state, &requests, &replies);
 }
 
 static void f25_the_longest_key_serves_every_command(void **state)
@@ -383,9 +373,7 @@ static void f25_a_key_one_byte_too_long_is_refused(void **state)
     }
     script_add_text(&requests, "COUNT\n");
     script_add_text(&replies, "0\n");
-    scene_talk(*state, script_slice(&requests), script_slice(&replies));
-    script_free(&requests);
-    script_free(&replies);
+    scene_talk_scripts(*state, &requests, &replies);
 }
 
 static void f25_a_value_at_the_limit_is_kept_and_one_byte_more_refused(void **state)
@@ -407,9 +395,7 @@ static void f25_a_value_at_the_limit_is_kept_and_one_byte_more_refused(void **st
     script_add_text(&replies, "\n");
     script_add_fill(&replies, 'z', 1024);
     script_add_text(&replies, "\n2\n");
-    scene_talk(scene, script_slice(&requests), script_slice(&replies));
-    script_free(&requests);
-    script_free(&replies);
+    scene_talk_scripts(scene, &requests, &replies);
 }
 
 /* The longest line is a SET with the longest key and value; its CR does not count. */

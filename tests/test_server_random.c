@@ -152,9 +152,7 @@ static void expect_whole_model(struct model *model, const struct scene *scene)
     }
     script_add_text(&requests, "COUNT\n");
     script_add_format(&replies, "%zu\n", model->count);
-    scene_talk(scene, script_slice(&requests), script_slice(&replies));
-    script_free(&requests);
-    script_free(&replies);
+    scene_talk_scripts(scene, &requests, &replies);
 }
 
 static void random_commands_agree_with_a_model(void **state)

@@ -118,6 +118,14 @@ static void assert_elapsed(uint64_t start_ms, uint64_t least_ms, uint64_t most_m
     }
 }
 
+/* The client is told why, and closed; this side closes then, too. */
+static void expect_eviction(struct client *client)
+{
+    client_expect_text(client, "error: idle too long\n");
+    client_expect_end(client);
+    client_close(client);
+}
+
 static void f1_an_idle_client_is_closed_only_when_another_waits(void **state)
 {
     struct scene *scene = *state;
@@ -129,10 +137,8 @@ static void f1_an_idle_client_is_closed_only_when_another_waits(void **state)
     client_exchange(&idle, SLICE_LITERAL("SET k v\n"), SLICE_LITERAL("success\n"));
     struct client second = scene_client(scene);
     client_send_text(&second, "GET k\n");
-    client_expect_text(&idle, "error: idle too long\n");
+    expect_eviction(&idle);
     assert_elapsed(start_ms, 950, 3000);
-    client_expect_end(&idle);
-    client_close(&idle);
     client_expect_text(&second, "v\n");
     client_close(&second);
 }
@@ -146,10 +152,8 @@ static void f1_a_client_idle_for_long_is_closed_as_soon_as_another_comes(void **
     struct client second = scene_client(scene);
     uint64_t start_ms = watchdog_now_ms();
     client_send_text(&second, "COUNT\n");
-    client_expect_text(&idle, "error: idle too long\n");
+    expect_eviction(&idle);
     assert_elapsed(start_ms, 0, 800);
-    client_expect_end(&idle);
-    client_close(&idle);
     client_expect_text(&second, "0\n");
     client_close(&second);
 }
@@ -167,10 +171,8 @@ static void f2_bytes_without_a_command_do_not_extend_the_time(void **state)
         client_send_text(&dripping, "x");
         assert_elapsed(start_ms, 0, 5000);
     }
-    client_expect_text(&dripping, "error: idle too long\n");
+    expect_eviction(&dripping);
     assert_elapsed(start_ms, 900, 3000);
-    client_expect_end(&dripping);
-    client_close(&dripping);
     client_expect_text(&second, "0\n");
     client_close(&second);
 }
@@ -203,9 +205,7 @@ static void f16_an_evicted_client_reads_why_though_its_input_was_unread(void **s
     client_expect_text(&idle, "0\n");
     struct client second = scene_client(scene);
     client_send_text(&second, "COUNT\n");
-    client_expect_text(&idle, "error: idle too long\n");
-    client_expect_end(&idle);
-    client_close(&idle);
+    expect_eviction(&idle);
     client_expect_text(&second, "0\n");
     client_close(&second);
     script_free(&unfinished);

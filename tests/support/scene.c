@@ -100,6 +100,14 @@ void scene_talk_text(const struct scene *scene, const char *request, const char 
     scene_talk(scene, slice_of_text(request), slice_of_text(reply));
 }
 
+void scene_talk_scripts(const struct scene *scene, struct script *requests,
+                        struct script *replies)
+{
+    scene_talk(scene, script_slice(requests), script_slice(replies));
+    script_free(requests);
+    script_free(replies);
+}
+
 static uint64_t big_endian(const uint8_t *bytes)
 {
     uint64_t number = 0;

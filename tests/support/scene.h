@@ -7,6 +7,7 @@
 
 #include "slice.h"
 #include "support/client.h"
+#include "support/script.h"
 #include "support/server.h"
 #include "support/tempdir.h"
 
@@ -54,6 +55,10 @@ struct client scene_client(const struct scene *scene);
 /* A client of its own sends the request, gets exactly the reply and then the end. */
 void scene_talk(const struct scene *scene, struct slice request, struct slice reply);
 void scene_talk_text(const struct scene *scene, const char *request, const char *reply);
+
+/* The same, and both scripts are freed. */
+void scene_talk_scripts(const struct scene *scene, struct script *requests,
+                        struct script *replies);
 
 /* How many records a reader of the plain format finds in the log, marks left out. */
 size_t scene_log_record_count(const struct scene *scene);
