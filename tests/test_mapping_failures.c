@@ -60,14 +60,18 @@ int __wrap_posix_madvise(void *start, size_t length, int advice)
     return 0;
 }
 
+static int open_text(const struct engine *engine, const char *suffix)
+{
+    engine_write(engine, suffix, SLICE_LITERAL("text"));
+    return open(engine_file(engine, suffix).path, O_RDONLY);
+}
+
 /* Before any other test: the handler is installed only once. */
 static void f57_mapping_open_without_its_source_of_zeros_fails(void **state)
 {
-    struct engine *engine = *state;
     struct mapping *mapping = NULL;
     uint64_t length = 0;
-    engine_write(engine, "", SLICE_LITERAL("text"));
-    int fd = open(engine->log.path, O_RDONLY);
+    int fd = open_text(*state, "");
     shim_fail_once(SHIM_BIT(SHIM_OPEN), SHIM_ANY, 1, EMFILE);
     assert_int_equal(mapping_open(fd, &mapping, &length), KV_IO);
     assert_null(mapping);
@@ -82,11 +86,9 @@ static void f57_mapping_open_without_its_source_of_zeros_fails(void **state)
 /* What is longer than any address space is refused, not cut down to what fits. */
 static void mapping_cover_refuses_more_than_the_address_space(void **state)
 {
-    struct engine *engine = *state;
     struct mapping *mapping = NULL;
     uint64_t length = 0;
-    engine_write(engine, "", SLICE_LITERAL("text"));
-    int fd = open(engine->log.path, O_RDONLY);
+    int fd = open_text(*state, "");
     assert_int_equal(mapping_open(fd, &mapping, &length), KV_OK);
     uint64_t mappings = shim_count(SHIM_MMAP);
     errno = 0;
@@ -105,8 +107,7 @@ static struct mapping *open_short(const struct engine *engine, const char *suffi
 {
     struct mapping *mapping = NULL;
     uint64_t length = 0;
-    engine_write(engine, suffix, SLICE_LITERAL("text"));
-    int fd = open(engine_file(engine, suffix).path, O_RDONLY);
+    int fd = open_text(engine, suffix);
     assert_int_equal(mapping_open(fd, &mapping, &length), KV_OK);
     return mapping; /* the descriptor is left to the end of the program */
 }
