@@ -477,8 +477,7 @@ static void f4_large_replies_do_not_stop_requests_from_being_read(void **state)
             script_add(&replies, script_slice(&value));
         }
         script_add_format(&requests, "SET key%zu ", i % 10);
-        script_add_fill(&requests, 'x', 40000);
-        script_add_text(&requests, "\n");
+        script_add_fill_line(&requests, 'x', 40000);
         script_add_text(&replies, "success\n");
     }
     struct client client = scene_client(scene);

@@ -435,8 +435,7 @@ static void f9_a_stderr_that_nobody_holds_any_more_does_not_kill(void **state)
     scene->server.stderr_fd = -1;
     struct script request = {0};
     script_add_text(&request, "SET big ");
-    script_add_fill(&request, 'x', 30000);
-    script_add_text(&request, "\n");
+    script_add_fill_line(&request, 'x', 30000);
     for (size_t i = 0; i < 3; i++) {
         scene_talk(scene, script_slice(&request), SLICE_LITERAL("error: storage full\n"));
     }
@@ -565,8 +564,7 @@ static void ask_and_do_not_read(const struct scene *scene, struct client *client
 {
     struct script request = {0};
     script_add_text(&request, "SET big ");
-    script_add_fill(&request, 'x', 1 << 20);
-    script_add_text(&request, "\n");
+    script_add_fill_line(&request, 'x', 1 << 20);
     scene_talk(scene, script_slice(&request), SLICE_LITERAL("success\n"));
     request.length = 0;
     for (size_t i = 0; i < 30; i++) {

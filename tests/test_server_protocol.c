@@ -391,8 +391,7 @@ static void f25_a_value_at_the_limit_is_kept_and_one_byte_more_refused(void **st
     script_add_fill(&requests, 'z', 1024);
     script_add_text(&requests, "\r\nGET v\nGET w\nCOUNT\n");
     script_add_text(&replies, "success\nerror: value too long\nsuccess\n");
-    script_add_fill(&replies, 'x', 1024);
-    script_add_text(&replies, "\n");
+    script_add_fill_line(&replies, 'x', 1024);
     script_add_fill(&replies, 'z', 1024);
     script_add_text(&replies, "\n2\n");
     scene_talk_scripts(scene, &requests, &replies);
@@ -413,8 +412,7 @@ static void f25_the_longest_line_is_executed_and_one_byte_more_skipped(void **st
         script_add_fill(&requests, 'v', VALUE_BYTES);
         script_add_text(&requests, i == 0 ? "\r\n" : "\n");
     }
-    script_add_fill(&requests, 'u', LINE_BYTES);
-    script_add_text(&requests, "\n");
+    script_add_fill_line(&requests, 'u', LINE_BYTES);
     script_add_fill(&requests, 'l', LINE_BYTES + 1);
     script_add_text(&requests, "\nSET k v\n");
     script_add_fill(&requests, 'l', LINE_BYTES * 3);

@@ -187,6 +187,16 @@ static void session_create_refuses_lines_that_no_memory_can_hold(void **state)
     session_destroy(NULL);
 }
 
+/* All of it is said and heard while memory does not grow; that ends the talk. */
+static void expect_without_memory(struct talk *talk, struct script *reply)
+{
+    talk->has_no_memory = true;
+    run(talk, false);
+    expect_heard(talk, script_slice(reply));
+    script_free(reply);
+    end(talk);
+}
+
 /* Replies that wait leave so much room for the next one, and there will be no more. */
 enum { ROOM_BYTES = 1000, LONG_VALUE = 100000 };
 enum { REST_VALUE = REPLIES_BYTES_KEPT - 2 * (LONG_VALUE + 1) - 1 - ROOM_BYTES };
@@ -200,21 +210,15 @@ static void f71_commands_without_memory_say_so_and_the_next_goes_on(void **state
     store_value(engine, 'b', REST_VALUE);
     script_add_text(&talk.said,
                     "GET a\nGET a\nGET b\nHELP\nSTATS\nGET b\nKEYS a\nCOUNT\n");
-    script_add_fill(&reply, 'a', LONG_VALUE);
-    script_add_text(&reply, "\n");
-    script_add_fill(&reply, 'a', LONG_VALUE);
-    script_add_text(&reply, "\n");
+    script_add_fill_line(&reply, 'a', LONG_VALUE);
+    script_add_fill_line(&reply, 'a', LONG_VALUE);
     script_add_fill(&reply, 'b', REST_VALUE);
     script_add_text(&reply, "\nerror: out of memory\nerror: out of memory\n"
                             "error: out of memory\nerror: out of memory\n2\n");
     assert_int_equal(write(talk.client_fd, talk.said.bytes, talk.said.length),
                      talk.said.length); /* all at once: one batch */
     talk.said_length = talk.said.length;
-    talk.has_no_memory = true;
-    run(&talk, false);
-    expect_heard(&talk, script_slice(&reply));
-    script_free(&reply);
-    end(&talk);
+    expect_without_memory(&talk, &reply);
 }
 
 /* Where not even an error line has room, the next command waits until some was sent. */
@@ -227,10 +231,8 @@ static void f71_commands_wait_for_room_for_their_reply(void **state)
     store_value(engine, 'a', LONG_VALUE);
     store_value(engine, 'b', FULL_VALUE);
     script_add_text(&talk.said, "GET a\nGET a\nGET b\nCOUNT\n");
-    script_add_fill(&reply, 'a', LONG_VALUE);
-    script_add_text(&reply, "\n");
-    script_add_fill(&reply, 'a', LONG_VALUE);
-    script_add_text(&reply, "\n");
+    script_add_fill_line(&reply, 'a', LONG_VALUE);
+    script_add_fill_line(&reply, 'a', LONG_VALUE);
     script_add_fill(&reply, 'b', FULL_VALUE);
     script_add_text(&reply, "\n2\n");
     talk.has_no_memory = true;
@@ -245,11 +247,7 @@ static void f71_commands_wait_for_room_for_their_reply(void **state)
     end(&talk);
     talk = begin(engine);
     script_add_text(&talk.said, "GET a\nGET a\nGET b\nCOUNT\n");
-    talk.has_no_memory = true;
-    run(&talk, false);
-    expect_heard(&talk, script_slice(&reply));
-    script_free(&reply);
-    end(&talk);
+    expect_without_memory(&talk, &reply);
 }
 
 /* The next key of a list waits likewise. */
@@ -261,15 +259,10 @@ static void f71_keys_wait_for_room_in_the_replies(void **state)
     store_value(engine, 'a', LONG_VALUE);
     script_add_text(&talk.said, "GET a\nGET a\nKEYS\nCOUNT\n");
     for (int i = 0; i < 2; i++) {
-        script_add_fill(&reply, 'a', LONG_VALUE);
-        script_add_text(&reply, "\n");
+        script_add_fill_line(&reply, 'a', LONG_VALUE);
     }
     script_add_text(&reply, "a\n\n1\n");
-    talk.has_no_memory = true;
-    run(&talk, false);
-    expect_heard(&talk, script_slice(&reply));
-    script_free(&reply);
-    end(&talk);
+    expect_without_memory(&talk, &reply);
 }
 
 /* Lines that nothing is executed for, more than a session takes while it cannot go on. */
@@ -278,8 +271,7 @@ enum { JUNK_LINES = 30, JUNK_BYTES = 50000 };
 static void add_junk(struct script *said, struct script *reply)
 {
     for (int i = 0; i < JUNK_LINES; i++) {
-        script_add_fill(said, 'x', JUNK_BYTES);
-        script_add_text(said, "\n");
+        script_add_fill_line(said, 'x', JUNK_BYTES);
         script_add_text(reply, "error: unknown command\n");
     }
 }
@@ -293,8 +285,7 @@ static void f71_a_streamed_value_is_not_held_without_memory(void **state)
     struct talk talk = begin(engine);
     store_value(engine, 'a', STREAMED);
     script_add_text(&talk.said, "GET a\n");
-    script_add_fill(&reply, 'a', STREAMED);
-    script_add_text(&reply, "\n");
+    script_add_fill_line(&reply, 'a', STREAMED);
     add_junk(&talk.said, &reply);
     talk.has_no_memory = true;
     run(&talk, true);
@@ -364,12 +355,10 @@ static void f43_lines_beyond_a_batch_are_committed_in_parts(void **state)
     store_value(engine, 'a', MIB);
     uint64_t commits = store_stats(engine->store).commits;
     script_add_text(&talk.said, "GET a\n");
-    script_add_fill(&reply, 'a', MIB);
-    script_add_text(&reply, "\n");
+    script_add_fill_line(&reply, 'a', MIB);
     for (int i = 0; i < SETS; i++) {
         script_add_text(&talk.said, "SET b ");
-        script_add_fill(&talk.said, (char)('0' + i), MIB);
-        script_add_text(&talk.said, "\n");
+        script_add_fill_line(&talk.said, (char)('0' + i), MIB);
         script_add_text(&reply, "success\n");
     }
     run(&talk, true);
@@ -419,8 +408,7 @@ static void ask_for_held_values(struct talk *talk, int count)
 static void expect_held_values(const struct talk *talk, size_t count, struct slice rest)
 {
     struct script line = {0};
-    script_add_fill(&line, 'a', HELD_VALUE);
-    script_add_text(&line, "\n");
+    script_add_fill_line(&line, 'a', HELD_VALUE);
     assert_int_equal(talk->heard.length, count * line.length + rest.length);
     for (size_t i = 0; i < count; i++) {
         assert_int_equal(
@@ -459,8 +447,7 @@ static void f3_f4_a_value_beyond_the_backlog_is_not_held(void **state)
     store_value(talk.engine, 'b', MIB);
     ask_for_held_values(&talk, HELD_NEARLY);
     script_add_text(&talk.said, "GET b\n");
-    script_add_fill(&reply, 'b', MIB);
-    script_add_text(&reply, "\n");
+    script_add_fill_line(&reply, 'b', MIB);
     add_junk(&talk.said, &reply);
     run(&talk, true);
     assert_true(session_is_streaming(talk.session));

@@ -61,6 +61,12 @@ void script_add_fill(struct script *script, char byte, size_t count)
     script->length += count;
 }
 
+void script_add_fill_line(struct script *script, char byte, size_t count)
+{
+    script_add_fill(script, byte, count);
+    script_add_text(script, "\n");
+}
+
 void script_add_random(struct script *script, uint64_t seed, size_t count)
 {
     uint8_t *bytes = reserve(script, count);

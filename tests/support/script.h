@@ -22,8 +22,9 @@ void script_add_text(struct script *script, const char *text);
 void script_add_format(struct script *script, const char *format, ...)
     KV_PRINTF_LIKE(2, 3);
 
-/* One byte many times. */
+/* One byte many times; and the same with an LF behind it. */
 void script_add_fill(struct script *script, char byte, size_t count);
+void script_add_fill_line(struct script *script, char byte, size_t count);
 
 /* Printable bytes without a space, another sequence for each seed. */
 void script_add_random(struct script *script, uint64_t seed, size_t count);
