@@ -1231,67 +1231,67 @@ static void explore_scenario(void **state, const char *name)
     expect_no_violation(*state, name);
 }
 
-static void f47_creation_of_a_log(void **state)
+static void f47_a_new_log_survives_power_loss(void **state)
 {
     explore_scenario(state, "create");
 }
 
-static void f47_commits_of_all_sizes_and_alignments(void **state)
+static void f47_commits_of_all_sizes_and_alignments_survive_power_loss(void **state)
 {
     explore_scenario(state, "commit");
 }
 
-static void f47_a_failed_write_that_is_cut_back(void **state)
+static void f47_a_failed_write_that_is_cut_back_survives_power_loss(void **state)
 {
     explore_scenario(state, "cut back");
 }
 
-static void f35_a_failed_sync_and_the_next_start(void **state)
+static void f35_a_failed_sync_and_the_next_start_survive_power_loss(void **state)
 {
     explore_scenario(state, "failed sync");
 }
 
-static void f47_idle_seals(void **state)
+static void f47_idle_seals_survive_power_loss(void **state)
 {
     explore_scenario(state, "idle seals");
 }
 
-static void f47_batches_that_are_synced_later(void **state)
+static void f47_power_loss_takes_only_batches_that_are_not_synced_yet(void **state)
 {
     explore_scenario(state, "everysec");
 }
 
-static void f56_recovery_of_a_torn_tail(void **state)
+static void f56_recovery_of_a_torn_tail_survives_power_loss(void **state)
 {
     explore_scenario(state, "torn tail");
 }
 
-static void f97_rewriting_a_log_of_the_original(void **state)
+static void f97_rewriting_a_log_of_the_original_survives_power_loss(void **state)
 {
     explore_scenario(state, "import");
 }
 
-static void f88_salvage_into_a_new_log(void **state)
+static void f88_salvage_survives_power_loss(void **state)
 {
     explore_scenario(state, "salvage");
 }
 
-static void f63_compaction_while_serving(void **state)
+static void f63_compaction_while_serving_survives_power_loss(void **state)
 {
     explore_scenario(state, "compaction");
 }
 
-static void f63_saved_indexes_of_clean_stops(void **state)
+static void f63_saved_indexes_of_clean_stops_survive_power_loss(void **state)
 {
     explore_scenario(state, "clean stops");
 }
 
-static void f63_a_saved_index_that_is_taken_in_steps(void **state)
+static void f63_a_saved_index_that_is_taken_in_steps_survives_power_loss(void **state)
 {
     explore_scenario(state, "index in steps");
 }
 
-static void f94_a_death_and_then_a_power_loss(void **state)
+static void f94_a_death_and_then_a_power_loss_lose_nothing_acknowledged(void **state)
 {
     struct lab *lab = *state;
     for (size_t i = 0; i < SCENARIO_COUNT; i++) {
@@ -1301,7 +1301,7 @@ static void f94_a_death_and_then_a_power_loss(void **state)
 }
 
 /* Nothing that was not synced is there: the plainest loss, at every place. */
-static void f46_power_loss_with_nothing_unsynced_left(void **state)
+static void f46_the_loss_of_all_that_is_not_synced_breaks_no_promise(void **state)
 {
     struct lab *lab = *state;
     for (size_t i = 0; i < SCENARIO_COUNT; i++) {
@@ -1317,7 +1317,7 @@ static void f46_power_loss_with_nothing_unsynced_left(void **state)
 }
 
 /* No sync reaches the disk: what is found is a state of before, or a refusal. */
-static void f93_a_disk_that_lies_about_syncs(void **state)
+static void f93_a_disk_that_lies_leaves_an_earlier_state_or_a_refusal(void **state)
 {
     struct lab *lab = *state;
     lab->plan.disk_lies = true;
@@ -1346,21 +1346,21 @@ static void f47_enough_states_were_tried(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IN_LAB(f46_power_loss_with_nothing_unsynced_left),
-        IN_LAB(f47_creation_of_a_log),
-        IN_LAB(f47_commits_of_all_sizes_and_alignments),
-        IN_LAB(f47_a_failed_write_that_is_cut_back),
-        IN_LAB(f35_a_failed_sync_and_the_next_start),
-        IN_LAB(f47_idle_seals),
-        IN_LAB(f47_batches_that_are_synced_later),
-        IN_LAB(f56_recovery_of_a_torn_tail),
-        IN_LAB(f97_rewriting_a_log_of_the_original),
-        IN_LAB(f88_salvage_into_a_new_log),
-        IN_LAB(f63_compaction_while_serving),
-        IN_LAB(f63_saved_indexes_of_clean_stops),
-        IN_LAB(f63_a_saved_index_that_is_taken_in_steps),
-        IN_LAB(f94_a_death_and_then_a_power_loss),
-        IN_LAB(f93_a_disk_that_lies_about_syncs),
+        IN_LAB(f46_the_loss_of_all_that_is_not_synced_breaks_no_promise),
+        IN_LAB(f47_a_new_log_survives_power_loss),
+        IN_LAB(f47_commits_of_all_sizes_and_alignments_survive_power_loss),
+        IN_LAB(f47_a_failed_write_that_is_cut_back_survives_power_loss),
+        IN_LAB(f35_a_failed_sync_and_the_next_start_survive_power_loss),
+        IN_LAB(f47_idle_seals_survive_power_loss),
+        IN_LAB(f47_power_loss_takes_only_batches_that_are_not_synced_yet),
+        IN_LAB(f56_recovery_of_a_torn_tail_survives_power_loss),
+        IN_LAB(f97_rewriting_a_log_of_the_original_survives_power_loss),
+        IN_LAB(f88_salvage_survives_power_loss),
+        IN_LAB(f63_compaction_while_serving_survives_power_loss),
+        IN_LAB(f63_saved_indexes_of_clean_stops_survive_power_loss),
+        IN_LAB(f63_a_saved_index_that_is_taken_in_steps_survives_power_loss),
+        IN_LAB(f94_a_death_and_then_a_power_loss_lose_nothing_acknowledged),
+        IN_LAB(f93_a_disk_that_lies_leaves_an_earlier_state_or_a_refusal),
         cmocka_unit_test(f47_enough_states_were_tried),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -126,7 +126,7 @@ static void f58_import_keeps_what_a_correct_reader_finds(void **state)
     free_sample(sample);
 }
 
-static void f59_import_from_a_cut_at_every_byte(void **state)
+static void f59_import_keeps_the_whole_records_before_any_cut(void **state)
 {
     struct engine *engine = *state;
     struct sample *sample = make_sample();
@@ -422,7 +422,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_ENGINE(f58_import_keeps_what_a_correct_reader_finds),
-        ON_ENGINE(f59_import_from_a_cut_at_every_byte),
+        ON_ENGINE(f59_import_keeps_the_whole_records_before_any_cut),
         ON_ENGINE(f58_import_keeps_values_that_contain_nul),
         ON_ENGINE(import_takes_keys_up_to_the_limit),
         ON_ENGINE(import_splits_a_large_log_into_batches),

@@ -650,7 +650,7 @@ static void f88_salvage_reads_both_logs_of_a_compaction(void **state)
     assert_true(has_file(scene, "kv.log.old"));
 }
 
-static void f88_salvage_of_a_pair_with_a_damaged_older_log(void **state)
+static void f88_salvage_keeps_the_newer_log_beside_a_damaged_older_one(void **state)
 {
     struct scene *scene = *state;
     uint64_t lengths[2];
@@ -910,7 +910,7 @@ int main(void)
         ON_SCENE(f88_salvage_works_without_an_opening_record),
         ON_SCENE(f88_salvage_writes_only_a_new_file),
         ON_SCENE(f88_salvage_reads_both_logs_of_a_compaction),
-        ON_SCENE(f88_salvage_of_a_pair_with_a_damaged_older_log),
+        ON_SCENE(f88_salvage_keeps_the_newer_log_beside_a_damaged_older_one),
         ON_SCENE(f88_f96_salvage_says_that_an_older_log_is_missing),
         ON_SCENE(a_dump_loads_again_into_the_same_state),
         ON_SCENE(a_dump_as_resp_carries_exact_bytes),

@@ -111,7 +111,7 @@ static void expect_clean_reopen(struct engine *engine, const struct model *model
 
 /* ---- Logs that were cut short ---- */
 
-static void f48_recover_from_a_cut_at_every_byte(void **state)
+static void f48_recover_keeps_the_whole_batches_before_any_cut(void **state)
 {
     struct engine *engine = *state;
     struct sample *sample = make_sample(engine);
@@ -701,7 +701,7 @@ static void recover_opens_an_image_of_the_format(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_ENGINE(f48_recover_from_a_cut_at_every_byte),
+        ON_ENGINE(f48_recover_keeps_the_whole_batches_before_any_cut),
         ON_ENGINE(f48_recover_appends_behind_a_cut_tail),
         ON_ENGINE(f61_recover_refuses_a_log_shorter_than_its_opening),
         ON_ENGINE(f49_recover_drops_a_tail_of_zeros_or_garbage),

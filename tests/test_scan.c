@@ -432,7 +432,7 @@ static void scan_calls_zeros_behind_the_last_seal_torn(void **state)
 }
 
 /* One pass over a long tail: a search that began again at each byte would take hours. */
-static void scan_judges_a_long_tail_of_zeros(void **state)
+static void scan_calls_a_long_tail_of_zeros_torn_in_one_pass(void **state)
 {
     (void)state;
     struct sample sample;
@@ -752,7 +752,7 @@ int main(void)
         cmocka_unit_test(scan_calls_a_lost_sector_before_lagging_seals_torn),
         cmocka_unit_test(scan_takes_the_word_of_any_later_seal_on_durability),
         cmocka_unit_test(scan_calls_zeros_behind_the_last_seal_torn),
-        cmocka_unit_test(scan_judges_a_long_tail_of_zeros),
+        cmocka_unit_test(scan_calls_a_long_tail_of_zeros_torn_in_one_pass),
         cmocka_unit_test(scan_calls_records_without_a_seal_torn),
         cmocka_unit_test(scan_calls_a_value_with_the_text_of_a_seal_torn),
         cmocka_unit_test(scan_calls_a_removed_batch_corrupt),

@@ -780,7 +780,7 @@ static void server_run_puts_an_ipv6_address_in_brackets(void **state)
     engine_expect_line(engine, "listening on [::1]:7878", 0, 0);
 }
 
-static void server_destroy_takes_nothing(void **state)
+static void server_destroy_of_null_does_nothing(void **state)
 {
     (void)state;
     server_destroy(NULL);
@@ -813,7 +813,7 @@ int main(void)
         ON_ENGINE(f12_f13_f14_server_names_what_accept_met_and_goes_on),
         ON_ENGINE(server_run_says_ready_without_a_name),
         ON_ENGINE(server_run_puts_an_ipv6_address_in_brackets),
-        cmocka_unit_test(server_destroy_takes_nothing),
+        cmocka_unit_test(server_destroy_of_null_does_nothing),
         ON_ENGINE(f72_signals_without_end_do_not_block),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -545,7 +545,7 @@ static bool start_without_memory(const struct table *table, enum shim_call call,
     return shim_fired_count() > fired_before;
 }
 
-static void f71_start_from_an_image_without_memory(void **state)
+static void f71_a_start_from_an_image_without_memory_is_refused_or_whole(void **state)
 {
     struct table *table = *state;
     save_store(table);
@@ -1138,7 +1138,7 @@ int main(void)
         ON_TABLE(f61_log_missing_or_empty_beside_its_image_is_refused),
         ON_TABLE(f51_damage_that_the_image_proves_was_durable_is_refused),
         ON_TABLE(f51_damage_between_covered_and_needed_is_refused),
-        ON_TABLE(f71_start_from_an_image_without_memory),
+        ON_TABLE(f71_a_start_from_an_image_without_memory_is_refused_or_whole),
         ON_TABLE(f71_stop_without_memory_is_clean),
         ON_TABLE(stop_is_clean_when_the_image_cannot_be_saved),
         ON_TABLE(f84_full_disk_while_saving_is_told_and_costs_only_time),

@@ -958,14 +958,14 @@ static void f94_the_script_runs_through_without_faults(void **state)
            script.count);
 }
 
-static void f94_every_call_fails_under_sync_always(void **state)
+static void f94_no_failing_call_breaks_a_promise(void **state)
 {
     struct run *run = *state;
     sweep_all(run, watchdog_scaled(1, 23));
     report(run, "store, always");
 }
 
-static void f94_every_call_fails_under_sync_everysec(void **state)
+static void f94_no_failing_call_breaks_a_promise_under_everysec(void **state)
 {
     struct run *run = *state;
     run->sync = SYNC_EVERYSEC;
@@ -974,7 +974,7 @@ static void f94_every_call_fails_under_sync_everysec(void **state)
 }
 
 /* Here it is the replies that are held against the log. */
-static void f90_every_call_fails_under_a_session(void **state)
+static void f90_no_failing_call_makes_a_reply_untrue(void **state)
 {
     struct run *run = *state;
     run->face = FACE_SESSION;
@@ -982,7 +982,7 @@ static void f90_every_call_fails_under_a_session(void **state)
     report(run, "session, always");
 }
 
-static void f90_every_call_fails_under_a_session_everysec(void **state)
+static void f90_no_failing_call_makes_a_reply_untrue_under_everysec(void **state)
 {
     struct run *run = *state;
     run->face = FACE_SESSION;
@@ -992,7 +992,7 @@ static void f90_every_call_fails_under_a_session_everysec(void **state)
 }
 
 /* Memory runs out at every place: a command is refused, or a start. */
-static void f71_every_allocation_fails(void **state)
+static void f71_no_failing_allocation_breaks_a_promise(void **state)
 {
     static const struct {
         enum shim_call call;
@@ -1013,7 +1013,7 @@ static void f71_every_allocation_fails(void **state)
 
 /* Writes are cut short: that alone changes nothing, and a failure may follow in the
  * middle of a batch. */
-static void f32_short_writes_and_failures_between_them(void **state)
+static void f32_short_writes_and_failures_between_them_break_no_promise(void **state)
 {
     static const size_t limits[] = {64, 100, 333, SHIM_HALF};
     struct run *run = *state;
@@ -1046,7 +1046,7 @@ static void sweep_pairs(struct run *run, enum shim_call second, size_t stride)
     }
 }
 
-static void f94_two_calls_fail(void **state)
+static void f94_no_two_failing_calls_break_a_promise(void **state)
 {
     static const enum shim_call seconds[] = {
         SHIM_FTRUNCATE, SHIM_FDATASYNC, SHIM_OPENAT, SHIM_FSYNC,
@@ -1071,13 +1071,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_RUN(f94_the_script_runs_through_without_faults),
-        ON_RUN(f32_short_writes_and_failures_between_them),
-        ON_RUN(f94_every_call_fails_under_sync_always),
-        ON_RUN(f94_every_call_fails_under_sync_everysec),
-        ON_RUN(f90_every_call_fails_under_a_session),
-        ON_RUN(f90_every_call_fails_under_a_session_everysec),
-        ON_RUN(f94_two_calls_fail),
-        ON_RUN(f71_every_allocation_fails),
+        ON_RUN(f32_short_writes_and_failures_between_them_break_no_promise),
+        ON_RUN(f94_no_failing_call_breaks_a_promise),
+        ON_RUN(f94_no_failing_call_breaks_a_promise_under_everysec),
+        ON_RUN(f90_no_failing_call_makes_a_reply_untrue),
+        ON_RUN(f90_no_failing_call_makes_a_reply_untrue_under_everysec),
+        ON_RUN(f94_no_two_failing_calls_break_a_promise),
+        ON_RUN(f71_no_failing_allocation_breaks_a_promise),
         cmocka_unit_test(f94_enough_runs_were_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

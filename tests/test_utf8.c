@@ -225,7 +225,7 @@ static void utf8_takes_nul_as_a_character(void **state)
     assert_true(utf8_is_valid(SLICE_LITERAL("12345678\0abcdefgh\0")));
 }
 
-static void utf8_takes_no_bytes_at_all(void **state)
+static void utf8_takes_the_empty_text(void **state)
 {
     (void)state;
     assert_true(utf8_is_valid((struct slice){NULL, 0}));
@@ -316,7 +316,7 @@ int main(void)
         cmocka_unit_test(utf8_refuses_every_kind_of_malformed_text),
         cmocka_unit_test(utf8_refuses_every_byte_that_is_never_used),
         cmocka_unit_test(utf8_takes_nul_as_a_character),
-        cmocka_unit_test(utf8_takes_no_bytes_at_all),
+        cmocka_unit_test(utf8_takes_the_empty_text),
         cmocka_unit_test(utf8_refuses_a_text_cut_within_a_character),
         cmocka_unit_test(utf8_agrees_with_the_definition_on_all_pairs_of_bytes),
         cmocka_unit_test(utf8_agrees_with_the_definition_near_every_limit),
