@@ -99,8 +99,7 @@ static void expect_pair_serves(struct engine *engine, const struct pair *pair)
 
 /* ---- What does not belong together ---- */
 
-static void
-f68_an_older_log_of_the_right_id_but_another_generation_is_refused(void **state)
+static void f68_the_right_id_with_another_generation_is_refused(void **state)
 {
     struct engine *engine = *state;
     for (uint64_t generation = 1; generation <= 3; generation++) {
@@ -247,7 +246,7 @@ static void f42_a_log_that_vanishes_as_soon_as_it_is_made_ends_the_start(void **
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_ENGINE(f68_an_older_log_of_the_right_id_but_another_generation_is_refused),
+        ON_ENGINE(f68_the_right_id_with_another_generation_is_refused),
         ON_ENGINE(f68_an_older_log_beside_no_log_of_ours_is_refused),
         ON_ENGINE(f68_an_older_log_alone_has_to_be_whole),
         ON_ENGINE(f57_an_older_log_that_cannot_be_read_is_not_judged),
