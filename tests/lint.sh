@@ -65,10 +65,16 @@ done
 # tests/README.md names every program, script, helper and target, and no test that is gone.
 page=tests/README.md
 for file in tests/test_*.c tests/torture.c tests/*.sh tests/bench/*.sh tests/fuzz/run.sh \
-    tests/support/*.h; do
+    tests/support/*.h tests/fuzz/fuzz_*.c tests/clients/*.sh tests/clients/*.exp; do
     name=${file#tests/}
     name=${name#support/}
-    grep -q "\`${name%.[ch]}\`" "$page" || fail "$page does not name $file"
+    name=${name%.[ch]}
+    case $name in
+    fuzz/fuzz_*) name=${name#fuzz/} ;;
+    clients/run.sh) ;;
+    clients/*) name=${name#clients/} name=${name%.*} ;;
+    esac
+    grep -q "\`$name\`" "$page" || fail "$page does not name $file"
 done
 targets='^(test|check|lint|bench|fuzz|mutants|coverage|torture)'
 for target in $(sed -n 's/^#: \([a-z-]*\) .*/\1/p' Makefile | grep -E "$targets"); do
