@@ -8,6 +8,7 @@
 #include "support/dice.h"
 #include "support/scene.h"
 #include "support/script.h"
+#include "support/seeded.h"
 #include "support/unit.h"
 #include "support/watchdog.h"
 
@@ -15,7 +16,7 @@
 #include <stdlib.h>
 
 enum {
-    KEYS = 64,
+    KEYS = SEEDED_KEYS,
     VALUE_BYTES = 200000, /* of --max-value; large enough to be sent as a stream */
     COMMANDS_MAX = 800,   /* of a conversation */
     SINGLE_BYTES = 1500,  /* so many at most are sent one by one */
@@ -23,16 +24,6 @@ enum {
 };
 
 static const char max_value[] = "200000";
-
-/* What the program must hold. A value is told by its seed and length alone. */
-struct model {
-    struct {
-        bool is_stored;
-        uint64_t seed;
-        size_t length;
-    } values[KEYS];
-    size_t count;
-};
 
 /* How a piece of the replies is compared. */
 enum order { ORDER_EXACT, ORDER_KEYS, ORDER_STATS };
@@ -54,7 +45,7 @@ struct conversation {
 struct duel {
     struct dice dice;
     struct scene *scene;
-    struct model model;
+    struct seeded model; /* what the program must hold */
     struct script names[KEYS];
     struct script help; /* the reply to HELP, as it was the first time */
     bool has_compaction;
@@ -196,15 +187,13 @@ static void add_key_request(struct duel *duel, struct conversation *talk,
 
 static void say_set(struct duel *duel, struct conversation *talk, size_t key)
 {
-    struct model *model = &duel->model;
-    model->count += model->values[key].is_stored ? 0 : 1;
-    model->values[key].is_stored = true;
-    model->values[key].seed = dice_next(&duel->dice);
-    model->values[key].length = choose_length(duel);
+    uint64_t seed = dice_next(&duel->dice);
+    size_t length = choose_length(duel);
+    seeded_set(&duel->model, key, seed, length);
     add_key_request(duel, talk, "SET", key);
     script_add_text(&talk->requests, " ");
     size_t start = talk->requests.length;
-    add_value(&talk->requests, model->values[key].seed, model->values[key].length);
+    add_value(&talk->requests, seed, length);
     size_t end = talk->requests.length;
     if (end > start && talk->requests.bytes[end - 1] == '\r') {
         script_add_text(&talk->requests, "\r\n");
@@ -216,7 +205,7 @@ static void say_set(struct duel *duel, struct conversation *talk, size_t key)
 
 static void hear_value(const struct duel *duel, struct conversation *talk, size_t key)
 {
-    const struct model *model = &duel->model;
+    const struct seeded *model = &duel->model;
     if (model->values[key].is_stored) {
         add_value(&talk->replies, model->values[key].seed, model->values[key].length);
         add_exact_reply(talk, "");
@@ -234,9 +223,7 @@ static void say_get(struct duel *duel, struct conversation *talk, size_t key)
 
 static void say_delete(struct duel *duel, struct conversation *talk, size_t key)
 {
-    struct model *model = &duel->model;
-    model->count -= model->values[key].is_stored ? 1 : 0;
-    model->values[key].is_stored = false;
+    seeded_delete(&duel->model, key);
     add_key_request(duel, talk, "DELETE", key);
     end_line(duel, talk);
     add_exact_reply(talk, "success");
@@ -770,7 +757,7 @@ static void ask(struct duel *duel, struct script *requests, struct asked *asked)
 static bool hear_answer(struct duel *duel, struct client *client,
                         const struct asked *asked)
 {
-    struct model *model = &duel->model;
+    struct seeded *model = &duel->model;
     const char *line = client_read_line(client);
     bool is_stored = model->values[asked->key].is_stored;
     if (asked->kind == ASK_GET) {
@@ -789,11 +776,11 @@ static bool hear_answer(struct duel *duel, struct client *client,
         assert_string_equal(line, "error: storage full");
         return true;
     }
-    model->values[asked->key].is_stored = asked->kind == ASK_SET;
-    model->count += asked->kind == ASK_SET ? 1 : 0;
-    model->count -= is_stored ? 1 : 0;
-    model->values[asked->key].seed = asked->seed;
-    model->values[asked->key].length = asked->length;
+    if (asked->kind == ASK_SET) {
+        seeded_set(model, asked->key, asked->seed, asked->length);
+    } else {
+        seeded_delete(model, asked->key);
+    }
     return false;
 }
 

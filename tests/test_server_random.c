@@ -6,6 +6,7 @@
 #include "support/dice.h"
 #include "support/scene.h"
 #include "support/script.h"
+#include "support/seeded.h"
 #include "support/unit.h"
 #include "support/watchdog.h"
 
@@ -13,15 +14,9 @@
 
 enum { KEYS = 40, ROUND_COMMANDS = 300 };
 
-/* What the store must hold. A value is told by its seed and length alone. */
 struct model {
     struct dice dice;
-    struct {
-        bool is_stored;
-        uint64_t seed;
-        size_t length;
-    } values[KEYS];
-    size_t count;
+    struct seeded stored; /* what the store must hold */
 };
 
 static size_t below(struct model *model, size_t limit)
@@ -42,12 +37,11 @@ static size_t random_length(struct model *model)
 static void add_set(struct model *model, struct script *requests, struct script *replies,
                     size_t key)
 {
-    model->count += model->values[key].is_stored ? 0 : 1;
-    model->values[key].is_stored = true;
-    model->values[key].seed = dice_next(&model->dice);
-    model->values[key].length = random_length(model);
+    uint64_t seed = dice_next(&model->dice);
+    size_t length = random_length(model);
+    seeded_set(&model->stored, key, seed, length);
     script_add_format(requests, "SET key%zu ", key);
-    script_add_random(requests, model->values[key].seed, model->values[key].length);
+    script_add_random(requests, seed, length);
     script_add_text(requests, "\n");
     script_add_text(replies, "success\n");
 }
@@ -56,8 +50,9 @@ static void add_get(const struct model *model, struct script *requests,
                     struct script *replies, size_t key)
 {
     script_add_format(requests, "GET key%zu\r\n", key);
-    if (model->values[key].is_stored) {
-        script_add_random(replies, model->values[key].seed, model->values[key].length);
+    if (model->stored.values[key].is_stored) {
+        script_add_random(replies, model->stored.values[key].seed,
+                          model->stored.values[key].length);
         script_add_text(replies, "\n");
     } else {
         script_add_text(replies, "no value stored\n");
@@ -67,8 +62,7 @@ static void add_get(const struct model *model, struct script *requests,
 static void add_delete(struct model *model, struct script *requests,
                        struct script *replies, size_t key)
 {
-    model->count -= model->values[key].is_stored ? 1 : 0;
-    model->values[key].is_stored = false;
+    seeded_delete(&model->stored, key);
     script_add_format(requests, "DELETE key%zu\n", key);
     script_add_text(replies, "success\n");
 }
@@ -77,11 +71,11 @@ static void add_delete(struct model *model, struct script *requests,
 static void add_other(struct model *model, struct script *requests,
                       struct script *replies, size_t key)
 {
-    bool is_stored = model->values[key].is_stored;
+    bool is_stored = model->stored.values[key].is_stored;
     switch (below(model, 5)) {
     case 0:
         script_add_text(requests, "COUNT\n");
-        script_add_format(replies, "%zu\n", model->count);
+        script_add_format(replies, "%zu\n", model->stored.count);
         break;
     case 1:
         script_add_format(requests, "EXISTS key%zu\n", key);
@@ -90,7 +84,7 @@ static void add_other(struct model *model, struct script *requests,
     case 2:
         key = key < 10 ? key + 10 : key;
         script_add_format(requests, "KEYS key%zu\n", key);
-        if (model->values[key].is_stored) {
+        if (model->stored.values[key].is_stored) {
             script_add_format(replies, "key%zu\n", key);
         }
         script_add_text(replies, "\n");
@@ -151,14 +145,14 @@ static void expect_whole_model(struct model *model, const struct scene *scene)
         add_get(model, &requests, &replies, key);
     }
     script_add_text(&requests, "COUNT\n");
-    script_add_format(&replies, "%zu\n", model->count);
+    script_add_format(&replies, "%zu\n", model->stored.count);
     scene_talk_scripts(scene, &requests, &replies);
 }
 
 static void random_commands_agree_with_a_model(void **state)
 {
     struct scene *scene = *state;
-    struct model model = {.count = 0};
+    struct model model = {.stored = {.count = 0}};
     dice_begin(&model.dice);
     for (size_t round = 0; round < watchdog_scaled(60, 6); round++) {
         struct script requests = {0};
