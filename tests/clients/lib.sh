@@ -211,3 +211,7 @@ microseconds() {
 successes() { # successes COUNT: what so many accepted writes are answered
     yes success | head -n "$1"
 }
+
+repeated() { # repeated CHARACTER COUNT
+    head -c "$2" /dev/zero | tr '\0' "$1"
+}

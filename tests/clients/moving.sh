@@ -27,7 +27,7 @@ difficult() {
     printf 'SET tab\tin\tkey yes\n'
     printf 'SET number 9223372036854775808\n'
     printf 'SET megabyte '
-    head -c 1048576 /dev/zero | tr '\0' m
+    repeated m 1048576
     printf '\nSET %s the longest key\n' "$(printf '%065535d' 0)"
     seq 20000 | sed 's/.*/SET many& value & of 20000/'
 }

@@ -37,7 +37,7 @@ check "values of 4 GiB: why" "$(cat run.stderr)" \
 # The log grows until there is no address space for it: refused, and service goes on.
 # 600 MB stand for what a machine has, so that the disk need not hold gigabytes.
 value() { # value NUMBER: of 20 MB
-    head -c 20000000 /dev/zero | tr '\0' "$1"
+    repeated "$1" 20000000
 }
 ulimit -S -v 600000
 serve log

@@ -176,9 +176,9 @@ refused "a path through a file" target.before/log
 serve small --max-value 1K
 {
     printf 'SET fits '
-    head -c 1024 /dev/zero | tr '\0' v
+    repeated v 1024
     printf '\nSET over '
-    head -c 1025 /dev/zero | tr '\0' v
+    repeated v 1025
     printf '\nEXISTS fits\nEXISTS over\n'
 } | nc_plain >got
 check "--max-value 1K: 1024 bytes fit, 1025 do not" "$(paste -sd '|' got)" \

@@ -39,7 +39,7 @@ talks "the first and the last of the million are there" $'GET greedy0\nGET greed
 # QUIT: replies first, then the end of the connection, with input still unread.
 {
     printf 'SET quit yes\nGET quit\nQUIT\nSET after-quit no\n'
-    head -c 30000 /dev/zero | tr '\0' x
+    repeated x 30000
 } | bash_until_closed >"$work/got"
 quit_status=${PIPESTATUS[1]}
 printf 'success\nyes\n' >"$work/expected"
