@@ -20,12 +20,17 @@
 
 /* Where a record stands in the log, and what it needs to be trusted. */
 struct location {
-    uint64_t offset; /* of the record's header; below INDEX_OFFSET_MAX */
-    uint32_t key_length;
+    uint64_t offset;     /* of the record's header; below INDEX_OFFSET_MAX */
+    uint32_t key_length; /* 0: nowhere, there is no record */
     uint32_t value_length;
     uint32_t crc;      /* CRC-32C of the whole record */
     bool is_tombstone; /* staged delete: the key counts as absent */
 };
+
+static inline bool location_is_nowhere(const struct location *location)
+{
+    return location->key_length == 0;
+}
 
 struct index;
 

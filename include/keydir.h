@@ -29,8 +29,7 @@ struct keydir {
 /* One change of a key, which can be taken back. */
 struct change {
     uint64_t hash;
-    bool had_before;
-    struct location before; /* if had_before */
+    struct location before; /* nowhere: it had no record */
     struct location now;
 };
 
@@ -64,16 +63,11 @@ uint64_t keydir_hash(const struct keydir *keydir, struct slice key);
 /* Ask for the memory that reading this record will want. */
 void keydir_prefetch_record(const struct keydir *keydir, const struct location *location);
 
-/* The first record with this hash, whatever its key. false: there is none. */
-bool keydir_find_candidate(const struct keydir *keydir, uint64_t hash,
-                           struct location *location_out);
+/* The first record with this hash, whatever its key. */
+struct location keydir_find_candidate(const struct keydir *keydir, uint64_t hash);
 
 /* The key of the record of a location. Valid until the log is changed. */
 struct slice keydir_key(const struct keydir *keydir, const struct location *location);
-
-/* Whether the record of a location is of this key. */
-bool keydir_has_key(const struct keydir *keydir, const struct location *location,
-                    struct slice key);
 
 /*
  * Find the record of a key; staged deletes are found too.

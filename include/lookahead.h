@@ -18,8 +18,7 @@ enum { LOOKAHEAD_BITS = 1024, LOOKAHEAD_WORD_BITS = 64 };
 struct expected {
     struct slice key;
     uint64_t hash;
-    bool has_candidate;        /* the index has a record under this hash */
-    struct location candidate; /* the first such */
+    struct location candidate; /* the first record under this hash, if any */
 };
 
 /* All zero is an empty group. */

@@ -111,7 +111,7 @@ static enum status copy_record(const struct compaction *compaction,
                                const struct record *record)
 {
     struct keydir *keydir = compaction->keydir;
-    struct change change = {.hash = keydir_hash(keydir, record->key), .had_before = true};
+    struct change change = {.hash = keydir_hash(keydir, record->key)};
     uint64_t offset = keydir_older_offset(keydir, compaction->cursor);
     if (!index_get(keydir->index, change.hash, offset, &change.before) ||
         keydir_verify(keydir, &change.before) != KV_OK) {
@@ -168,7 +168,7 @@ static enum status sweep_slice(struct compaction *compaction,
                     log_staged_bytes(keydir_log(keydir)) < COMPACT_SLICE_BYTES;
          i++) {
         struct slice value;
-        struct change change = {.had_before = true};
+        struct change change = {0};
         if (!index_walk(keydir->index, &compaction->position, &change.before)) {
             /* Entries may move while commands go on: only a walk that finds nothing ends
              * it. */

@@ -116,12 +116,13 @@ void keydir_prefetch_record(const struct keydir *keydir, const struct location *
     KV_PREFETCH(bytes.bytes + length - 1);
 }
 
-bool keydir_find_candidate(const struct keydir *keydir, uint64_t hash,
-                           struct location *location_out)
+struct location keydir_find_candidate(const struct keydir *keydir, uint64_t hash)
 {
     struct index_cursor cursor;
+    struct location location = {0};
     index_find(&cursor, keydir->index, hash);
-    return index_next(&cursor, keydir->index, location_out);
+    (void)index_next(&cursor, keydir->index, &location); /* nowhere: there is none */
+    return location;
 }
 
 enum status keydir_verify(const struct keydir *keydir, const struct location *location)
@@ -132,12 +133,6 @@ enum status keydir_verify(const struct keydir *keydir, const struct location *lo
     return log_has_failed_reads(keydir->logs[side_of(location)]) ? KV_IO : KV_CORRUPT;
 }
 
-bool keydir_has_key(const struct keydir *keydir, const struct location *location,
-                    struct slice key)
-{
-    return slice_equal(keydir_key(keydir, location), key);
-}
-
 enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice key,
                         struct location *location_out)
 {
@@ -145,12 +140,9 @@ enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice
     struct location location;
     index_find(&cursor, keydir->index, hash);
     while (index_next(&cursor, keydir->index, &location)) {
-        if (keydir_has_key(keydir, &location, key)) {
-            *location_out = location;
-            return KV_OK;
-        }
-        enum status status = keydir_verify(keydir, &location);
-        if (status != KV_OK) {
+        bool is_it = slice_equal(keydir_key(keydir, &location), key);
+        enum status status = is_it ? KV_OK : keydir_verify(keydir, &location);
+        if (is_it || status != KV_OK) {
             *location_out = location;
             return status;
         }
@@ -195,42 +187,47 @@ struct location keydir_locate(const struct keydir *keydir, const struct record *
     };
 }
 
-/* Count a location in (sign 1) or out (sign -1); a staged delete holds no value. */
+/* Count a location in (1) or out (-1), modulo 2^64; a staged delete holds no value. */
 static void tally(struct keydir *keydir, const struct location *location, int sign)
 {
-    keydir->entry_count[side_of(location)] += sign > 0 ? 1 : UINT64_MAX;
+    uint64_t one = (uint64_t)(int64_t)sign;
+    keydir->entry_count[side_of(location)] += one;
     if (!location->is_tombstone) {
-        uint64_t length = record_length(location->key_length, location->value_length);
-        keydir->key_count += sign > 0 ? 1 : UINT64_MAX;
-        keydir->live_bytes += sign > 0 ? length : 0 - length;
+        keydir->key_count += one;
+        keydir->live_bytes +=
+            one * record_length(location->key_length, location->value_length);
+    }
+}
+
+/* Move the entry of a key from one location to another; one of them may be nowhere. */
+static void move(struct keydir *keydir, uint64_t hash, const struct location *from,
+                 const struct location *to)
+{
+    bool is_found = true;
+    if (location_is_nowhere(from)) {
+        index_insert(keydir->index, hash, to);
+    } else if (location_is_nowhere(to)) {
+        is_found = index_remove(keydir->index, hash, from->offset);
+    } else {
+        is_found = index_replace(keydir->index, hash, from->offset, to);
+    }
+    assert(is_found);
+    if (!location_is_nowhere(from)) {
+        tally(keydir, from, -1);
+    }
+    if (!location_is_nowhere(to)) {
+        tally(keydir, to, 1);
     }
 }
 
 void keydir_apply(struct keydir *keydir, const struct change *change)
 {
-    tally(keydir, &change->now, 1);
-    if (!change->had_before) {
-        index_insert(keydir->index, change->hash, &change->now);
-        return;
-    }
-    tally(keydir, &change->before, -1);
-    bool is_found =
-        index_replace(keydir->index, change->hash, change->before.offset, &change->now);
-    assert(is_found);
+    move(keydir, change->hash, &change->before, &change->now);
 }
 
 void keydir_revert(struct keydir *keydir, const struct change *change)
 {
-    bool is_found = false;
-    tally(keydir, &change->now, -1);
-    if (change->had_before) {
-        tally(keydir, &change->before, 1);
-        is_found = index_replace(keydir->index, change->hash, change->now.offset,
-                                 &change->before);
-    } else {
-        is_found = index_remove(keydir->index, change->hash, change->now.offset);
-    }
-    assert(is_found);
+    move(keydir, change->hash, &change->now, &change->before);
 }
 
 void keydir_settle(struct keydir *keydir, const struct change *change)

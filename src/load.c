@@ -42,11 +42,10 @@ static enum status put(struct keydir *keydir, const struct waiting *waiting)
     struct change change = {.hash = waiting->hash, .now = waiting->location};
     enum status status =
         keydir_find(keydir, change.hash, keydir_key(keydir, &change.now), &change.before);
-    change.had_before = status == KV_OK;
     if (status != KV_OK && status != KV_NOT_FOUND) {
         return status;
     }
-    if (change.now.is_tombstone && !change.had_before) {
+    if (change.now.is_tombstone && location_is_nowhere(&change.before)) {
         return KV_OK;
     }
     status = index_reserve(keydir->index, change.hash);
@@ -66,8 +65,8 @@ static enum status put_list(struct keydir *keydir, struct list *list)
         index_prefetch(keydir->index, list->entries[i].hash);
     }
     for (uint32_t i = 0; i < list->count && !has_earlier; i++) {
-        struct location earlier;
-        has_earlier = keydir_find_candidate(keydir, list->entries[i].hash, &earlier);
+        struct location earlier = keydir_find_candidate(keydir, list->entries[i].hash);
+        has_earlier = !location_is_nowhere(&earlier);
     }
     if (has_earlier) {
         keydir_read_at_random(keydir, true);

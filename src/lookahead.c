@@ -32,12 +32,12 @@ void lookahead_fetch(struct lookahead *lookahead, const struct keydir *keydir)
     }
     for (size_t i = 0; i < lookahead->count; i++) {
         struct expected *expected = &lookahead->expected[i];
-        expected->has_candidate =
-            keydir_find_candidate(keydir, expected->hash, &expected->candidate);
+        expected->candidate = keydir_find_candidate(keydir, expected->hash);
     }
     for (size_t i = 0; i < lookahead->count; i++) {
-        if (lookahead->expected[i].has_candidate) {
-            keydir_prefetch_record(keydir, &lookahead->expected[i].candidate);
+        const struct location *candidate = &lookahead->expected[i].candidate;
+        if (!location_is_nowhere(candidate)) {
+            keydir_prefetch_record(keydir, candidate);
         }
     }
 }
@@ -80,10 +80,10 @@ enum status lookahead_find(struct lookahead *lookahead, const struct keydir *key
     const struct expected *expected = take_expected(lookahead, key);
     found_out->hash = expected == NULL ? keydir_hash(keydir, key) : expected->hash;
     if (expected != NULL && !may_be_written(lookahead, expected->hash)) {
-        if (!expected->has_candidate) {
+        if (location_is_nowhere(&expected->candidate)) {
             return KV_NOT_FOUND;
         }
-        if (keydir_has_key(keydir, &expected->candidate, key)) {
+        if (slice_equal(keydir_key(keydir, &expected->candidate), key)) {
             found_out->before = expected->candidate;
             return KV_OK;
         }

@@ -209,8 +209,7 @@ enum status store_exists(struct store *store, struct slice key)
 static struct change find_replaced(struct store *store, struct slice key)
 {
     struct change found = {0};
-    found.had_before =
-        lookahead_find(&store->lookahead, &store->keydir, key, &found) != KV_NOT_FOUND;
+    (void)lookahead_find(&store->lookahead, &store->keydir, key, &found);
     lookahead_note_written(&store->lookahead, found.hash);
     return found;
 }
@@ -223,7 +222,7 @@ enum status store_set(struct store *store, struct slice key, struct slice value)
 enum status store_delete(struct store *store, struct slice key)
 {
     struct change found = find_replaced(store, key);
-    if (!found.had_before || found.before.is_tombstone) {
+    if (location_is_nowhere(&found.before) || found.before.is_tombstone) {
         return KV_NOT_FOUND;
     }
     return transaction_put(&store->transaction, found, key, record_tombstone_value());

@@ -39,7 +39,7 @@ enum status transaction_put(struct transaction *transaction, struct change found
     struct keydir *keydir = transaction->keydir;
     struct log *log = keydir_log(keydir);
     enum status status = reserve_change(transaction);
-    if (status == KV_OK && !found.had_before) {
+    if (status == KV_OK && location_is_nowhere(&found.before)) {
         status = index_reserve(keydir->index, found.hash);
     }
     if (status == KV_OK) {

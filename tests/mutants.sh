@@ -28,7 +28,7 @@ reply-before-commit|test_rows|session.c|s/^    enum status status = store_commit
 seal-calls-its-own-batch-durable|test_recover|log.c|s/\.durable_length = log->durable_length,/.durable_length = staged_end(log),/
 no-undo-of-a-failed-write|test_store_faults|transaction.c|/^enum status transaction_commit/,/^}/s/transaction_abort(transaction);/publish(transaction);/
 # Recovery.
-tombstone-skipped-on-load|test_store|load.c|s/if (change.now.is_tombstone \&\& !change.had_before) {/if (change.now.is_tombstone) {/
+tombstone-skipped-on-load|test_store|load.c|s/if (change.now.is_tombstone \&\& location_is_nowhere(\&change.before)) {/if (change.now.is_tombstone) {/
 chain-not-compared|test_scan|scan.c|s/if (chain != seal.chain) {/if (false) {/
 read-error-taken-for-data|test_recover|logset.c|s/if (!log_has_failed_reads(log)) {/if (log != NULL) {/
 tail-cut-without-a-copy|test_recover|recover.c|s/enum status status = files_save_torn(set->files, tail, scan->offset, suffix);/suffix[0] = '\\0';\n    enum status status = KV_OK;/
@@ -40,7 +40,7 @@ drained-mark-not-durable|test_compact|compact.c|/^static enum status finish_copy
 copy-without-checksum|test_compact|compact.c|s/keydir_verify(keydir, \&change.before) != KV_OK/keydir == NULL/
 drained-mark-ignored|test_compact|logset.c|s/set->is_drained = scan.drained_id == set->opening.older_id;/set->is_drained = false;/
 missing-older-log-accepted|test_compact|logset.c|s/if (status == KV_OK \&\& !is_complete) {/if (false) {/
-deleted-keys-come-back|test_compact|load.c|s/if (change.now.is_tombstone \&\& !change.had_before) {/if (change.now.is_tombstone \&\& (!change.had_before \|\| keydir_is_older(keydir, \&change.before))) {/
+deleted-keys-come-back|test_compact|load.c|s/if (change.now.is_tombstone \&\& location_is_nowhere(\&change.before)) {/if (change.now.is_tombstone \&\& (location_is_nowhere(\&change.before) \|\| keydir_is_older(keydir, \&change.before))) {/
 no-look-at-the-room|test_compact|compact.c|s/if (!files_have_room(compaction->files,/if (compaction->files == NULL \&\& !files_have_room(compaction->files,/
 slice-without-bound|test_compact|compact.c|s/compaction->cursor + COMPACT_SLICE_BYTES;/compaction->cursor + LOG_BYTES_MAX;/
 # The lock, the index, the hash.
