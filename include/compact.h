@@ -19,8 +19,9 @@ enum compact_phase {
 };
 
 struct compaction {
-    const struct files *files; /* borrowed */
-    struct keydir *keydir;     /* borrowed */
+    const struct files *files;       /* borrowed */
+    struct keydir *keydir;           /* borrowed */
+    struct transaction *transaction; /* borrowed: copies are staged in it */
     enum compact_phase phase;
     uint64_t cursor;     /* how far the older log was gone through */
     uint64_t position;   /* after that: how far the index was */
@@ -31,7 +32,7 @@ struct compaction {
 
 /* Take up what recovery found: an older log to copy from, or none. */
 void compact_init(struct compaction *compaction, const struct files *files,
-                  struct keydir *keydir);
+                  struct transaction *transaction);
 
 /* Whether so much of the log is dead that it should begin by itself. */
 bool compact_is_worthwhile(const struct compaction *compaction);
@@ -49,13 +50,12 @@ bool compact_has_work(const struct compaction *compaction);
 
 /*
  * Take one step, whose work is bounded but for a single record larger than a slice.
+ * Nothing is staged, before and after.
  *
- * transaction: with nothing staged, before and after.  is_durable: as for a commit.
  * KV_NO_SPACE, KV_IO, KV_NO_MEMORY: the step was taken back; try again later.
  * KV_FATAL: as for a commit.
  */
-enum status compact_step(struct compaction *compaction, struct transaction *transaction,
-                         bool is_durable);
+enum status compact_step(struct compaction *compaction);
 
 /* How much of the older log was gone through; 100 when no compaction runs. */
 unsigned compact_percent(const struct compaction *compaction);

@@ -11,12 +11,11 @@
 
 #include "keydir.h"
 
-/* All but the key directory is zero in a fresh one. */
+/* A fresh one has no changes. */
 struct transaction {
     struct keydir *keydir; /* borrowed */
-    struct change *changes;
-    size_t count;
-    size_t capacity;
+    bool is_durable;       /* a commit returns when the disk has it */
+    struct buffer changes; /* of the type struct change, in their order */
 };
 
 /*
@@ -30,12 +29,12 @@ enum status transaction_put(struct transaction *transaction, struct change found
                             struct slice key, struct slice value);
 
 /*
- * Write what is staged, sync it if is_durable, and publish.
+ * Write what is staged, sync it if it is to be durable, and publish.
  *
  * KV_NO_SPACE, KV_IO, KV_NO_MEMORY: everything was taken back, the log is as before.
  * KV_FATAL: nobody knows what the disk has; no more may be done.
  */
-enum status transaction_commit(struct transaction *transaction, bool is_durable);
+enum status transaction_commit(struct transaction *transaction);
 
 /* Take back everything staged. */
 void transaction_abort(struct transaction *transaction);

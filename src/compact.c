@@ -17,12 +17,13 @@
 #include <inttypes.h>
 
 void compact_init(struct compaction *compaction, const struct files *files,
-                  struct keydir *keydir)
+                  struct transaction *transaction)
 {
-    bool is_running = keydir_older_log(keydir) != NULL;
+    bool is_running = keydir_older_log(transaction->keydir) != NULL;
     *compaction = (struct compaction){
         .files = files,
-        .keydir = keydir,
+        .keydir = transaction->keydir,
+        .transaction = transaction,
         .phase = is_running ? COMPACT_COPYING : COMPACT_NONE,
         .cursor = OPENING_BYTES,
     };
@@ -107,7 +108,6 @@ bool compact_has_work(const struct compaction *compaction)
 
 /* Stage a copy of a record, if it is live and passes its checksum. */
 static enum status copy_record(const struct compaction *compaction,
-                               struct transaction *transaction,
                                const struct record *record)
 {
     struct keydir *keydir = compaction->keydir;
@@ -117,7 +117,7 @@ static enum status copy_record(const struct compaction *compaction,
         keydir_verify(keydir, &change.before) != KV_OK) {
         return KV_OK; /* dead, or damaged: then it must not get a new checksum */
     }
-    return transaction_put(transaction, change, record->key, record->value);
+    return transaction_put(compaction->transaction, change, record->key, record->value);
 }
 
 /* Behind damage the records are found again after the next seal. */
@@ -132,8 +132,7 @@ static void skip_damage(struct compaction *compaction, const struct log *older)
 }
 
 /* Go through the older log from the cursor, for one slice. */
-static enum status copy_slice(struct compaction *compaction,
-                              struct transaction *transaction)
+static enum status copy_slice(struct compaction *compaction)
 {
     const struct log *older = keydir_older_log(compaction->keydir);
     struct slice bytes = log_bytes(older);
@@ -148,7 +147,7 @@ static enum status copy_slice(struct compaction *compaction,
             continue;
         }
         if (!record_is_mark(&record)) {
-            status = copy_record(compaction, transaction, &record);
+            status = copy_record(compaction, &record);
         }
         compaction->cursor += status == KV_OK ? record.length : 0;
     }
@@ -159,8 +158,7 @@ static enum status copy_slice(struct compaction *compaction,
  * Damage in the framing of one record hides intact ones behind it from the walk through
  * the log, but not from the index: go through that for what is left, for one slice.
  */
-static enum status sweep_slice(struct compaction *compaction,
-                               struct transaction *transaction)
+static enum status sweep_slice(struct compaction *compaction)
 {
     struct keydir *keydir = compaction->keydir;
     enum status status = KV_OK;
@@ -182,7 +180,7 @@ static enum status sweep_slice(struct compaction *compaction,
             keydir_read(keydir, &change.before, &value) == KV_OK) {
             struct slice key = keydir_key(keydir, &change.before);
             change.hash = keydir_hash(keydir, key);
-            status = transaction_put(transaction, change, key, value);
+            status = transaction_put(compaction->transaction, change, key, value);
             compaction->has_found_more = true;
         }
     }
@@ -198,18 +196,17 @@ static void tell_stuck(const struct compaction *compaction)
 }
 
 /* Copy one slice and make it durable, or take all of the step back. */
-static enum status copy_step(struct compaction *compaction,
-                             struct transaction *transaction, bool is_durable)
+static enum status copy_step(struct compaction *compaction)
 {
+    struct transaction *transaction = compaction->transaction;
     struct compaction before = *compaction;
     bool is_in_log =
         compaction->cursor < log_length(keydir_older_log(compaction->keydir));
-    enum status status = is_in_log ? copy_slice(compaction, transaction)
-                                   : sweep_slice(compaction, transaction);
+    enum status status = is_in_log ? copy_slice(compaction) : sweep_slice(compaction);
     if (status != KV_OK) {
         transaction_abort(transaction);
-    } else if (transaction->count > 0) {
-        status = transaction_commit(transaction, is_durable);
+    } else if (log_staged_bytes(keydir_log(compaction->keydir)) > 0) {
+        status = transaction_commit(transaction);
     }
     if (status != KV_OK) {
         *compaction = before;
@@ -257,17 +254,16 @@ static enum status drop_step(struct compaction *compaction)
     return KV_OK;
 }
 
-enum status compact_step(struct compaction *compaction, struct transaction *transaction,
-                         bool is_durable)
+enum status compact_step(struct compaction *compaction)
 {
-    assert(transaction->count == 0);
+    assert(log_staged_bytes(keydir_log(compaction->keydir)) == 0);
     if (compaction->phase == COMPACT_DROPPING) {
         return drop_step(compaction);
     }
     if (keydir_older_entries(compaction->keydir) == 0) {
         return finish_copying(compaction);
     }
-    return copy_step(compaction, transaction, is_durable);
+    return copy_step(compaction);
 }
 
 unsigned compact_percent(const struct compaction *compaction)

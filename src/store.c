@@ -51,7 +51,10 @@ enum status store_open(const struct store_options *options, struct store **store
     }
     store->options = *options;
     store->unsynced_since_ms = CLOCK_NEVER;
-    store->transaction.keydir = &store->keydir;
+    store->transaction = (struct transaction){
+        .keydir = &store->keydir,
+        .is_durable = options->sync == SYNC_ALWAYS,
+    };
     enum status status = files_open(options->path, &store->files);
     if (status == KV_OK) {
         status = recover_open(store->files, &store->keydir, &store->recovery);
@@ -65,7 +68,7 @@ enum status store_open(const struct store_options *options, struct store **store
         return status == KV_FATAL ? KV_IO : status; /* nothing is served yet */
     }
     keydir_read_at_random(&store->keydir, true);
-    compact_init(&store->compaction, store->files, &store->keydir);
+    compact_init(&store->compaction, store->files, &store->transaction);
     store->snapshot_length = store->recovery.snapshot_length;
     /* The last batch before a crash may lack its second seal. */
     store->rest_due_ms =
@@ -233,16 +236,11 @@ uint64_t store_staged_bytes(const struct store *store)
     return log_staged_bytes(keydir_log(&store->keydir));
 }
 
-static bool is_durable(const struct store *store)
-{
-    return store->options.sync == SYNC_ALWAYS;
-}
-
 /* Something was written: it wants a sync, if it has none yet, and a second seal. */
 static void note_written(struct store *store)
 {
     uint64_t now_ms = clock_now_ms();
-    if (!is_durable(store) && store->unsynced_since_ms == CLOCK_NEVER) {
+    if (!store->transaction.is_durable && store->unsynced_since_ms == CLOCK_NEVER) {
         store->unsynced_since_ms = now_ms;
     }
     store->rest_due_ms = now_ms + REST_SEAL_MS;
@@ -258,8 +256,7 @@ enum status store_commit(struct store *store)
     if (staged_bytes == 0) {
         return KV_OK;
     }
-    enum status status =
-        note_failure(store, transaction_commit(&store->transaction, is_durable(store)));
+    enum status status = note_failure(store, transaction_commit(&store->transaction));
     if (status == KV_OK) {
         store->pace.written_bytes += staged_bytes;
         store->commit_count++;
@@ -387,8 +384,7 @@ static enum status step_snapshot(struct store *store)
 static enum status step_compaction(struct store *store)
 {
     uint64_t finished_count = store->compaction.finished_count;
-    enum status status = note_failure(
-        store, compact_step(&store->compaction, &store->transaction, is_durable(store)));
+    enum status status = note_failure(store, compact_step(&store->compaction));
     if (status == KV_OK) {
         note_written(store);
     }

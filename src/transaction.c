@@ -4,33 +4,24 @@
 #include "transaction.h"
 
 #include <assert.h>
-#include <stdlib.h>
 
-/* What the list of changes starts with, and keeps between batches. */
-enum { CHANGES_MIN = 64, CHANGES_KEPT = 4096 };
+/* What the list of changes keeps between batches. */
+#define CHANGES_BYTES_KEPT (256 * KIB)
 
-static enum status reserve_change(struct transaction *transaction)
+static const struct change *changes_of(const struct transaction *transaction)
 {
-    if (transaction->count < transaction->capacity) {
-        return KV_OK;
-    }
-    size_t capacity =
-        transaction->capacity == 0 ? CHANGES_MIN : transaction->capacity * 2;
-    struct change *changes = realloc(transaction->changes, capacity * sizeof *changes);
-    if (changes == NULL) {
-        return KV_NO_MEMORY;
-    }
-    transaction->changes = changes;
-    transaction->capacity = capacity;
-    return KV_OK;
+    return (const void *)transaction->changes.bytes;
+}
+
+static size_t count_of(const struct transaction *transaction)
+{
+    return transaction->changes.length / sizeof(struct change);
 }
 
 static void drop_changes(struct transaction *transaction)
 {
-    transaction->count = 0;
-    if (transaction->capacity > CHANGES_KEPT) {
-        transaction_destroy(transaction);
-    }
+    transaction->changes.length = 0;
+    buffer_trim(&transaction->changes, CHANGES_BYTES_KEPT);
 }
 
 enum status transaction_put(struct transaction *transaction, struct change found,
@@ -38,7 +29,7 @@ enum status transaction_put(struct transaction *transaction, struct change found
 {
     struct keydir *keydir = transaction->keydir;
     struct log *log = keydir_log(keydir);
-    enum status status = reserve_change(transaction);
+    enum status status = buffer_reserve(&transaction->changes, sizeof found);
     if (status == KV_OK && location_is_nowhere(&found.before)) {
         status = index_reserve(keydir->index, found.hash);
     }
@@ -51,19 +42,20 @@ enum status transaction_put(struct transaction *transaction, struct change found
     struct record record = {key, value, record_length(key.length, value.length)};
     found.now = keydir_locate(keydir, &record, log_stage(log, key, value));
     keydir_apply(keydir, &found);
-    transaction->changes[transaction->count++] = found;
+    buffer_append(&transaction->changes,
+                  (struct slice){(const void *)&found, sizeof found});
     return KV_OK;
 }
 
 static void publish(struct transaction *transaction)
 {
-    for (size_t i = 0; i < transaction->count; i++) {
-        keydir_settle(transaction->keydir, &transaction->changes[i]);
+    for (size_t i = 0; i < count_of(transaction); i++) {
+        keydir_settle(transaction->keydir, &changes_of(transaction)[i]);
     }
     drop_changes(transaction);
 }
 
-enum status transaction_commit(struct transaction *transaction, bool is_durable)
+enum status transaction_commit(struct transaction *transaction)
 {
     struct log *log = keydir_log(transaction->keydir);
     enum status status = log_write(log); /* the records and their seal */
@@ -74,7 +66,7 @@ enum status transaction_commit(struct transaction *transaction, bool is_durable)
         transaction_abort(transaction);
         return status;
     }
-    if (is_durable) {
+    if (transaction->is_durable) {
         status = log_sync(log); /* the commit point */
         if (status != KV_OK) {
             return status;
@@ -88,8 +80,8 @@ enum status transaction_commit(struct transaction *transaction, bool is_durable)
 
 void transaction_abort(struct transaction *transaction)
 {
-    while (transaction->count > 0) {
-        keydir_revert(transaction->keydir, &transaction->changes[--transaction->count]);
+    for (size_t i = count_of(transaction); i > 0; i--) {
+        keydir_revert(transaction->keydir, &changes_of(transaction)[i - 1]);
     }
     drop_changes(transaction);
     log_unstage(keydir_log(transaction->keydir));
@@ -97,8 +89,6 @@ void transaction_abort(struct transaction *transaction)
 
 void transaction_destroy(struct transaction *transaction)
 {
-    assert(transaction->count == 0);
-    free(transaction->changes);
-    transaction->changes = NULL;
-    transaction->capacity = 0;
+    assert(transaction->changes.length == 0);
+    buffer_free(&transaction->changes);
 }

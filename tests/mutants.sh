@@ -17,7 +17,7 @@ cp -r src "$scratch/original" # what is edited meanwhile must not be taken for a
 mutants() {
     sed -e '/^#/d' -e '/^$/d' <<'LIST'
 # What is durable, and when.
-commit-without-sync|test_store|transaction.c|s/if (is_durable) {/if (false) {/
+commit-without-sync|test_store|transaction.c|s/if (transaction->is_durable) {/if (false) {/
 failed-sync-goes-on|test_store_faults|log.c|/^enum status log_sync/,/^}/s/return KV_FATAL;/return KV_IO;/
 publish-without-sync|test_compact|files.c|s/enum status status = io_sync(fd);/enum status status = fd < 0 ? KV_IO : KV_OK;/
 cut-without-sync|test_log|log.c|s/^        status = io_sync(log->fd);/        status = KV_OK;/
