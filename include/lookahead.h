@@ -2,8 +2,7 @@
  * Keys that the next calls are about: what they need is fetched from memory for all of
  * them at once, and what is found then serves when their turn comes.
  *
- * A group is begun, keys are added in the order of the calls, and lookahead_fetch ends
- * it. All of it is a hint: a key that was not announced is found as well. What was found
+ * All of it is a hint: a key that was not announced is found as well. What was found
  * holds until the next group, as long as nobody but the owner, who tells of it with
  * lookahead_note_written, changes the key directory.
  */
@@ -29,12 +28,13 @@ struct lookahead {
     uint64_t written[LOOKAHEAD_BITS / LOOKAHEAD_WORD_BITS];
 };
 
-void lookahead_begin(struct lookahead *lookahead);
-
-/* key: its bytes stay as they are until the next group. */
-void lookahead_add(struct lookahead *lookahead, const struct keydir *keydir,
-                   struct slice key);
-void lookahead_fetch(struct lookahead *lookahead, const struct keydir *keydir);
+/*
+ * Begin a group: these keys, in the order of the calls that may come.
+ *
+ * keys: at most EXPECTED_KEYS_MAX; their bytes stay as they are until the next group.
+ */
+void lookahead_begin(struct lookahead *lookahead, const struct keydir *keydir,
+                     const struct slice *keys, size_t count);
 
 /* As keydir_find; the hash is told, too. */
 enum status lookahead_find(struct lookahead *lookahead, const struct keydir *keydir,

@@ -50,16 +50,13 @@ enum status store_open(const struct store_options *options, struct store **store
 enum status store_close(struct store *store);
 
 /*
- * Say which keys the next calls are about, one by one and in order, and then that these
- * were all of them: so what they need is fetched from memory for all at once. A hint: the
- * calls may come or not. store_expect_none begins a new group.
+ * Say which keys the next calls are about, in their order: so what they need is fetched
+ * from memory for all at once. A hint: the calls may come or not.
  *
- * key: its bytes stay as they are until the next group or commit; at most
- * EXPECTED_KEYS_MAX keys in a group.
+ * keys: at most EXPECTED_KEYS_MAX. Their bytes stay as they are until this is called
+ * again, or store_commit.
  */
-void store_expect_none(struct store *store);
-void store_expect(struct store *store, struct slice key);
-void store_expect_no_more(struct store *store);
+void store_expect(struct store *store, const struct slice *keys, size_t count);
 
 /*
  * Read a value, with what is staged.

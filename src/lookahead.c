@@ -9,35 +9,27 @@
 
 #include <assert.h>
 
-void lookahead_begin(struct lookahead *lookahead)
+void lookahead_begin(struct lookahead *lookahead, const struct keydir *keydir,
+                     const struct slice *keys, size_t count)
 {
-    lookahead->count = 0;
+    struct expected *expected = lookahead->expected;
+    assert(count <= EXPECTED_KEYS_MAX);
+    lookahead->count = count;
     lookahead->next = 0;
     memset(lookahead->written, 0, sizeof lookahead->written);
-}
-
-void lookahead_add(struct lookahead *lookahead, const struct keydir *keydir,
-                   struct slice key)
-{
-    assert(lookahead->count < EXPECTED_KEYS_MAX);
-    struct expected *expected = &lookahead->expected[lookahead->count++];
-    expected->key = key;
-    expected->hash = keydir_hash(keydir, key);
-}
-
-void lookahead_fetch(struct lookahead *lookahead, const struct keydir *keydir)
-{
-    for (size_t i = 0; i < lookahead->count; i++) {
-        index_prefetch(keydir->index, lookahead->expected[i].hash);
+    for (size_t i = 0; i < count; i++) {
+        expected[i].key = keys[i];
+        expected[i].hash = keydir_hash(keydir, keys[i]);
     }
-    for (size_t i = 0; i < lookahead->count; i++) {
-        struct expected *expected = &lookahead->expected[i];
-        expected->candidate = keydir_find_candidate(keydir, expected->hash);
+    for (size_t i = 0; i < count; i++) {
+        index_prefetch(keydir->index, expected[i].hash);
     }
-    for (size_t i = 0; i < lookahead->count; i++) {
-        const struct location *candidate = &lookahead->expected[i].candidate;
-        if (!location_is_nowhere(candidate)) {
-            keydir_prefetch_record(keydir, candidate);
+    for (size_t i = 0; i < count; i++) {
+        expected[i].candidate = keydir_find_candidate(keydir, expected[i].hash);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!location_is_nowhere(&expected[i].candidate)) {
+            keydir_prefetch_record(keydir, &expected[i].candidate);
         }
     }
 }

@@ -144,9 +144,9 @@ static struct queued examine(const struct session *session, enum line kind,
 static bool fill_queue(struct session *session, size_t position_max)
 {
     struct slice line;
-    struct store *store = session->commands.store;
+    struct slice keys[EXPECTED_KEYS_MAX];
+    size_t key_count = 0;
     session->queue_count = 0;
-    store_expect_none(store);
     while (session->queue_count < EXPECTED_KEYS_MAX &&
            conn_position(session->conn) < position_max) {
         size_t start = conn_position(session->conn);
@@ -157,10 +157,10 @@ static bool fill_queue(struct session *session, size_t position_max)
         struct queued *queued = &session->queue[session->queue_count++];
         *queued = examine(session, kind, line, start);
         if (queued->status == KV_OK && protocol_has_key(queued->request.verb)) {
-            store_expect(store, queued->request.key);
+            keys[key_count++] = queued->request.key;
         }
     }
-    store_expect_no_more(store);
+    store_expect(session->commands.store, keys, key_count);
     return session->queue_count < EXPECTED_KEYS_MAX;
 }
 

@@ -166,19 +166,9 @@ enum status store_close(struct store *store)
     return status == KV_OK || status == KV_NO_SPACE ? close_status : status;
 }
 
-void store_expect_none(struct store *store)
+void store_expect(struct store *store, const struct slice *keys, size_t count)
 {
-    lookahead_begin(&store->lookahead);
-}
-
-void store_expect(struct store *store, struct slice key)
-{
-    lookahead_add(&store->lookahead, &store->keydir, key);
-}
-
-void store_expect_no_more(struct store *store)
-{
-    lookahead_fetch(&store->lookahead, &store->keydir);
+    lookahead_begin(&store->lookahead, &store->keydir, keys, count);
 }
 
 static enum status find(struct store *store, struct slice key,
@@ -248,7 +238,7 @@ static void note_written(struct store *store)
 
 enum status store_commit(struct store *store)
 {
-    lookahead_begin(&store->lookahead); /* locations are about to change */
+    store_expect(store, NULL, 0); /* locations are about to change */
     if (store->has_failed) {
         return KV_FATAL;
     }
