@@ -19,7 +19,7 @@
 /* When the next step of a compaction may be taken. */
 struct pace {
     uint64_t earliest_us;   /* while commands are waiting */
-    uint64_t retry_ms;      /* after a failure; 0: none */
+    uint64_t retry_us;      /* after a failure; 0: none */
     uint64_t written_bytes; /* by commands since the last step */
 };
 
@@ -33,10 +33,9 @@ struct store {
     struct compaction compaction;
     struct pace pace;
     struct snapshot_writer *snapshot; /* being taken, or NULL */
-    bool wants_snapshot; /* a compaction has ended since the last; there is one log */
-    uint64_t snapshot_covers;   /* what the one being taken covers */
-    uint64_t snapshot_length;   /* what PATH.index covers, or 0 */
-    uint64_t unsynced_since_ms; /* CLOCK_NEVER: everything is durable */
+    uint64_t snapshot_length; /* what it, or else PATH.index, covers; 0: there is none */
+    bool wants_snapshot;  /* a compaction has ended since the last; there is one log */
+    uint64_t sync_due_ms; /* CLOCK_NEVER: everything is durable */
     uint64_t rest_due_ms; /* when the last batch gets its second seal; CLOCK_NEVER */
     uint64_t commit_count;
     bool has_failed; /* after KV_FATAL nothing touches the log any more */
@@ -50,7 +49,7 @@ enum status store_open(const struct store_options *options, struct store **store
         return KV_NO_MEMORY;
     }
     store->options = *options;
-    store->unsynced_since_ms = CLOCK_NEVER;
+    store->sync_due_ms = CLOCK_NEVER;
     store->transaction = (struct transaction){
         .keydir = &store->keydir,
         .is_durable = options->sync == SYNC_ALWAYS,
@@ -89,58 +88,79 @@ static enum status note_failure(struct store *store, enum status status)
 /* Follow the last batch by another seal, which says that the batch is durable. */
 static enum status rest(struct store *store)
 {
+    if (store->rest_due_ms == CLOCK_NEVER) {
+        return KV_OK;
+    }
     struct log *log = keydir_log(&store->keydir);
-    store->rest_due_ms = CLOCK_NEVER;
     enum status status = store_sync(store);
     if (status == KV_OK) {
         status = note_failure(store, log_write(log));
         log_unstage(log);
     }
-    return status == KV_OK ? store_sync(store) : status;
+    if (status == KV_OK) {
+        status = store_sync(store);
+    }
+    /* Without room for a seal it is tried again. */
+    store->rest_due_ms = status == KV_OK ? CLOCK_NEVER : clock_now_ms() + REST_SEAL_MS;
+    return status;
 }
 
 static void abort_snapshot(struct store *store)
 {
-    snapshot_abort(store->snapshot);
-    store->snapshot = NULL;
+    if (store->snapshot != NULL) {
+        snapshot_abort(store->snapshot);
+        store->snapshot = NULL;
+        store->snapshot_length = 0;
+    }
 }
 
 /* Put the snapshot in place, behind everything that its entries point at. */
 static enum status finish_snapshot(struct store *store)
 {
-    enum status status = store_sync(store);
-    if (status != KV_OK) {
-        abort_snapshot(store);
-        return status;
-    }
     struct snapshot_writer *writer = store->snapshot;
-    store->snapshot = NULL;
-    if (snapshot_finish(writer) == KV_OK) {
-        store->snapshot_length = store->snapshot_covers;
+    enum status status = store_sync(store);
+    if (status == KV_OK) {
+        store->snapshot = NULL;
+        if (snapshot_finish(writer) != KV_OK) {
+            store->snapshot_length = 0;
+        }
     }
-    return KV_OK; /* a hint that could not be saved was told, and harms nothing */
+    return status;
 }
 
-static enum status begin_snapshot(struct store *store)
+/*
+ * Begin a snapshot, write one part of it, or put it in place. It is a hint: one that
+ * could not be saved was told, and harms nothing. KV_FATAL: as for a sync.
+ */
+static enum status advance_snapshot(struct store *store, bool is_synced)
 {
-    store->snapshot_covers = log_length(keydir_log(&store->keydir));
-    return snapshot_begin(store->files, &store->keydir, &store->snapshot);
+    enum status status = KV_OK;
+    if (store->snapshot == NULL) {
+        status = snapshot_begin(store->files, &store->keydir, &store->snapshot);
+        store->snapshot_length =
+            status == KV_OK ? log_length(keydir_log(&store->keydir)) : 0;
+    } else {
+        status = snapshot_step(store->snapshot, is_synced);
+    }
+    store->wants_snapshot = status == KV_OK;
+    if (status == KV_NOT_FOUND) {
+        return finish_snapshot(store);
+    }
+    if (status != KV_OK) {
+        abort_snapshot(store);
+    }
+    return KV_OK;
 }
 
 /* At the end the whole index is saved at once, unless what there is says it all. */
-static void save_snapshot(struct store *store)
+static void save_index(struct store *store)
 {
     abort_snapshot(store);
-    if (keydir_older_log(&store->keydir) != NULL ||
-        store->snapshot_length == log_length(keydir_log(&store->keydir))) {
-        return;
-    }
-    enum status status = begin_snapshot(store);
-    while (status == KV_OK) {
-        status = snapshot_step(store->snapshot, false);
-    }
-    if (status == KV_NOT_FOUND) {
-        (void)finish_snapshot(store); /* told if it failed */
+    store->wants_snapshot =
+        keydir_older_log(&store->keydir) == NULL &&
+        store->snapshot_length != log_length(keydir_log(&store->keydir));
+    while (store->wants_snapshot) {
+        (void)advance_snapshot(store, false); /* told if it failed */
     }
 }
 
@@ -151,10 +171,9 @@ enum status store_close(struct store *store)
     }
     transaction_abort(&store->transaction);
     transaction_destroy(&store->transaction);
-    bool is_at_rest = store->rest_due_ms == CLOCK_NEVER || store->has_failed;
-    enum status status = is_at_rest ? KV_OK : rest(store);
+    enum status status = store->has_failed ? KV_OK : rest(store);
     if (status == KV_OK && !store->has_failed) {
-        save_snapshot(store);
+        save_index(store);
     }
     abort_snapshot(store);
     (void)log_close(keydir_older_log(&store->keydir)); /* it was durable all the time */
@@ -230,8 +249,8 @@ uint64_t store_staged_bytes(const struct store *store)
 static void note_written(struct store *store)
 {
     uint64_t now_ms = clock_now_ms();
-    if (!store->transaction.is_durable && store->unsynced_since_ms == CLOCK_NEVER) {
-        store->unsynced_since_ms = now_ms;
+    if (!store->transaction.is_durable && store->sync_due_ms == CLOCK_NEVER) {
+        store->sync_due_ms = now_ms + SYNC_LAG_MS_MAX;
     }
     store->rest_due_ms = now_ms + REST_SEAL_MS;
 }
@@ -257,7 +276,7 @@ enum status store_commit(struct store *store)
 
 enum status store_sync(struct store *store)
 {
-    store->unsynced_since_ms = CLOCK_NEVER;
+    store->sync_due_ms = CLOCK_NEVER;
     return store->has_failed ? KV_FATAL
                              : note_failure(store, log_sync(keydir_log(&store->keydir)));
 }
@@ -276,9 +295,8 @@ enum status store_walk(const struct store *store, uint64_t *position,
 /* Begin with everything durable and followed by a seal, as the older log must be. */
 static enum status begin_compaction(struct store *store)
 {
-    enum status status = store->rest_due_ms == CLOCK_NEVER ? KV_OK : rest(store);
+    enum status status = rest(store);
     if (status != KV_OK) {
-        store->rest_due_ms = clock_now_ms() + REST_SEAL_MS;
         return status;
     }
     abort_snapshot(store); /* it is of a log that is about to end */
@@ -304,43 +322,51 @@ enum status store_compact(struct store *store)
     return compact_has_work(&store->compaction) ? KV_OK : KV_CORRUPT;
 }
 
-/* What there is to do besides syncs and seals, the most wanted first. */
-enum turn { TURN_COPY, TURN_SNAPSHOT, TURN_BEGIN, TURN_NONE };
+static enum status step_compaction(struct store *store)
+{
+    enum status status = note_failure(store, compact_step(&store->compaction));
+    if (status == KV_OK) {
+        note_written(store);
+    }
+    store->wants_snapshot = store->compaction.phase == COMPACT_NONE;
+    return status;
+}
 
-static enum turn next_turn(const struct store *store, enum leisure leisure)
+static enum status step_snapshot(struct store *store)
+{
+    return advance_snapshot(store, true);
+}
+
+typedef enum status step(struct store *store);
+
+/* What there is to do besides syncs and seals, the most wanted first; or NULL. */
+static step *next_step(const struct store *store, enum leisure leisure)
 {
     bool is_long = log_length(keydir_log(&store->keydir)) >= SNAPSHOT_LOG_BYTES_MIN;
     if (leisure == LEISURE_NONE) {
-        return TURN_NONE;
+        return NULL;
     }
     if (compact_has_work(&store->compaction)) {
-        return TURN_COPY;
+        return step_compaction;
     }
     if (store->wants_snapshot && (is_long || leisure == LEISURE_ALL)) {
-        return TURN_SNAPSHOT;
+        return step_snapshot;
     }
-    return compact_is_worthwhile(&store->compaction) ? TURN_BEGIN : TURN_NONE;
+    return compact_is_worthwhile(&store->compaction) ? begin_compaction : NULL;
 }
 
-/* When the next turn may be taken, in microseconds; CLOCK_NEVER: there is none. */
-static uint64_t turn_due_us(const struct store *store, enum leisure leisure)
+/* When that may be done, in microseconds; CLOCK_NEVER: there is nothing. */
+static uint64_t step_due_us(const struct store *store, enum leisure leisure)
 {
     const struct pace *pace = &store->pace;
-    if (next_turn(store, leisure) == TURN_NONE) {
+    if (next_step(store, leisure) == NULL) {
         return CLOCK_NEVER;
     }
-    if (pace->retry_ms != 0) {
-        return pace->retry_ms * 1000;
+    if (pace->retry_us != 0) {
+        return pace->retry_us;
     }
     bool is_free = leisure == LEISURE_ALL || pace->written_bytes >= COMPACT_SLICE_BYTES;
     return is_free ? 0 : pace->earliest_us;
-}
-
-static uint64_t sync_due_ms(const struct store *store)
-{
-    return store->unsynced_since_ms == CLOCK_NEVER
-               ? CLOCK_NEVER
-               : store->unsynced_since_ms + SYNC_LAG_MS_MAX;
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -350,77 +376,37 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 uint64_t store_due_ms(const struct store *store, enum leisure leisure)
 {
-    uint64_t turn_us = turn_due_us(store, leisure);
-    uint64_t turn_ms = turn_us == CLOCK_NEVER ? CLOCK_NEVER : (turn_us + 999) / 1000;
-    return earlier(turn_ms, earlier(sync_due_ms(store), store->rest_due_ms));
+    uint64_t step_us = step_due_us(store, leisure);
+    uint64_t step_ms = step_us == CLOCK_NEVER ? CLOCK_NEVER : (step_us + 999) / 1000;
+    return earlier(step_ms, earlier(store->sync_due_ms, store->rest_due_ms));
 }
 
-/* Begin a snapshot, write one part of it, or put it in place. */
-static enum status step_snapshot(struct store *store)
-{
-    enum status status = store->snapshot == NULL ? begin_snapshot(store)
-                                                 : snapshot_step(store->snapshot, true);
-    if (status == KV_OK) {
-        return KV_OK;
-    }
-    store->wants_snapshot = false;
-    if (status == KV_NOT_FOUND) {
-        return finish_snapshot(store);
-    }
-    abort_snapshot(store);
-    return KV_OK; /* the next start reads the log instead */
-}
-
-static enum status step_compaction(struct store *store)
-{
-    uint64_t finished_count = store->compaction.finished_count;
-    enum status status = note_failure(store, compact_step(&store->compaction));
-    if (status == KV_OK) {
-        note_written(store);
-    }
-    if (store->compaction.finished_count != finished_count) {
-        store->wants_snapshot = true;
-    }
-    return status;
-}
-
-/* Take one step, and set when the next may be taken. */
-static enum status take_turn(struct store *store, enum turn turn)
+/* Do it, and set when the next may be done. */
+static void take_step(struct store *store, step *next)
 {
     uint64_t start_us = clock_now_us();
-    enum status status = turn == TURN_COPY       ? step_compaction(store)
-                         : turn == TURN_SNAPSHOT ? step_snapshot(store)
-                                                 : begin_compaction(store);
+    enum status status = next(store);
     uint64_t end_us = clock_now_us();
     store->pace = (struct pace){
         .earliest_us = end_us + (end_us - start_us) * COMPACT_PAUSE_FACTOR,
-        .retry_ms = status == KV_OK ? 0 : end_us / 1000 + COMPACT_RETRY_MS,
+        .retry_us = status == KV_OK ? 0 : end_us + COMPACT_RETRY_MS * 1000,
     };
-    return status == KV_FATAL ? status : KV_OK;
 }
 
 enum status store_maintain(struct store *store, enum leisure leisure)
 {
     assert(store_staged_bytes(store) == 0);
     uint64_t now_ms = clock_now_ms();
-    enum status status = KV_OK;
-    if (store->has_failed) {
-        return KV_FATAL;
+    if (!store->has_failed && store->sync_due_ms <= now_ms) {
+        (void)store_sync(store); /* what fails here and below is noted in the store */
     }
-    if (sync_due_ms(store) <= now_ms) {
-        status = store_sync(store);
+    if (!store->has_failed && store->rest_due_ms <= now_ms) {
+        (void)rest(store);
     }
-    if (status == KV_OK && store->rest_due_ms <= now_ms) {
-        status = rest(store);
+    if (!store->has_failed && step_due_us(store, leisure) <= clock_now_us()) {
+        take_step(store, next_step(store, leisure));
     }
-    if (status != KV_OK && status != KV_FATAL) {
-        store->rest_due_ms = now_ms + REST_SEAL_MS; /* no room for a seal: try again */
-        status = KV_OK;
-    }
-    if (status == KV_OK && turn_due_us(store, leisure) <= clock_now_us()) {
-        status = take_turn(store, next_turn(store, leisure));
-    }
-    return status;
+    return store->has_failed ? KV_FATAL : KV_OK;
 }
 
 struct store_stats store_stats(const struct store *store)
