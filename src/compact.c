@@ -60,22 +60,29 @@ static enum status make_successor(const struct compaction *compaction, struct lo
     return status;
 }
 
+/* What is missing is told once, until there is room again. */
+static bool has_room(struct compaction *compaction)
+{
+    const struct keydir *keydir = compaction->keydir;
+    bool has_room =
+        files_have_room(compaction->files, keydir->live_bytes + COMPACT_DEAD_BYTES_MIN);
+    if (!has_room && !compaction->has_told_no_room) {
+        diag_warnx("%s: no room on the disk for a compaction; waiting for it",
+                   log_path(keydir_log(keydir)));
+    }
+    compaction->has_told_no_room = !has_room;
+    return has_room;
+}
+
 enum status compact_begin(struct compaction *compaction)
 {
     struct log *log = keydir_log(compaction->keydir);
     struct log *successor = NULL;
     assert(compaction->phase == COMPACT_NONE);
     assert(log_durable_length(log) == log_length(log) && log_staged_bytes(log) == 0);
-    if (!files_have_room(compaction->files,
-                         compaction->keydir->live_bytes + COMPACT_DEAD_BYTES_MIN)) {
-        if (!compaction->has_told_no_room) {
-            diag_warnx("%s: no room on the disk for a compaction; waiting for it",
-                       log_path(log));
-        }
-        compaction->has_told_no_room = true;
+    if (!has_room(compaction)) {
         return KV_NO_SPACE;
     }
-    compaction->has_told_no_room = false;
     enum status status = log_rename(log, FILES_OLD);
     if (status != KV_OK) {
         return status;
@@ -226,11 +233,10 @@ static enum status finish_copying(struct compaction *compaction)
     }
     log_stage_drained(log, log_end(keydir_older_log(compaction->keydir))->log_id);
     status = log_write(log);
-    if (status != KV_OK) {
-        log_unstage(log);
-        return status;
+    log_unstage(log);
+    if (status == KV_OK) {
+        status = log_sync(log);
     }
-    status = log_sync(log);
     if (status == KV_OK) {
         compaction->phase = COMPACT_DROPPING;
     }
@@ -272,5 +278,5 @@ unsigned compact_percent(const struct compaction *compaction)
         return 100;
     }
     uint64_t length = log_length(keydir_older_log(compaction->keydir));
-    return length == 0 ? 100 : (unsigned)(compaction->cursor * 100 / length);
+    return (unsigned)(compaction->cursor * 100 / length);
 }
