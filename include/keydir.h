@@ -41,9 +41,14 @@ void keydir_destroy(struct keydir *keydir);
 struct log *keydir_log(const struct keydir *keydir);
 struct log *keydir_older_log(const struct keydir *keydir);
 
-/* What the offset of a record in the current, or the older, log is in a location. */
+/* What the offset of a record in the current, or the older, log is in a location; back.
+ */
 uint64_t keydir_current_offset(const struct keydir *keydir, uint64_t offset);
 uint64_t keydir_older_offset(const struct keydir *keydir, uint64_t offset);
+static inline uint64_t keydir_offset_in_log(uint64_t offset)
+{
+    return offset % LOG_BYTES_MAX;
+}
 
 /* Make a new log the current one: the one before becomes the older, of which there was
  * none. */
@@ -104,13 +109,6 @@ struct location keydir_locate(const struct keydir *keydir, const struct record *
 void keydir_apply(struct keydir *keydir, const struct change *change);
 void keydir_revert(struct keydir *keydir, const struct change *change);
 void keydir_settle(struct keydir *keydir, const struct change *change);
-
-/*
- * Whether the record at an offset, as it is in a location, is the one that gives its key
- * its value.
- */
-bool keydir_is_latest(const struct keydir *keydir, const struct record *record,
-                      uint64_t offset);
 
 /*
  * Visit the keys that have a value: position starts at 0 and is moved on.

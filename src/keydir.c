@@ -96,7 +96,8 @@ uint64_t keydir_older_entries(const struct keydir *keydir)
 
 static struct slice bytes_of(const struct keydir *keydir, const struct location *location)
 {
-    return log_record(keydir->logs[side_of(location)], location->offset % LOG_BYTES_MAX,
+    return log_record(keydir->logs[side_of(location)],
+                      keydir_offset_in_log(location->offset),
                       record_length(location->key_length, location->value_length));
 }
 
@@ -155,14 +156,15 @@ enum status keydir_read(const struct keydir *keydir, const struct location *loca
 {
     const struct log *log = keydir->logs[side_of(location)];
     if (location->value_length >= READ_AHEAD_BYTES_MIN) {
-        log_will_read(log, location->offset % LOG_BYTES_MAX, location->value_length);
+        log_will_read(log, keydir_offset_in_log(location->offset),
+                      location->value_length);
     }
     enum status status = keydir_verify(keydir, location);
     if (status != KV_OK) {
-        diag_errorx("%s%s: the record at offset %" PRIu64 " %s; it is not served",
-                    log_path(log), log_suffix(log), location->offset % LOG_BYTES_MAX,
-                    status == KV_IO ? "cannot be read"
-                                    : "is damaged, its checksum is wrong");
+        diag_errorx(
+            "%s%s: the record at offset %" PRIu64 " %s; it is not served", log_path(log),
+            log_suffix(log), keydir_offset_in_log(location->offset),
+            status == KV_IO ? "cannot be read" : "is damaged, its checksum is wrong");
         return status;
     }
     *value_out = slice_after(bytes_of(keydir, location),
@@ -240,16 +242,6 @@ void keydir_settle(struct keydir *keydir, const struct change *change)
     }
 }
 
-bool keydir_is_latest(const struct keydir *keydir, const struct record *record,
-                      uint64_t offset)
-{
-    struct location location;
-    return !record_is_mark(record) &&
-           keydir_find(keydir, keydir_hash(keydir, record->key), record->key,
-                       &location) == KV_OK &&
-           location.offset == offset;
-}
-
 enum status keydir_walk(const struct keydir *keydir, uint64_t *position,
                         struct slice *key_out)
 {
@@ -267,6 +259,6 @@ enum status keydir_walk(const struct keydir *keydir, uint64_t *position,
     const struct log *log = keydir->logs[side_of(&location)];
     diag_errorx("%s%s: the key of the record at offset %" PRIu64
                 " is damaged; it is not listed",
-                log_path(log), log_suffix(log), location.offset % LOG_BYTES_MAX);
+                log_path(log), log_suffix(log), keydir_offset_in_log(location.offset));
     return KV_CORRUPT;
 }

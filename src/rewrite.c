@@ -11,14 +11,25 @@ enum status rewrite_begin(const struct files *files, struct log **log_out)
     return log_create(files, &(struct opening){.generation = 1}, log_out);
 }
 
+/* Whether a record is the one that gives its key its value. */
+static bool is_latest(const struct keydir *keydir, const struct record *record,
+                      uint64_t offset)
+{
+    struct location location;
+    return !record_is_mark(record) &&
+           keydir_find(keydir, keydir_hash(keydir, record->key), record->key,
+                       &location) == KV_OK &&
+           location.offset == offset;
+}
+
 static enum status copy_record(struct log *to, const struct record *record)
 {
     enum status status = log_reserve(to, record->key.length, record->value.length);
     if (status != KV_OK) {
         return status;
     }
-    (void)log_stage(to, record->key,
-                    record->value); /* the new log is read when it is opened */
+    /* Where it stands is told when the new log is opened and read. */
+    (void)log_stage(to, record->key, record->value);
     return log_staged_bytes(to) < BATCH_BYTES_MAX ? KV_OK : log_write(to);
 }
 
@@ -27,13 +38,13 @@ enum status rewrite_copy(struct log *to, const struct keydir *from, struct slice
 {
     struct record record;
     while (record_decode(records, &record)) {
-        if (keydir_is_latest(from, &record, offset)) {
+        if (is_latest(from, &record, offset)) {
             enum status status = copy_record(to, &record);
             if (status != KV_OK) {
                 return status;
             }
         }
-        progress_at(offset % LOG_BYTES_MAX); /* in its log, whichever that is */
+        progress_at(keydir_offset_in_log(offset));
         offset += record.length;
         records = slice_after(records, (size_t)record.length);
     }
