@@ -11,21 +11,16 @@
 
 #include "transaction.h"
 
-enum compact_phase {
-    COMPACT_NONE,
-    COMPACT_COPYING, /* records are being copied from the older log */
-    COMPACT_STUCK,   /* what is left in the older log is damaged: it stays */
-    COMPACT_DROPPING /* the drained mark is durable: the older log is being removed */
-};
-
+/* One is running while the key directory has an older log. */
 struct compaction {
     const struct files *files;       /* borrowed */
     struct keydir *keydir;           /* borrowed */
     struct transaction *transaction; /* borrowed: copies are staged in it */
-    enum compact_phase phase;
-    uint64_t cursor;     /* how far the older log was gone through */
-    uint64_t position;   /* after that: how far the index was */
-    bool has_found_more; /* ... and that something was copied on the way */
+    uint64_t cursor;                 /* how far the older log was gone through */
+    uint64_t position;               /* after that: how far the index was */
+    bool has_found_more;             /* ... and that something was copied on the way */
+    bool is_stuck;   /* what is left in the older log is damaged: it stays */
+    bool is_drained; /* the drained mark is durable: the older log is being removed */
     uint64_t finished_count;
     bool has_told_no_room; /* told once, until it begins */
 };

@@ -19,12 +19,10 @@
 void compact_init(struct compaction *compaction, const struct files *files,
                   struct transaction *transaction)
 {
-    bool is_running = keydir_older_log(transaction->keydir) != NULL;
     *compaction = (struct compaction){
         .files = files,
         .keydir = transaction->keydir,
         .transaction = transaction,
-        .phase = is_running ? COMPACT_COPYING : COMPACT_NONE,
         .cursor = OPENING_BYTES,
     };
 }
@@ -33,8 +31,8 @@ bool compact_is_worthwhile(const struct compaction *compaction)
 {
     uint64_t length = log_length(keydir_log(compaction->keydir));
     uint64_t dead = length - compaction->keydir->live_bytes;
-    return compaction->phase == COMPACT_NONE && dead > COMPACT_DEAD_BYTES_MIN &&
-           dead > length / 2;
+    return keydir_older_log(compaction->keydir) == NULL &&
+           dead > COMPACT_DEAD_BYTES_MIN && dead > length / 2;
 }
 
 /* A new log at PATH that continues the one at PATH.old. */
@@ -78,7 +76,6 @@ enum status compact_begin(struct compaction *compaction)
 {
     struct log *log = keydir_log(compaction->keydir);
     struct log *successor = NULL;
-    assert(compaction->phase == COMPACT_NONE);
     assert(log_durable_length(log) == log_length(log) && log_staged_bytes(log) == 0);
     if (!has_room(compaction)) {
         return KV_NO_SPACE;
@@ -96,10 +93,11 @@ enum status compact_begin(struct compaction *compaction)
     }
     keydir_push_log(compaction->keydir, successor);
     log_read_at_random(successor, true);
-    compaction->phase = COMPACT_COPYING;
     compaction->cursor = OPENING_BYTES;
     compaction->position = 0;
     compaction->has_found_more = false;
+    compaction->is_stuck = false;
+    compaction->is_drained = false;
     return KV_OK;
 }
 
@@ -107,10 +105,8 @@ bool compact_has_work(const struct compaction *compaction)
 {
     /* A damaged record may be overwritten or deleted, and then nothing holds the rest up.
      */
-    return compaction->phase == COMPACT_COPYING ||
-           compaction->phase == COMPACT_DROPPING ||
-           (compaction->phase == COMPACT_STUCK &&
-            keydir_older_entries(compaction->keydir) == 0);
+    return keydir_older_log(compaction->keydir) != NULL &&
+           (!compaction->is_stuck || keydir_older_entries(compaction->keydir) == 0);
 }
 
 /* Stage a copy of a record, if it is live and passes its checksum. */
@@ -177,8 +173,7 @@ static enum status sweep_slice(struct compaction *compaction)
         if (!index_walk(keydir->index, &compaction->position, &change.before)) {
             /* Entries may move while commands go on: only a walk that finds nothing ends
              * it. */
-            compaction->phase =
-                compaction->has_found_more ? COMPACT_COPYING : COMPACT_STUCK;
+            compaction->is_stuck = !compaction->has_found_more;
             compaction->has_found_more = false;
             compaction->position = 0;
             return KV_OK;
@@ -217,7 +212,7 @@ static enum status copy_step(struct compaction *compaction)
     }
     if (status != KV_OK) {
         *compaction = before;
-    } else if (compaction->phase == COMPACT_STUCK) {
+    } else if (compaction->is_stuck) {
         tell_stuck(compaction);
     }
     return status;
@@ -237,9 +232,7 @@ static enum status finish_copying(struct compaction *compaction)
     if (status == KV_OK) {
         status = log_sync(log);
     }
-    if (status == KV_OK) {
-        compaction->phase = COMPACT_DROPPING;
-    }
+    compaction->is_drained = status == KV_OK;
     return status;
 }
 
@@ -255,7 +248,6 @@ static enum status drop_step(struct compaction *compaction)
     }
     keydir_pop_older_log(compaction->keydir);
     (void)log_close(older); /* nothing in it is wanted */
-    compaction->phase = COMPACT_NONE;
     compaction->finished_count++;
     return KV_OK;
 }
@@ -263,7 +255,7 @@ static enum status drop_step(struct compaction *compaction)
 enum status compact_step(struct compaction *compaction)
 {
     assert(log_staged_bytes(keydir_log(compaction->keydir)) == 0);
-    if (compaction->phase == COMPACT_DROPPING) {
+    if (compaction->is_drained) {
         return drop_step(compaction);
     }
     if (keydir_older_entries(compaction->keydir) == 0) {
@@ -274,9 +266,8 @@ enum status compact_step(struct compaction *compaction)
 
 unsigned compact_percent(const struct compaction *compaction)
 {
-    if (compaction->phase == COMPACT_NONE || compaction->phase == COMPACT_DROPPING) {
-        return 100;
-    }
-    uint64_t length = log_length(keydir_older_log(compaction->keydir));
-    return (unsigned)(compaction->cursor * 100 / length);
+    const struct log *older = keydir_older_log(compaction->keydir);
+    return older == NULL || compaction->is_drained
+               ? 100
+               : (unsigned)(compaction->cursor * 100 / log_length(older));
 }

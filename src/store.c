@@ -316,7 +316,7 @@ enum status store_compact(struct store *store)
     if (store->has_failed) {
         return KV_FATAL;
     }
-    if (store->compaction.phase == COMPACT_NONE) {
+    if (keydir_older_log(&store->keydir) == NULL) {
         return begin_compaction(store);
     }
     return compact_has_work(&store->compaction) ? KV_OK : KV_CORRUPT;
@@ -328,7 +328,7 @@ static enum status step_compaction(struct store *store)
     if (status == KV_OK) {
         note_written(store);
     }
-    store->wants_snapshot = store->compaction.phase == COMPACT_NONE;
+    store->wants_snapshot = keydir_older_log(&store->keydir) == NULL;
     return status;
 }
 
