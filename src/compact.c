@@ -157,34 +157,42 @@ static enum status copy_slice(struct compaction *compaction)
     return status;
 }
 
+/* Stage a copy of the record of an entry, if it is in the older log and undamaged. */
+static enum status copy_entry(struct compaction *compaction,
+                              const struct location *location)
+{
+    const struct keydir *keydir = compaction->keydir;
+    struct slice value;
+    if (!keydir_is_older(keydir, location) ||
+        keydir_read(keydir, location, &value) != KV_OK) {
+        return KV_OK;
+    }
+    struct slice key = keydir_key(keydir, location);
+    struct change change = {.hash = keydir_hash(keydir, key), .before = *location};
+    compaction->has_found_more = true;
+    return transaction_put(compaction->transaction, change, key, value);
+}
+
 /*
  * Damage in the framing of one record hides intact ones behind it from the walk through
  * the log, but not from the index: go through that for what is left, for one slice.
  */
 static enum status sweep_slice(struct compaction *compaction)
 {
-    struct keydir *keydir = compaction->keydir;
+    const struct log *log = keydir_log(compaction->keydir);
+    struct location location;
     enum status status = KV_OK;
     for (int i = 0; status == KV_OK && i < COMPACT_SLICE_ENTRIES &&
-                    log_staged_bytes(keydir_log(keydir)) < COMPACT_SLICE_BYTES;
+                    log_staged_bytes(log) < COMPACT_SLICE_BYTES;
          i++) {
-        struct slice value;
-        struct change change = {0};
-        if (!index_walk(keydir->index, &compaction->position, &change.before)) {
-            /* Entries may move while commands go on: only a walk that finds nothing ends
-             * it. */
+        if (!index_walk(compaction->keydir->index, &compaction->position, &location)) {
+            /* Entries may move meanwhile: only a walk that finds nothing is the last. */
             compaction->is_stuck = !compaction->has_found_more;
             compaction->has_found_more = false;
             compaction->position = 0;
             return KV_OK;
         }
-        if (keydir_is_older(keydir, &change.before) &&
-            keydir_read(keydir, &change.before, &value) == KV_OK) {
-            struct slice key = keydir_key(keydir, &change.before);
-            change.hash = keydir_hash(keydir, key);
-            status = transaction_put(compaction->transaction, change, key, value);
-            compaction->has_found_more = true;
-        }
+        status = copy_entry(compaction, &location);
     }
     return status;
 }

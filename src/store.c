@@ -41,6 +41,21 @@ struct store {
     bool has_failed; /* after KV_FATAL nothing touches the log any more */
 };
 
+/* Begin to serve what was recovered. */
+static void begin(struct store *store)
+{
+    bool is_at_rest = store->recovery.is_at_rest; /* else a crash took the second seal */
+    keydir_read_at_random(&store->keydir, true);
+    store->transaction = (struct transaction){
+        .keydir = &store->keydir,
+        .is_durable = store->options.sync == SYNC_ALWAYS,
+    };
+    compact_init(&store->compaction, store->files, &store->transaction);
+    store->snapshot_length = store->recovery.snapshot_length;
+    store->sync_due_ms = CLOCK_NEVER;
+    store->rest_due_ms = is_at_rest ? CLOCK_NEVER : clock_now_ms() + REST_SEAL_MS;
+}
+
 enum status store_open(const struct store_options *options, struct store **store_out)
 {
     struct store *store = calloc(1, sizeof *store);
@@ -49,31 +64,21 @@ enum status store_open(const struct store_options *options, struct store **store
         return KV_NO_MEMORY;
     }
     store->options = *options;
-    store->sync_due_ms = CLOCK_NEVER;
-    store->transaction = (struct transaction){
-        .keydir = &store->keydir,
-        .is_durable = options->sync == SYNC_ALWAYS,
-    };
     enum status status = files_open(options->path, &store->files);
     if (status == KV_OK) {
         status = recover_open(store->files, &store->keydir, &store->recovery);
     }
-    if (status != KV_OK) {
-        if (status == KV_NO_MEMORY) {
-            diag_errorx("%s: not enough memory to open it; giving up", options->path);
-        }
-        files_close(store->files);
-        free(store);
-        return status == KV_FATAL ? KV_IO : status; /* nothing is served yet */
+    if (status == KV_OK) {
+        begin(store);
+        *store_out = store;
+        return KV_OK;
     }
-    keydir_read_at_random(&store->keydir, true);
-    compact_init(&store->compaction, store->files, &store->transaction);
-    store->snapshot_length = store->recovery.snapshot_length;
-    /* The last batch before a crash may lack its second seal. */
-    store->rest_due_ms =
-        store->recovery.is_at_rest ? CLOCK_NEVER : clock_now_ms() + REST_SEAL_MS;
-    *store_out = store;
-    return KV_OK;
+    if (status == KV_NO_MEMORY) {
+        diag_errorx("%s: not enough memory to open it; giving up", options->path);
+    }
+    files_close(store->files);
+    free(store);
+    return status == KV_FATAL ? KV_IO : status; /* nothing is served yet */
 }
 
 /* A fatal failure is for ever: nobody may build on a log whose state is unknown. */
