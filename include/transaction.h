@@ -29,7 +29,8 @@ enum status transaction_put(struct transaction *transaction, struct change found
                             struct slice key, struct slice value);
 
 /*
- * Write what is staged, sync it if it is to be durable, and publish.
+ * Write what is staged and a seal, sync it if it is to be durable, and publish. With
+ * nothing staged that is a seal alone.
  *
  * KV_NO_SPACE, KV_IO, KV_NO_MEMORY: everything was taken back, the log is as before.
  * KV_FATAL: nobody knows what the disk has; no more may be done.

@@ -235,10 +235,9 @@ static enum status finish_copying(struct compaction *compaction)
         return status;
     }
     log_stage_drained(log, log_end(keydir_older_log(compaction->keydir))->log_id);
-    status = log_write(log);
-    log_unstage(log);
+    status = transaction_commit(compaction->transaction);
     if (status == KV_OK) {
-        status = log_sync(log);
+        status = log_sync(log); /* whatever the policy */
     }
     compaction->is_drained = status == KV_OK;
     return status;
