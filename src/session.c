@@ -397,6 +397,9 @@ uint64_t session_idle_deadline_ms(const struct session *session)
 
 void session_stop(struct session *session, enum status reason)
 {
+    if (!is_due(session)) {
+        session->last_taken_ms = clock_now_ms(); /* its time for the last line begins */
+    }
     if (reason != KV_OK &&
         buffer_reserve(session->commands.replies, REPLY_LINE_BYTES_MAX) == KV_OK) {
         refuse_line(session, reason, VERB_NONE);

@@ -542,6 +542,20 @@ static void a_session_that_is_stopped_says_why_and_is_over(void **state)
     end(&talk);
 }
 
+/* One that has taken nothing for long, since nothing was due, has its time for this. */
+static void f1_a_session_idle_for_long_has_time_to_take_its_last_reply(void **state)
+{
+    shim_set_clock(START_MS);
+    struct talk talk = begin(*state);
+    expect_reply(&talk, "COUNT\n", "0\n");
+    shim_advance_clock(10 * CLIENT_STALL_MS_MAX);
+    session_stop(talk.session, KV_IDLE);
+    assert_int_equal(session_stall_deadline_ms(talk.session),
+                     START_MS + 11 * CLIENT_STALL_MS_MAX);
+    expect_reply(&talk, "", "error: idle too long\n");
+    end(&talk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -561,6 +575,7 @@ int main(void)
         ON_ENGINE(f7_a_session_whose_input_is_lost_is_over),
         ON_ENGINE(f3_a_session_with_replies_due_is_not_idle),
         ON_ENGINE(a_session_that_is_stopped_says_why_and_is_over),
+        ON_ENGINE(f1_a_session_idle_for_long_has_time_to_take_its_last_reply),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
