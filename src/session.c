@@ -35,12 +35,10 @@ struct session {
     struct queued queue[EXPECTED_KEYS_MAX];
     size_t queue_count;
 
-    bool is_closing;  /* nothing more is executed */
-    bool is_impolite; /* it closes on its own account: unread input may be coming */
+    bool is_closing; /* nothing more is executed; unread input may be coming */
     bool is_lost;
     uint64_t last_command_ms;
-    uint64_t last_taken_ms;
-    uint64_t taken_bytes; /* of replies, when that was looked at last */
+    uint64_t last_taken_ms; /* or when replies became due */
 };
 
 enum status session_create(const struct session_options *options, struct store *store,
@@ -81,28 +79,20 @@ void session_begin(struct session *session, int fd)
 {
     conn_attach(session->conn, fd);
     session->is_closing = false;
-    session->is_impolite = false;
     session->is_lost = false;
     session->last_command_ms = clock_now_ms();
     session->last_taken_ms = session->last_command_ms;
-    session->taken_bytes = 0;
     session->commands.stream.kind = STREAM_NONE;
     session->commands.counters.connections++;
 }
 
 void session_end(struct session *session, uint64_t linger_ms_max)
 {
-    if (session->is_impolite && !session->is_lost) {
+    if (session->is_closing && !session->is_lost) {
         conn_linger(session->conn, linger_ms_max);
     }
     conn_close(session->conn);
     buffer_free(&session->commands.stream.prefix);
-}
-
-static void close_after_replies(struct session *session)
-{
-    session->is_closing = true;
-    session->is_impolite = true;
 }
 
 static void refuse_line(struct session *session, enum status status, enum verb verb)
@@ -169,13 +159,13 @@ static bool execute(struct session *session, const struct queued *queued)
 {
     bool is_executed = true;
     if (queued->is_hangup) {
-        close_after_replies(session);
+        session->is_closing = true;
         return true;
     }
     if (queued->status != KV_OK) {
         refuse_line(session, queued->status, queued->request.verb);
     } else if (queued->request.verb == VERB_QUIT) {
-        close_after_replies(session);
+        session->is_closing = true;
     } else {
         is_executed = commands_execute(&session->commands, &queued->request);
     }
@@ -214,20 +204,26 @@ static bool execute_lines(struct session *session, size_t position_max)
     return false;
 }
 
-/*
- * Receive what has arrived while the lines before were executed, where it is to share
- * their commit. Returns whether there may be more lines.
- */
-static bool gather(struct session *session)
+/* Receive once, where more can come and has room. Returns whether anything did. */
+static bool receive(struct session *session)
 {
-    uint64_t staged_bytes = store_staged_bytes(session->commands.store);
-    if (staged_bytes == 0 || staged_bytes >= GATHER_BYTES_MAX ||
-        !conn_can_receive(session->conn)) {
+    if (session->is_closing) {
+        /* A client that sends on must get to its replies. */
+        conn_discard_input(session->conn);
+    }
+    if (!conn_can_receive(session->conn)) {
         return false;
     }
     enum conn_result received = conn_receive(session->conn);
     session->is_lost = received == CONN_LOST;
     return received == CONN_DONE || received == CONN_ENDED;
+}
+
+/* Whether what has arrived meanwhile is to share the commit of what is staged. */
+static bool wants_company(const struct session *session)
+{
+    uint64_t staged_bytes = store_staged_bytes(session->commands.store);
+    return !session->is_closing && staged_bytes > 0 && staged_bytes < GATHER_BYTES_MAX;
 }
 
 /* Go through the lines of a refused batch again, as far as the first pass came. */
@@ -237,22 +233,31 @@ static void answer_refused(struct session *session, enum status refusal)
     conn_rewind(session->conn, 0);
     session->commands.stream.kind = STREAM_NONE;
     session->is_closing = false;
-    session->is_impolite = false;
     session->commands.refusal = refusal;
     (void)execute_lines(session,
                         end); /* nothing is staged now, so nothing stops it early */
     session->commands.refusal = KV_OK;
 }
 
-/* Execute and commit one batch. is_idle_out: no line was left to execute. */
-static enum status run_batch(struct session *session, bool *is_idle_out)
+/* Whether something is to be sent before the session can go on or end. */
+static bool is_due(const struct session *session)
+{
+    return conn_backlog(session->conn) > 0 ||
+           session->commands.stream.kind != STREAM_NONE;
+}
+
+/*
+ * Execute every whole line, and commit. is_out_of_lines_out: none is left that could be
+ * executed later.
+ */
+static enum status run_batch(struct session *session, bool *is_out_of_lines_out)
 {
     struct commands *commands = &session->commands;
     size_t replies_start = commands->replies->length;
     struct counters counters = commands->counters;
     do {
-        *is_idle_out = execute_lines(session, SIZE_MAX);
-    } while (*is_idle_out && gather(session));
+        *is_out_of_lines_out = execute_lines(session, SIZE_MAX);
+    } while (*is_out_of_lines_out && wants_company(session) && receive(session));
     enum status status = store_commit(commands->store);
     if (status != KV_OK && status != KV_FATAL) {
         commands->replies->length = replies_start;
@@ -264,22 +269,18 @@ static enum status run_batch(struct session *session, bool *is_idle_out)
         status = store_sync(commands->store);
     }
     commands->wants_sync = false;
-    if (conn_position(session->conn) > 0) {
-        session->last_command_ms = clock_now_ms();
-    }
-    conn_consume(session->conn);
-    /* Telnet's Ctrl-C comes without an LF. */
-    if (*is_idle_out && protocol_is_hangup(conn_partial_line(session->conn))) {
-        close_after_replies(session);
-    }
     return status;
 }
 
-/* Whether something is to be sent before the session can go on or end. */
-static bool is_due(const struct session *session)
+/* Give up the lines of the batch, and note when the client got that far. */
+static void end_batch(struct session *session, bool was_due)
 {
-    return conn_backlog(session->conn) > 0 ||
-           session->commands.stream.kind != STREAM_NONE;
+    if (conn_position(session->conn) > 0) {
+        session->last_command_ms = clock_now_ms();
+        session->last_taken_ms =
+            was_due ? session->last_taken_ms : session->last_command_ms;
+    }
+    conn_consume(session->conn);
 }
 
 /* Make the next piece of a stream, as far as replies may be held for it. */
@@ -300,6 +301,7 @@ static void continue_stream(struct session *session)
 static enum conn_result send_replies(struct session *session)
 {
     struct stream *stream = &session->commands.stream;
+    uint64_t taken_bytes = conn_sent_bytes(session->conn);
     continue_stream(session);
     enum conn_result result = conn_flush(session->conn);
     if (result == CONN_DONE && stream->kind == STREAM_VALUE) {
@@ -310,50 +312,40 @@ static enum conn_result send_replies(struct session *session)
             result = conn_flush(session->conn);
         }
     }
-    if (conn_sent_bytes(session->conn) != session->taken_bytes) {
-        session->taken_bytes = conn_sent_bytes(session->conn);
+    if (conn_sent_bytes(session->conn) != taken_bytes) {
         session->last_taken_ms = clock_now_ms();
     }
+    session->is_lost = session->is_lost || result == CONN_LOST;
     return result;
-}
-
-static enum conn_result receive(struct session *session)
-{
-    if (session->is_closing) {
-        conn_discard_input(
-            session->conn); /* a client that sends on must get to its replies */
-    }
-    return conn_can_receive(session->conn) ? conn_receive(session->conn) : CONN_BLOCKED;
 }
 
 enum status session_run(struct session *session, enum session_state *state_out)
 {
-    bool is_idle = false;
     bool was_due = is_due(session);
-    enum status status = run_batch(session, &is_idle);
+    bool is_out_of_lines = false;
+    bool has_received = receive(session);
+    enum status status = run_batch(session, &is_out_of_lines);
     if (status != KV_OK) {
         return status;
     }
-    if (!was_due && is_due(session)) {
-        session->last_taken_ms =
-            clock_now_ms(); /* the client's time to take them begins */
+    end_batch(session, was_due);
+    /* Telnet's Ctrl-C comes without an LF. */
+    if (is_out_of_lines && protocol_is_hangup(conn_partial_line(session->conn))) {
+        session->is_closing = true;
     }
     enum conn_result sent = send_replies(session);
-    bool is_finished = session->is_closing || (is_idle && conn_has_ended(session->conn));
-    if (sent != CONN_LOST && is_finished && !is_due(session)) {
-        *state_out = SESSION_OVER;
-        return KV_OK;
-    }
-    session->is_lost = session->is_lost || sent == CONN_LOST;
-    enum conn_result received = session->is_lost ? CONN_LOST : receive(session);
-    session->is_lost = received == CONN_LOST;
-    bool is_stream_ready =
+    bool is_finished =
+        session->is_closing || (is_out_of_lines && conn_has_ended(session->conn));
+    bool can_execute_more = !is_out_of_lines && can_execute(session);
+    bool can_send_more =
         sent == CONN_DONE && session->commands.stream.kind != STREAM_NONE;
-    bool is_ready =
-        received != CONN_BLOCKED || (!is_idle && can_execute(session)) || is_stream_ready;
-    *state_out = session->is_lost ? SESSION_OVER
-                 : is_ready       ? SESSION_READY
-                                  : SESSION_WAITING;
+    if (session->is_lost || (is_finished && !is_due(session))) {
+        *state_out = SESSION_OVER;
+    } else if (has_received || can_execute_more || can_send_more) {
+        *state_out = SESSION_READY;
+    } else {
+        *state_out = SESSION_WAITING;
+    }
     return KV_OK;
 }
 
@@ -404,5 +396,5 @@ void session_stop(struct session *session, enum status reason)
         buffer_reserve(session->commands.replies, REPLY_LINE_BYTES_MAX) == KV_OK) {
         refuse_line(session, reason, VERB_NONE);
     }
-    close_after_replies(session);
+    session->is_closing = true;
 }

@@ -149,6 +149,19 @@ static void f30_session_refuses_each_write_of_a_gathered_batch(void **state)
     end(&pair);
 }
 
+/* What closes the connection comes with the batch, and its lines once more as well. */
+static void f30_session_refuses_the_writes_before_a_quit(void **state)
+{
+    struct pair pair = begin(*state);
+    shim_set_space(SHIM_LOG, engine_log_length(pair.engine) + 10, ENOSPC);
+    send_text(&pair, "SET a 1\nGET a\nQUIT\n");
+    run(&pair);
+    assert_int_equal(pair.state, SESSION_OVER);
+    expect_replies(&pair, "error: storage full\nno value stored\n");
+    shim_give_space();
+    end(&pair);
+}
+
 static void f8_session_keeps_what_came_before_a_client_was_lost_amid_a_batch(void **state)
 {
     struct pair pair = begin(*state);
@@ -194,6 +207,7 @@ int main(void)
         ON_ENGINE(session_gives_one_sync_to_all_that_has_arrived),
         ON_ENGINE(session_commits_in_time_while_a_client_sends_on_and_on),
         ON_ENGINE(f30_session_refuses_each_write_of_a_gathered_batch),
+        ON_ENGINE(f30_session_refuses_the_writes_before_a_quit),
         ON_ENGINE(f8_session_keeps_what_came_before_a_client_was_lost_amid_a_batch),
         ON_ENGINE(f6_session_executes_the_end_of_input_that_a_batch_runs_into),
         ON_ENGINE(session_executes_lines_on_one_key_in_order),
