@@ -9,6 +9,8 @@
 #include "conn.h"
 #include "store.h"
 
+#include <poll.h>
+
 struct session;
 
 struct session_options {
@@ -31,34 +33,30 @@ void session_end(struct session *session, uint64_t linger_ms_max);
 
 enum session_state {
     SESSION_READY,   /* there is more to do: run again */
-    SESSION_WAITING, /* for the socket: see session_wanted_events */
+    SESSION_WAITING, /* for the socket: see session_wait */
     SESSION_OVER     /* everything is delivered, or the client is gone */
 };
 
 /*
- * Execute every whole line that has arrived, commit, send what the socket takes, and
- * receive what has come.
+ * Receive what has come, execute every whole line, commit, and send what the socket
+ * takes. A client that has taken nothing for CLIENT_STALL_MS_MAX while replies were due
+ * counts as gone.
  *
  * KV_FATAL: the log failed; nothing more may be sent.
  */
 enum status session_run(struct session *session, enum session_state *state_out);
 
-/* Whether a reply is being sent from the log, so that nothing in it may move. */
-bool session_is_streaming(const struct session *session);
+/* What the client leaves to the store's maintenance between two runs. */
+enum leisure session_leisure(const struct session *session);
 
-/* What to poll for: the socket, and POLLIN and POLLOUT as they apply. */
-int session_fd(const struct session *session);
-short session_wanted_events(const struct session *session);
+/* What a session that is SESSION_WAITING waits for; times are those of clock_now_ms. */
+struct session_wait {
+    struct pollfd socket;
+    uint64_t until_ms; /* run again then, whether it is ready or not; CLOCK_NEVER */
+    uint64_t idle_ms;  /* from then on it may not keep others waiting; CLOCK_NEVER */
+};
 
-/* When the last command was executed, on the clock of clock_now_ms. */
-uint64_t session_last_command_ms(const struct session *session);
-
-/*
- * When the client loses its turn, on the clock of clock_now_ms: for taking nothing of
- * the replies due to it, or, if others wait, for completing no command.
- */
-uint64_t session_stall_deadline_ms(const struct session *session);
-uint64_t session_idle_deadline_ms(const struct session *session);
+struct session_wait session_wait(const struct session *session);
 
 /* Execute nothing more; deliver what is due, and last the error line for a reason. */
 void session_stop(struct session *session, enum status reason);

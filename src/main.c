@@ -38,16 +38,11 @@ static void reset_inheritance(void)
 static enum status serve(const struct options *options)
 {
     struct store *store = NULL;
-    struct server *server = NULL;
     enum status status = store_open(&options->store, &store);
     if (status != KV_OK) {
         return status;
     }
-    status = server_create(&options->server, store, &server);
-    if (status == KV_OK) {
-        status = server_run(server);
-    }
-    server_destroy(server);
+    status = server_run(&options->server, store);
     enum status close_status = store_close(store);
     return status == KV_OK ? close_status : status;
 }

@@ -123,7 +123,7 @@ static bool set_idle(struct options *options, const char *text)
                     (unsigned long long)CLIENT_IDLE_S_MAX, text);
         return false;
     }
-    options->server.idle_ms = seconds * 1000;
+    options->server.session.idle_ms = seconds * 1000;
     return true;
 }
 
@@ -136,7 +136,7 @@ static bool set_max_value(struct options *options, const char *text)
             (unsigned long long)VALUE_BYTES_MAX, text);
         return false;
     }
-    options->server.value_bytes_max = bytes;
+    options->server.session.value_bytes_max = bytes;
     return true;
 }
 
@@ -206,8 +206,8 @@ enum options_result options_parse(int argc, char **argv, struct options *options
         .store = {.path = "./kv.log", .sync = SYNC_ALWAYS},
         .server = {.address = "127.0.0.1",
                    .port = "7878",
-                   .idle_ms = CLIENT_IDLE_S_DEFAULT * 1000,
-                   .value_bytes_max = VALUE_BYTES_MAX_DEFAULT},
+                   .session = {.idle_ms = CLIENT_IDLE_S_DEFAULT * 1000,
+                               .value_bytes_max = VALUE_BYTES_MAX_DEFAULT}},
     };
     while ((option = getopt_long(argc, argv, "f:a:p:s:hV", long_options, NULL)) != -1) {
         if (option == 'h') {

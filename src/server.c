@@ -9,7 +9,6 @@
 #include "diag.h"
 #include "notify.h"
 #include "platform.h"
-#include "session.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -27,16 +26,20 @@
 enum { HOST_BYTES_MAX = 256, PORT_BYTES_MAX = 16 };
 
 struct server {
-    struct server_options options;
     struct store *store;
     struct session *session;
     int listen_fd;
-    bool has_processors;        /* more than one is online */
-    unsigned vain_spins;        /* how many to pass over after the next in vain */
-    unsigned skipped_spins;     /* how many are still to be passed over */
-    uint64_t awake_until_us;    /* till then the next client is looked for awake */
+    int wake_fd;             /* readable when a stop is to be begun; -1: it has begun */
+    uint64_t stop_ms;        /* when the last client has had its time; CLOCK_NEVER */
+    bool has_processors;     /* more than one is online */
+    unsigned vain_spins;     /* how many to pass over after the next in vain */
+    unsigned skipped_spins;  /* how many are still to be passed over */
+    uint64_t awake_until_us; /* till then the next client is looked for awake */
     uint64_t told_exhausted_ms; /* when the operator was last told */
 };
+
+/* In place of a client where none is waited for. */
+static const struct pollfd nobody = {.fd = -1};
 
 /* All that the signal handler touches. */
 static volatile sig_atomic_t is_stopping;
@@ -61,7 +64,7 @@ static bool set_flags(int fd)
     return fcntl(fd, F_SETFL, O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
 }
 
-static enum status catch_signals(void)
+static enum status catch_signals(int *wake_fd_out)
 {
     if (pipe(wake_pipe) < 0 || !set_flags(wake_pipe[0]) || !set_flags(wake_pipe[1])) {
         diag_error("signals: cannot make a pipe; giving up");
@@ -71,6 +74,7 @@ static enum status catch_signals(void)
     (void)sigemptyset(&action.sa_mask); /* these three cannot fail */
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGINT, &action, NULL);
+    *wake_fd_out = wake_pipe[0];
     return KV_OK;
 }
 
@@ -95,10 +99,9 @@ static int open_listener(const struct addrinfo *address)
     return fd;
 }
 
-/* The first address of that name that can be listened on. */
-static enum status start_listening(struct server *server)
+/* Listen on the first address of that name that allows it. */
+static enum status start_listening(const struct server_options *options, int *fd_out)
 {
-    const struct server_options *options = &server->options;
     struct addrinfo hints = {
         .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
         .ai_family = AF_UNSPEC,
@@ -111,85 +114,33 @@ static enum status start_listening(struct server *server)
                     gai_strerror(error));
         return KV_IO;
     }
-    for (struct addrinfo *a = addresses; a != NULL && server->listen_fd < 0;
-         a = a->ai_next) {
-        server->listen_fd = open_listener(a);
+    int fd = -1;
+    for (struct addrinfo *a = addresses; a != NULL && fd < 0; a = a->ai_next) {
+        fd = open_listener(a);
     }
-    if (server->listen_fd < 0) {
+    if (fd < 0) {
         diag_error("%s:%s: cannot listen; giving up", options->address, options->port);
     }
     freeaddrinfo(addresses);
-    return server->listen_fd < 0 ? KV_IO : KV_OK;
+    *fd_out = fd;
+    return fd < 0 ? KV_IO : KV_OK;
 }
 
-enum status server_create(const struct server_options *options, struct store *store,
-                          struct server **server_out)
-{
-    struct session_options session_options = {
-        .value_bytes_max = options->value_bytes_max,
-        .idle_ms = options->idle_ms,
-    };
-    struct server *server = calloc(1, sizeof *server);
-    if (server == NULL) {
-        diag_error("not enough memory for a server; giving up");
-        return KV_NO_MEMORY;
-    }
-    *server = (struct server){
-        .options = *options,
-        .store = store,
-        .listen_fd = -1,
-        .has_processors = KV_PROCESSOR_COUNT() > 1,
-    };
-    enum status status = session_create(&session_options, store, &server->session);
-    if (status != KV_OK) {
-        diag_errorx("--max-value: not enough memory for values of that size; giving up");
-    } else {
-        status = start_listening(server);
-    }
-    if (status == KV_OK) {
-        status = catch_signals();
-    }
-    if (status != KV_OK) {
-        server_destroy(server);
-        return status;
-    }
-    *server_out = server;
-    return KV_OK;
-}
-
-void server_destroy(struct server *server)
-{
-    if (server == NULL) {
-        return;
-    }
-    session_destroy(server->session);
-    if (server->listen_fd >= 0) {
-        (void)close(server->listen_fd); /* a socket: nothing to lose */
-    }
-    free(server);
-}
-
-static void tell_ready(const struct server *server)
+static void tell_ready(const struct server_options *options, int listen_fd)
 {
     struct sockaddr_storage address;
     socklen_t length = sizeof address;
     char host[HOST_BYTES_MAX];
     char port[PORT_BYTES_MAX];
-    if (getsockname(server->listen_fd, (struct sockaddr *)&address, &length) < 0 ||
+    if (getsockname(listen_fd, (struct sockaddr *)&address, &length) < 0 ||
         getnameinfo((struct sockaddr *)&address, length, host, sizeof host, port,
                     sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
-        diag_info("listening on %s:%s", server->options.address, server->options.port);
+        diag_info("listening on %s:%s", options->address, options->port);
         return;
     }
     bool is_ipv6 = address.ss_family == AF_INET6;
     diag_info("listening on %s%s%s:%s", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "",
               port);
-}
-
-static bool is_listener_ready(const struct server *server)
-{
-    struct pollfd in = {.fd = server->listen_fd, .events = POLLIN};
-    return poll(&in, 1, 0) == 1;
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -198,85 +149,48 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 }
 
 /*
- * The one wait: until a signal says stop, one of the descriptors is ready or the moment
- * has come. A descriptor of -1 is passed over. Returns whether the second is ready.
+ * The one wait: until a signal says stop, the client's socket is ready, the moment has
+ * come or, where a listening socket is given, another client can be accepted; returns
+ * whether it can. A descriptor of -1 is passed over.
  */
-static bool wait_for(int fd, short events, int second_fd, uint64_t until_ms)
+static bool wait_for(const struct server *server, struct pollfd client, int listen_fd,
+                     uint64_t until_ms)
 {
     struct pollfd fds[] = {
-        {.fd = wake_pipe[0], .events = POLLIN},
-        {.fd = fd, .events = events},
-        {.fd = second_fd, .events = POLLIN},
+        {.fd = server->wake_fd, .events = POLLIN},
+        client,
+        {.fd = listen_fd, .events = POLLIN},
     };
     int ready = poll(fds, sizeof fds / sizeof fds[0],
                      clock_poll_timeout(clock_now_ms(), until_ms));
     return ready > 0 && fds[2].revents != 0;
 }
 
-/* Whether this client has kept others waiting for too long; another must be waiting now.
+/*
+ * Wait for the client. Once it has been idle for too long, the first who comes, or is
+ * waiting already, ends its turn.
  */
-static bool has_idled_too_long(const struct server *server, uint64_t now_ms)
+static void wait_for_client(const struct server *server)
 {
-    return session_idle_deadline_ms(server->session) <= now_ms &&
-           is_listener_ready(server);
+    struct session *session = server->session;
+    struct session_wait wait = session_wait(session);
+    bool is_idle = wait.idle_ms <= clock_now_ms();
+    uint64_t until_ms = earlier(earlier(wait.until_ms, server->stop_ms),
+                                store_due_ms(server->store, session_leisure(session)));
+    if (!is_idle) {
+        until_ms = earlier(until_ms, wait.idle_ms);
+    }
+    if (wait_for(server, wait.socket, is_idle ? server->listen_fd : -1, until_ms)) {
+        session_stop(session, KV_IDLE);
+    }
 }
 
 /* Deliver what is due before a stop, as long as the client takes it at once. */
-static enum status finish_client(struct server *server)
+static void begin_stop(struct server *server)
 {
-    struct session *session = server->session;
-    enum session_state state = SESSION_READY;
-    enum status status = KV_OK;
-    uint64_t deadline_ms = clock_now_ms() + STOP_DRAIN_MS_MAX;
-    session_stop(session, KV_OK);
-    while (status == KV_OK && state != SESSION_OVER && clock_now_ms() < deadline_ms) {
-        status = session_run(session, &state);
-        if (status == KV_OK && state == SESSION_WAITING) {
-            struct pollfd out = {session_fd(session), session_wanted_events(session), 0};
-            (void)poll(&out, 1, clock_poll_timeout(clock_now_ms(), deadline_ms));
-        }
-    }
-    return status;
-}
-
-/*
- * A client between two of its commands is not idle: what delays its next command counts.
- */
-static enum leisure leisure_of(const struct session *session)
-{
-    if (session_is_streaming(session)) {
-        return LEISURE_NONE;
-    }
-    bool is_idle = clock_now_ms() >= session_last_command_ms(session) + LEISURE_AFTER_MS;
-    return is_idle ? LEISURE_ALL : LEISURE_SOME;
-}
-
-/*
- * Wait for the client, and see to its deadlines. Returns false when it is to be dropped.
- */
-static bool wait_for_client(struct server *server, bool *is_contended)
-{
-    struct session *session = server->session;
-    uint64_t until_ms = earlier(session_stall_deadline_ms(session),
-                                store_due_ms(server->store, leisure_of(session)));
-    /* The listener stays readable once another client waits: look at it only till then.
-     */
-    int listen_fd = *is_contended ? -1 : server->listen_fd;
-    if (*is_contended) {
-        until_ms = earlier(until_ms, session_idle_deadline_ms(session));
-    }
-    if (wait_for(session_fd(session), session_wanted_events(session), listen_fd,
-                 until_ms)) {
-        *is_contended = true;
-    }
-    uint64_t now_ms = clock_now_ms();
-    if (*is_contended && session_idle_deadline_ms(session) <= now_ms) {
-        *is_contended = has_idled_too_long(server, now_ms);
-        if (*is_contended) {
-            session_stop(session, KV_IDLE);
-        }
-    }
-    return session_stall_deadline_ms(session) > now_ms;
+    server->wake_fd = -1;
+    server->stop_ms = clock_now_ms() + STOP_DRAIN_MS_MAX;
+    session_stop(server->session, KV_OK);
 }
 
 static enum status maintain(struct server *server, enum leisure leisure)
@@ -318,23 +232,21 @@ static enum status serve_client(struct server *server, int fd)
     struct session *session = server->session;
     enum session_state state = SESSION_READY;
     enum status status = KV_OK;
-    bool is_contended = false;
-    bool is_kept = true;
     session_begin(session, fd);
-    while (status == KV_OK && state != SESSION_OVER && is_kept && is_stopping == 0) {
+    while (status == KV_OK && state != SESSION_OVER &&
+           (server->stop_ms == CLOCK_NEVER || clock_now_ms() < server->stop_ms)) {
         status = session_run(session, &state);
         if (status == KV_OK) {
-            status = maintain(server, leisure_of(session));
+            status = maintain(server, session_leisure(session));
         }
         if (status == KV_OK && state == SESSION_WAITING && server->has_processors) {
             status = spin(server, &state);
         }
-        if (status == KV_OK && state == SESSION_WAITING) {
-            is_kept = wait_for_client(server, &is_contended);
+        if (status == KV_OK && is_stopping != 0 && server->stop_ms == CLOCK_NEVER) {
+            begin_stop(server);
+        } else if (status == KV_OK && state == SESSION_WAITING) {
+            wait_for_client(server);
         }
-    }
-    if (status == KV_OK && is_stopping != 0 && state != SESSION_OVER) {
-        status = finish_client(server);
     }
     session_end(session, is_stopping != 0 ? STOP_LINGER_MS_MAX : LINGER_MS_MAX);
     /* A script that makes a connection for each command is about to make the next. */
@@ -370,19 +282,24 @@ static void pause_accepting(struct server *server)
         diag_warn("cannot accept a client for now; trying again");
         server->told_exhausted_ms = now_ms;
     }
-    (void)wait_for(-1, 0, -1, now_ms + ACCEPT_PAUSE_MS);
+    (void)wait_for(server, nobody, -1, now_ms + ACCEPT_PAUSE_MS);
 }
 
-/* Whether a client has gone just now, so that the next may come at any moment. */
-static bool is_awake(const struct server *server)
+/* Accept; just after a client has gone, the next is looked for awake for a moment. */
+static int accept_awake(const struct server *server)
 {
-    return server->awake_until_us > 0 && clock_now_us() < server->awake_until_us;
+    int fd;
+    do {
+        fd = accept(server->listen_fd, NULL, NULL);
+    } while (fd < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) && is_stopping == 0 &&
+             clock_now_us() < server->awake_until_us);
+    return fd;
 }
 
 /* Returns a socket that does not block, or -1 when there is nobody to serve now. */
 static int accept_client(struct server *server)
 {
-    int fd = accept(server->listen_fd, NULL, NULL);
+    int fd = accept_awake(server);
     if (fd >= 0 && fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
         diag_warn("cannot set up a client's socket; closing it");
         (void)close(fd); /* a socket: nothing to lose */
@@ -392,10 +309,8 @@ static int accept_client(struct server *server)
         return fd;
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK) {
-        if (!is_awake(server)) {
-            (void)wait_for(-1, 0, server->listen_fd,
-                           store_due_ms(server->store, LEISURE_ALL));
-        }
+        (void)wait_for(server, nobody, server->listen_fd,
+                       store_due_ms(server->store, LEISURE_ALL));
     } else if (is_passing_failure(errno)) {
         diag_warn("a client was lost before it was accepted; going on");
     } else {
@@ -404,18 +319,44 @@ static int accept_client(struct server *server)
     return -1;
 }
 
-enum status server_run(struct server *server)
+static enum status serve_clients(struct server *server)
 {
     enum status status = KV_OK;
-    tell_ready(server);
-    notify_ready();
     while (status == KV_OK && is_stopping == 0) {
         int fd = accept_client(server);
-        enum leisure leisure = is_awake(server) ? LEISURE_SOME : LEISURE_ALL;
-        status = fd >= 0 ? serve_client(server, fd) : maintain(server, leisure);
+        status = fd >= 0 ? serve_client(server, fd) : maintain(server, LEISURE_ALL);
+    }
+    return status;
+}
+
+enum status server_run(const struct server_options *options, struct store *store)
+{
+    struct server server = {
+        .store = store,
+        .listen_fd = -1,
+        .stop_ms = CLOCK_NEVER,
+        .has_processors = KV_PROCESSOR_COUNT() > 1,
+    };
+    enum status status = session_create(&options->session, store, &server.session);
+    if (status != KV_OK) {
+        diag_errorx("--max-value: not enough memory for values of that size; giving up");
+        return status;
+    }
+    status = start_listening(options, &server.listen_fd);
+    if (status == KV_OK) {
+        status = catch_signals(&server.wake_fd);
+    }
+    if (status == KV_OK) {
+        tell_ready(options, server.listen_fd);
+        notify_ready();
+        status = serve_clients(&server);
     }
     if (status == KV_OK) {
         notify_stopping();
+    }
+    session_destroy(server.session);
+    if (server.listen_fd >= 0) {
+        (void)close(server.listen_fd); /* a socket: nothing to lose */
     }
     return status;
 }

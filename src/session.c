@@ -283,6 +283,11 @@ static void end_batch(struct session *session, bool was_due)
     conn_consume(session->conn);
 }
 
+static uint64_t stall_deadline_ms(const struct session *session)
+{
+    return session->last_taken_ms + CLIENT_STALL_MS_MAX;
+}
+
 /* Make the next piece of a stream, as far as replies may be held for it. */
 static void continue_stream(struct session *session)
 {
@@ -315,7 +320,8 @@ static enum conn_result send_replies(struct session *session)
     if (conn_sent_bytes(session->conn) != taken_bytes) {
         session->last_taken_ms = clock_now_ms();
     }
-    session->is_lost = session->is_lost || result == CONN_LOST;
+    bool has_stalled = is_due(session) && clock_now_ms() >= stall_deadline_ms(session);
+    session->is_lost = session->is_lost || result == CONN_LOST || has_stalled;
     return result;
 }
 
@@ -349,42 +355,36 @@ enum status session_run(struct session *session, enum session_state *state_out)
     return KV_OK;
 }
 
-bool session_is_streaming(const struct session *session)
+enum leisure session_leisure(const struct session *session)
 {
-    return session->commands.stream.kind != STREAM_NONE;
-}
-
-int session_fd(const struct session *session)
-{
-    return conn_fd(session->conn);
-}
-
-short session_wanted_events(const struct session *session)
-{
-    int in = session->is_closing || conn_can_receive(session->conn) ? POLLIN : 0;
-    return (short)((conn_has_ended(session->conn) ? 0 : in) |
-                   (is_due(session) ? POLLOUT : 0));
-}
-
-uint64_t session_last_command_ms(const struct session *session)
-{
-    return session->last_command_ms;
-}
-
-uint64_t session_stall_deadline_ms(const struct session *session)
-{
-    return is_due(session) ? session->last_taken_ms + CLIENT_STALL_MS_MAX : CLOCK_NEVER;
-}
-
-uint64_t session_idle_deadline_ms(const struct session *session)
-{
-    if (is_due(session)) {
-        return CLOCK_NEVER; /* the client is being served */
+    if (session->commands.stream.kind != STREAM_NONE) {
+        return LEISURE_NONE;
     }
-    uint64_t since_ms = session->last_command_ms > session->last_taken_ms
-                            ? session->last_command_ms
-                            : session->last_taken_ms;
-    return since_ms + session->options.idle_ms;
+    bool is_idle = clock_now_ms() >= session->last_command_ms + LEISURE_AFTER_MS;
+    return is_idle ? LEISURE_ALL : LEISURE_SOME;
+}
+
+struct session_wait session_wait(const struct session *session)
+{
+    struct session_wait wait = {
+        .socket = {.fd = conn_fd(session->conn)},
+        .until_ms = CLOCK_NEVER,
+        .idle_ms = CLOCK_NEVER,
+    };
+    if (session->is_closing ? !conn_has_ended(session->conn)
+                            : conn_can_receive(session->conn)) {
+        wait.socket.events = POLLIN;
+    }
+    if (is_due(session)) {
+        wait.socket.events |= POLLOUT;
+        wait.until_ms = stall_deadline_ms(session);
+    } else {
+        wait.idle_ms =
+            session->options.idle_ms + (session->last_command_ms > session->last_taken_ms
+                                            ? session->last_command_ms
+                                            : session->last_taken_ms);
+    }
+    return wait;
 }
 
 void session_stop(struct session *session, enum status reason)

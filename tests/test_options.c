@@ -44,8 +44,8 @@ static void options_have_defaults(void **state)
     assert_int_equal(options.store.sync, SYNC_ALWAYS);
     assert_string_equal(options.server.address, "127.0.0.1");
     assert_string_equal(options.server.port, "7878");
-    assert_int_equal(options.server.idle_ms, 10000);
-    assert_int_equal(options.server.value_bytes_max, 64 * MIB);
+    assert_int_equal(options.server.session.idle_ms, 10000);
+    assert_int_equal(options.server.session.value_bytes_max, 64 * MIB);
 }
 
 static void options_take_every_value(void **state)
@@ -112,7 +112,7 @@ static void options_read_sizes_with_units(void **state)
         struct options options;
         const char *const arguments[] = {"--max-value", sizes[i].text, NULL};
         assert_int_equal(parse(arguments, &options), OPTIONS_RUN);
-        assert_int_equal(options.server.value_bytes_max, sizes[i].bytes);
+        assert_int_equal(options.server.session.value_bytes_max, sizes[i].bytes);
     }
 }
 
@@ -123,9 +123,9 @@ static void options_take_idle_seconds_up_to_the_limit(void **state)
     const char *const most[] = {"--idle", "1000000", NULL};
     (void)state;
     assert_int_equal(parse(least, &options), OPTIONS_RUN);
-    assert_int_equal(options.server.idle_ms, 1000);
+    assert_int_equal(options.server.session.idle_ms, 1000);
     assert_int_equal(parse(most, &options), OPTIONS_RUN);
-    assert_int_equal(options.server.idle_ms, UINT64_C(1000000) * 1000);
+    assert_int_equal(options.server.session.idle_ms, UINT64_C(1000000) * 1000);
 }
 
 static void f85_options_take_ports_up_to_the_limit(void **state)

@@ -104,20 +104,16 @@ int __wrap_accept(int fd, struct sockaddr *address, socklen_t *length)
 static void f13_f14_a_failing_accept_neither_ends_the_server_nor_spins(void **state)
 {
     struct engine *engine = *state;
-    struct server *server = NULL;
     char reply[64];
     struct server_options options = {
         .address = "127.0.0.1",
         .port = "0",
-        .idle_ms = 10000,
-        .value_bytes_max = MIB,
+        .session = {.value_bytes_max = MIB, .idle_ms = 10000},
     };
     shim_set_clock(START_MS);
     acceptor.client_fd = -1;
     engine_open(engine);
-    assert_int_equal(server_create(&options, engine->store, &server), KV_OK);
-    assert_int_equal(server_run(server), KV_OK);
-    server_destroy(server);
+    assert_int_equal(server_run(&options, engine->store), KV_OK);
     assert_int_equal(engine_told(engine, "was lost before"), PASSING_COUNT);
     assert_in_range(engine_told(engine, "cannot accept"), EXHAUSTION_MINUTES - 1,
                     EXHAUSTION_MINUTES + 1);
@@ -168,8 +164,8 @@ static void f37_f38_no_reply_leaves_before_a_sync_however_long_it_takes(void **s
     shim_before(SHIM_BIT(SHIM_FDATASYNC), SHIM_LOG, look_amid_a_sync, &visit);
     for (size_t i = 0; i < 5; i++) {
         assert_int_equal(session_run(session, &session_state), KV_OK);
-        assert_true(session_stall_deadline_ms(session) > now_ms());
-        assert_true(session_idle_deadline_ms(session) > now_ms());
+        assert_true(session_wait(session).until_ms > now_ms());
+        assert_true(session_wait(session).idle_ms > now_ms());
     }
     assert_int_equal(visit.syncs, 1);
     assert_int_equal(session_state, SESSION_WAITING);

@@ -289,7 +289,7 @@ static void f71_a_streamed_value_is_not_held_without_memory(void **state)
     add_junk(&talk.said, &reply);
     talk.has_no_memory = true;
     run(&talk, true);
-    assert_true(session_is_streaming(talk.session));
+    assert_true(session_leisure(talk.session) == LEISURE_NONE);
     assert_true(talk.said_length < talk.said.length);
     run(&talk, false);
     expect_heard(&talk, script_slice(&reply));
@@ -336,7 +336,7 @@ static void f71_a_list_of_keys_is_not_held_without_memory(void **state)
     add_junk(&talk.said, &reply);
     talk.has_no_memory = true;
     run(&talk, true);
-    assert_true(session_is_streaming(talk.session));
+    assert_true(session_leisure(talk.session) == LEISURE_NONE);
     run(&talk, false);
     expect_keys(&talk, KEYS, KEY_BYTES, script_slice(&reply));
     script_free(&reply);
@@ -450,7 +450,7 @@ static void f3_f4_a_value_beyond_the_backlog_is_not_held(void **state)
     script_add_fill_line(&reply, 'b', MIB);
     add_junk(&talk.said, &reply);
     run(&talk, true);
-    assert_true(session_is_streaming(talk.session));
+    assert_true(session_leisure(talk.session) == LEISURE_NONE);
     assert_true(talk.said_length < talk.said.length);
     run(&talk, false);
     expect_held_values(&talk, HELD_NEARLY, script_slice(&reply));
@@ -513,18 +513,17 @@ static void f3_a_session_with_replies_due_is_not_idle(void **state)
     shim_set_clock(START_MS);
     struct talk talk = begin(engine);
     store_value(engine, 'a', MIB);
-    assert_int_equal(session_wanted_events(talk.session), POLLIN);
-    assert_int_equal(session_idle_deadline_ms(talk.session), START_MS + options.idle_ms);
-    assert_true(session_stall_deadline_ms(talk.session) == CLOCK_NEVER);
+    assert_int_equal(session_wait(talk.session).socket.events, POLLIN);
+    assert_int_equal(session_wait(talk.session).idle_ms, START_MS + options.idle_ms);
+    assert_true(session_wait(talk.session).until_ms == CLOCK_NEVER);
     script_add_text(&talk.said, "GET a\n");
     run(&talk, true);
-    assert_int_equal(session_wanted_events(talk.session), POLLIN | POLLOUT);
-    assert_true(session_idle_deadline_ms(talk.session) == CLOCK_NEVER);
-    assert_int_equal(session_stall_deadline_ms(talk.session),
-                     START_MS + CLIENT_STALL_MS_MAX);
+    assert_int_equal(session_wait(talk.session).socket.events, POLLIN | POLLOUT);
+    assert_true(session_wait(talk.session).idle_ms == CLOCK_NEVER);
+    assert_int_equal(session_wait(talk.session).until_ms, START_MS + CLIENT_STALL_MS_MAX);
     assert_int_equal(shutdown(talk.client_fd, SHUT_WR), 0);
     run(&talk, true);
-    assert_int_equal(session_wanted_events(talk.session), POLLOUT);
+    assert_int_equal(session_wait(talk.session).socket.events, POLLOUT);
     run(&talk, false);
     assert_int_equal(talk.heard.length, MIB + 1);
     assert_int_equal(talk.state, SESSION_OVER);
@@ -536,7 +535,7 @@ static void a_session_that_is_stopped_says_why_and_is_over(void **state)
     struct talk talk = begin(*state);
     expect_reply(&talk, "COUNT\n", "0\n");
     session_stop(talk.session, KV_IDLE);
-    assert_int_equal(session_wanted_events(talk.session), POLLIN | POLLOUT);
+    assert_int_equal(session_wait(talk.session).socket.events, POLLIN | POLLOUT);
     expect_reply(&talk, "COUNT\n", "error: idle too long\n");
     assert_int_equal(talk.state, SESSION_OVER);
     end(&talk);
@@ -550,7 +549,7 @@ static void f1_a_session_idle_for_long_has_time_to_take_its_last_reply(void **st
     expect_reply(&talk, "COUNT\n", "0\n");
     shim_advance_clock(10 * CLIENT_STALL_MS_MAX);
     session_stop(talk.session, KV_IDLE);
-    assert_int_equal(session_stall_deadline_ms(talk.session),
+    assert_int_equal(session_wait(talk.session).until_ms,
                      START_MS + 11 * CLIENT_STALL_MS_MAX);
     expect_reply(&talk, "", "error: idle too long\n");
     end(&talk);

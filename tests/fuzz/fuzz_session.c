@@ -47,9 +47,10 @@ static bool take_replies(struct client *client, size_t bytes_max)
 /* As the server does between two runs: here a compaction makes its steps. */
 static void maintain(struct client *client)
 {
-    enum leisure leisure = session_is_streaming(client->session) ? LEISURE_NONE
-                           : client->state == SESSION_READY      ? LEISURE_SOME
-                                                                 : LEISURE_ALL;
+    enum leisure leisure = session_leisure(client->session);
+    if (leisure == LEISURE_SOME && client->state == SESSION_WAITING) {
+        leisure = LEISURE_ALL;
+    }
     if (store_due_ms(client->store, leisure) <= clock_now_ms()) {
         REQUIRE(store_maintain(client->store, leisure) == KV_OK);
     }
