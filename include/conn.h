@@ -21,7 +21,7 @@ enum line {
     LINE_NONE,       /* no whole line has arrived */
     LINE_WHOLE,      /* without its LF and one CR before it */
     LINE_UNFINISHED, /* the client ended its input within it */
-    LINE_TOO_LONG,   /* it was skipped to its end */
+    LINE_TOO_LONG,   /* of which at least the first bytes are shown, if not all */
     LINE_NO_MEMORY   /* likewise, since there was no memory to hold it */
 };
 
@@ -57,11 +57,11 @@ enum conn_result conn_receive(struct conn *conn);
 /*
  * The next line after the last one returned.
  *
- * line_out: valid until conn_receive; written for LINE_WHOLE and LINE_UNFINISHED.
+ * line_out: valid until conn_receive; written unless it is LINE_NONE.
  */
 enum line conn_next_line(struct conn *conn, struct slice *line_out);
 
-/* What has arrived of a line whose end has not. */
+/* What has arrived of a line whose end has not; of a long one, how it begins. */
 struct slice conn_partial_line(const struct conn *conn);
 
 /*

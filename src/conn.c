@@ -1,7 +1,7 @@
 /*
  * The receive buffer holds [start, end): lines before `at` were returned, and can be
- * returned again until they are consumed. A line that is too long is not kept: the
- * place `skip_at` stands for it, and bytes from there on are dropped up to its LF.
+ * returned again until they are consumed. Of a line that is too long only the head is
+ * kept, at `skip_at`: what follows it is dropped up to the LF.
  */
 #include "conn.h"
 
@@ -14,6 +14,9 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+/* So much of a skipped line is kept, for its reader to see how it begins. */
+enum { LINE_HEAD_BYTES = 16 };
 
 struct conn {
     int fd;
@@ -125,6 +128,16 @@ static bool holds_only_a_partial_line(const struct conn *conn)
            memchr(conn->input.bytes + conn->start, '\n', length) == NULL;
 }
 
+/* Keep no more than the head of the line that is still arriving, and drop the rest. */
+static void skip_line(struct conn *conn, enum line kind)
+{
+    size_t end = conn->at + LINE_HEAD_BYTES;
+    conn->skip = kind;
+    conn->skip_at = conn->at;
+    conn->input.length = end < conn->input.length ? end : conn->input.length;
+    conn->searched = conn->input.length;
+}
+
 /*
  * Room for at least one byte more. A line that memory cannot hold is skipped; where lines
  * are waiting there will be room when they are consumed. false: there is none now.
@@ -144,27 +157,11 @@ static bool make_room(struct conn *conn)
     if (buffer_reserve(&conn->input, more) == KV_OK) {
         return true;
     }
-    if (!holds_only_a_partial_line(conn)) {
-        conn->is_starved = true;
-        return false;
+    conn->is_starved = !holds_only_a_partial_line(conn);
+    if (!conn->is_starved) {
+        skip_line(conn, LINE_NO_MEMORY);
     }
-    conn->skip = LINE_NO_MEMORY;
-    conn->skip_at = conn->at;
-    conn->input.length = conn->at;
-    conn->searched = conn->at;
-    return true;
-}
-
-/* A skipped line that the end of input cuts short is over, and gets its reply. */
-static void end_skipped_line(struct conn *conn)
-{
-    if (conn->skip == LINE_NONE) {
-        return;
-    }
-    size_t left = conn->input.length - conn->skip_at;
-    if (left == 0 || memchr(conn->input.bytes + conn->skip_at, '\n', left) == NULL) {
-        buffer_append_byte(&conn->input, '\n'); /* make_room left room for a byte */
-    }
+    return !conn->is_starved;
 }
 
 /* What errno says of a call on the socket that failed. */
@@ -193,7 +190,6 @@ enum conn_result conn_receive(struct conn *conn)
     }
     if (count == 0) {
         conn->has_ended = true;
-        end_skipped_line(conn);
         return CONN_ENDED;
     }
     return failed();
@@ -218,27 +214,28 @@ static bool is_skipping(const struct conn *conn)
 /* The input ends here without LF: keep it for later, or skip it if it is too long. */
 static void note_partial_line(struct conn *conn)
 {
-    conn->searched = conn->input.length;
     size_t length = conn->input.length - conn->at;
-    if (conn->skip == LINE_NONE && length > conn->line_bytes_max + 1) {
-        conn->skip = LINE_TOO_LONG;
-        conn->skip_at = conn->at;
-    }
+    conn->searched = conn->input.length;
     if (is_skipping(conn)) {
-        conn->input.length = conn->at;
-        conn->searched = conn->at;
+        skip_line(conn, conn->skip);
+    } else if (conn->skip == LINE_NONE && length > conn->line_bytes_max + 1) {
+        skip_line(conn, LINE_TOO_LONG);
     }
 }
 
-/* After the end of input, what stands there without LF is a line of its own kind. */
-static enum line last_line(struct conn *conn, struct slice *line_out)
+/* Take what stands there up to an LF, or to the end of input, as a line of this kind. */
+static enum line take_line(struct conn *conn, size_t end, enum line kind,
+                           struct slice *line_out)
 {
-    if (conn->at == conn->input.length) {
-        return LINE_NONE;
+    *line_out = without_cr(input_between(conn, conn->at, end));
+    if (is_skipping(conn)) {
+        kind = conn->skip;
+    } else if (line_out->length > conn->line_bytes_max) {
+        kind = LINE_TOO_LONG;
     }
-    *line_out = without_cr(input_between(conn, conn->at, conn->input.length));
-    conn->at = conn->input.length;
-    return line_out->length > conn->line_bytes_max ? LINE_TOO_LONG : LINE_UNFINISHED;
+    conn->at = end + (end < conn->input.length ? 1 : 0);
+    conn->searched = conn->at;
+    return kind;
 }
 
 enum line conn_next_line(struct conn *conn, struct slice *line_out)
@@ -246,28 +243,22 @@ enum line conn_next_line(struct conn *conn, struct slice *line_out)
     struct slice unsearched = input_between(conn, conn->searched, conn->input.length);
     const uint8_t *lf =
         unsearched.length == 0 ? NULL : memchr(unsearched.bytes, '\n', unsearched.length);
-    if (lf == NULL && conn->has_ended) {
-        return last_line(conn, line_out);
+    if (lf != NULL) {
+        size_t end = (size_t)(lf - conn->input.bytes);
+        return take_line(conn, end, LINE_WHOLE, line_out);
     }
-    if (lf == NULL) {
-        note_partial_line(conn);
-        return LINE_NONE;
+    if (conn->has_ended && conn->at < conn->input.length) {
+        return take_line(conn, conn->input.length, LINE_UNFINISHED, line_out);
     }
-    enum line skipped = is_skipping(conn) ? conn->skip : LINE_NONE;
-    size_t end = (size_t)(lf - conn->input.bytes);
-    *line_out = without_cr(input_between(conn, conn->at, end));
-    conn->at = end + 1;
-    conn->searched = conn->at;
-    if (skipped != LINE_NONE) {
-        return skipped;
-    }
-    return line_out->length > conn->line_bytes_max ? LINE_TOO_LONG : LINE_WHOLE;
+    note_partial_line(conn);
+    return LINE_NONE;
 }
 
 struct slice conn_partial_line(const struct conn *conn)
 {
-    size_t at = is_skipping(conn) ? conn->input.length : conn->at;
-    return input_between(conn, at, conn->input.length);
+    struct slice line = input_between(conn, conn->at, conn->input.length);
+    bool is_cut = is_skipping(conn) && line.length > LINE_HEAD_BYTES;
+    return is_cut ? slice_first(line, LINE_HEAD_BYTES) : line;
 }
 
 size_t conn_position(const struct conn *conn)

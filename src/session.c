@@ -24,8 +24,7 @@
 struct queued {
     struct request request;
     enum status status; /* KV_OK, or why the line is refused */
-    bool is_hangup;
-    size_t start; /* its place in the input */
+    size_t start;       /* its place in the input */
 };
 
 struct session {
@@ -109,20 +108,23 @@ static bool can_execute(const struct session *session)
            buffer_reserve(session->commands.replies, REPLY_LINE_BYTES_MAX) == KV_OK;
 }
 
-/* What a line is, before anything is done about it. */
+/* What a line is, before anything is done about it; no client's line is like QUIT. */
 static struct queued examine(const struct session *session, enum line kind,
                              struct slice line, size_t start)
 {
     struct queued queued = {.request.verb = VERB_NONE, .start = start};
-    if (kind == LINE_TOO_LONG || kind == LINE_NO_MEMORY) {
-        queued.status = kind == LINE_TOO_LONG ? KV_LINE_TOO_LONG : KV_NO_MEMORY;
-        return queued;
-    }
-    queued.is_hangup = protocol_is_hangup(line);
-    queued.status =
-        protocol_parse(line, session->options.value_bytes_max, &queued.request);
-    if (kind == LINE_UNFINISHED && protocol_is_write(queued.request.verb)) {
-        queued.status = KV_INCOMPLETE_LINE;
+    if (protocol_is_hangup(line)) {
+        queued.request.verb = VERB_QUIT;
+    } else if (kind == LINE_TOO_LONG) {
+        queued.status = KV_LINE_TOO_LONG;
+    } else if (kind == LINE_NO_MEMORY) {
+        queued.status = KV_NO_MEMORY;
+    } else {
+        queued.status =
+            protocol_parse(line, session->options.value_bytes_max, &queued.request);
+        bool is_write = protocol_is_write(queued.request.verb);
+        queued.status =
+            kind == LINE_UNFINISHED && is_write ? KV_INCOMPLETE_LINE : queued.status;
     }
     return queued;
 }
@@ -158,10 +160,6 @@ static bool fill_queue(struct session *session, size_t position_max)
 static bool execute(struct session *session, const struct queued *queued)
 {
     bool is_executed = true;
-    if (queued->is_hangup) {
-        session->is_closing = true;
-        return true;
-    }
     if (queued->status != KV_OK) {
         refuse_line(session, queued->status, queued->request.verb);
     } else if (queued->request.verb == VERB_QUIT) {

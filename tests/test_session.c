@@ -8,6 +8,7 @@
 #include "session.h"
 
 #include "bounds.h"
+#include "protocol.h"
 #include "support/engine.h"
 #include "support/shim.h"
 #include "support/unit.h"
@@ -28,18 +29,25 @@ struct pair {
     int client_fd;
 };
 
-static struct pair begin(struct engine *engine)
+static struct pair begin_with(struct engine *engine, uint64_t value_bytes_max)
 {
     struct pair pair = {.engine = engine, .state = SESSION_READY};
-    struct session_options options = {16 * MIB, 10000};
+    struct session_options options = {value_bytes_max, 10000};
     int fds[2];
-    engine_open(engine);
+    if (engine->store == NULL) {
+        engine_open(engine);
+    }
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
     assert_int_equal(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
     assert_int_equal(session_create(&options, engine->store, &pair.session), KV_OK);
     session_begin(pair.session, fds[0]);
     pair.client_fd = fds[1];
     return pair;
+}
+
+static struct pair begin(struct engine *engine)
+{
+    return begin_with(engine, 16 * MIB);
 }
 
 static void end(struct pair *pair)
@@ -201,6 +209,25 @@ static void session_executes_lines_on_one_key_in_order(void **state)
     end(&pair);
 }
 
+/* A web page's line is none of ours, however long: neither whole nor before it ends. */
+static void session_drops_who_is_no_client_before_its_line_is_too_long(void **state)
+{
+    static const char *const ends[] = {"", "\n", "\nSET k v\n"};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        struct pair pair = begin_with(*state, 1);
+        char *filler = repeat("x", protocol_line_bytes_max(1) + 3);
+        send_text(&pair, "SET a 1\nPOST ");
+        send_text(&pair, filler);
+        send_text(&pair, ends[i]);
+        run(&pair);
+        assert_int_equal(pair.state, SESSION_OVER);
+        expect_replies(&pair, "success\n");
+        engine_expect(pair.engine, "k", NULL);
+        free(filler);
+        end(&pair);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -210,6 +237,7 @@ int main(void)
         ON_ENGINE(f30_session_refuses_the_writes_before_a_quit),
         ON_ENGINE(f8_session_keeps_what_came_before_a_client_was_lost_amid_a_batch),
         ON_ENGINE(f6_session_executes_the_end_of_input_that_a_batch_runs_into),
+        ON_ENGINE(session_drops_who_is_no_client_before_its_line_is_too_long),
         ON_ENGINE(session_executes_lines_on_one_key_in_order),
     };
     return cmocka_run_group_tests_name("session", tests, NULL, NULL);
