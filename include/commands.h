@@ -55,11 +55,10 @@ struct commands {
 bool commands_execute(struct commands *commands, const struct request *request);
 
 /*
- * Append the next piece of a stream to the replies, as far as `bytes_max` more bytes
- * allow. The stream becomes STREAM_NONE when all of it is there.
- *
- * KV_NO_MEMORY: nothing was appended.
+ * Append the next keys of a stream to the replies, as far as `bytes_max` more bytes and
+ * memory allow, or the rest of a value, if all of it is allowed. The stream becomes
+ * STREAM_NONE when all of it is there.
  */
-enum status commands_continue_stream(struct commands *commands, size_t bytes_max);
+void commands_continue_stream(struct commands *commands, size_t bytes_max);
 
 #endif

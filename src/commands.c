@@ -190,12 +190,13 @@ bool commands_execute(struct commands *commands, const struct request *request)
     return handlers[request->verb](commands, request);
 }
 
-/* The rest of the value and its LF, for which room was reserved. */
-static void finish_value(struct commands *commands)
+/* Append the rest of the value and its LF, if that is allowed and there is memory. */
+static void put_rest_of_value(struct commands *commands, size_t bytes_max)
 {
-    buffer_append(commands->replies, commands->stream.value);
-    buffer_append_byte(commands->replies, '\n');
-    commands->stream.kind = STREAM_NONE;
+    struct slice value = commands->stream.value;
+    if (value.length < bytes_max && put_value(commands, value) == KV_OK) {
+        commands->stream.kind = STREAM_NONE;
+    }
 }
 
 /* Append the key at the position, or the empty line after the last. */
@@ -216,26 +217,15 @@ static void put_key(struct commands *commands)
     }
 }
 
-enum status commands_continue_stream(struct commands *commands, size_t bytes_max)
+void commands_continue_stream(struct commands *commands, size_t bytes_max)
 {
-    struct stream *stream = &commands->stream;
-    if (stream->kind == STREAM_VALUE) {
-        enum status status =
-            stream->value.length >= bytes_max
-                ? KV_NO_MEMORY
-                : buffer_reserve(commands->replies, stream->value.length + 1);
-        if (status == KV_OK) {
-            finish_value(commands);
-        }
-        return status;
-    }
     size_t end = commands->replies->length + bytes_max;
-    while (stream->kind == STREAM_KEYS && commands->replies->length < end) {
-        if (buffer_reserve(commands->replies, KEY_BYTES_MAX + REPLY_LINE_BYTES_MAX) !=
-            KV_OK) {
-            return KV_NO_MEMORY;
-        }
+    if (commands->stream.kind == STREAM_VALUE) {
+        put_rest_of_value(commands, bytes_max);
+    }
+    while (commands->stream.kind == STREAM_KEYS && commands->replies->length < end &&
+           buffer_reserve(commands->replies, KEY_BYTES_MAX + REPLY_LINE_BYTES_MAX) ==
+               KV_OK) {
         put_key(commands);
     }
-    return KV_OK;
 }

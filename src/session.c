@@ -286,17 +286,16 @@ static uint64_t stall_deadline_ms(const struct session *session)
     return session->last_taken_ms + CLIENT_STALL_MS_MAX;
 }
 
-/* Make the next piece of a stream, as far as replies may be held for it. */
+/* Make more of a stream: keys in pieces; all that may be held, where input waits for it.
+ */
 static void continue_stream(struct session *session)
 {
-    struct commands *commands = &session->commands;
     size_t backlog = conn_backlog(session->conn);
     bool must_hold = conn_is_full(session->conn);
-    if (commands->stream.kind == STREAM_KEYS || must_hold) {
-        size_t held_max = must_hold ? BACKLOG_BYTES_MAX : KEYS_PIECE_BYTES;
-        size_t room = backlog < held_max ? held_max - backlog : 0;
-        (void)commands_continue_stream(commands,
-                                       room); /* no memory: when more was sent */
+    size_t held_max = must_hold ? BACKLOG_BYTES_MAX : KEYS_PIECE_BYTES;
+    if (backlog < held_max &&
+        (must_hold || session->commands.stream.kind == STREAM_KEYS)) {
+        commands_continue_stream(&session->commands, held_max - backlog);
     }
 }
 
@@ -310,8 +309,7 @@ static enum conn_result send_replies(struct session *session)
     if (result == CONN_DONE && stream->kind == STREAM_VALUE) {
         result = conn_send(session->conn, &stream->value);
         if (result == CONN_DONE) {
-            (void)commands_continue_stream(&session->commands,
-                                           SIZE_MAX); /* the LF: has room */
+            commands_continue_stream(&session->commands, 1); /* the LF */
             result = conn_flush(session->conn);
         }
     }
