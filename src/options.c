@@ -55,9 +55,9 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-/* Decimal digits only, of a number up to a maximum; rest_out: what follows them. */
-static bool read_number(const char *text, uint64_t max, uint64_t *number_out,
-                        const char **rest_out)
+/* Decimal digits, and behind them one of these units, which are powers of 1024. */
+static bool read_number(const char *text, const char *units, uint64_t max,
+                        uint64_t *number_out)
 {
     uint64_t number = 0;
     const char *at = text;
@@ -68,29 +68,11 @@ static bool read_number(const char *text, uint64_t max, uint64_t *number_out,
         }
         number = number * 10 + digit;
     }
-    *number_out = number;
-    *rest_out = at;
-    return at != text;
-}
-
-static bool read_whole_number(const char *text, uint64_t max, uint64_t *number_out)
-{
-    const char *rest = NULL;
-    return read_number(text, max, number_out, &rest) && *rest == '\0';
-}
-
-/* Bytes, with K, M or G for powers of 1024. */
-static bool read_size(const char *text, uint64_t max, uint64_t *bytes_out)
-{
-    const char *rest = NULL;
-    uint64_t number = 0;
-    if (!read_number(text, max, &number, &rest)) {
-        return false;
-    }
-    uint64_t unit = *rest == 'K' ? KIB : *rest == 'M' ? MIB : *rest == 'G' ? GIB : 1;
-    rest += unit == 1 ? 0 : 1;
-    *bytes_out = number * unit;
-    return *rest == '\0' && number <= max / unit;
+    const char *unit = *at == '\0' ? NULL : strchr(units, *at);
+    size_t power = unit == NULL ? 0 : (size_t)(unit - units) + 1;
+    const char *end = unit == NULL ? at : at + 1;
+    *number_out = number << 10 * power;
+    return at != text && *end == '\0' && number <= max >> 10 * power;
 }
 
 static bool set_sync(struct options *options, const char *name)
@@ -108,7 +90,7 @@ static bool set_port(struct options *options, const char *text)
 {
     uint64_t port = 0;
     options->server.port = text;
-    if (!read_whole_number(text, PORT_MAX, &port)) {
+    if (!read_number(text, "", PORT_MAX, &port)) {
         diag_errorx("--port takes a number from 0 to 65535, not: %s", text);
         return false;
     }
@@ -118,7 +100,7 @@ static bool set_port(struct options *options, const char *text)
 static bool set_idle(struct options *options, const char *text)
 {
     uint64_t seconds = 0;
-    if (!read_whole_number(text, CLIENT_IDLE_S_MAX, &seconds) || seconds == 0) {
+    if (!read_number(text, "", CLIENT_IDLE_S_MAX, &seconds) || seconds == 0) {
         diag_errorx("--idle takes seconds from 1 to %llu, not: %s",
                     (unsigned long long)CLIENT_IDLE_S_MAX, text);
         return false;
@@ -130,7 +112,7 @@ static bool set_idle(struct options *options, const char *text)
 static bool set_max_value(struct options *options, const char *text)
 {
     uint64_t bytes = 0;
-    if (!read_size(text, VALUE_BYTES_MAX, &bytes) || bytes == 0) {
+    if (!read_number(text, "KMG", VALUE_BYTES_MAX, &bytes) || bytes == 0) {
         diag_errorx(
             "--max-value takes bytes from 1 to %llu, K, M or G behind them, not: %s",
             (unsigned long long)VALUE_BYTES_MAX, text);
