@@ -47,6 +47,9 @@ const char *files_path(const struct files *files);
 enum status files_open_plain(const struct files *files, const char *suffix,
                              bool is_read_only, int *fd_out);
 
+/* Whether there is such a file: KV_OK or KV_NOT_FOUND.  KV_IO: as above. */
+enum status files_find(const struct files *files, const char *suffix);
+
 /* Close what was opened and not written to. */
 void files_close_plain(int fd);
 

@@ -7,7 +7,7 @@
 #include "logset.h"
 
 /*
- * Rewrite the live records of such a log (LOGSET_UNMARKED) as PATH.new with marks, and
+ * Rewrite the live records of such a log as PATH.new with marks, and
  * put it at PATH. Empty keys are counted and left out; an incomplete last record is saved
  * aside.
  *

@@ -2,32 +2,29 @@
  * Filling a key directory with the records of its current log, in order.
  *
  * Records are collected and put into the index one part of it at a time: a part fits
- * the caches, all of it does not. So nothing of them can be found before load_end.
+ * the caches, all of it does not.
  */
 #ifndef KV_LOAD_H
 #define KV_LOAD_H
 
 #include "keydir.h"
+#include "scan.h"
 
-struct load;
-
-/* KV_NO_MEMORY.  Release with load_end. */
-enum status load_begin(struct keydir *keydir, struct load **load_out);
+/* What was taken in; raised by each load. */
+struct load_counts {
+    uint64_t seals;
+    uint64_t records;
+    uint64_t marks; /* among the records; in a log without marks, those of empty keys */
+};
 
 /*
- * Take a run of whole records as they stand in the current log from `offset` on, until
- * the first that is not whole; marks are passed over.
+ * Put the batches from the scan on into the index, up to the log's end or its first
+ * damage, where the scan is left to stand. Tells its progress.
  *
- * count: raised by one for each record.
- * KV_NO_MEMORY, KV_CORRUPT, KV_IO: applied in part.
+ * scan: of the current log of the key directory.
+ * KV_NO_MEMORY, KV_CORRUPT, KV_IO: a part of them was put in.
  */
-enum status load_records(struct load *load, struct slice records, uint64_t offset,
-                         uint64_t *count);
-
-/*
- * Put in what is still to be put in, unless something failed before, and release.
- * Returns the first failure: that one, or one of load_records.
- */
-enum status load_end(struct load *load, enum status status);
+enum status load_log(struct keydir *keydir, struct scan *scan,
+                     struct load_counts *counts);
 
 #endif

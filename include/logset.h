@@ -6,23 +6,17 @@
 #define KV_LOGSET_H
 
 #include "keydir.h"
-#include "scan.h"
-
-enum logset_shape {
-    LOGSET_NONE,        /* neither PATH nor PATH.old, or PATH is empty */
-    LOGSET_OLDER_ALONE, /* a compaction had begun and not made its new log */
-    LOGSET_UNMARKED,    /* records without marks: a log of the original program */
-    LOGSET_SEALED       /* an opening record, and PATH.old if it is still wanted */
-};
+#include "load.h"
 
 struct logset {
     const struct files *files;
     enum log_access access; /* LOG_APPEND: PATH.index may be believed */
-    enum logset_shape shape;
-    struct log *log;        /* PATH; NULL for LOGSET_NONE and LOGSET_OLDER_ALONE */
-    struct log *older;      /* PATH.old, or NULL */
-    struct opening opening; /* LOGSET_SEALED */
+    struct log *log;        /* PATH; NULL: there is none, or an empty file */
+    struct log *older;      /* PATH.old, which PATH continues; NULL: none is wanted */
+    bool is_older_alone;    /* a compaction had only begun: `log` is at PATH.old */
     bool is_drained;        /* PATH.old is there and not wanted any more */
+    bool has_marks;         /* else a log of the original program, if any */
+    struct opening opening; /* if has_marks */
 };
 
 /*
@@ -46,13 +40,9 @@ void logset_close(struct logset *set);
 
 /* How far loading a set came. */
 struct logset_end {
-    struct scan scan; /* of PATH; without marks only its offset counts */
-    enum scan_result result;
-    uint64_t image_length;  /* what a believed PATH.index covers, or 0 */
-    uint64_t proved_length; /* so much of PATH had been durable, says PATH.index */
-    uint64_t record_count;  /* of both logs, marks left out */
-    uint64_t seal_count;
-    uint64_t empty_key_count; /* of a log without marks */
+    struct scan scan;          /* of PATH */
+    uint64_t image_length;     /* what a believed PATH.index covers, or 0 */
+    struct load_counts counts; /* of both logs */
 };
 
 /*
@@ -81,8 +71,5 @@ struct reading {
  */
 enum status logset_read(const char *path, struct reading *reading_out);
 void logset_release(struct reading *reading);
-
-/* What to think of the bytes behind a load: TAIL_TORN also when there are none. */
-enum tail logset_judge_tail(const struct logset *set, const struct logset_end *end);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * Reading a sealed log from front to back, in memory: which batches are whole, and
- * what to think of the place where they end. Reads no file and changes nothing, but says
- * to progress.h how far it came.
+ * Reading a log from front to back, in memory: which batches are whole, and what to think
+ * of the place where they end. Reads no file and changes nothing, but says to progress.h
+ * how far it came.
  */
 #ifndef KV_SCAN_H
 #define KV_SCAN_H
@@ -11,15 +11,21 @@
 /* Where a scan stands: everything before `offset` was verified. */
 struct scan {
     struct slice log; /* the whole file; borrowed while scanning */
+    bool is_unmarked; /* by the original program: records, of which any may be the last */
+    bool skips_damage; /* go on behind it wherever there is another seal of this log */
     uint64_t log_id;
     uint64_t offset;         /* end of the last good seal, or of the opening record */
     uint32_t chain;          /* CRC-32C of all bytes before `offset` */
     uint64_t durable_length; /* what the last good seal says was durable before it */
+    uint64_t proved_length;  /* so much had been durable, as another file says, or 0 */
     uint64_t drained_id;     /* of the older log that a drained mark names, or 0 */
     bool is_at_rest;         /* the last seal closed an empty batch, or there is none */
 };
 
-/* One verified batch: walk its records with record_decode; marks may be among them. */
+/*
+ * One verified batch: walk its records with record_decode. All are whole and within the
+ * limits of bounds.h; marks may be among them.
+ */
 struct batch {
     uint64_t offset;      /* of the first record */
     struct slice records; /* without the seal; may be empty */
@@ -45,9 +51,22 @@ enum tail { TAIL_TORN, TAIL_CORRUPT, TAIL_FOREIGN };
 void scan_begin(struct scan *scan, struct slice log, uint64_t log_id);
 
 /*
+ * Begin a log without marks. Its batches are runs of whole records, there is nothing to
+ * verify, and its tail is a torn one.
+ */
+void scan_begin_unmarked(struct scan *scan, struct slice log);
+
+/*
+ * Go on at `offset`, where an image says that the chain is this: behind a seal that
+ * leads to it, or where the scan stands. false, and no step, if that is not so.
+ */
+bool scan_go_to(struct scan *scan, uint64_t offset, uint64_t chain);
+
+/*
  * Verify the next batch and step over it.
  *
- * batch_out: written only for SCAN_BATCH; otherwise the scan stays where it is.
+ * batch_out: written only for SCAN_BATCH; otherwise the scan stays where it is, unless it
+ * skipped damage.
  */
 enum scan_result scan_next(struct scan *scan, struct batch *batch_out);
 
@@ -60,7 +79,8 @@ bool scan_skip_damage(struct scan *scan);
 /* Whole records, marks left out, that stand behind the scan, whether sealed or not. */
 uint64_t scan_count_records(const struct scan *scan);
 
-/* Judge what stands behind a scan that said SCAN_DAMAGED. */
+/* Judge what stands behind a scan that came to its end: TAIL_TORN also if nothing does.
+ */
 enum tail scan_judge_tail(const struct scan *scan);
 
 #endif

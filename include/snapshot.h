@@ -56,17 +56,14 @@ void snapshot_abort(struct snapshot_writer *writer);
  * Fill a fresh key directory from PATH.index, and set a scan of its log to where records
  * have to be replayed.
  *
- * scan: begun at the opening record of the log; changed only on KV_OK.
+ * scan: begun at the opening record of the log; goes on only with KV_OK. Its proved
+ * length is set by an image of this log whose own CRC is right, believed or not.
  * KV_NOT_FOUND: there is no image, or none to believe (reported): the key directory is
  * fresh and empty.  KV_CORRUPT: the image is right, but the log is shorter than it was
  * (reported).  KV_NO_MEMORY, KV_IO: the key directory is to be destroyed.
- *
- * needed_length_out: so much of the log had been durable, as an image of this log says
- * whose own CRC is right, believed or not; else 0.
  */
 enum status snapshot_load(const struct files *files, const struct opening *opening,
-                          struct keydir *keydir, struct scan *scan,
-                          uint64_t *needed_length_out);
+                          struct keydir *keydir, struct scan *scan);
 
 /* Remove PATH.index, if there is one. */
 void snapshot_remove(const struct files *files);

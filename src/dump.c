@@ -110,17 +110,15 @@ static enum status print_all(const struct keydir *keydir, enum dump_format forma
     return first;
 }
 
-static enum status check_end(const struct logset *set, const struct logset_end *end)
+static enum status check_tail(const char *path, const struct scan *scan)
 {
-    const char *path = files_path(set->files);
-    if (logset_judge_tail(set, end) != TAIL_TORN) {
+    if (scan_judge_tail(scan) != TAIL_TORN) {
         diag_errorx("%s: nothing was dumped: the log is damaged at offset %" PRIu64, path,
-                    end->scan.offset);
+                    scan->offset);
         return KV_CORRUPT;
     }
-    if (end->result == SCAN_DAMAGED) {
-        diag_warnx("%s: leaving out a torn tail at offset %" PRIu64, path,
-                   end->scan.offset);
+    if (scan->offset < scan->log.length) {
+        diag_warnx("%s: leaving out a torn tail at offset %" PRIu64, path, scan->offset);
     }
     return KV_OK;
 }
@@ -130,7 +128,7 @@ enum status dump_log(const char *path, enum dump_format format)
     struct reading reading;
     enum status status = logset_read(path, &reading);
     if (status == KV_OK) {
-        status = check_end(&reading.set, &reading.end);
+        status = check_tail(path, &reading.end.scan);
     }
     if (status == KV_OK) {
         status = print_all(&reading.keydir, format);

@@ -189,6 +189,16 @@ void files_close_plain(int fd)
     (void)io_close(fd); /* nothing was written, so nothing can be lost */
 }
 
+enum status files_find(const struct files *files, const char *suffix)
+{
+    int fd = -1;
+    enum status status = files_open_plain(files, suffix, true, &fd);
+    if (status == KV_OK) {
+        files_close_plain(fd);
+    }
+    return status;
+}
+
 void files_drop(const struct files *files, const char *suffix)
 {
     enum status status = io_unlink(files->directory, make_name(files, suffix).text);

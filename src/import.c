@@ -63,7 +63,7 @@ enum status import_original(const struct logset *original)
     if (status == KV_OK) {
         diag_info("%s: a log without marks was rewritten: %" PRIu64 " keys kept, %" PRIu64
                   " records with an empty key left out",
-                  files_path(original->files), keydir.key_count, end.empty_key_count);
+                  files_path(original->files), keydir.key_count, end.counts.marks);
     } else if (status != KV_FATAL) {
         diag_errorx("%s: a log without marks could not be rewritten: %s; it is untouched",
                     files_path(original->files), status_text(status));

@@ -27,16 +27,6 @@ struct load {
     struct list lists[INDEX_PART_COUNT];
 };
 
-enum status load_begin(struct keydir *keydir, struct load **load_out)
-{
-    *load_out = calloc(1, sizeof **load_out);
-    if (*load_out == NULL) {
-        return KV_NO_MEMORY;
-    }
-    (*load_out)->keydir = keydir;
-    return KV_OK;
-}
-
 static enum status put(struct keydir *keydir, const struct waiting *waiting)
 {
     struct change change = {.hash = waiting->hash, .now = waiting->location};
@@ -81,18 +71,20 @@ static enum status put_list(struct keydir *keydir, struct list *list)
     return status;
 }
 
-enum status load_records(struct load *load, struct slice records, uint64_t offset,
-                         uint64_t *count)
+/* Have the records of a batch wait for their parts, which are put in when lists are full.
+ */
+static enum status take_batch(struct load *load, const struct batch *batch,
+                              struct load_counts *counts)
 {
     struct keydir *keydir = load->keydir;
     struct record record;
     enum status status = KV_OK;
-    for (; status == KV_OK && record_decode(records, &record);
-         offset += record.length, records = slice_after(records, (size_t)record.length)) {
-        if (!record_is_within_limits(&record)) {
-            return KV_CORRUPT;
-        }
+    struct slice rest = batch->records;
+    uint64_t offset = batch->offset;
+    for (; status == KV_OK && record_decode(rest, &record);
+         offset += record.length, rest = slice_after(rest, (size_t)record.length)) {
         if (record_is_mark(&record)) {
+            counts->marks++;
             continue;
         }
         uint64_t hash = keydir_hash(keydir, record.key);
@@ -100,17 +92,31 @@ enum status load_records(struct load *load, struct slice records, uint64_t offse
         list->entries[list->count++] =
             (struct waiting){hash, keydir_locate(keydir, &record, offset)};
         status = list->count == WAITING_MAX ? put_list(keydir, list) : KV_OK;
-        ++*count;
+        counts->records++;
         progress_at(offset);
     }
     return status;
 }
 
-enum status load_end(struct load *load, enum status status)
+enum status load_log(struct keydir *keydir, struct scan *scan, struct load_counts *counts)
 {
-    for (size_t i = 0; status == KV_OK && i < INDEX_PART_COUNT; i++) {
-        status = put_list(load->keydir, &load->lists[i]);
+    const struct log *log = keydir_log(keydir);
+    struct batch batch;
+    enum status status = KV_OK;
+    struct load *load = calloc(1, sizeof *load);
+    if (load == NULL) {
+        return KV_NO_MEMORY;
     }
+    load->keydir = keydir;
+    progress_begin("reading", log_path(log), log_suffix(log), scan->log.length);
+    while (status == KV_OK && scan_next(scan, &batch) == SCAN_BATCH) {
+        status = take_batch(load, &batch, counts);
+        counts->seals += scan->is_unmarked ? 0 : 1;
+    }
+    for (size_t i = 0; status == KV_OK && i < INDEX_PART_COUNT; i++) {
+        status = put_list(keydir, &load->lists[i]);
+    }
+    progress_end();
     free(load);
     return status;
 }

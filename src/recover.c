@@ -21,32 +21,19 @@ static enum status create(const struct files *files)
     return status == KV_OK ? rewrite_end(files, log, status) : status;
 }
 
-/* One step from what is there towards a sealed log. */
-static enum status make_sealed(const struct logset *set)
-{
-    if (set->shape == LOGSET_NONE) {
-        return create(set->files);
-    }
-    if (set->shape == LOGSET_UNMARKED) {
-        return import_original(set);
-    }
-    diag_info("%s: taking up %s" FILES_OLD ", whose compaction had only begun",
-              files_path(set->files), files_path(set->files));
-    return log_rename(set->older, "");
-}
-
+/* Open what is there; what is no log of ours yet is made one first. */
 static enum status open_sealed(const struct files *files, struct logset *set)
 {
     enum status status = logset_open(files, LOG_APPEND, set);
-    if (status != KV_OK || set->shape == LOGSET_SEALED) {
+    if (status != KV_OK || set->has_marks) {
         return status;
     }
-    status = make_sealed(set);
+    status = set->log == NULL ? create(files) : import_original(set);
     logset_close(set);
     if (status == KV_OK) {
         status = logset_open(files, LOG_APPEND, set);
     }
-    if (status == KV_OK && set->shape != LOGSET_SEALED) {
+    if (status == KV_OK && !set->has_marks) {
         logset_close(set);
         diag_errorx("%s: something else changed it meanwhile; giving up",
                     files_path(files));
@@ -109,20 +96,34 @@ static enum status drop_torn_tail(const struct logset *set, const struct scan *s
     return log_cut(set->log, scan->offset);
 }
 
-/* What to do about whatever stands behind the last good seal. */
-static enum status finish(const struct logset *set, const struct logset_end *end)
+/* A compaction had given the log its older name and made no successor. */
+static enum status take_name_back(const struct logset *set)
 {
-    const struct scan *scan = &end->scan;
-    enum tail tail = logset_judge_tail(set, end);
+    const char *path = files_path(set->files);
+    diag_info("%s: taking up %s" FILES_OLD ", whose compaction had only begun", path,
+              path);
+    return log_rename(set->log, "");
+}
+
+/* What to do about whatever stands behind the last good seal. */
+static enum status finish(const struct logset *set, const struct scan *scan)
+{
+    enum status status = KV_OK;
+    enum tail tail = scan_judge_tail(scan);
     if (tail != TAIL_TORN) {
-        diag_errorx("%s: the log is damaged at offset %" PRIu64
+        diag_errorx("%s%s: the log is damaged at offset %" PRIu64
                     ", %s; nothing was changed: see --verify and --salvage",
-                    files_path(set->files), scan->offset,
+                    log_path(set->log), log_suffix(set->log), scan->offset,
                     tail == TAIL_CORRUPT ? "where it had been durable"
                                          : "where records without a seal follow");
         return KV_CORRUPT;
     }
-    enum status status = end->result == SCAN_DAMAGED ? drop_torn_tail(set, scan) : KV_OK;
+    if (set->is_older_alone) {
+        status = take_name_back(set);
+    }
+    if (status == KV_OK && scan->offset < scan->log.length) {
+        status = drop_torn_tail(set, scan);
+    }
     if (status == KV_OK) {
         log_resume(set->log, &(struct log_end){.log_id = scan->log_id,
                                                .generation = set->opening.generation,
@@ -130,17 +131,6 @@ static enum status finish(const struct logset *set, const struct logset_end *end
                                                .chain = scan->chain});
     }
     return status;
-}
-
-/* A compaction had come to its end: what it copied from is not wanted any more. */
-static void drop_drained(struct logset *set)
-{
-    if (set->is_drained) {
-        (void)log_close(set->older); /* nothing in it is wanted */
-        set->older = NULL;
-        /* What fails was reported, and the next start tries again. */
-        (void)files_remove(set->files, FILES_OLD);
-    }
 }
 
 enum status recover_open(const struct files *files, struct keydir *keydir_out,
@@ -160,14 +150,16 @@ enum status recover_open(const struct files *files, struct keydir *keydir_out,
     }
     status = load(&set, keydir_out, &end);
     if (status == KV_OK) {
-        status = finish(&set, &end);
+        status = finish(&set, &end.scan);
     }
     if (status != KV_OK) {
         keydir_destroy(keydir_out);
         logset_close(&set);
         return status;
     }
-    drop_drained(&set);
+    if (set.is_drained) {
+        (void)files_remove(files, FILES_OLD); /* told; the next start tries again */
+    }
     *recovery_out = (struct recovery){
         .scanned_bytes = log_length(set.log) - end.image_length +
                          (set.older == NULL ? 0 : log_length(set.older)),

@@ -1,6 +1,6 @@
 /*
- * The intact batches of both logs are gone through twice: to load them, which tells what
- * is lost between them, and to copy what is live.
+ * The intact batches of both logs are gone through twice: to load them, which tells which
+ * record of each key is the last, and to copy those, which tells what lies lost between.
  */
 #include "salvage.h"
 
@@ -8,7 +8,6 @@
 #include "load.h"
 #include "progress.h"
 #include "rewrite.h"
-#include "scan.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,26 +29,16 @@ struct salvage {
     uint64_t lost_bytes;
 };
 
-/* Begin to go through a log: at its start if the opening record is damaged. */
-static struct scan begin_scan(const struct source *source, const char *verb)
+/* Begin to go through the intact batches: at offset 0 if the opening record is damaged.
+ */
+static struct scan begin_scan(const struct source *source)
 {
-    struct slice bytes = log_bytes(source->log);
-    struct scan scan = {.log = bytes, .log_id = source->log_id};
+    struct scan scan = {.log = log_bytes(source->log), .log_id = source->log_id};
     if (source->has_opening) {
-        scan_begin(&scan, bytes, source->log_id);
+        scan_begin(&scan, scan.log, source->log_id);
     }
-    progress_begin(verb, log_path(source->log), log_suffix(source->log), bytes.length);
+    scan.skips_damage = true;
     return scan;
-}
-
-/* The next intact batch, before or behind damage; false: there is none. */
-static bool next_intact(struct scan *scan, struct batch *batch_out)
-{
-    enum scan_result result = scan_next(scan, batch_out);
-    while (result == SCAN_DAMAGED && scan_skip_damage(scan)) {
-        result = scan_next(scan, batch_out);
-    }
-    return result == SCAN_BATCH;
 }
 
 /* The id of the log, from its opening record or, if that is damaged, from a seal. */
@@ -80,8 +69,10 @@ static void close_source(struct source *source)
 static bool is_drained(const struct source *source)
 {
     struct batch batch;
-    struct scan scan = begin_scan(source, "reading");
-    while (next_intact(&scan, &batch)) {
+    struct scan scan = begin_scan(source);
+    progress_begin("reading", log_path(source->log), log_suffix(source->log),
+                   scan.log.length);
+    while (scan_next(&scan, &batch) == SCAN_BATCH) {
     }
     progress_end();
     return scan.drained_id == source->opening.older_id;
@@ -110,21 +101,25 @@ static void judge_older(struct salvage *salvage)
 static enum status open_old(struct salvage *salvage)
 {
     enum status status = log_open(salvage->files, "", LOG_READ, &salvage->source.log);
-    if (status == KV_NOT_FOUND) {
+    if (status == KV_OK || status == KV_NOT_FOUND) {
+        status = log_open(salvage->files, FILES_OLD, LOG_READ, &salvage->older.log);
+    }
+    if (status != KV_OK && status != KV_NOT_FOUND) {
+        return status;
+    }
+    if (salvage->source.log == NULL) { /* a compaction had only begun */
+        salvage->source.log = salvage->older.log;
+        salvage->older.log = NULL;
+    }
+    if (salvage->source.log == NULL) {
         diag_errorx("%s: there is no such log; nothing to salvage",
                     files_path(salvage->files));
-    }
-    if (status != KV_OK) {
-        return status;
+        return KV_NOT_FOUND;
     }
     if (!identify(&salvage->source)) {
         diag_errorx("%s: holds no intact mark, so nothing in it can be proved",
                     files_path(salvage->files));
         return KV_CORRUPT;
-    }
-    status = log_open(salvage->files, FILES_OLD, LOG_READ, &salvage->older.log);
-    if (status != KV_OK && status != KV_NOT_FOUND) {
-        return status;
     }
     judge_older(salvage);
     return KV_OK;
@@ -143,17 +138,39 @@ static void note_lost(struct salvage *salvage, const struct source *source, uint
     salvage->lost_bytes += to - from;
 }
 
-static enum status load_source(struct salvage *salvage, const struct source *source,
-                               struct load *load)
+static enum status load_source(struct salvage *salvage, const struct source *source)
+{
+    struct load_counts counts = {0}; /* what is kept in the end is told instead */
+    struct scan scan = begin_scan(source);
+    return load_log(&salvage->keydir, &scan, &counts);
+}
+
+/* The older log first, as in every start. */
+static enum status load_both(struct salvage *salvage)
+{
+    struct log *log = salvage->source.log;
+    struct log *older = salvage->older.log;
+    enum status status = keydir_init(&salvage->keydir, older != NULL ? older : log);
+    if (status == KV_OK && older != NULL) {
+        status = load_source(salvage, &salvage->older);
+        keydir_push_log(&salvage->keydir, log);
+    }
+    return status == KV_OK ? load_source(salvage, &salvage->source) : status;
+}
+
+/* start: what the offset 0 of this log is in a location. */
+static enum status copy_source(struct salvage *salvage, const struct source *source,
+                               uint64_t start, struct log *to)
 {
     struct batch batch;
-    uint64_t count = 0; /* what is kept in the end is told instead */
-    struct scan scan = begin_scan(source, "reading");
+    struct scan scan = begin_scan(source);
     uint64_t intact_end = scan.offset;
     enum status status = KV_OK;
-    while (status == KV_OK && next_intact(&scan, &batch)) {
+    progress_begin("copying", log_path(source->log), log_suffix(source->log),
+                   scan.log.length);
+    while (status == KV_OK && scan_next(&scan, &batch) == SCAN_BATCH) {
         note_lost(salvage, source, intact_end, batch.offset);
-        status = load_records(load, batch.records, batch.offset, &count);
+        status = rewrite_copy(to, &salvage->keydir, batch.records, start + batch.offset);
         intact_end = scan.offset;
     }
     if (status == KV_OK) {
@@ -163,77 +180,32 @@ static enum status load_source(struct salvage *salvage, const struct source *sou
     return status;
 }
 
-/* The older log first, as in every start. */
-static enum status load_both(struct salvage *salvage, struct load *load)
+static enum status copy_both(struct salvage *salvage, struct log *to)
 {
+    uint64_t start = keydir_current_offset(&salvage->keydir, 0);
+    uint64_t older_start = keydir_older_offset(&salvage->keydir, 0);
     enum status status = KV_OK;
     if (salvage->older.log != NULL) {
-        status = load_source(salvage, &salvage->older, load);
-        keydir_push_log(&salvage->keydir, salvage->source.log);
+        status = copy_source(salvage, &salvage->older, older_start, to);
     }
-    return status == KV_OK ? load_source(salvage, &salvage->source, load) : status;
-}
-
-static enum status load_all(struct salvage *salvage)
-{
-    struct load *load = NULL;
-    struct log *older = salvage->older.log;
-    enum status status =
-        keydir_init(&salvage->keydir, older != NULL ? older : salvage->source.log);
-    if (status == KV_OK) {
-        status = load_begin(&salvage->keydir, &load);
-    }
-    return status == KV_OK ? load_end(load, load_both(salvage, load)) : status;
-}
-
-/* start: what the offset 0 of this log is in a location. */
-static enum status copy_source(const struct keydir *keydir, const struct source *source,
-                               uint64_t start, struct log *to)
-{
-    struct batch batch;
-    struct scan scan = begin_scan(source, "copying");
-    enum status status = KV_OK;
-    while (status == KV_OK && next_intact(&scan, &batch)) {
-        status = rewrite_copy(to, keydir, batch.records, start + batch.offset);
-    }
-    progress_end();
-    return status;
-}
-
-static enum status copy_both(const struct salvage *salvage, struct log *to)
-{
-    const struct keydir *keydir = &salvage->keydir;
-    uint64_t start = keydir_current_offset(keydir, 0);
-    uint64_t older_start = keydir_older_offset(keydir, 0);
-    enum status status = KV_OK;
-    if (salvage->older.log != NULL) {
-        status = copy_source(keydir, &salvage->older, older_start, to);
-    }
-    return status == KV_OK ? copy_source(keydir, &salvage->source, start, to) : status;
+    return status == KV_OK ? copy_source(salvage, &salvage->source, start, to) : status;
 }
 
 static enum status refuse_existing(const struct files *files)
 {
-    int fd = -1;
-    enum status status = files_open_plain(files, "", true, &fd);
-    if (status == KV_NOT_FOUND) {
-        return KV_OK;
-    }
+    enum status status = files_find(files, "");
     if (status == KV_OK) {
         diag_errorx("%s: is there already; salvage writes only a new log",
                     files_path(files));
-        files_close_plain(fd);
+        return KV_IO;
     }
-    return KV_IO;
+    return status == KV_NOT_FOUND ? KV_OK : status;
 }
 
 static enum status write_new(struct salvage *salvage)
 {
     struct log *to = NULL;
-    enum status status = refuse_existing(salvage->new_files);
-    if (status == KV_OK) {
-        status = rewrite_begin(salvage->new_files, &to);
-    }
+    enum status status = rewrite_begin(salvage->new_files, &to);
     return status == KV_OK ? rewrite_end(salvage->new_files, to, copy_both(salvage, to))
                            : status;
 }
@@ -264,9 +236,12 @@ static void tell_unreadable(const struct source *source)
 
 static enum status run(struct salvage *salvage)
 {
-    enum status status = open_old(salvage);
+    enum status status = refuse_existing(salvage->new_files);
     if (status == KV_OK) {
-        status = load_all(salvage);
+        status = open_old(salvage);
+    }
+    if (status == KV_OK) {
+        status = load_both(salvage);
     }
     tell_unreadable(&salvage->older);
     tell_unreadable(&salvage->source);

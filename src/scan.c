@@ -26,6 +26,11 @@ void scan_begin(struct scan *scan, struct slice log, uint64_t log_id)
     };
 }
 
+void scan_begin_unmarked(struct scan *scan, struct slice log)
+{
+    *scan = (struct scan){.log = log, .is_unmarked = true, .is_at_rest = true};
+}
+
 static struct slice bytes_from(const struct scan *scan, uint64_t offset)
 {
     return slice_after(scan->log, (size_t)offset);
@@ -105,11 +110,50 @@ static void step_over_seal(struct scan *scan, uint64_t at, const struct seal *se
     scan->durable_length = seal->durable_length;
 }
 
-enum scan_result scan_next(struct scan *scan, struct batch *batch_out)
+bool scan_go_to(struct scan *scan, uint64_t offset, uint64_t chain)
 {
-    if (scan->offset == scan->log.length) {
-        return SCAN_END;
+    struct seal seal;
+    struct scan there = *scan;
+    if (offset == scan->offset) {
+        return chain == scan->chain;
     }
+    if (offset < scan->offset + SEAL_BYTES || offset > scan->log.length ||
+        !is_own_seal(scan, offset - SEAL_BYTES, &seal)) {
+        return false;
+    }
+    step_over_seal(&there, offset - SEAL_BYTES, &seal);
+    if (there.chain != chain) {
+        return false;
+    }
+    *scan = there;
+    /* A batch's seal says that its start was durable, a second seal its end. */
+    scan->is_at_rest = seal.durable_length == offset - SEAL_BYTES;
+    return true;
+}
+
+/* As many records as a batch of ours would hold, whatever they say. */
+static enum scan_result next_unmarked(struct scan *scan, struct batch *batch_out)
+{
+    struct record record;
+    uint64_t start = scan->offset;
+    while (scan->offset - start < BATCH_BYTES_MAX &&
+           record_decode(bytes_from(scan, scan->offset), &record) &&
+           record_is_within_limits(&record)) {
+        scan->offset += record.length;
+    }
+    if (scan->offset == start) {
+        return SCAN_DAMAGED;
+    }
+    struct slice records = slice_after(scan->log, (size_t)start);
+    *batch_out = (struct batch){
+        .offset = start,
+        .records = slice_first(records, (size_t)(scan->offset - start)),
+    };
+    return SCAN_BATCH;
+}
+
+static enum scan_result next_sealed(struct scan *scan, struct batch *batch_out)
+{
     struct batch_end end;
     struct seal seal;
     if (!find_batch_end(scan, &end) || !is_own_seal(scan, end.offset, &seal)) {
@@ -126,6 +170,19 @@ enum scan_result scan_next(struct scan *scan, struct batch *batch_out)
     scan->drained_id = end.drained_id;
     scan->is_at_rest = records.length == 0;
     return SCAN_BATCH;
+}
+
+enum scan_result scan_next(struct scan *scan, struct batch *batch_out)
+{
+    enum scan_result result = SCAN_DAMAGED;
+    do {
+        if (scan->offset == scan->log.length) {
+            return SCAN_END;
+        }
+        result = scan->is_unmarked ? next_unmarked(scan, batch_out)
+                                   : next_sealed(scan, batch_out);
+    } while (result == SCAN_DAMAGED && scan->skips_damage && scan_skip_damage(scan));
+    return result;
 }
 
 /* Find the next intact seal of this log, at *at or later. */
@@ -261,7 +318,10 @@ static bool is_full_length(const struct scan *scan)
 
 enum tail scan_judge_tail(const struct scan *scan)
 {
-    if (had_been_durable(scan)) {
+    if (scan->offset == scan->log.length || scan->is_unmarked) {
+        return TAIL_TORN;
+    }
+    if (scan->offset < scan->proved_length || had_been_durable(scan)) {
         return TAIL_CORRUPT;
     }
     /* A write cut short leaves missing sectors, as a shorter file or as zeros. */

@@ -216,32 +216,6 @@ static enum status open_image(const struct files *files, struct slice bytes,
     return KV_OK;
 }
 
-/* Set the scan to the seal that the image begins behind; false: there is none. */
-static bool go_to_covered(const struct image *image, struct scan *scan)
-{
-    struct seal seal;
-    uint64_t covered = image->header[HEADER_COVERED];
-    uint64_t chain = image->header[HEADER_CHAIN];
-    if (covered == scan->offset) {
-        return chain == scan->chain; /* nothing but the opening record */
-    }
-    if (covered < OPENING_BYTES + SEAL_BYTES || covered > scan->log.length) {
-        return false;
-    }
-    uint64_t at = covered - SEAL_BYTES;
-    struct slice mark = slice_first(slice_after(scan->log, (size_t)at), SEAL_BYTES);
-    if (!record_decode_seal(mark, at, &seal) || seal.log_id != scan->log_id ||
-        crc32c(seal.chain, mark) != chain) {
-        return false;
-    }
-    scan->offset = covered;
-    scan->chain = (uint32_t)chain;
-    scan->durable_length = seal.durable_length;
-    /* A batch's seal says that its start was durable, a second seal its end. */
-    scan->is_at_rest = seal.durable_length == at;
-    return true;
-}
-
 static enum status load_parts(const struct image *image, struct keydir *keydir)
 {
     struct slice rest = image->parts;
@@ -270,8 +244,9 @@ static enum status load_parts(const struct image *image, struct keydir *keydir)
 static enum status believe(const struct files *files, const struct image *image,
                            struct keydir *keydir, struct scan *scan)
 {
-    struct scan covered = *scan;
     struct log *log = keydir_log(keydir);
+    scan->proved_length = image->needed_length;
+    struct scan covered = *scan;
     if (image->needed_length > scan->log.length) {
         diag_errorx("%s: the log is %zu bytes long, but %" PRIu64
                     " of it were durable when " FILES_INDEX
@@ -279,7 +254,8 @@ static enum status believe(const struct files *files, const struct image *image,
                     files_path(files), scan->log.length, image->needed_length);
         return KV_CORRUPT;
     }
-    if (!go_to_covered(image, &covered)) {
+    if (!scan_go_to(&covered, image->header[HEADER_COVERED],
+                    image->header[HEADER_CHAIN])) {
         return disbelieve(files, "does not match the log");
     }
     enum status status = load_parts(image, keydir);
@@ -295,14 +271,12 @@ static enum status believe(const struct files *files, const struct image *image,
 }
 
 enum status snapshot_load(const struct files *files, const struct opening *opening,
-                          struct keydir *keydir, struct scan *scan,
-                          uint64_t *needed_length_out)
+                          struct keydir *keydir, struct scan *scan)
 {
     int fd = -1;
     uint64_t length = 0;
     struct image image = {0};
     struct mapping *mapping = NULL;
-    *needed_length_out = 0;
     if (files_open_plain(files, FILES_INDEX, true, &fd) != KV_OK) {
         return KV_NOT_FOUND; /* anything but a missing file was reported */
     }
@@ -313,7 +287,6 @@ enum status snapshot_load(const struct files *files, const struct opening *openi
     struct slice bytes = {mapping_bytes(mapping), (size_t)length};
     enum status status = open_image(files, bytes, opening, &image);
     if (status == KV_OK) {
-        *needed_length_out = image.needed_length;
         status = believe(files, &image, keydir, scan);
     }
     if (status == KV_OK) {

@@ -21,7 +21,7 @@ static const char *describe(enum tail tail)
 
 static const char *describe_format(const struct logset *set)
 {
-    if (set->shape == LOGSET_UNMARKED) {
+    if (!set->has_marks) {
         return "without marks";
     }
     return set->older == NULL ? "sealed" : "sealed, being compacted";
@@ -31,21 +31,21 @@ static const char *describe_format(const struct logset *set)
 static enum status print(const struct reading *reading)
 {
     const struct logset *set = &reading->set;
-    const struct logset_end *end = &reading->end;
-    enum tail tail = logset_judge_tail(set, end);
+    const struct scan *scan = &reading->end.scan;
+    enum tail tail = scan_judge_tail(scan);
     uint64_t older_bytes = set->older == NULL ? 0 : log_length(set->older);
-    uint64_t whole_bytes = end->scan.offset + older_bytes;
-    uint64_t left = log_length(set->log) - end->scan.offset;
+    uint64_t whole_bytes = scan->offset + older_bytes;
+    uint64_t left = scan->log.length - scan->offset;
     printf("format %s\n", describe_format(set));
     printf("log_bytes %" PRIu64 "\n", whole_bytes + left);
-    printf("records %" PRIu64 "\n", end->record_count);
+    printf("records %" PRIu64 "\n", reading->end.counts.records);
     printf("live_keys %" PRIu64 "\n", reading->keydir.key_count);
     printf("dead_bytes %" PRIu64 "\n", whole_bytes - reading->keydir.live_bytes);
-    printf("seals %" PRIu64 "\n", end->seal_count);
+    printf("seals %" PRIu64 "\n", reading->end.counts.seals);
     if (left == 0) {
         printf("damage none\n");
     } else {
-        printf("damage at offset %" PRIu64 ", %" PRIu64 " bytes: %s\n", end->scan.offset,
+        printf("damage at offset %" PRIu64 ", %" PRIu64 " bytes: %s\n", scan->offset,
                left, describe(tail));
     }
     if (fflush(stdout) != 0 || ferror(stdout)) {

@@ -957,7 +957,7 @@ static void have_something_salvaged(struct engine *engine)
 
 static void verify_without_memory(struct engine *engine)
 {
-    told_offset = engine_log_length(engine);
+    told_offset = 0; /* what collects the records is made before the first is read */
     for (uint64_t nth = 1; engine_told(engine, "cannot load") == 0; nth++) {
         assert_in_range(nth, 1, 100);
         shim_clear_faults();
@@ -971,9 +971,6 @@ static void messages_of_the_offline_modes_name_what_stands_in_their_way(void **s
     (void)state; /* each event has its own */
     static const struct event events[] = {
         {"PATH: there is no log; nothing was read", have_nothing, verify, NOTHING_FAILS},
-        {"PATH: only .old is there, of a compaction that had just begun: start the "
-         "server once",
-         have_only_the_older_log, verify, NOTHING_FAILS},
         {"PATH: the record at offset OFFSET has a key of 65536 and a value of 5 bytes, "
          "more than this program keeps; nothing was changed",
          have_original_with_a_long_key, verify, NOTHING_FAILS},

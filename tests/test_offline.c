@@ -407,19 +407,46 @@ static void the_modes_refuse_what_is_not_there_or_no_log(void **state)
 }
 
 /* A state that a crash can leave: the log has its old name and no successor yet. */
-static void the_modes_do_not_touch_an_older_log_without_its_successor(void **state)
+static void the_modes_read_an_older_log_without_its_successor(void **state)
 {
     struct scene *scene = *state;
+    struct tempdir_file new_log = file_named(scene, "new.log");
+    const char *const salvage[] = {"--salvage", new_log.path, NULL};
     uint64_t lengths[2];
     write_pair(scene, lengths);
     assert_int_equal(unlink(scene->log.path), 0);
-    const char *const *const modes[] = {verify, dump};
-    for (size_t i = 0; i < 2; i++) {
-        struct inventory inventory = take_inventory(scene);
-        run(scene, modes[i], 1);
-        expect_said(scene, "start the server once");
-        expect_inventory(scene, &inventory);
-    }
+    uint64_t live = text_record("kept", "in the older log") +
+                    text_record("newer", "then") + text_record("gone", "soon");
+    expect_findings(scene, 0, "sealed",
+                    (uint64_t[]){lengths[0], 3, 3, lengths[0] - live, 1}, "none");
+    struct inventory inventory = take_inventory(scene);
+    run(scene, dump, 0);
+    expect_printed("SET kept in the older log\n");
+    expect_printed("SET newer then\n");
+    expect_printed("SET gone soon\n");
+    expect_inventory(scene, &inventory);
+    run(scene, salvage, 0);
+    expect_printed("kept 3 keys");
+    expect_printed("lost 0 bytes in all\n");
+    assert_true(has_file(scene, "kv.log.old"));
+    assert_false(has_file(scene, "kv.log"));
+}
+
+/* It got its name when all of it was durable, so there it has no torn tail. */
+static void verify_calls_a_cut_older_log_without_its_successor_corrupt(void **state)
+{
+    struct scene *scene = *state;
+    struct image older;
+    struct image log;
+    build_pair(&older, &log);
+    image_cut(&older, older.sealed_length - 1);
+    write_bytes(scene, "kv.log.old", image_slice(&older));
+    struct inventory inventory = take_inventory(scene);
+    run(scene, verify, 3);
+    expect_printed("corrupt: it had been durable");
+    expect_inventory(scene, &inventory);
+    image_free(&older);
+    image_free(&log);
 }
 
 static void the_modes_refuse_a_log_that_is_served(void **state)
@@ -901,7 +928,8 @@ int main(void)
         ON_SCENE(verify_reads_a_log_of_the_original),
         ON_SCENE(verify_reads_both_logs_of_a_compaction),
         ON_SCENE(the_modes_refuse_what_is_not_there_or_no_log),
-        ON_SCENE(the_modes_do_not_touch_an_older_log_without_its_successor),
+        ON_SCENE(the_modes_read_an_older_log_without_its_successor),
+        ON_SCENE(verify_calls_a_cut_older_log_without_its_successor_corrupt),
         ON_SCENE(the_modes_refuse_a_log_that_is_served),
         ON_SCENE(the_modes_tell_when_nobody_takes_their_output),
         ON_SCENE(f88_salvage_loses_exactly_the_damaged_batch),
