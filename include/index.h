@@ -105,7 +105,7 @@ bool index_walk(const struct index *index, uint64_t *position,
 enum status index_encode_part(const struct index *index, size_t part, struct buffer *out);
 
 /* What was decoded, to be checked and counted by the caller. */
-struct index_part_sums {
+struct index_sums {
     uint64_t entry_count;
     uint64_t payload_bytes; /* keys and values, without headers */
     uint64_t
@@ -115,10 +115,10 @@ struct index_part_sums {
 /*
  * Fill an empty part from what index_encode_part made of it. Any bytes are safe.
  *
- * length_out: how many bytes were used.
+ * bytes: moved on behind those that were used.  sums: raised by what was decoded.
  * KV_CORRUPT: not such bytes.  KV_NO_MEMORY.  In both cases the index is to be destroyed.
  */
-enum status index_decode_part(struct index *index, size_t part, struct slice bytes,
-                              size_t *length_out, struct index_part_sums *sums_out);
+enum status index_decode_part(struct index *index, size_t part, struct slice *bytes,
+                              struct index_sums *sums);
 
 #endif

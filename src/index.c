@@ -421,7 +421,7 @@ enum status index_encode_part(const struct index *index, size_t part_number,
 }
 
 /* Whether the bytes of these entries are in order; what they sum up to. */
-static bool check_entries(struct slice entries, struct index_part_sums *sums)
+static bool check_entries(struct slice entries, struct index_sums *sums)
 {
     uint32_t hash_before = 0;
     for (size_t at = 0; at < entries.length; at += ENTRY_BYTES) {
@@ -438,28 +438,28 @@ static bool check_entries(struct slice entries, struct index_part_sums *sums)
     return true;
 }
 
-enum status index_decode_part(struct index *index, size_t part_number, struct slice bytes,
-                              size_t *length_out, struct index_part_sums *sums_out)
+enum status index_decode_part(struct index *index, size_t part_number,
+                              struct slice *bytes, struct index_sums *sums)
 {
     struct part *part = &index->parts[part_number];
     assert(part->slots == NULL);
-    *sums_out = (struct index_part_sums){0};
-    if (bytes.length < PART_HEADER_BYTES) {
+    if (bytes->length < PART_HEADER_BYTES) {
         return KV_CORRUPT;
     }
-    sums_out->entry_count = bytes_get_u64(bytes.bytes);
-    struct slice entries = slice_after(bytes, PART_HEADER_BYTES);
-    if (sums_out->entry_count > entries.length / ENTRY_BYTES) {
+    uint64_t count = bytes_get_u64(bytes->bytes);
+    struct slice rest = slice_after(*bytes, PART_HEADER_BYTES);
+    if (count > rest.length / ENTRY_BYTES) {
         return KV_CORRUPT;
     }
-    entries = slice_first(entries, (size_t)sums_out->entry_count * ENTRY_BYTES);
-    *length_out = PART_HEADER_BYTES + entries.length;
-    if (!check_entries(entries, sums_out)) {
+    struct slice entries = slice_first(rest, (size_t)count * ENTRY_BYTES);
+    if (!check_entries(entries, sums)) {
         return KV_CORRUPT;
     }
+    sums->entry_count += count;
+    *bytes = slice_after(rest, entries.length);
     if (entries.length == 0) {
         return KV_OK;
     }
-    uint64_t least = sums_out->entry_count * LOAD_DENOMINATOR / LOAD_NUMERATOR + 1;
+    uint64_t least = count * LOAD_DENOMINATOR / LOAD_NUMERATOR + 1;
     return lay_out(part, spread(part_number, least), entries);
 }

@@ -219,25 +219,21 @@ static enum status open_image(const struct files *files, struct slice bytes,
 static enum status load_parts(const struct image *image, struct keydir *keydir)
 {
     struct slice rest = image->parts;
-    unsigned side = keydir->current;
+    struct index_sums sums = {0};
     keydir->seed =
         (struct hash_seed){{image->header[HEADER_SEED], image->header[HEADER_SEED + 1]}};
     for (size_t i = 0; i < INDEX_PART_COUNT; i++) {
-        size_t length = 0;
-        struct index_part_sums sums;
-        enum status status = index_decode_part(keydir->index, i, rest, &length, &sums);
+        enum status status = index_decode_part(keydir->index, i, &rest, &sums);
         if (status != KV_OK) {
             return status;
         }
-        if (sums.payload_end_max + RECORD_HEADER_BYTES > image->needed_length) {
-            return KV_CORRUPT;
-        }
-        keydir->key_count += sums.entry_count;
-        keydir->entry_count[side] += sums.entry_count;
-        keydir->live_bytes += sums.payload_bytes + sums.entry_count * RECORD_HEADER_BYTES;
-        rest = slice_after(rest, length);
     }
-    return rest.length == 0 ? KV_OK : KV_CORRUPT;
+    keydir->key_count = sums.entry_count;
+    keydir->entry_count[keydir->current] = sums.entry_count;
+    keydir->live_bytes = sums.payload_bytes + sums.entry_count * RECORD_HEADER_BYTES;
+    bool is_within_log =
+        sums.payload_end_max + RECORD_HEADER_BYTES <= image->needed_length;
+    return rest.length == 0 && is_within_log ? KV_OK : KV_CORRUPT;
 }
 
 /* The image is right and of this log: take it, if it also fits the log as it is. */

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Static checks: clang-tidy, cppcheck, who includes whom, the map in README.md, and the
-# ceilings on lengths.
+# ceilings on lengths and parameters.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 failures=0
@@ -92,6 +92,25 @@ long=$(awk '
     /^\}/ { if (start && FNR - start > 70) print FILENAME ":" start; start = 0 }
 ' src/*.c)
 [ -z "$long" ] || fail "functions over 70 lines: $long"
+# Functions of at most four parameters: so many commas between the parentheses.
+wide=$(awk '
+    /^[A-Za-z_][A-Za-z0-9_ *]*\(/ && !/^static_assert/ {
+        depth = 0
+        commas = 0
+        place = FILENAME ":" FNR
+        is_open = 1
+    }
+    is_open {
+        for (i = 1; i <= length($0) && is_open; i++) {
+            c = substr($0, i, 1)
+            depth += (c == "(") - (c == ")")
+            commas += c == "," && depth == 1
+            if (c == ")" && depth == 0) is_open = 0
+        }
+        if (!is_open && commas > 3) print place
+    }
+' src/*.c include/*.h)
+[ -z "$wide" ] || fail "functions of more than four parameters: $wide"
 for file in src/*.c include/*.h; do
     [ "$(wc -l <"$file")" -le 500 ] || fail "$file is over 500 lines"
 done

@@ -975,23 +975,16 @@ static struct buffer encode_index(const struct index *index)
 
 /* Returns the first failure, or KV_OK; sums are added up. */
 static enum status decode_index(struct index *index, struct slice bytes,
-                                struct index_part_sums *sums)
+                                struct index_sums *sums)
 {
-    *sums = (struct index_part_sums){0};
+    *sums = (struct index_sums){0};
     for (size_t part = 0; part < INDEX_PART_COUNT; part++) {
-        size_t length = 0;
-        struct index_part_sums more;
-        enum status status = index_decode_part(index, part, bytes, &length, &more);
+        size_t length = bytes.length;
+        enum status status = index_decode_part(index, part, &bytes, sums);
         if (status != KV_OK) {
             return status;
         }
-        assert_in_range(length, FIELD, bytes.length);
-        sums->entry_count += more.entry_count;
-        sums->payload_bytes += more.payload_bytes;
-        sums->payload_end_max = more.payload_end_max > sums->payload_end_max
-                                    ? more.payload_end_max
-                                    : sums->payload_end_max;
-        bytes = slice_after(bytes, length);
+        assert_in_range(length - bytes.length, FIELD, length);
     }
     return bytes.length == 0 ? KV_OK : KV_CORRUPT;
 }
@@ -1001,7 +994,7 @@ static void expect_round_trip(struct index *index, const struct entries *entries
 {
     struct buffer bytes = encode_index(index);
     struct index *copy = entries_create();
-    struct index_part_sums sums;
+    struct index_sums sums;
     uint64_t payload_bytes = 0;
     uint64_t end_max = 0;
     assert_int_equal(bytes.length, INDEX_PART_COUNT * FIELD + entries->count * ENTRY);
@@ -1094,7 +1087,7 @@ static void index_parts_cut_short_or_without_memory_are_refused(void **state)
 {
     struct entries *entries = calloc(1, sizeof *entries);
     struct index *index = entries_create();
-    struct index_part_sums sums;
+    struct index_sums sums;
     struct dice dice = {2};
     (void)state;
     assert_non_null(entries);
