@@ -14,6 +14,7 @@
 #ifndef KV_FILES_H
 #define KV_FILES_H
 
+#include "mapping.h"
 #include "slice.h"
 #include "status.h"
 
@@ -50,8 +51,17 @@ enum status files_open_plain(const struct files *files, const char *suffix,
 /* Whether there is such a file: KV_OK or KV_NOT_FOUND.  KV_IO: as above. */
 enum status files_find(const struct files *files, const char *suffix);
 
-/* Close what was opened and not written to. */
-void files_close_plain(int fd);
+/* A side file to look at, as a whole. */
+struct files_view {
+    int fd;
+    struct mapping *mapping;
+    struct slice bytes;
+};
+
+/* KV_NO_MEMORY (reported); else errors as above.  Release with files_release. */
+enum status files_view(const struct files *files, const char *suffix,
+                       struct files_view *view_out);
+void files_release(struct files_view *view);
 
 /* Begin a new file in place of any earlier PATH.new. KV_NO_SPACE, KV_IO (reported). */
 enum status files_begin_new(const struct files *files, int *fd_out);

@@ -100,7 +100,7 @@ static enum status open_plain(const struct files *files, const char *suffix, int
     }
     status = check_is_ours(files, suffix, *fd_out);
     if (status != KV_OK) {
-        files_close_plain(*fd_out);
+        (void)io_close(*fd_out); /* nothing was written */
     }
     return status;
 }
@@ -184,19 +184,40 @@ enum status files_open_plain(const struct files *files, const char *suffix,
     return open_plain(files, suffix, is_read_only ? O_RDONLY : O_RDWR, fd_out);
 }
 
-void files_close_plain(int fd)
-{
-    (void)io_close(fd); /* nothing was written, so nothing can be lost */
-}
-
 enum status files_find(const struct files *files, const char *suffix)
 {
     int fd = -1;
     enum status status = files_open_plain(files, suffix, true, &fd);
     if (status == KV_OK) {
-        files_close_plain(fd);
+        (void)io_close(fd); /* nothing was written */
     }
     return status;
+}
+
+enum status files_view(const struct files *files, const char *suffix,
+                       struct files_view *view_out)
+{
+    uint64_t length = 0;
+    struct files_view view = {.fd = -1};
+    enum status status = files_open_plain(files, suffix, true, &view.fd);
+    if (status != KV_OK) {
+        return status;
+    }
+    status = mapping_open(view.fd, &view.mapping, &length);
+    if (status != KV_OK) {
+        diag_error("%s%s: cannot read; it is not used", files->path, suffix);
+        (void)io_close(view.fd); /* nothing was written */
+        return status;
+    }
+    view.bytes = (struct slice){mapping_bytes(view.mapping), (size_t)length};
+    *view_out = view;
+    return KV_OK;
+}
+
+void files_release(struct files_view *view)
+{
+    mapping_close(view->mapping);
+    (void)io_close(view->fd); /* nothing was written */
 }
 
 void files_drop(const struct files *files, const char *suffix)
@@ -276,30 +297,6 @@ bool files_have_room(const struct files *files, uint64_t bytes)
     return io_free_bytes(files->directory, &free_bytes) == KV_OK && free_bytes >= bytes;
 }
 
-/* Whether a side file holds exactly these bytes. KV_NOT_FOUND: there is none. */
-static enum status compare(const struct files *files, const char *suffix,
-                           struct slice bytes, bool *is_same_out)
-{
-    int fd = -1;
-    uint64_t length = 0;
-    struct mapping *mapping = NULL;
-    enum status status = files_open_plain(files, suffix, true, &fd);
-    if (status != KV_OK) {
-        return status;
-    }
-    status = mapping_open(fd, &mapping, &length);
-    if (status != KV_OK) {
-        diag_error("%s%s: cannot read, so the torn tail is not cut off", files->path,
-                   suffix);
-    } else {
-        struct slice there = {mapping_bytes(mapping), (size_t)length};
-        *is_same_out = slice_equal(there, bytes);
-    }
-    mapping_close(mapping);
-    files_close_plain(fd);
-    return status;
-}
-
 /*
  * Choose a name for the copy. KV_NOT_FOUND: it is free.  KV_OK: the very same bytes are
  * there already.
@@ -310,10 +307,15 @@ static enum status choose_torn_name(const struct files *files, struct slice byte
 {
     (void)snprintf(suffix_out, FILES_SUFFIX_BYTES_MAX, ".torn.%" PRIu64, offset);
     for (int copy = 2; copy < TORN_COPIES_MAX; copy++) {
-        bool is_same = false;
-        enum status status = compare(files, suffix_out, bytes, &is_same);
-        if (status != KV_OK || is_same) {
+        struct files_view there;
+        enum status status = files_view(files, suffix_out, &there);
+        if (status != KV_OK) {
             return status;
+        }
+        bool is_same = slice_equal(there.bytes, bytes);
+        files_release(&there);
+        if (is_same) {
+            return KV_OK;
         }
         (void)snprintf(suffix_out, FILES_SUFFIX_BYTES_MAX, ".torn.%" PRIu64 ".%d", offset,
                        copy);

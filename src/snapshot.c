@@ -7,7 +7,6 @@
 #include "crc32c.h"
 #include "diag.h"
 #include "io.h"
-#include "mapping.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -269,27 +268,19 @@ static enum status believe(const struct files *files, const struct image *image,
 enum status snapshot_load(const struct files *files, const struct opening *opening,
                           struct keydir *keydir, struct scan *scan)
 {
-    int fd = -1;
-    uint64_t length = 0;
     struct image image = {0};
-    struct mapping *mapping = NULL;
-    if (files_open_plain(files, FILES_INDEX, true, &fd) != KV_OK) {
+    struct files_view view;
+    if (files_view(files, FILES_INDEX, &view) != KV_OK) {
         return KV_NOT_FOUND; /* anything but a missing file was reported */
     }
-    if (mapping_open(fd, &mapping, &length) != KV_OK) {
-        files_close_plain(fd);
-        return disbelieve(files, "cannot be read");
-    }
-    struct slice bytes = {mapping_bytes(mapping), (size_t)length};
-    enum status status = open_image(files, bytes, opening, &image);
+    enum status status = open_image(files, view.bytes, opening, &image);
     if (status == KV_OK) {
         status = believe(files, &image, keydir, scan);
     }
     if (status == KV_OK) {
         scan->drained_id = opening->older_id; /* no older log was left */
     }
-    mapping_close(mapping);
-    files_close_plain(fd);
+    files_release(&view);
     return status;
 }
 

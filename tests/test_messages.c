@@ -448,7 +448,7 @@ static void messages_name_the_torn_tail_and_its_copy(void **state)
         {"PATH: cutting off an unfinished batch at offset OFFSET: 5 bytes, 0 whole "
          "records, kept in PATH.torn.OFFSET",
          have_torn_tail, start, NOTHING_FAILS},
-        {"PATH.torn.OFFSET: cannot read, so the torn tail is not cut off: ERROR",
+        {"PATH.torn.OFFSET: cannot read; it is not used: ERROR",
          have_torn_tail_with_a_copy, start, FAILS(2, FSTAT, TORN, EIO)},
         {"PATH: too many copies of torn tails at offset OFFSET; it is not cut off",
          have_torn_tail_with_all_copies, start, NOTHING_FAILS},
@@ -919,7 +919,7 @@ static void messages_name_why_an_index_is_not_believed(void **state)
          have_the_index_of_another_log, start, NOTHING_FAILS},
         {"PATH.index: does not match the log; reading the whole log",
          have_the_index_of_another_future, start, NOTHING_FAILS},
-        {"PATH.index: cannot be read; reading the whole log",
+        {"PATH.index: cannot read; it is not used: ERROR",
          have_index,
          start,
          {SHIM_BIT(SHIM_MMAP), SHIM_INDEX, 1, ENOMEM, true}},
