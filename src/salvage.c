@@ -15,9 +15,8 @@
 /* One of the two logs that there may be. */
 struct source {
     struct log *log;
-    uint64_t log_id;
-    struct opening opening; /* all zero unless has_opening: it is intact */
-    bool has_opening;
+    struct opening opening; /* all zero if it is not intact */
+    struct scan start;      /* a copy of it goes through the intact batches */
 };
 
 struct salvage {
@@ -29,34 +28,34 @@ struct salvage {
     uint64_t lost_bytes;
 };
 
-/* Begin to go through the intact batches: at offset 0 if the opening record is damaged.
+/*
+ * Find out which log it is, from its opening record or, if that is damaged, from a seal.
+ * false: there is neither.
  */
-static struct scan begin_scan(const struct source *source)
-{
-    struct scan scan = {.log = log_bytes(source->log), .log_id = source->log_id};
-    if (source->has_opening) {
-        scan_begin(&scan, scan.log, source->log_id);
-    }
-    scan.skips_damage = true;
-    return scan;
-}
-
-/* The id of the log, from its opening record or, if that is damaged, from a seal. */
 static bool identify(struct source *source)
 {
     struct seal seal;
     uint64_t at = 0;
     struct slice bytes = log_bytes(source->log);
-    source->has_opening = record_decode_opening(bytes, &source->opening);
-    source->log_id = source->opening.log_id;
-    while (!source->has_opening && record_find_mark(bytes, at, &at)) {
+    if (record_decode_opening(bytes, &source->opening)) {
+        scan_begin(&source->start, bytes, source->opening.log_id);
+        source->start.skips_damage = true;
+        return true;
+    }
+    for (; record_find_mark(bytes, at, &at); at++) {
         if (record_decode_seal(slice_after(bytes, (size_t)at), at, &seal)) {
-            source->log_id = seal.log_id;
+            source->start =
+                (struct scan){.log = bytes, .log_id = seal.log_id, .skips_damage = true};
             return true;
         }
-        at++;
     }
-    return source->has_opening;
+    return false;
+}
+
+static void begin_progress(const char *verb, const struct source *source)
+{
+    progress_begin(verb, log_path(source->log), log_suffix(source->log),
+                   source->start.log.length);
 }
 
 static void close_source(struct source *source)
@@ -69,9 +68,8 @@ static void close_source(struct source *source)
 static bool is_drained(const struct source *source)
 {
     struct batch batch;
-    struct scan scan = begin_scan(source);
-    progress_begin("reading", log_path(source->log), log_suffix(source->log),
-                   scan.log.length);
+    struct scan scan = source->start;
+    begin_progress("reading", source);
     while (scan_next(&scan, &batch) == SCAN_BATCH) {
     }
     progress_end();
@@ -81,12 +79,13 @@ static bool is_drained(const struct source *source)
 /* Keep PATH.old only if it holds data that PATH may lack; say so where it is missing. */
 static void judge_older(struct salvage *salvage)
 {
-    const struct source *source = &salvage->source;
+    const struct opening *opening = &salvage->source.opening;
     struct source *older = &salvage->older;
-    bool names_older = source->opening.older_id != 0;
-    bool is_unwanted = names_older && is_drained(source);
+    bool names_older = opening->older_id != 0;
+    bool is_unwanted = names_older && is_drained(&salvage->source);
+    /* A damaged opening record says nothing against it. */
     bool is_older = older->log != NULL && identify(older) &&
-                    (!source->has_opening || older->log_id == source->opening.older_id);
+                    (opening->version == 0 || older->start.log_id == opening->older_id);
     if (!is_older || is_unwanted) {
         close_source(older);
     }
@@ -94,12 +93,13 @@ static void judge_older(struct salvage *salvage)
         printf("lost whatever was only in %s" FILES_OLD
                ", which is missing or no part of this log\n",
                files_path(salvage->files));
-        salvage->lost_bytes += source->opening.older_length;
+        salvage->lost_bytes += opening->older_length;
     }
 }
 
 static enum status open_old(struct salvage *salvage)
 {
+    const char *path = files_path(salvage->files);
     enum status status = log_open(salvage->files, "", LOG_READ, &salvage->source.log);
     if (status == KV_OK || status == KV_NOT_FOUND) {
         status = log_open(salvage->files, FILES_OLD, LOG_READ, &salvage->older.log);
@@ -112,13 +112,11 @@ static enum status open_old(struct salvage *salvage)
         salvage->older.log = NULL;
     }
     if (salvage->source.log == NULL) {
-        diag_errorx("%s: there is no such log; nothing to salvage",
-                    files_path(salvage->files));
+        diag_errorx("%s: there is no such log; nothing to salvage", path);
         return KV_NOT_FOUND;
     }
     if (!identify(&salvage->source)) {
-        diag_errorx("%s: holds no intact mark, so nothing in it can be proved",
-                    files_path(salvage->files));
+        diag_errorx("%s: holds no intact mark, so nothing in it can be proved", path);
         return KV_CORRUPT;
     }
     judge_older(salvage);
@@ -141,7 +139,7 @@ static void note_lost(struct salvage *salvage, const struct source *source, uint
 static enum status load_source(struct salvage *salvage, const struct source *source)
 {
     struct load_counts counts = {0}; /* what is kept in the end is told instead */
-    struct scan scan = begin_scan(source);
+    struct scan scan = source->start;
     return load_log(&salvage->keydir, &scan, &counts);
 }
 
@@ -163,11 +161,10 @@ static enum status copy_source(struct salvage *salvage, const struct source *sou
                                uint64_t start, struct log *to)
 {
     struct batch batch;
-    struct scan scan = begin_scan(source);
+    struct scan scan = source->start;
     uint64_t intact_end = scan.offset;
     enum status status = KV_OK;
-    progress_begin("copying", log_path(source->log), log_suffix(source->log),
-                   scan.log.length);
+    begin_progress("copying", source);
     while (status == KV_OK && scan_next(&scan, &batch) == SCAN_BATCH) {
         note_lost(salvage, source, intact_end, batch.offset);
         status = rewrite_copy(to, &salvage->keydir, batch.records, start + batch.offset);
