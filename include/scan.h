@@ -19,8 +19,13 @@ struct scan {
     uint64_t durable_length; /* what the last good seal says was durable before it */
     uint64_t proved_length;  /* so much had been durable, as another file says, or 0 */
     uint64_t drained_id;     /* of the older log that a drained mark names, or 0 */
-    bool is_at_rest;         /* the last seal closed an empty batch, or there is none */
 };
+
+/* Whether the last good seal, if there is one, says that all before it is durable. */
+static inline bool scan_is_at_rest(const struct scan *scan)
+{
+    return scan->offset - scan->durable_length <= SEAL_BYTES;
+}
 
 /*
  * One verified batch: walk its records with record_decode. All are whole and within the

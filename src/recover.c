@@ -165,7 +165,7 @@ enum status recover_open(const struct files *files, struct keydir *keydir_out,
                          (set.older == NULL ? 0 : log_length(set.older)),
         .snapshot_length = end.image_length,
         .elapsed_ms = clock_now_ms() - started_ms,
-        .is_at_rest = end.scan.is_at_rest,
+        .is_at_rest = scan_is_at_rest(&end.scan),
     };
     return KV_OK;
 }

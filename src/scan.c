@@ -22,13 +22,12 @@ void scan_begin(struct scan *scan, struct slice log, uint64_t log_id)
         .offset = OPENING_BYTES,
         .chain = crc32c(0, slice_first(log, OPENING_BYTES)),
         .durable_length = OPENING_BYTES,
-        .is_at_rest = true,
     };
 }
 
 void scan_begin_unmarked(struct scan *scan, struct slice log)
 {
-    *scan = (struct scan){.log = log, .is_unmarked = true, .is_at_rest = true};
+    *scan = (struct scan){.log = log, .is_unmarked = true};
 }
 
 static struct slice bytes_from(const struct scan *scan, uint64_t offset)
@@ -126,8 +125,6 @@ bool scan_go_to(struct scan *scan, uint64_t offset, uint64_t chain)
         return false;
     }
     *scan = there;
-    /* A batch's seal says that its start was durable, a second seal its end. */
-    scan->is_at_rest = seal.durable_length == offset - SEAL_BYTES;
     return true;
 }
 
@@ -168,7 +165,6 @@ static enum scan_result next_sealed(struct scan *scan, struct batch *batch_out)
     *batch_out = (struct batch){.offset = scan->offset, .records = records};
     step_over_seal(scan, end.offset, &seal);
     scan->drained_id = end.drained_id;
-    scan->is_at_rest = records.length == 0;
     return SCAN_BATCH;
 }
 
