@@ -43,10 +43,12 @@ const char *files_path(const struct files *files);
  *
  * Refuses what is no plain file of our own: a symbolic link, a directory, a second
  * link, another owner.
+ *
+ * flags: as for io_open.
  * KV_NOT_FOUND: there is none (not reported).  KV_IO: refused or failed (reported).
  */
-enum status files_open_plain(const struct files *files, const char *suffix,
-                             bool is_read_only, int *fd_out);
+enum status files_open_plain(const struct files *files, const char *suffix, int flags,
+                             int *fd_out);
 
 /* Whether there is such a file: KV_OK or KV_NOT_FOUND.  KV_IO: as above. */
 enum status files_find(const struct files *files, const char *suffix);

@@ -81,8 +81,8 @@ static enum status check_is_ours(const struct files *files, const char *suffix, 
     return KV_OK;
 }
 
-static enum status open_plain(const struct files *files, const char *suffix, int flags,
-                              int *fd_out)
+enum status files_open_plain(const struct files *files, const char *suffix, int flags,
+                             int *fd_out)
 {
     enum status status =
         io_open(files->directory, make_name(files, suffix).text, flags, fd_out);
@@ -107,7 +107,8 @@ static enum status open_plain(const struct files *files, const char *suffix, int
 
 static enum status take_lock(struct files *files)
 {
-    enum status status = open_plain(files, ".lock", O_RDWR | O_CREAT, &files->lock_fd);
+    enum status status =
+        files_open_plain(files, ".lock", O_RDWR | O_CREAT, &files->lock_fd);
     if (status != KV_OK) {
         files->lock_fd = -1;
         if (status == KV_NOT_FOUND) {
@@ -178,16 +179,10 @@ const char *files_path(const struct files *files)
     return files->path;
 }
 
-enum status files_open_plain(const struct files *files, const char *suffix,
-                             bool is_read_only, int *fd_out)
-{
-    return open_plain(files, suffix, is_read_only ? O_RDONLY : O_RDWR, fd_out);
-}
-
 enum status files_find(const struct files *files, const char *suffix)
 {
     int fd = -1;
-    enum status status = files_open_plain(files, suffix, true, &fd);
+    enum status status = files_open_plain(files, suffix, O_RDONLY, &fd);
     if (status == KV_OK) {
         (void)io_close(fd); /* nothing was written */
     }
@@ -199,7 +194,7 @@ enum status files_view(const struct files *files, const char *suffix,
 {
     uint64_t length = 0;
     struct files_view view = {.fd = -1};
-    enum status status = files_open_plain(files, suffix, true, &view.fd);
+    enum status status = files_open_plain(files, suffix, O_RDONLY, &view.fd);
     if (status != KV_OK) {
         return status;
     }
@@ -231,7 +226,8 @@ void files_drop(const struct files *files, const char *suffix)
 enum status files_begin_new(const struct files *files, int *fd_out)
 {
     files_drop(files, FILES_NEW);
-    enum status status = open_plain(files, FILES_NEW, O_RDWR | O_CREAT | O_EXCL, fd_out);
+    enum status status =
+        files_open_plain(files, FILES_NEW, O_RDWR | O_CREAT | O_EXCL, fd_out);
     if (status == KV_NOT_FOUND) {
         diag_error("%s" FILES_NEW ": cannot create; giving up", files->path);
         status = KV_IO;

@@ -12,6 +12,7 @@
 #include "mapping.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -64,7 +65,8 @@ enum status log_open(const struct files *files, const char *suffix,
                      enum log_access access, struct log **log_out)
 {
     int fd = -1;
-    enum status status = files_open_plain(files, suffix, access == LOG_READ, &fd);
+    int flags = access == LOG_READ ? O_RDONLY : O_RDWR;
+    enum status status = files_open_plain(files, suffix, flags, &fd);
     return status == KV_OK ? take_over(files, suffix, fd, log_out) : status;
 }
 
