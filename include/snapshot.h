@@ -58,9 +58,9 @@ void snapshot_abort(struct snapshot_writer *writer);
  *
  * scan: begun at the opening record of the log; goes on only with KV_OK. Its proved
  * length is set by an image of this log whose own CRC is right, believed or not.
- * KV_NOT_FOUND: there is no image, or none to believe (reported): the key directory is
- * fresh and empty.  KV_CORRUPT: the image is right, but the log is shorter than it was
- * (reported).  KV_NO_MEMORY, KV_IO: the key directory is to be destroyed.
+ * KV_NOT_FOUND: there is no image, or none to believe (reported).  KV_CORRUPT: the image
+ * is right, but the log is shorter than it was (reported).  KV_NO_MEMORY.  In all of
+ * these cases the key directory is to be destroyed.
  */
 enum status snapshot_load(const struct files *files, const struct opening *opening,
                           struct keydir *keydir, struct scan *scan);

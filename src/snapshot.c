@@ -239,7 +239,6 @@ static enum status load_parts(const struct image *image, struct keydir *keydir)
 static enum status believe(const struct files *files, const struct image *image,
                            struct keydir *keydir, struct scan *scan)
 {
-    struct log *log = keydir_log(keydir);
     scan->proved_length = image->needed_length;
     struct scan covered = *scan;
     if (image->needed_length > scan->log.length) {
@@ -257,12 +256,7 @@ static enum status believe(const struct files *files, const struct image *image,
     if (status == KV_OK) {
         *scan = covered;
     }
-    if (status != KV_CORRUPT) {
-        return status;
-    }
-    keydir_destroy(keydir);
-    status = keydir_init(keydir, log);
-    return status == KV_OK ? disbelieve(files, "is damaged") : status;
+    return status == KV_CORRUPT ? disbelieve(files, "is damaged") : status;
 }
 
 enum status snapshot_load(const struct files *files, const struct opening *opening,
