@@ -68,6 +68,14 @@ uint64_t keydir_hash(const struct keydir *keydir, struct slice key);
 /* Ask for the memory that reading this record will want. */
 void keydir_prefetch_record(const struct keydir *keydir, const struct location *location);
 
+/*
+ * Ask for the first bytes of a record, at most all of it, to be read from the disk,
+ * without waiting for them: several that are asked for before the first is looked at are
+ * read at once. A system call, unlike the above.
+ */
+void keydir_will_read(const struct keydir *keydir, const struct location *location,
+                      uint64_t length);
+
 /* The first record with this hash, whatever its key. */
 struct location keydir_find_candidate(const struct keydir *keydir, uint64_t hash);
 

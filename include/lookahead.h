@@ -10,6 +10,7 @@
 #define KV_LOOKAHEAD_H
 
 #include "keydir.h"
+#include "mapping.h"
 
 /* Which hashes were written since the group began: one bit stands for many of them. */
 enum { LOOKAHEAD_BITS = 1024, LOOKAHEAD_WORD_BITS = 64 };
@@ -25,6 +26,9 @@ struct lookahead {
     struct expected expected[EXPECTED_KEYS_MAX];
     size_t count;
     size_t next; /* the one whose turn it is */
+    size_t watched_groups;
+    struct mapping_watch watch;
+    bool has_waited; /* for the disk: one of the groups that were watched last */
     uint64_t written[LOOKAHEAD_BITS / LOOKAHEAD_WORD_BITS];
 };
 

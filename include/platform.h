@@ -58,6 +58,24 @@
 #endif
 
 /*
+ * How many blocks the disk was asked to read for this process so far (getrusage, which
+ * not all of POSIX has, nor the count in it); else as if there were none.
+ */
+#if !defined(KV_POSIX_ONLY)
+#include <sys/resource.h>
+static inline long kv_blocks_read(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_inblock : 0;
+}
+#else
+static inline long kv_blocks_read(void)
+{
+    return 0;
+}
+#endif
+
+/*
  * Linux begins to write bytes of a file to its disk, without waiting (sync_file_range,
  * which its headers show to GNU programs only); elsewhere they wait for the sync.
  */

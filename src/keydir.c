@@ -117,6 +117,13 @@ void keydir_prefetch_record(const struct keydir *keydir, const struct location *
     KV_PREFETCH(bytes.bytes + length - 1);
 }
 
+void keydir_will_read(const struct keydir *keydir, const struct location *location,
+                      uint64_t length)
+{
+    log_will_read(keydir->logs[side_of(location)], keydir_offset_in_log(location->offset),
+                  length);
+}
+
 struct location keydir_find_candidate(const struct keydir *keydir, uint64_t hash)
 {
     struct index_cursor cursor;
@@ -156,8 +163,7 @@ enum status keydir_read(const struct keydir *keydir, const struct location *loca
 {
     const struct log *log = keydir->logs[side_of(location)];
     if (location->value_length >= READ_AHEAD_BYTES_MIN) {
-        log_will_read(log, keydir_offset_in_log(location->offset),
-                      location->value_length);
+        keydir_will_read(keydir, location, location->value_length);
     }
     enum status status = keydir_verify(keydir, location);
     if (status != KV_OK) {

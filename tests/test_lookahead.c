@@ -1,0 +1,171 @@
+/*
+ * When the disk is asked for records ahead: only where reads have waited for it, and then
+ * for all that will be wanted at once.
+ *
+ * wrap: posix_madvise getrusage clock_gettime
+ */
+#include "lookahead.h"
+
+#include "bounds.h"
+#include "clock.h"
+#include "load.h"
+#include "support/engine.h"
+#include "support/image.h"
+#include "support/shim.h"
+#include "support/unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+/* Groups until a wait shows: more than are watched at once. */
+enum { GROUPS = 64, PAGE = 4096, ASKED_MAX = 256 };
+
+#ifdef KV_POSIX_ONLY
+static const bool reads_are_counted = false;
+#else
+static const bool reads_are_counted = true;
+#endif
+
+/* What the system was told, and how it answers. */
+static struct {
+    size_t asked_count;
+    struct {
+        const void *start;
+        size_t length;
+    } asked[ASKED_MAX];
+    size_t look_count; /* at blocks_read */
+    long blocks_read;
+    bool is_disk_busy; /* work takes long, and blocks are read meanwhile */
+    bool is_slow;      /* work takes long */
+} system_calls;
+
+int __wrap_posix_madvise(void *start, size_t length, int advice);
+int __wrap_getrusage(int who, struct rusage *usage);
+
+int __wrap_posix_madvise(void *start, size_t length, int advice)
+{
+    if (advice == POSIX_MADV_WILLNEED) {
+        assert_true(system_calls.asked_count < ASKED_MAX);
+        system_calls.asked[system_calls.asked_count].start = start;
+        system_calls.asked[system_calls.asked_count++].length = length;
+    }
+    shim_advance_clock(system_calls.is_disk_busy || system_calls.is_slow ? 1 : 0);
+    return 0;
+}
+
+int __wrap_getrusage(int who, struct rusage *usage)
+{
+    assert_int_equal(who, RUSAGE_SELF);
+    system_calls.look_count++;
+    system_calls.blocks_read += system_calls.is_disk_busy ? 8 : 0;
+    *usage = (struct rusage){.ru_inblock = system_calls.blocks_read};
+    return 0;
+}
+
+struct bench {
+    struct files *files;
+    struct log *log;
+    struct keydir keydir;
+    struct image image;
+};
+
+/* A log of the image, whose records can be loaded. */
+static void bench_open(struct bench *bench, const struct engine *engine)
+{
+    engine_write(engine, "", image_slice(&bench->image));
+    assert_int_equal(files_open(engine->log.path, &bench->files), KV_OK);
+    assert_int_equal(log_open(bench->files, "", LOG_READ, &bench->log), KV_OK);
+    assert_int_equal(keydir_init(&bench->keydir, bench->log), KV_OK);
+    shim_set_clock(1000);
+    memset(&system_calls, 0, sizeof system_calls);
+}
+
+/* Take all records of the log as one run. */
+static void bench_load(struct bench *bench)
+{
+    struct scan scan;
+    struct load_counts counts = {0};
+    scan_begin_unmarked(&scan, log_bytes(bench->log));
+    assert_int_equal(load_log(&bench->keydir, &scan, &counts), KV_OK);
+}
+
+static void bench_close(struct bench *bench)
+{
+    keydir_destroy(&bench->keydir);
+    assert_int_equal(log_close(bench->log), KV_OK);
+    files_close(bench->files);
+    image_free(&bench->image);
+}
+
+/* Three keys: a small record, a large one, none. Finding them takes a while. */
+static void look_up(struct lookahead *lookahead, const struct bench *bench)
+{
+    struct slice keys[] = {SLICE_LITERAL("small"), SLICE_LITERAL("large"),
+                           SLICE_LITERAL("none")};
+    struct change found;
+    lookahead_begin(lookahead, &bench->keydir, keys, 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(lookahead_find(lookahead, &bench->keydir, keys[i], &found),
+                         i < 2 ? KV_OK : KV_NOT_FOUND);
+    }
+    shim_advance_clock(system_calls.is_disk_busy || system_calls.is_slow ? 1 : 0);
+}
+
+/* Returns how often the disk was asked. */
+static size_t look_up_often(struct lookahead *lookahead, const struct bench *bench)
+{
+    system_calls.asked_count = 0;
+    for (int i = 0; i < GROUPS; i++) {
+        look_up(lookahead, bench);
+    }
+    return system_calls.asked_count;
+}
+
+static void lookahead_asks_the_disk_while_it_is_read(void **state)
+{
+    struct bench bench = {0};
+    struct lookahead lookahead = {0};
+    uint8_t *bytes = calloc(1, READ_AHEAD_BYTES_MIN);
+    assert_non_null(bytes);
+    image_begin_first(&bench.image);
+    image_put(&bench.image, SLICE_LITERAL("small"), (struct slice){bytes, PAGE});
+    image_put(&bench.image, SLICE_LITERAL("large"),
+              (struct slice){bytes, READ_AHEAD_BYTES_MIN});
+    bench_open(&bench, *state);
+    bench_load(&bench);
+
+    lookahead.watch.since_us = clock_now_us();
+    assert_int_equal(look_up_often(&lookahead, &bench), 0);
+    assert_int_equal(system_calls.look_count, 0);
+    system_calls.is_slow = true;
+    assert_int_equal(look_up_often(&lookahead, &bench), 0);
+    system_calls.is_disk_busy = true;
+    size_t asked = look_up_often(&lookahead, &bench);
+    if (reads_are_counted) {
+        /* The whole record, whose value ends on the second page; of the large one its
+         * key, which is there. */
+        assert_in_range(asked, GROUPS, 2 * GROUPS);
+        assert_ptr_equal(system_calls.asked[0].start, log_bytes(bench.log).bytes);
+        assert_int_equal(system_calls.asked[0].length,
+                         OPENING_BYTES + record_length(5, PAGE));
+        assert_ptr_equal(system_calls.asked[1].start, log_bytes(bench.log).bytes + PAGE);
+        assert_in_range(system_calls.asked[1].length, 1, PAGE);
+    } else {
+        assert_int_equal(asked, 0);
+    }
+    system_calls.is_disk_busy = false;
+    (void)look_up_often(&lookahead, &bench);
+    assert_int_equal(look_up_often(&lookahead, &bench), 0);
+    bench_close(&bench);
+    free(bytes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_ENGINE(lookahead_asks_the_disk_while_it_is_read),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
