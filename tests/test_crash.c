@@ -18,6 +18,7 @@
 #include "support/crash.h"
 #include "support/dice.h"
 #include "support/image.h"
+#include "support/redirect.h"
 #include "support/tempdir.h"
 #include "support/unit.h"
 #include "support/watchdog.h"
@@ -990,13 +991,9 @@ static void index_in_steps(struct lab *lab)
 /* Its report goes nowhere. */
 static bool salvage_quietly(const struct lab *lab)
 {
-    (void)fflush(stdout); /* what fails here would be seen on the terminal */
-    int kept = dup(STDOUT_FILENO);
-    assert_int_equal(dup2(STDERR_FILENO, STDOUT_FILENO), STDOUT_FILENO);
+    int kept_fd = redirect_begin(stdout, "/dev/null");
     enum status status = salvage_log(lab->log.path, lab->subject.path);
-    (void)fflush(stdout); /* to nowhere */
-    assert_int_equal(dup2(kept, STDOUT_FILENO), STDOUT_FILENO);
-    assert_int_equal(close(kept), 0);
+    redirect_end(stdout, kept_fd);
     return status == KV_OK;
 }
 
@@ -1160,14 +1157,8 @@ static int lab_setup(void **state)
     lab->again = crash_trace_create();
     tempdir_create(&lab->tempdir);
     lab->log = tempdir_file(&lab->tempdir, LOG_NAME);
-    (void)fflush(stderr); /* what fails here would be seen on the terminal */
-    lab->stderr_fd = dup(STDERR_FILENO);
-    int fd = open("/dev/null", O_RDWR);
-    assert_in_range(fd, 0, 1023);
-    if (getenv("KV_TEST_SHOW") == NULL) {
-        assert_int_equal(dup2(fd, STDERR_FILENO), STDERR_FILENO);
-    }
-    assert_int_equal(close(fd), 0);
+    lab->stderr_fd = getenv("KV_TEST_SHOW") == NULL ? redirect_begin(stderr, "/dev/null")
+                                                    : dup(STDERR_FILENO);
     *state = lab;
     return 0;
 }
@@ -1177,8 +1168,7 @@ static int lab_teardown(void **state)
     struct lab *lab = *state;
     shim_reset();
     (void)store_close(lab->store); /* whatever a failed test left it in */
-    (void)dup2(lab->stderr_fd, STDERR_FILENO);
-    (void)close(lab->stderr_fd); /* a copy */
+    redirect_end(stderr, lab->stderr_fd);
     tempdir_remove(&lab->tempdir);
     crash_trace_destroy(lab->scenario);
     crash_trace_destroy(lab->recovery);

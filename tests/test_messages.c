@@ -17,6 +17,7 @@
 #include "store.h"
 #include "support/engine.h"
 #include "support/image.h"
+#include "support/redirect.h"
 #include "support/shim.h"
 #include "support/unit.h"
 #include "verify.h"
@@ -26,7 +27,6 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /* One event: the line about it, what there is before, what happens, which call fails. */
@@ -248,17 +248,9 @@ static void go_on(struct engine *engine)
 static enum status run_with_stdout(const char *path, struct engine *engine,
                                    enum status (*run)(const struct engine *engine))
 {
-    (void)fflush(stdout); /* what is there already belongs to the terminal */
-    int kept_fd = dup(STDOUT_FILENO);
-    int fd = open(path, O_WRONLY);
-    assert_in_range(fd, 0, 1023);
-    assert_int_equal(dup2(fd, STDOUT_FILENO), STDOUT_FILENO);
+    int kept_fd = redirect_begin(stdout, path);
     enum status status = run(engine);
-    (void)fflush(stdout); /* into that file */
-    clearerr(stdout);
-    assert_int_equal(dup2(kept_fd, STDOUT_FILENO), STDOUT_FILENO);
-    (void)close(kept_fd); /* copies */
-    (void)close(fd);
+    redirect_end(stdout, kept_fd);
     return status;
 }
 

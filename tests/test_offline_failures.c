@@ -13,6 +13,7 @@
 #include "salvage.h"
 #include "support/engine.h"
 #include "support/image.h"
+#include "support/redirect.h"
 #include "support/shim.h"
 #include "support/unit.h"
 #include "verify.h"
@@ -92,16 +93,10 @@ static enum status run(const struct engine *engine, enum mode mode)
 /* The same with stdout in a file; main made it unbuffered. */
 static enum status run_into(struct engine *engine, enum mode mode, const char *path)
 {
-    int kept = dup(STDOUT_FILENO);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    assert_in_range(fd, 0, 1023);
-    assert_int_equal(dup2(fd, STDOUT_FILENO), STDOUT_FILENO);
-    assert_int_equal(close(fd), 0);
+    int kept_fd = redirect_begin(stdout, path);
     engine_forget_messages(engine);
     enum status status = run(engine, mode);
-    assert_int_equal(dup2(kept, STDOUT_FILENO), STDOUT_FILENO);
-    assert_int_equal(close(kept), 0);
-    clearerr(stdout);
+    redirect_end(stdout, kept_fd);
     return status;
 }
 

@@ -5,13 +5,12 @@
 
 #include "bounds.h"
 #include "support/engine.h"
+#include "support/redirect.h"
 #include "support/unit.h"
 
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 enum { ARGUMENTS_MAX = 8 };
 
@@ -237,16 +236,9 @@ static struct script answer_of(const struct engine *engine, const char *option)
     struct script answer = {0};
     struct tempdir_file file = engine_file(engine, ".stdout");
     const char *const arguments[] = {option, NULL};
-    (void)fflush(stdout); /* what is there already belongs to the terminal */
-    int kept_fd = dup(STDOUT_FILENO);
-    FILE *out = fopen(file.path, "w");
-    assert_non_null(out);
-    assert_int_equal(dup2(fileno(out), STDOUT_FILENO), STDOUT_FILENO);
+    int kept_fd = redirect_begin(stdout, file.path);
     enum options_result result = parse(arguments, &options);
-    (void)fflush(stdout); /* into the file */
-    assert_int_equal(dup2(kept_fd, STDOUT_FILENO), STDOUT_FILENO);
-    (void)close(kept_fd); /* a copy */
-    assert_int_equal(fclose(out), 0);
+    redirect_end(stdout, kept_fd);
     assert_int_equal(result, OPTIONS_DONE);
     script_add_file(&answer, file.path);
     script_add(&answer, (struct slice){(const uint8_t *)"", 1}); /* ends the text */
@@ -282,17 +274,11 @@ static void options_do_not_claim_an_answer_that_nobody_got(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
         struct options options;
-        (void)fflush(stdout); /* what is there already belongs to the terminal */
-        int kept_fd = dup(STDOUT_FILENO);
-        int fd = open("/dev/full", O_WRONLY);
-        assert_int_equal(dup2(fd, STDOUT_FILENO), STDOUT_FILENO);
+        int kept_fd = redirect_begin(stdout, "/dev/full");
         assert_int_equal(setvbuf(stdout, buffer, modes[i], sizeof buffer), 0);
         enum options_result result = parse(version, &options);
-        clearerr(stdout);
-        assert_int_equal(dup2(kept_fd, STDOUT_FILENO), STDOUT_FILENO);
+        redirect_end(stdout, kept_fd);
         assert_int_equal(setvbuf(stdout, buffer, _IOLBF, sizeof buffer), 0);
-        (void)close(kept_fd); /* copies */
-        (void)close(fd);
         assert_int_not_equal(result, OPTIONS_DONE);
         assert_int_not_equal(result, OPTIONS_RUN);
     }

@@ -17,6 +17,7 @@
 #include "support/dice.h"
 #include "support/engine.h"
 #include "support/entries.h"
+#include "support/redirect.h"
 #include "support/shim.h"
 #include "support/table.h"
 #include "support/unit.h"
@@ -728,16 +729,10 @@ static void f83_symbolic_link_in_its_place_does_no_harm(void **state)
 /* What these print on stdout is not for this test. */
 static enum status run_quietly(const struct engine *engine, bool is_dump)
 {
-    (void)fflush(stdout); /* what fails here would be seen on the terminal */
-    int kept = dup(STDOUT_FILENO);
-    int fd = open("/dev/null", O_WRONLY);
-    assert_int_equal(dup2(fd, STDOUT_FILENO), STDOUT_FILENO);
+    int kept_fd = redirect_begin(stdout, "/dev/null");
     enum status status =
         is_dump ? dump_log(engine->log.path, DUMP_SET) : verify_log(engine->log.path);
-    (void)fflush(stdout); /* to nowhere */
-    assert_int_equal(dup2(kept, STDOUT_FILENO), STDOUT_FILENO);
-    (void)close(kept); /* a copy */
-    (void)close(fd);   /* nothing was written that counts */
+    redirect_end(stdout, kept_fd);
     return status;
 }
 

@@ -22,6 +22,7 @@
 #include "bounds.h"
 #include "session.h"
 #include "store.h"
+#include "support/redirect.h"
 #include "support/shim.h"
 #include "support/tempdir.h"
 #include "support/unit.h"
@@ -913,13 +914,8 @@ static int setup(void **state)
     tempdir_create(&run->tempdir);
     run->log = tempdir_file(&run->tempdir, "kv.log");
     run->what = "no fault";
-    (void)fflush(stderr); /* what fails here would be seen on the terminal */
-    run->stderr_fd = dup(STDERR_FILENO);
-    int fd = open("/dev/null", O_WRONLY);
-    if (getenv("KV_TEST_SHOW") == NULL) {
-        assert_int_equal(dup2(fd, STDERR_FILENO), STDERR_FILENO);
-    }
-    (void)close(fd); /* stderr holds it */
+    run->stderr_fd = getenv("KV_TEST_SHOW") == NULL ? redirect_begin(stderr, "/dev/null")
+                                                    : dup(STDERR_FILENO);
     *state = run;
     begin_run(run);
     return 0;
@@ -931,8 +927,7 @@ static int teardown(void **state)
     shim_reset();
     end_session(run);
     (void)store_close(run->store); /* whatever a failed test left it in */
-    (void)dup2(run->stderr_fd, STDERR_FILENO);
-    (void)close(run->stderr_fd); /* a copy */
+    redirect_end(stderr, run->stderr_fd);
     tempdir_remove(&run->tempdir);
     free(run);
     return 0;

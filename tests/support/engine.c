@@ -5,6 +5,7 @@
 
 #include "mapping.h"
 #include "record.h"
+#include "support/redirect.h"
 #include "support/unit.h"
 
 #include <dirent.h>
@@ -26,12 +27,7 @@ int engine_setup(void **state)
     tempdir_create(&engine->tempdir);
     engine->log = tempdir_file(&engine->tempdir, "kv.log");
     engine->messages = tempdir_file(&engine->tempdir, messages_name);
-    (void)fflush(stderr); /* what fails here would be seen on the terminal */
-    engine->stderr_fd = dup(STDERR_FILENO);
-    int fd = open(engine->messages.path, O_RDWR | O_CREAT | O_APPEND, 0600);
-    assert_in_range(fd, 0, 1023);
-    assert_int_equal(dup2(fd, STDERR_FILENO), STDERR_FILENO);
-    (void)close(fd); /* stderr holds it */
+    engine->stderr_fd = redirect_begin(stderr, engine->messages.path);
     *state = engine;
     return 0;
 }
@@ -41,8 +37,7 @@ int engine_teardown(void **state)
     struct engine *engine = *state;
     shim_reset();
     (void)store_close(engine->store); /* whatever the test left it in */
-    (void)dup2(engine->stderr_fd, STDERR_FILENO);
-    (void)close(engine->stderr_fd); /* a copy */
+    redirect_end(stderr, engine->stderr_fd);
     tempdir_remove(&engine->tempdir);
     free(engine);
     return 0;
