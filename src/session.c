@@ -129,6 +129,20 @@ static struct queued examine(const struct session *session, enum line kind,
     return queued;
 }
 
+/* Tell the store which keys the lines in the queue are about. */
+static void announce_keys(const struct session *session)
+{
+    struct slice keys[EXPECTED_KEYS_MAX];
+    size_t key_count = 0;
+    for (size_t i = 0; i < session->queue_count; i++) {
+        const struct queued *queued = &session->queue[i];
+        if (queued->status == KV_OK && protocol_has_key(queued->request.verb)) {
+            keys[key_count++] = queued->request.key;
+        }
+    }
+    store_expect(session->commands.store, keys, key_count);
+}
+
 /*
  * Take the next lines, up to a position, and announce their keys to the store. Returns
  * whether lines ran out.
@@ -136,8 +150,6 @@ static struct queued examine(const struct session *session, enum line kind,
 static bool fill_queue(struct session *session, size_t position_max)
 {
     struct slice line;
-    struct slice keys[EXPECTED_KEYS_MAX];
-    size_t key_count = 0;
     session->queue_count = 0;
     while (session->queue_count < EXPECTED_KEYS_MAX &&
            conn_position(session->conn) < position_max) {
@@ -146,13 +158,9 @@ static bool fill_queue(struct session *session, size_t position_max)
         if (kind == LINE_NONE) {
             break;
         }
-        struct queued *queued = &session->queue[session->queue_count++];
-        *queued = examine(session, kind, line, start);
-        if (queued->status == KV_OK && protocol_has_key(queued->request.verb)) {
-            keys[key_count++] = queued->request.key;
-        }
+        session->queue[session->queue_count++] = examine(session, kind, line, start);
     }
-    store_expect(session->commands.store, keys, key_count);
+    announce_keys(session);
     return session->queue_count < EXPECTED_KEYS_MAX;
 }
 
