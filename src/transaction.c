@@ -49,8 +49,10 @@ enum status transaction_put(struct transaction *transaction, struct change found
 
 static void publish(struct transaction *transaction)
 {
-    for (size_t i = 0; i < count_of(transaction); i++) {
-        keydir_settle(transaction->keydir, &changes_of(transaction)[i]);
+    const struct change *changes = changes_of(transaction);
+    size_t count = count_of(transaction);
+    for (size_t i = 0; i < count; i++) {
+        keydir_settle(transaction->keydir, &changes[i]);
     }
     drop_changes(transaction);
 }
