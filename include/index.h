@@ -66,6 +66,12 @@ enum status index_reserve(struct index *index, uint64_t hash);
 /* Ask for the memory in which this hash will be looked up soon. */
 void index_prefetch(const struct index *index, uint64_t hash);
 
+/*
+ * A number that rises with each insertion, replacement or removal of an entry of this
+ * hash, and by others: while it stays, the candidates that were found are right.
+ */
+uint32_t index_version(const struct index *index, uint64_t hash);
+
 /* Step through candidates; false when there is none left. */
 void index_find(struct index_cursor *cursor, const struct index *index, uint64_t hash);
 bool index_next(struct index_cursor *cursor, const struct index *index,

@@ -3,8 +3,7 @@
  * them at once, and what is found then serves when their turn comes.
  *
  * All of it is a hint: a key that was not announced is found as well. What was found
- * holds until the next group, as long as nobody but the owner, who tells of it with
- * lookahead_note_written, changes the key directory.
+ * serves until the next group, but for entries of the index that have changed since.
  */
 #ifndef KV_LOOKAHEAD_H
 #define KV_LOOKAHEAD_H
@@ -12,12 +11,10 @@
 #include "keydir.h"
 #include "mapping.h"
 
-/* Which hashes were written since the group began: one bit stands for many of them. */
-enum { LOOKAHEAD_BITS = 1024, LOOKAHEAD_WORD_BITS = 64 };
-
 struct expected {
     struct slice key;
     uint64_t hash;
+    uint32_t version;          /* of the index under this hash, when it was looked up */
     struct location candidate; /* the first record under this hash, if any */
 };
 
@@ -29,7 +26,6 @@ struct lookahead {
     size_t watched_groups;
     struct mapping_watch watch;
     bool has_waited; /* for the disk: one of the groups that were watched last */
-    uint64_t written[LOOKAHEAD_BITS / LOOKAHEAD_WORD_BITS];
 };
 
 /*
@@ -43,8 +39,5 @@ void lookahead_begin(struct lookahead *lookahead, const struct keydir *keydir,
 /* As keydir_find; the hash is told, too. */
 enum status lookahead_find(struct lookahead *lookahead, const struct keydir *keydir,
                            struct slice key, struct change *found_out);
-
-/* The entry of this hash is about to change. */
-void lookahead_note_written(struct lookahead *lookahead, uint64_t hash);
 
 #endif

@@ -51,6 +51,7 @@ struct part {
     uint32_t home_count;
     uint32_t slot_count;
     uint32_t entry_count;
+    uint32_t version; /* raised with each change of an entry */
 };
 
 struct index {
@@ -235,6 +236,7 @@ static enum status lay_out(struct part *part, uint64_t home_count, struct slice 
             return KV_NO_MEMORY;
         }
         if (copy_entries(&laid, part) && place_entries(&laid, image)) {
+            laid.version = part->version;
             free(part->slots);
             *part = laid;
             return KV_OK;
@@ -266,6 +268,11 @@ void index_prefetch(const struct index *index, uint64_t hash)
     const struct slot *home = part->slots + home_of(part, short_hash(hash));
     KV_PREFETCH(home);
     KV_PREFETCH(home + 2); /* a probe often goes over the end of the line */
+}
+
+uint32_t index_version(const struct index *index, uint64_t hash)
+{
+    return index->parts[index_part_of(hash)].version;
 }
 
 void index_find(struct index_cursor *cursor, const struct index *index, uint64_t hash)
@@ -310,6 +317,7 @@ void index_insert(struct index *index, uint64_t hash, const struct location *loc
     memmove(&part->slots[at + 1], &part->slots[at], (gap - at) * sizeof(struct slot));
     part->slots[at] = encode(hash, location);
     part->entry_count++;
+    part->version++;
 }
 
 static struct slot *find_slot(const struct part *part, uint64_t hash, uint64_t offset)
@@ -340,11 +348,13 @@ bool index_get(const struct index *index, uint64_t hash, uint64_t offset,
 bool index_replace(struct index *index, uint64_t hash, uint64_t offset,
                    const struct location *location)
 {
-    struct slot *slot = find_slot(&index->parts[index_part_of(hash)], hash, offset);
+    struct part *part = &index->parts[index_part_of(hash)];
+    struct slot *slot = find_slot(part, hash, offset);
     if (slot == NULL) {
         return false;
     }
     *slot = encode(hash, location);
+    part->version++;
     return true;
 }
 
@@ -365,6 +375,7 @@ bool index_remove(struct index *index, uint64_t hash, uint64_t offset)
     memmove(&part->slots[at], &part->slots[at + 1], (end - at - 1) * sizeof(struct slot));
     part->slots[end - 1] = (struct slot){0};
     part->entry_count--;
+    part->version++;
     return true;
 }
 

@@ -214,15 +214,13 @@ static void move(struct keydir *keydir, uint64_t hash, const struct location *fr
     bool is_found = true;
     if (location_is_nowhere(from)) {
         index_insert(keydir->index, hash, to);
-    } else if (location_is_nowhere(to)) {
-        is_found = index_remove(keydir->index, hash, from->offset);
     } else {
-        is_found = index_replace(keydir->index, hash, from->offset, to);
+        tally(keydir, from, -1);
+        is_found = location_is_nowhere(to)
+                       ? index_remove(keydir->index, hash, from->offset)
+                       : index_replace(keydir->index, hash, from->offset, to);
     }
     assert(is_found);
-    if (!location_is_nowhere(from)) {
-        tally(keydir, from, -1);
-    }
     if (!location_is_nowhere(to)) {
         tally(keydir, to, 1);
     }

@@ -52,7 +52,6 @@ void lookahead_begin(struct lookahead *lookahead, const struct keydir *keydir,
     watch_groups(lookahead);
     lookahead->count = count;
     lookahead->next = 0;
-    memset(lookahead->written, 0, sizeof lookahead->written);
     for (size_t i = 0; i < count; i++) {
         expected[i].key = keys[i];
         expected[i].hash = keydir_hash(keydir, keys[i]);
@@ -61,6 +60,7 @@ void lookahead_begin(struct lookahead *lookahead, const struct keydir *keydir,
         index_prefetch(keydir->index, expected[i].hash);
     }
     for (size_t i = 0; i < count; i++) {
+        expected[i].version = index_version(keydir->index, expected[i].hash);
         expected[i].candidate = keydir_find_candidate(keydir, expected[i].hash);
     }
     if (lookahead->has_waited) {
@@ -71,26 +71,6 @@ void lookahead_begin(struct lookahead *lookahead, const struct keydir *keydir,
             keydir_prefetch_record(keydir, &expected[i].candidate);
         }
     }
-}
-
-/* The bit of a hash in `written`: other bits of it than those that number its slot. */
-static size_t bit_of(uint64_t hash)
-{
-    return (size_t)(hash >> 32) % LOOKAHEAD_BITS;
-}
-
-void lookahead_note_written(struct lookahead *lookahead, uint64_t hash)
-{
-    size_t bit = bit_of(hash);
-    lookahead->written[bit / LOOKAHEAD_WORD_BITS] |= UINT64_C(1)
-                                                     << bit % LOOKAHEAD_WORD_BITS;
-}
-
-static bool may_be_written(const struct lookahead *lookahead, uint64_t hash)
-{
-    size_t bit = bit_of(hash);
-    uint64_t word = lookahead->written[bit / LOOKAHEAD_WORD_BITS];
-    return (word >> bit % LOOKAHEAD_WORD_BITS & 1) != 0;
 }
 
 /* What was announced about a key whose turn it is, or NULL. */
@@ -110,7 +90,8 @@ enum status lookahead_find(struct lookahead *lookahead, const struct keydir *key
 {
     const struct expected *expected = take_expected(lookahead, key);
     found_out->hash = expected == NULL ? keydir_hash(keydir, key) : expected->hash;
-    if (expected != NULL && !may_be_written(lookahead, expected->hash)) {
+    if (expected != NULL &&
+        expected->version == index_version(keydir->index, expected->hash)) {
         if (location_is_nowhere(&expected->candidate)) {
             return KV_NOT_FOUND;
         }

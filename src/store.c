@@ -225,7 +225,6 @@ static struct change find_replaced(struct store *store, struct slice key)
 {
     struct change found = {0};
     (void)lookahead_find(&store->lookahead, &store->keydir, key, &found);
-    lookahead_note_written(&store->lookahead, found.hash);
     return found;
 }
 

@@ -323,6 +323,7 @@ static void step(struct model *model)
     size_t number = (size_t)dice_below(&model->dice, POOL);
     struct group *group = &model->groups[number];
     size_t which = (size_t)dice_below(&model->dice, ENTRIES_MAX);
+    uint32_t version = index_version(model->index, group->hash);
     if (which >= group->count) {
         struct location location = new_location(model, number);
         entries_insert(model->index, group->hash, location);
@@ -342,6 +343,7 @@ static void step(struct model *model)
         group->locations[which] = group->locations[--group->count];
         model->count--;
     }
+    assert_true(index_version(model->index, group->hash) > version);
     assert_true(entries_count(model->index) == model->count);
     check_group(model, group);
 }
