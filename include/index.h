@@ -73,7 +73,7 @@ void index_prefetch(const struct index *index, uint64_t hash);
 uint32_t index_version(const struct index *index, uint64_t hash);
 
 /* Step through candidates; false when there is none left. */
-void index_find(struct index_cursor *cursor, const struct index *index, uint64_t hash);
+struct index_cursor index_find(const struct index *index, uint64_t hash);
 bool index_next(struct index_cursor *cursor, const struct index *index,
                 struct location *location_out);
 

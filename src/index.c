@@ -275,10 +275,10 @@ uint32_t index_version(const struct index *index, uint64_t hash)
     return index->parts[index_part_of(hash)].version;
 }
 
-void index_find(struct index_cursor *cursor, const struct index *index, uint64_t hash)
+struct index_cursor index_find(const struct index *index, uint64_t hash)
 {
     const struct part *part = &index->parts[index_part_of(hash)];
-    *cursor = (struct index_cursor){hash, home_of(part, short_hash(hash))};
+    return (struct index_cursor){hash, home_of(part, short_hash(hash))};
 }
 
 bool index_next(struct index_cursor *cursor, const struct index *index,

@@ -126,9 +126,8 @@ void keydir_will_read(const struct keydir *keydir, const struct location *locati
 
 struct location keydir_find_candidate(const struct keydir *keydir, uint64_t hash)
 {
-    struct index_cursor cursor;
     struct location location = {0};
-    index_find(&cursor, keydir->index, hash);
+    struct index_cursor cursor = index_find(keydir->index, hash);
     (void)index_next(&cursor, keydir->index, &location); /* nowhere: there is none */
     return location;
 }
@@ -144,9 +143,8 @@ enum status keydir_verify(const struct keydir *keydir, const struct location *lo
 enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice key,
                         struct location *location_out)
 {
-    struct index_cursor cursor;
     struct location location;
-    index_find(&cursor, keydir->index, hash);
+    struct index_cursor cursor = index_find(keydir->index, hash);
     while (index_next(&cursor, keydir->index, &location)) {
         bool is_it = slice_equal(keydir_key(keydir, &location), key);
         enum status status = is_it ? KV_OK : keydir_verify(keydir, &location);

@@ -58,11 +58,10 @@ static bool is_same(const struct location *a, const struct location *b)
 static size_t count_candidates(const struct index *index, uint64_t hash,
                                const struct location *wanted, bool *is_found_out)
 {
-    struct index_cursor cursor;
     struct location location;
     size_t count = 0;
     *is_found_out = false;
-    index_find(&cursor, index, hash);
+    struct index_cursor cursor = index_find(index, hash);
     while (index_next(&cursor, index, &location)) {
         count++;
         *is_found_out = *is_found_out || is_same(&location, wanted);
@@ -288,10 +287,9 @@ static struct model *model_create(void)
 /* Every entry of the group is a candidate once; others are entries of other groups. */
 static void check_group(const struct model *model, const struct group *group)
 {
-    struct index_cursor cursor;
     struct location location;
     bool is_seen[ENTRIES_MAX] = {false};
-    index_find(&cursor, model->index, group->hash);
+    struct index_cursor cursor = index_find(model->index, group->hash);
     while (index_next(&cursor, model->index, &location)) {
         assert_in_range(location.offset, 1, STEPS);
         assert_int_not_equal(model->owners[location.offset], 0);
