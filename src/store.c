@@ -259,7 +259,7 @@ static void note_written(struct store *store)
 
 enum status store_commit(struct store *store)
 {
-    store_expect(store, NULL, 0); /* locations are about to change */
+    store_expect(store, NULL, 0); /* the keys are borrowed no longer */
     if (store->has_failed) {
         return KV_FATAL;
     }
