@@ -197,7 +197,8 @@ long __wrap_sysconf(int name)
 static struct {
     void (*happen)(void); /* before each wait for a client; NULL: nothing */
     bool has_clock;
-    int looks_in_vain; /* so many looks for another client see none */
+    int looks_in_vain;   /* so many looks for another client see none */
+    void (*alone)(void); /* before each wait for a client to be accepted; or NULL */
 } waiting;
 
 int __real_poll(struct pollfd *fds, nfds_t count, int timeout);
@@ -207,6 +208,9 @@ int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout)
 {
     if (count == 3 && fds[1].fd >= 0 && waiting.happen != NULL) {
         waiting.happen();
+    }
+    if (count == 3 && fds[1].fd < 0 && fds[2].fd >= 0 && waiting.alone != NULL) {
+        waiting.alone();
     }
     int ready = __real_poll(fds, count, waiting.has_clock ? 0 : timeout);
     if (ready == 0 && waiting.has_clock && timeout > 0) {
@@ -348,7 +352,8 @@ static struct {
     int listen_fd;
     int client_fd;
     int port;
-    bool keeps_client; /* the last one, so that what it got can be read */
+    bool keeps_client;    /* the last one, so that what it got can be read */
+    void (*nobody)(void); /* in place of a stop after the last step; or NULL */
 } play;
 
 static int connect_to(int listen_fd)
@@ -371,6 +376,11 @@ int __wrap_accept(int fd, struct sockaddr *address, socklen_t *length)
         play.client_fd = -1;
     }
     play.listen_fd = fd;
+    if (is_last && play.nobody != NULL) {
+        play.nobody();
+        errno = EAGAIN;
+        return -1;
+    }
     if (is_last) {
         assert_int_equal(raise(SIGTERM), 0);
         errno = EAGAIN;
@@ -710,6 +720,55 @@ static void a_slow_client_is_answered_however_often_it_was_waited_for(void **sta
     waiting.happen = NULL;
 }
 
+/* ---- Waiting awake for the next client ---- */
+
+/* Looks for the next client while no time goes by, and later than any deadline. */
+enum { LOOKS_AWAKE = 5 };
+#define LATER_MS (UINT64_C(1) << 40)
+
+static struct {
+    int wanted; /* so many looks, and then the server must sleep */
+    int seen;
+} lookout;
+
+static void look_in_vain(void)
+{
+    lookout.seen++;
+    if (lookout.seen > lookout.wanted) {
+        stop_now(); /* it ought to be asleep */
+    } else if (lookout.seen == LOOKS_AWAKE) {
+        shim_set_clock(LATER_MS);
+    } else if (lookout.seen == 1) {
+        shim_set_clock(STOPPED_MS);
+    }
+}
+
+static void go_to_sleep(void)
+{
+    is_wrong = lookout.seen != lookout.wanted;
+    stop_now();
+}
+
+/* For as long as its moment lasts, and not at all where the client needs the processor.
+ */
+static void server_looks_for_the_next_client_awake_for_a_moment(void **state)
+{
+    struct engine *engine = *state;
+    struct visit visit = {.step = {.request = "COUNT\n"}, .options = loopback};
+    engine_open(engine);
+    play.nobody = look_in_vain;
+    waiting.alone = go_to_sleep;
+    is_wrong = true; /* until it sleeps, in the other process */
+    for (processor_count = 1; processor_count <= 2; processor_count++) {
+        lookout.wanted = processor_count == 1 ? 1 : LOOKS_AWAKE;
+        expect_visit(engine, &visit);
+    }
+    is_wrong = false;
+    processor_count = 2;
+    waiting.alone = NULL;
+    play.nobody = NULL;
+}
+
 /* ---- What accept meets ---- */
 
 /* A stop is for ever in one process, so this test is the last that accepts anybody. */
@@ -790,6 +849,7 @@ int main(void)
         ON_ENGINE(f72_a_stop_at_any_receive_delivers_what_was_executed),
         ON_ENGINE(f72_a_stop_at_the_end_of_a_client_is_clean),
         ON_ENGINE(a_slow_client_is_answered_however_often_it_was_waited_for),
+        ON_ENGINE(server_looks_for_the_next_client_awake_for_a_moment),
         ON_ENGINE(f12_f13_f14_server_names_what_accept_met_and_goes_on),
         ON_ENGINE(server_run_says_ready_without_a_name),
         ON_ENGINE(server_run_puts_an_ipv6_address_in_brackets),
