@@ -31,8 +31,7 @@ enum verb {
     VERB_COMPACT,
     VERB_HELP,
     VERB_QUIT,
-    VERB_NONE, /* no command was recognised */
-    VERB_TOTAL
+    VERB_NONE /* no command was recognised */
 };
 
 struct request {

@@ -1,5 +1,6 @@
 /*
- * One handler for each command of protocol.h, in the order of its verbs.
+ * One handler for each command of protocol.h, in the order of its verbs. Those that read
+ * what is staged in another way than by key return false while anything is.
  */
 #include "commands.h"
 
@@ -14,15 +15,14 @@ static void put_status(struct commands *commands, enum status status, enum verb 
     protocol_put_status(commands->replies, status, verb);
 }
 
-static bool set(struct commands *commands, const struct request *request)
+static void set(struct commands *commands, struct slice key, struct slice value)
 {
     enum status status = commands->refusal;
     if (status == KV_OK) {
-        status = store_set(commands->store, request->key, request->value);
+        status = store_set(commands->store, key, value);
     }
     commands->counters.sets++;
     put_status(commands, status, VERB_SET);
-    return true;
 }
 
 static enum status put_value(struct commands *commands, struct slice value)
@@ -35,10 +35,10 @@ static enum status put_value(struct commands *commands, struct slice value)
     return status;
 }
 
-static bool get(struct commands *commands, const struct request *request)
+static bool get(struct commands *commands, struct slice key)
 {
     struct slice value;
-    enum status status = store_get(commands->store, request->key, &value);
+    enum status status = store_get(commands->store, key, &value);
     if (status == KV_OK && value.length >= STREAM_VALUE_BYTES_MIN) {
         if (store_staged_bytes(commands->store) > 0) {
             return false;
@@ -55,55 +55,50 @@ static bool get(struct commands *commands, const struct request *request)
     return true;
 }
 
-static bool delete (struct commands *commands, const struct request *request)
+static void delete (struct commands *commands, struct slice key)
 {
     enum status status = commands->refusal;
     if (status == KV_OK) {
-        status = store_delete(commands->store, request->key);
+        status = store_delete(commands->store, key);
     }
     commands->counters.deletes++;
     put_status(commands, status == KV_NOT_FOUND ? KV_OK : status, VERB_DELETE);
-    return true;
 }
 
-static bool exists(struct commands *commands, const struct request *request)
+static void exists(struct commands *commands, struct slice key)
 {
-    enum status status = store_exists(commands->store, request->key);
+    enum status status = store_exists(commands->store, key);
     if (status == KV_OK || status == KV_NOT_FOUND) {
         protocol_put_number(commands->replies, status == KV_OK ? 1 : 0);
     } else {
         put_status(commands, status, VERB_EXISTS);
     }
-    return true;
 }
 
-static bool keys(struct commands *commands, const struct request *request)
+static bool keys(struct commands *commands, struct slice prefix)
 {
     struct stream *stream = &commands->stream;
     if (store_staged_bytes(commands->store) > 0) {
         return false;
     }
     stream->prefix.length = 0;
-    if (buffer_reserve(&stream->prefix, request->key.length) != KV_OK) {
+    if (buffer_reserve(&stream->prefix, prefix.length) == KV_OK) {
+        buffer_append(&stream->prefix, prefix);
+        stream->position = 0;
+        stream->kind = STREAM_KEYS;
+    } else {
         put_status(commands, KV_NO_MEMORY, VERB_KEYS);
-        return true;
     }
-    buffer_append(&stream->prefix, request->key);
-    stream->position = 0;
-    stream->kind = STREAM_KEYS;
     return true;
 }
 
-static bool count(struct commands *commands, const struct request *request)
+static void count(struct commands *commands)
 {
-    (void)request; /* COUNT has no arguments */
     protocol_put_number(commands->replies, store_count(commands->store));
-    return true;
 }
 
-static bool stats(struct commands *commands, const struct request *request)
+static void stats(struct commands *commands)
 {
-    (void)request; /* STATS has no arguments */
     const struct store_stats figures = store_stats(commands->store);
     const struct counters *counters = &commands->counters;
     const struct {
@@ -131,7 +126,7 @@ static bool stats(struct commands *commands, const struct request *request)
     if (buffer_reserve(commands->replies, (line_count + 3) * REPLY_LINE_BYTES_MAX) !=
         KV_OK) {
         put_status(commands, KV_NO_MEMORY, VERB_STATS);
-        return true;
+        return;
     }
     protocol_put_stat_text(commands->replies, "version", KV_VERSION);
     protocol_put_stat_text(commands->replies, "sync",
@@ -140,20 +135,16 @@ static bool stats(struct commands *commands, const struct request *request)
         protocol_put_stat(commands->replies, lines[i].name, lines[i].number);
     }
     buffer_append_byte(commands->replies, '\n');
-    return true;
 }
 
-static bool sync(struct commands *commands, const struct request *request)
+static void sync(struct commands *commands)
 {
-    (void)request; /* SYNC has no arguments */
     commands->wants_sync = true;
     put_status(commands, KV_OK, VERB_SYNC);
-    return true;
 }
 
-static bool compact(struct commands *commands, const struct request *request)
+static bool compact(struct commands *commands)
 {
-    (void)request; /* COMPACT has no arguments */
     if (store_staged_bytes(commands->store) > 0) {
         return false;
     }
@@ -161,33 +152,51 @@ static bool compact(struct commands *commands, const struct request *request)
     return true;
 }
 
-static bool help(struct commands *commands, const struct request *request)
+static void help(struct commands *commands)
 {
-    (void)request; /* HELP has no arguments */
     enum status status = protocol_put_help(commands->replies);
     if (status != KV_OK) {
         put_status(commands, status, VERB_HELP);
     }
-    return true;
 }
-
-typedef bool handler(struct commands *commands, const struct request *request);
-
-/* QUIT is the session's own: it changes the connection and nothing else. */
-static handler *const handlers[] = {
-    [VERB_SET] = set,       [VERB_GET] = get,   [VERB_DELETE] = delete,
-    [VERB_EXISTS] = exists, [VERB_KEYS] = keys, [VERB_COUNT] = count,
-    [VERB_STATS] = stats,   [VERB_SYNC] = sync, [VERB_COMPACT] = compact,
-    [VERB_HELP] = help,
-};
-
-static_assert(sizeof handlers / sizeof handlers[0] == VERB_QUIT,
-              "a handler for each command");
 
 bool commands_execute(struct commands *commands, const struct request *request)
 {
     assert(request->verb < VERB_QUIT);
-    return handlers[request->verb](commands, request);
+    /* There is no default, so that the compiler tells which command has no handler. */
+    switch (request->verb) {
+    case VERB_SET:
+        set(commands, request->key, request->value);
+        return true;
+    case VERB_GET:
+        return get(commands, request->key);
+    case VERB_DELETE:
+        delete (commands, request->key);
+        return true;
+    case VERB_EXISTS:
+        exists(commands, request->key);
+        return true;
+    case VERB_KEYS:
+        return keys(commands, request->key);
+    case VERB_COUNT:
+        count(commands);
+        return true;
+    case VERB_STATS:
+        stats(commands);
+        return true;
+    case VERB_SYNC:
+        sync(commands);
+        return true;
+    case VERB_COMPACT:
+        return compact(commands);
+    case VERB_HELP:
+        help(commands);
+        return true;
+    case VERB_QUIT: /* the session's own: it changes the connection and nothing else */
+    case VERB_NONE:
+        break;
+    }
+    return true;
 }
 
 /* Append the rest of the value and its LF, if that is allowed and there is memory. */

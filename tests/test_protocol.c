@@ -33,7 +33,8 @@ static int page_end(void **state)
 static enum status parse(struct slice line, struct request *request_out)
 {
     /* What stood there before must not shine through. */
-    *request_out = (struct request){VERB_TOTAL, SLICE_LITERAL("?"), SLICE_LITERAL("?")};
+    *request_out = (struct request){(enum verb)(VERB_NONE + 1), SLICE_LITERAL("?"),
+                                    SLICE_LITERAL("?")};
     return protocol_parse(guarded_place(&page, line), VALUE_LIMIT, request_out);
 }
 
