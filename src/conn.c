@@ -223,19 +223,18 @@ static void note_partial_line(struct conn *conn)
     }
 }
 
-/* Take what stands there up to an LF, or to the end of input, as a line of this kind. */
+/* Return what stands there up to its end: an LF, or the end of input. */
 static enum line take_line(struct conn *conn, size_t end, enum line kind,
                            struct slice *line_out)
 {
+    bool is_skipped = is_skipping(conn);
     *line_out = without_cr(input_between(conn, conn->at, end));
-    if (is_skipping(conn)) {
-        kind = conn->skip;
-    } else if (line_out->length > conn->line_bytes_max) {
-        kind = LINE_TOO_LONG;
-    }
-    conn->at = end + (end < conn->input.length ? 1 : 0);
+    conn->at = kind == LINE_WHOLE ? end + 1 : end;
     conn->searched = conn->at;
-    return kind;
+    if (is_skipped) {
+        return conn->skip;
+    }
+    return line_out->length > conn->line_bytes_max ? LINE_TOO_LONG : kind;
 }
 
 enum line conn_next_line(struct conn *conn, struct slice *line_out)
