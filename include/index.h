@@ -102,6 +102,10 @@ uint64_t index_bytes(const struct index *index);
 bool index_walk(const struct index *index, uint64_t *position,
                 struct location *location_out);
 
+/* Whether a key with this hash may be what the entry last visited at position stands for.
+ */
+bool index_walk_matches(const struct index *index, uint64_t position, uint64_t hash);
+
 /*
  * The index as bytes, a part at a time, for saving it.
  *

@@ -408,6 +408,15 @@ bool index_walk(const struct index *index, uint64_t *position,
     return false;
 }
 
+bool index_walk_matches(const struct index *index, uint64_t position, uint64_t hash)
+{
+    size_t part_number = (size_t)(position >> 32);
+    size_t next = (size_t)(position & UINT32_MAX);
+    assert(part_number < INDEX_PART_COUNT && next > 0);
+    return index_part_of(hash) == part_number &&
+           hash_of(&index->parts[part_number].slots[next - 1]) == short_hash(hash);
+}
+
 enum status index_encode_part(const struct index *index, size_t part_number,
                               struct buffer *out)
 {
