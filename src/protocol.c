@@ -110,29 +110,22 @@ static enum verb find_verb(struct slice word)
     return VERB_NONE;
 }
 
-/* arguments: what follows the space after a key-value command. */
-static enum status parse_key_value(struct slice arguments, uint64_t value_bytes_max,
-                                   struct request *request)
+/* text: what follows the space after the command word. */
+static enum status parse_arguments(struct slice text, enum arguments wanted,
+                                   uint64_t value_bytes_max, struct request *request)
 {
-    request->key = first_word(arguments);
-    if (request->key.length == 0 || request->key.length == arguments.length) {
+    request->key = first_word(text);
+    bool has_value = request->key.length < text.length;
+    if (request->key.length == 0 || has_value != (wanted == ARGUMENTS_KEY_VALUE)) {
         return KV_USAGE;
     }
-    request->value = slice_after(arguments, request->key.length + 1);
+    if (has_value) {
+        request->value = slice_after(text, request->key.length + 1);
+    }
     if (request->key.length > KEY_BYTES_MAX) {
         return KV_KEY_TOO_LONG;
     }
     return request->value.length > value_bytes_max ? KV_VALUE_TOO_LONG : KV_OK;
-}
-
-/* One word and nothing behind it. */
-static enum status parse_key(struct slice arguments, struct request *request)
-{
-    request->key = first_word(arguments);
-    if (request->key.length == 0 || request->key.length != arguments.length) {
-        return KV_USAGE;
-    }
-    return request->key.length > KEY_BYTES_MAX ? KV_KEY_TOO_LONG : KV_OK;
 }
 
 /* Nearly every line is plain text, and one pass tells. */
@@ -167,13 +160,11 @@ enum status protocol_parse(struct slice line, uint64_t value_bytes_max,
     if (word.length == line.length) {
         return wanted == ARGUMENTS_NONE || wanted == ARGUMENTS_PREFIX ? KV_OK : KV_USAGE;
     }
-    struct slice arguments = slice_after(line, word.length + 1);
     if (wanted == ARGUMENTS_NONE) {
         return KV_USAGE;
     }
-    return wanted == ARGUMENTS_KEY_VALUE
-               ? parse_key_value(arguments, value_bytes_max, request_out)
-               : parse_key(arguments, request_out);
+    return parse_arguments(slice_after(line, word.length + 1), wanted, value_bytes_max,
+                           request_out);
 }
 
 bool protocol_has_key(enum verb verb)

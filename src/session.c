@@ -94,11 +94,6 @@ void session_end(struct session *session, uint64_t linger_ms_max)
     buffer_free(&session->commands.stream.prefix);
 }
 
-static void refuse_line(struct session *session, enum status status, enum verb verb)
-{
-    protocol_put_status(session->commands.replies, status, verb);
-}
-
 /* Whether another line may be executed now. */
 static bool can_execute(const struct session *session)
 {
@@ -169,7 +164,8 @@ static bool execute(struct session *session, const struct queued *queued)
 {
     bool is_executed = true;
     if (queued->status != KV_OK) {
-        refuse_line(session, queued->status, queued->request.verb);
+        protocol_put_status(session->commands.replies, queued->status,
+                            queued->request.verb);
     } else if (queued->request.verb == VERB_QUIT) {
         session->is_closing = true;
     } else {
@@ -398,7 +394,7 @@ void session_stop(struct session *session, enum status reason)
     }
     if (reason != KV_OK &&
         buffer_reserve(session->commands.replies, REPLY_LINE_BYTES_MAX) == KV_OK) {
-        refuse_line(session, reason, VERB_NONE);
+        protocol_put_status(session->commands.replies, reason, VERB_NONE);
     }
     session->is_closing = true;
 }
