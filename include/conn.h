@@ -37,7 +37,10 @@ void conn_destroy(struct conn *conn);
 /* Serve this socket, which is taken over and must not block. */
 void conn_attach(struct conn *conn, int fd);
 
-/* Close the socket and forget everything about its client. */
+/*
+ * Close the socket, forget everything about its client, and give memory back that only
+ * large requests and replies needed.
+ */
 void conn_close(struct conn *conn);
 
 int conn_fd(const struct conn *conn);
@@ -95,9 +98,6 @@ enum conn_result conn_send(struct conn *conn, struct slice *rest);
 
 /* How many bytes the client has taken since conn_attach. */
 uint64_t conn_sent_bytes(const struct conn *conn);
-
-/* Give memory back that only large requests or replies need. */
-void conn_trim(struct conn *conn);
 
 /*
  * Say that no more comes, and read what the client still sends, for at most ms_max and

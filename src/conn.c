@@ -76,7 +76,8 @@ void conn_close(struct conn *conn)
     conn->sent = 0;
     conn->sent_total = 0;
     conn_discard_input(conn);
-    conn_trim(conn);
+    buffer_trim(&conn->input, RECEIVE_BYTES_KEPT);
+    buffer_trim(&conn->replies, REPLIES_BYTES_KEPT);
 }
 
 int conn_fd(const struct conn *conn)
@@ -334,12 +335,6 @@ enum conn_result conn_flush(struct conn *conn)
 uint64_t conn_sent_bytes(const struct conn *conn)
 {
     return conn->sent_total;
-}
-
-void conn_trim(struct conn *conn)
-{
-    buffer_trim(&conn->input, RECEIVE_BYTES_KEPT);
-    buffer_trim(&conn->replies, REPLIES_BYTES_KEPT);
 }
 
 void conn_linger(struct conn *conn, uint64_t ms_max)

@@ -29,12 +29,11 @@ struct server {
     struct store *store;
     struct session *session;
     int listen_fd;
-    int wake_fd;             /* readable when a stop is to be begun; -1: it has begun */
-    uint64_t stop_ms;        /* when the last client has had its time; CLOCK_NEVER */
-    bool has_processors;     /* more than one is online */
-    unsigned vain_spins;     /* how many to pass over after the next in vain */
-    unsigned skipped_spins;  /* how many are still to be passed over */
-    uint64_t awake_until_us; /* till then the next client is looked for awake */
+    uint64_t stop_ms;       /* when a stop waits no longer; CLOCK_NEVER: none has begun */
+    bool has_processors;    /* more than one is online */
+    unsigned vain_spins;    /* how many to pass over after the next in vain */
+    unsigned skipped_spins; /* how many are still to be passed over */
+    uint64_t awake_until_us;    /* till then the next client is looked for awake */
     uint64_t told_exhausted_ms; /* when the operator was last told */
 };
 
@@ -53,9 +52,8 @@ static void note_stop(int signal_number)
     }
     is_stopping = 1;
     /* The pipe does not block; if it is full, somebody is being woken already. */
-    if (write(wake_pipe[1], "", 1) < 0) {
-        errno = kept_errno;
-    }
+    ssize_t written = write(wake_pipe[1], "", 1);
+    (void)written;
     errno = kept_errno;
 }
 
@@ -64,7 +62,7 @@ static bool set_flags(int fd)
     return fcntl(fd, F_SETFL, O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
 }
 
-static enum status catch_signals(int *wake_fd_out)
+static enum status catch_signals(void)
 {
     if (pipe(wake_pipe) < 0 || !set_flags(wake_pipe[0]) || !set_flags(wake_pipe[1])) {
         diag_error("signals: cannot make a pipe; giving up");
@@ -74,7 +72,6 @@ static enum status catch_signals(int *wake_fd_out)
     (void)sigemptyset(&action.sa_mask); /* these three cannot fail */
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGINT, &action, NULL);
-    *wake_fd_out = wake_pipe[0];
     return KV_OK;
 }
 
@@ -149,15 +146,15 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 }
 
 /*
- * The one wait: until a signal says stop, the client's socket is ready, the moment has
- * come or, where a listening socket is given, another client can be accepted; returns
- * whether it can. A descriptor of -1 is passed over.
+ * The one wait: until a signal asks for a stop that has not begun, the client's socket is
+ * ready, the moment has come or, where a listening socket is given, another client can be
+ * accepted; returns whether it can. A descriptor of -1 is passed over.
  */
 static bool wait_for(const struct server *server, struct pollfd client, int listen_fd,
                      uint64_t until_ms)
 {
     struct pollfd fds[] = {
-        {.fd = server->wake_fd, .events = POLLIN},
+        {.fd = server->stop_ms == CLOCK_NEVER ? wake_pipe[0] : -1, .events = POLLIN},
         client,
         {.fd = listen_fd, .events = POLLIN},
     };
@@ -188,7 +185,6 @@ static void wait_for_client(const struct server *server)
 /* Deliver what is due before a stop, as long as the client takes it at once. */
 static void begin_stop(struct server *server)
 {
-    server->wake_fd = -1;
     server->stop_ms = clock_now_ms() + STOP_DRAIN_MS_MAX;
     session_stop(server->session, KV_OK);
 }
@@ -217,8 +213,7 @@ static enum status spin(struct server *server, enum session_state *state)
            clock_now_us() < end_us) {
         status = session_run(server->session, state);
     }
-    bool is_in_vain = *state == SESSION_WAITING;
-    if (!is_in_vain) {
+    if (*state != SESSION_WAITING) {
         server->vain_spins = 0;
     } else if (server->vain_spins < SPINS_SKIPPED_MAX) {
         server->vain_spins = server->vain_spins * 2 + 1;
@@ -344,7 +339,7 @@ enum status server_run(const struct server_options *options, struct store *store
     }
     status = start_listening(options, &server.listen_fd);
     if (status == KV_OK) {
-        status = catch_signals(&server.wake_fd);
+        status = catch_signals();
     }
     if (status == KV_OK) {
         tell_ready(options, server.listen_fd);
