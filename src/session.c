@@ -103,7 +103,7 @@ static bool can_execute(const struct session *session)
            buffer_reserve(session->commands.replies, REPLY_LINE_BYTES_MAX) == KV_OK;
 }
 
-/* What a line is, before anything is done about it; no client's line is like QUIT. */
+/* What a line asks for, before anything is done; one that is none of ours, to quit. */
 static struct queued examine(const struct session *session, enum line kind,
                              struct slice line, size_t start)
 {
@@ -236,8 +236,8 @@ static void answer_refused(struct session *session, enum status refusal)
     session->commands.stream.kind = STREAM_NONE;
     session->is_closing = false;
     session->commands.refusal = refusal;
-    (void)execute_lines(session,
-                        end); /* nothing is staged now, so nothing stops it early */
+    /* Nothing is staged now, so nothing stops it early. */
+    (void)execute_lines(session, end);
     session->commands.refusal = KV_OK;
 }
 
@@ -290,8 +290,7 @@ static uint64_t stall_deadline_ms(const struct session *session)
     return session->last_taken_ms + CLIENT_STALL_MS_MAX;
 }
 
-/* Make more of a stream: keys in pieces; all that may be held, where input waits for it.
- */
+/* Make more of a stream: keys in pieces, or all that may be held, if input waits. */
 static void continue_stream(struct session *session)
 {
     size_t backlog = conn_backlog(session->conn);
