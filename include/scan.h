@@ -21,6 +21,13 @@ struct scan {
     uint64_t drained_id;     /* of the older log that a drained mark names, or 0 */
 };
 
+/* Whether nothing stands behind the scan: the log ends with a seal or an opening record.
+ */
+static inline bool scan_is_at_end(const struct scan *scan)
+{
+    return scan->offset == scan->log.length;
+}
+
 /* Whether the last good seal, if there is one, says that all before it is durable. */
 static inline bool scan_is_at_rest(const struct scan *scan)
 {
@@ -34,12 +41,6 @@ static inline bool scan_is_at_rest(const struct scan *scan)
 struct batch {
     uint64_t offset;      /* of the first record */
     struct slice records; /* without the seal; may be empty */
-};
-
-enum scan_result {
-    SCAN_BATCH,
-    SCAN_END,    /* the log ends exactly behind a seal (or the opening record) */
-    SCAN_DAMAGED /* what follows `offset` is no whole batch with a right seal */
 };
 
 /*
@@ -70,13 +71,13 @@ bool scan_go_to(struct scan *scan, uint64_t offset, uint64_t chain);
 /*
  * Verify the next batch and step over it.
  *
- * batch_out: written only for SCAN_BATCH; otherwise the scan stays where it is, unless it
- * skipped damage.
+ * false: the log ends there, or what follows is no whole batch with a right seal. The
+ * scan stays where it is then, unless it skipped damage; batch_out is not written.
  */
-enum scan_result scan_next(struct scan *scan, struct batch *batch_out);
+bool scan_next(struct scan *scan, struct batch *batch_out);
 
 /*
- * After SCAN_DAMAGED, step behind the next intact seal of this log, from where batches
+ * Step over damage, behind the next intact seal of this log, from where batches
  * can be verified again; false, and no step, if there is none.
  */
 bool scan_skip_damage(struct scan *scan);
@@ -84,8 +85,7 @@ bool scan_skip_damage(struct scan *scan);
 /* Whole records, marks left out, that stand behind the scan, whether sealed or not. */
 uint64_t scan_count_records(const struct scan *scan);
 
-/* Judge what stands behind a scan that came to its end: TAIL_TORN also if nothing does.
- */
+/* Judge what stands where there is no next batch: TAIL_TORN also if nothing does. */
 enum tail scan_judge_tail(const struct scan *scan);
 
 #endif

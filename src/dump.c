@@ -117,7 +117,7 @@ static enum status check_tail(const char *path, const struct scan *scan)
                     scan->offset);
         return KV_CORRUPT;
     }
-    if (scan->offset < scan->log.length) {
+    if (!scan_is_at_end(scan)) {
         diag_warnx("%s: leaving out a torn tail at offset %" PRIu64, path, scan->offset);
     }
     return KV_OK;

@@ -109,7 +109,7 @@ enum status load_log(struct keydir *keydir, struct scan *scan, struct load_count
     }
     load->keydir = keydir;
     progress_begin("reading", log_path(log), log_suffix(log), scan->log.length);
-    while (status == KV_OK && scan_next(scan, &batch) == SCAN_BATCH) {
+    while (status == KV_OK && scan_next(scan, &batch)) {
         status = take_batch(load, &batch, counts);
         counts->seals += scan->is_unmarked ? 0 : 1;
     }

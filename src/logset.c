@@ -39,7 +39,7 @@ static bool has_drained_mark(const struct logset *set)
     const struct log *log = set->log;
     scan_begin(&scan, log_bytes(log), set->opening.log_id);
     progress_begin("reading", log_path(log), log_suffix(log), log_length(log));
-    while (scan_next(&scan, &batch) == SCAN_BATCH) {
+    while (scan_next(&scan, &batch)) {
         /* Whatever damage ends this will be judged when the log is loaded. */
     }
     progress_end();
@@ -217,7 +217,7 @@ static enum status load_older(const struct logset *set, struct keydir *keydir,
     struct log *older = set->older;
     scan_begin(&end->scan, log_bytes(older), set->opening.older_id);
     enum status status = load(keydir, end);
-    if (status == KV_OK && end->scan.offset < log_length(older)) {
+    if (status == KV_OK && !scan_is_at_end(&end->scan)) {
         diag_errorx("%s" FILES_OLD ": the log is damaged at offset %" PRIu64
                     "; nothing was changed",
                     files_path(set->files), end->scan.offset);

@@ -121,7 +121,7 @@ static enum status finish(const struct logset *set, const struct scan *scan)
     if (set->is_older_alone) {
         status = take_name_back(set);
     }
-    if (status == KV_OK && scan->offset < scan->log.length) {
+    if (status == KV_OK && !scan_is_at_end(scan)) {
         status = drop_torn_tail(set, scan);
     }
     if (status == KV_OK) {

@@ -70,7 +70,7 @@ static bool is_drained(const struct source *source)
     struct batch batch;
     struct scan scan = source->start;
     begin_progress("reading", source);
-    while (scan_next(&scan, &batch) == SCAN_BATCH) {
+    while (scan_next(&scan, &batch)) {
     }
     progress_end();
     return scan.drained_id == source->opening.older_id;
@@ -165,7 +165,7 @@ static enum status copy_source(struct salvage *salvage, const struct source *sou
     uint64_t intact_end = scan.offset;
     enum status status = KV_OK;
     begin_progress("copying", source);
-    while (status == KV_OK && scan_next(&scan, &batch) == SCAN_BATCH) {
+    while (status == KV_OK && scan_next(&scan, &batch)) {
         note_lost(salvage, source, intact_end, batch.offset);
         status = rewrite_copy(to, &salvage->keydir, batch.records, start + batch.offset);
         intact_end = scan.offset;

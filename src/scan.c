@@ -129,7 +129,7 @@ bool scan_go_to(struct scan *scan, uint64_t offset, uint64_t chain)
 }
 
 /* As many records as a batch of ours would hold, whatever they say. */
-static enum scan_result next_unmarked(struct scan *scan, struct batch *batch_out)
+static bool next_unmarked(struct scan *scan, struct batch *batch_out)
 {
     struct record record;
     uint64_t start = scan->offset;
@@ -139,46 +139,44 @@ static enum scan_result next_unmarked(struct scan *scan, struct batch *batch_out
         scan->offset += record.length;
     }
     if (scan->offset == start) {
-        return SCAN_DAMAGED;
+        return false;
     }
     struct slice records = slice_after(scan->log, (size_t)start);
     *batch_out = (struct batch){
         .offset = start,
         .records = slice_first(records, (size_t)(scan->offset - start)),
     };
-    return SCAN_BATCH;
+    return true;
 }
 
-static enum scan_result next_sealed(struct scan *scan, struct batch *batch_out)
+static bool next_sealed(struct scan *scan, struct batch *batch_out)
 {
     struct batch_end end;
     struct seal seal;
     if (!find_batch_end(scan, &end) || !is_own_seal(scan, end.offset, &seal)) {
-        return SCAN_DAMAGED;
+        return false;
     }
     struct slice records =
         slice_first(bytes_from(scan, scan->offset), (size_t)(end.offset - scan->offset));
     uint32_t chain = chain_behind(scan, records);
     if (chain != seal.chain) {
-        return SCAN_DAMAGED;
+        return false;
     }
     *batch_out = (struct batch){.offset = scan->offset, .records = records};
     step_over_seal(scan, end.offset, &seal);
     scan->drained_id = end.drained_id;
-    return SCAN_BATCH;
+    return true;
 }
 
-enum scan_result scan_next(struct scan *scan, struct batch *batch_out)
+bool scan_next(struct scan *scan, struct batch *batch_out)
 {
-    enum scan_result result = SCAN_DAMAGED;
     do {
-        if (scan->offset == scan->log.length) {
-            return SCAN_END;
+        if (scan->is_unmarked ? next_unmarked(scan, batch_out)
+                              : next_sealed(scan, batch_out)) {
+            return true;
         }
-        result = scan->is_unmarked ? next_unmarked(scan, batch_out)
-                                   : next_sealed(scan, batch_out);
-    } while (result == SCAN_DAMAGED && scan->skips_damage && scan_skip_damage(scan));
-    return result;
+    } while (scan->skips_damage && scan_skip_damage(scan));
+    return false;
 }
 
 /* Find the next intact seal of this log, at *at or later. */
@@ -314,7 +312,7 @@ static bool is_full_length(const struct scan *scan)
 
 enum tail scan_judge_tail(const struct scan *scan)
 {
-    if (scan->offset == scan->log.length || scan->is_unmarked) {
+    if (scan_is_at_end(scan) || scan->is_unmarked) {
         return TAIL_TORN;
     }
     if (scan->offset < scan->proved_length || had_been_durable(scan)) {

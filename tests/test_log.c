@@ -75,12 +75,11 @@ static size_t scan_file(const struct engine *engine, uint64_t *durable_lengths,
     struct batch batch;
     size_t count = 0;
     scan_begin(&scan, script_slice(&bytes), log_end(log_file)->log_id);
-    enum scan_result result = SCAN_BATCH;
-    while ((result = scan_next(&scan, &batch)) == SCAN_BATCH) {
+    while (scan_next(&scan, &batch)) {
         assert_in_range(count, 0, batches_max - 1);
         durable_lengths[count++] = scan.durable_length;
     }
-    assert_int_equal(result, SCAN_END);
+    assert_true(scan_is_at_end(&scan));
     script_free(&bytes);
     return count;
 }

@@ -83,8 +83,8 @@ static size_t batch_of(const struct sample *sample, uint64_t place)
 
 /* What a scan of a whole log came to. */
 struct outcome {
-    enum scan_result result;
-    enum tail tail; /* only for SCAN_DAMAGED */
+    bool is_damaged;
+    enum tail tail;
     uint64_t offset;
     size_t batch_count;
 };
@@ -96,13 +96,14 @@ static struct outcome scan_whole(struct slice log)
     guarded_create(&guarded, log.length);
     struct scan scan;
     scan_begin(&scan, guarded_place(&guarded, log), IMAGE_LOG_ID);
-    struct outcome outcome = {.result = SCAN_BATCH};
+    struct outcome outcome = {0};
     struct batch batch;
-    while ((outcome.result = scan_next(&scan, &batch)) == SCAN_BATCH) {
+    while (scan_next(&scan, &batch)) {
         outcome.batch_count++;
     }
     outcome.offset = scan.offset;
-    outcome.tail = outcome.result == SCAN_DAMAGED ? scan_judge_tail(&scan) : TAIL_TORN;
+    outcome.is_damaged = !scan_is_at_end(&scan);
+    outcome.tail = scan_judge_tail(&scan);
     guarded_destroy(&guarded);
     return outcome;
 }
@@ -110,7 +111,7 @@ static struct outcome scan_whole(struct slice log)
 static void check_damaged(struct slice log, uint64_t offset, enum tail tail)
 {
     struct outcome outcome = scan_whole(log);
-    assert_int_equal(outcome.result, SCAN_DAMAGED);
+    assert_true(outcome.is_damaged);
     assert_true(outcome.offset == offset);
     assert_int_equal(outcome.tail, tail);
 }
@@ -118,7 +119,7 @@ static void check_damaged(struct slice log, uint64_t offset, enum tail tail)
 static void check_clean(struct slice log, size_t batch_count)
 {
     struct outcome outcome = scan_whole(log);
-    assert_int_equal(outcome.result, SCAN_END);
+    assert_false(outcome.is_damaged);
     assert_true(outcome.offset == log.length);
     assert_int_equal(outcome.batch_count, batch_count);
 }
@@ -134,7 +135,7 @@ static void scan_gives_each_batch_and_then_the_end(void **state)
     assert_true(scan.offset == OPENING_BYTES);
     for (int i = 0; i < BATCHES; i++) {
         struct batch batch;
-        assert_int_equal(scan_next(&scan, &batch), SCAN_BATCH);
+        assert_true(scan_next(&scan, &batch));
         assert_true(batch.offset == sample.starts[i]);
         assert_ptr_equal(batch.records.bytes, log.bytes + sample.starts[i]);
         assert_true(batch.records.length ==
@@ -142,8 +143,9 @@ static void scan_gives_each_batch_and_then_the_end(void **state)
         assert_true(scan.offset == sample.starts[i + 1]);
     }
     struct batch batch = {.offset = 77};
-    assert_int_equal(scan_next(&scan, &batch), SCAN_END);
-    assert_int_equal(scan_next(&scan, &batch), SCAN_END);
+    assert_false(scan_next(&scan, &batch));
+    assert_false(scan_next(&scan, &batch));
+    assert_true(scan_is_at_end(&scan));
     assert_true(batch.offset == 77);
     assert_true(scan.chain == sample.image.chain);
     sample_end(&sample);
@@ -159,7 +161,7 @@ static void scan_gives_records_in_the_order_written(void **state)
     struct batch batch = {0};
     scan_begin(&scan, image_slice(&sample.image), IMAGE_LOG_ID);
     for (int i = 0; i < 4; i++) {
-        assert_int_equal(scan_next(&scan, &batch), SCAN_BATCH);
+        assert_true(scan_next(&scan, &batch));
     }
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         struct record record;
@@ -656,7 +658,7 @@ static void scan_of_another_log_s_id_finds_no_batch(void **state)
     struct scan scan;
     struct batch batch = {.offset = 77};
     scan_begin(&scan, image_slice(&sample.image), IMAGE_FOREIGN_ID);
-    assert_int_equal(scan_next(&scan, &batch), SCAN_DAMAGED);
+    assert_false(scan_next(&scan, &batch));
     assert_true(scan.offset == OPENING_BYTES);
     sample_end(&sample);
 }
@@ -670,19 +672,51 @@ static void scan_stays_where_it_is_at_damage(void **state)
     struct scan scan;
     struct batch batch = {0};
     scan_begin(&scan, image_slice(&sample.image), IMAGE_LOG_ID);
-    assert_int_equal(scan_next(&scan, &batch), SCAN_BATCH);
+    assert_true(scan_next(&scan, &batch));
     struct scan before = scan;
     batch = (struct batch){.offset = 77, .records = SLICE_LITERAL("untouched")};
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(scan_next(&scan, &batch), SCAN_DAMAGED);
+        assert_false(scan_next(&scan, &batch));
         assert_true(scan.offset == before.offset && scan.chain == before.chain);
         assert_true(batch.offset == 77 && batch.records.length == 9);
         assert_int_equal(scan_judge_tail(&scan), TAIL_CORRUPT);
     }
     /* The same place goes on as soon as it is whole. */
     image_flip(&sample.image, sample.starts[2] - 1, 0);
-    assert_int_equal(scan_next(&scan, &batch), SCAN_BATCH);
+    assert_true(scan_next(&scan, &batch));
     sample_end(&sample);
+}
+
+/* Runs of them, as long as a batch may be, up to the first that is not whole. */
+static void scan_of_a_log_without_marks_gives_whole_records(void **state)
+{
+    (void)state;
+    struct image image;
+    struct scan scan;
+    struct batch batch;
+    uint8_t *value = calloc(1, (size_t)BATCH_BYTES_MAX);
+    assert_non_null(value);
+    image_begin_first(&image); /* for this reader a record like any other */
+    image_put(&image, SLICE_LITERAL("large"),
+              (struct slice){value, (size_t)BATCH_BYTES_MAX});
+    uint64_t first_end = image.log.length;
+    image_put_text(&image, "small", "value");
+    uint64_t second_end = image.log.length;
+    image_put_text(&image, "small", "torn");
+    image_cut(&image, image.log.length - 1);
+    scan_begin_unmarked(&scan, image_slice(&image));
+    assert_true(scan_next(&scan, &batch));
+    assert_int_equal(batch.offset, 0);
+    assert_int_equal(batch.records.length, first_end);
+    assert_true(scan_next(&scan, &batch));
+    assert_int_equal(batch.offset, first_end);
+    assert_int_equal(batch.records.length, second_end - first_end);
+    assert_false(scan_next(&scan, &batch));
+    assert_int_equal(scan.offset, second_end);
+    assert_false(scan_is_at_end(&scan));
+    assert_int_equal(scan_judge_tail(&scan), TAIL_TORN);
+    image_free(&image);
+    free(value);
 }
 
 static void scan_refuses_lengths_beyond_the_log(void **state)
@@ -765,6 +799,7 @@ int main(void)
         cmocka_unit_test(scan_takes_no_batch_with_a_key_over_the_limit),
         cmocka_unit_test(scan_of_another_log_s_id_finds_no_batch),
         cmocka_unit_test(scan_stays_where_it_is_at_damage),
+        cmocka_unit_test(scan_of_a_log_without_marks_gives_whole_records),
         cmocka_unit_test(scan_refuses_lengths_beyond_the_log),
         cmocka_unit_test(scan_never_gives_a_changed_byte),
     };

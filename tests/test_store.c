@@ -31,13 +31,11 @@ static uint64_t last_durable_length(const struct engine *engine)
     struct opening opening;
     struct scan scan;
     struct batch batch;
-    enum scan_result result = SCAN_BATCH;
     assert_true(record_decode_opening(script_slice(&bytes), &opening));
     scan_begin(&scan, script_slice(&bytes), opening.log_id);
-    while (result == SCAN_BATCH) {
-        result = scan_next(&scan, &batch);
+    while (scan_next(&scan, &batch)) {
     }
-    assert_int_equal(result, SCAN_END);
+    assert_true(scan_is_at_end(&scan));
     script_free(&bytes);
     return scan.durable_length;
 }

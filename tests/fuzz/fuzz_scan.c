@@ -89,9 +89,8 @@ static void check_batch(const struct scan *scan, const struct batch *batch,
 static void check_scan(struct scan *scan, bool is_from_start)
 {
     struct batch batch = {0};
-    enum scan_result result;
     uint64_t offset = scan->offset;
-    while ((result = scan_next(scan, &batch)) == SCAN_BATCH) {
+    while (scan_next(scan, &batch)) {
         check_batch(scan, &batch, offset);
         offset = scan->offset;
         if (is_from_start) {
@@ -99,8 +98,7 @@ static void check_scan(struct scan *scan, bool is_from_start)
         }
     }
     REQUIRE(scan->offset == offset);
-    REQUIRE((result == SCAN_END) == (offset == scan->log.length));
-    if (result == SCAN_DAMAGED) {
+    if (!scan_is_at_end(scan)) {
         REQUIRE(scan_judge_tail(scan) == TAIL_CORRUPT || !had_been_durable(scan));
     }
     REQUIRE(scan_count_records(scan) <= scan->log.length - offset);
