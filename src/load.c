@@ -4,12 +4,20 @@
  */
 #include "load.h"
 
+#include "bounds.h"
+#include "mapping.h"
 #include "progress.h"
 
 #include <stdlib.h>
 
 /* All lists together fit a processor's own cache. */
 enum { WAITING_MAX = 64 };
+
+/*
+ * A run of records up to this length was read just before it is loaded. What is left of a
+ * longer one may have to come from the disk again, in order.
+ */
+#define RUN_BYTES_MAX (8 * MIB)
 
 /* A record that is to be put in. */
 struct waiting {
@@ -24,6 +32,9 @@ struct list {
 
 struct load {
     struct keydir *keydir;
+    bool is_random; /* the log is read so at present */
+    struct mapping_watch watch;
+    bool has_waited; /* for the disk: the last list that had earlier records */
     struct list lists[INDEX_PART_COUNT];
 };
 
@@ -47,25 +58,50 @@ static enum status put(struct keydir *keydir, const struct waiting *waiting)
 }
 
 /* The log is read from end to end, but for the earlier records of keys. */
-static enum status put_list(struct keydir *keydir, struct list *list)
+static void read_at_random(struct load *load, bool is_random)
 {
+    if (load->is_random != is_random) {
+        keydir_read_at_random(load->keydir, is_random);
+        load->is_random = is_random;
+    }
+}
+
+/*
+ * Whether some entry of a list may have an earlier record. If these have to come from the
+ * disk, it is asked for the keys of all of them at once.
+ */
+static bool has_earlier(const struct load *load, const struct list *list)
+{
+    bool has_one = false;
+    for (uint32_t i = 0; i < list->count && (!has_one || load->has_waited); i++) {
+        struct location earlier =
+            keydir_find_candidate(load->keydir, list->entries[i].hash);
+        has_one = has_one || !location_is_nowhere(&earlier);
+        if (load->has_waited && !location_is_nowhere(&earlier)) {
+            keydir_will_read(load->keydir, &earlier,
+                             record_length(earlier.key_length, 0));
+        }
+    }
+    return has_one;
+}
+
+static enum status put_list(struct load *load, struct list *list)
+{
+    struct keydir *keydir = load->keydir;
     enum status status = KV_OK;
-    bool has_earlier = false;
     for (uint32_t i = 0; i < list->count; i++) {
         index_prefetch(keydir->index, list->entries[i].hash);
     }
-    for (uint32_t i = 0; i < list->count && !has_earlier; i++) {
-        struct location earlier = keydir_find_candidate(keydir, list->entries[i].hash);
-        has_earlier = !location_is_nowhere(&earlier);
-    }
-    if (has_earlier) {
-        keydir_read_at_random(keydir, true);
+    bool has_random = has_earlier(load, list);
+    if (has_random) {
+        mapping_watch_begin(&load->watch);
+        read_at_random(load, true);
     }
     for (uint32_t i = 0; status == KV_OK && i < list->count; i++) {
         status = put(keydir, &list->entries[i]);
     }
-    if (has_earlier) {
-        keydir_read_at_random(keydir, false);
+    if (has_random) {
+        load->has_waited = mapping_watch_end(&load->watch);
     }
     list->count = 0;
     return status;
@@ -91,10 +127,14 @@ static enum status take_batch(struct load *load, const struct batch *batch,
         struct list *list = &load->lists[index_part_of(hash)];
         list->entries[list->count++] =
             (struct waiting){hash, keydir_locate(keydir, &record, offset)};
-        status = list->count == WAITING_MAX ? put_list(keydir, list) : KV_OK;
+        if (list->count == WAITING_MAX) {
+            status = put_list(load, list);
+            read_at_random(load, load->is_random && rest.length <= RUN_BYTES_MAX);
+        }
         counts->records++;
         progress_at(offset);
     }
+    read_at_random(load, false);
     return status;
 }
 
@@ -114,8 +154,9 @@ enum status load_log(struct keydir *keydir, struct scan *scan, struct load_count
         counts->seals += scan->is_unmarked ? 0 : 1;
     }
     for (size_t i = 0; status == KV_OK && i < INDEX_PART_COUNT; i++) {
-        status = put_list(keydir, &load->lists[i]);
+        status = put_list(load, &load->lists[i]);
     }
+    read_at_random(load, false);
     progress_end();
     free(load);
     return status;

@@ -1,6 +1,6 @@
 /*
  * When the disk is asked for records ahead: only where reads have waited for it, and then
- * for all that will be wanted at once.
+ * for all that will be wanted at once; by lookups, and by filling the index at the start.
  *
  * wrap: posix_madvise getrusage clock_gettime
  */
@@ -20,7 +20,7 @@
 #include <sys/resource.h>
 
 /* Groups until a wait shows: more than are watched at once. */
-enum { GROUPS = 64, PAGE = 4096, ASKED_MAX = 256 };
+enum { GROUPS = 64, RUN_RECORDS = 192, PAGE = 4096, ASKED_MAX = 256 };
 
 #ifdef KV_POSIX_ONLY
 static const bool reads_are_counted = false;
@@ -30,6 +30,8 @@ static const bool reads_are_counted = true;
 
 /* What the system was told, and how it answers. */
 static struct {
+    size_t random_count;
+    size_t normal_count;
     size_t asked_count;
     struct {
         const void *start;
@@ -51,6 +53,8 @@ int __wrap_posix_madvise(void *start, size_t length, int advice)
         system_calls.asked[system_calls.asked_count].start = start;
         system_calls.asked[system_calls.asked_count++].length = length;
     }
+    system_calls.random_count += advice == POSIX_MADV_RANDOM ? 1 : 0;
+    system_calls.normal_count += advice == POSIX_MADV_NORMAL ? 1 : 0;
     shim_advance_clock(system_calls.is_disk_busy || system_calls.is_slow ? 1 : 0);
     return 0;
 }
@@ -97,6 +101,67 @@ static void bench_close(struct bench *bench)
     assert_int_equal(log_close(bench->log), KV_OK);
     files_close(bench->files);
     image_free(&bench->image);
+}
+
+/* Enough records of one key for three lists of the load; the second has earlier ones. */
+static void bench_open_overwritten(struct bench *bench, const struct engine *engine)
+{
+    *bench = (struct bench){0};
+    image_begin_first(&bench->image);
+    for (int i = 0; i < RUN_RECORDS; i++) {
+        image_put_text(&bench->image, "key", "value");
+    }
+    bench_open(bench, engine);
+}
+
+/* A run is read at random from where it needs to be up to its end, and not after. */
+static void load_in_memory_asks_the_disk_for_nothing(void **state)
+{
+    struct bench bench;
+    for (int is_slow = 0; is_slow < 2; is_slow++) {
+        bench_open_overwritten(&bench, *state);
+        system_calls.is_slow = is_slow != 0;
+        bench_load(&bench);
+        assert_int_equal(system_calls.random_count, 1);
+        assert_int_equal(system_calls.normal_count, 1);
+            assert_int_equal(system_calls.asked_count, 0);
+        assert_true(is_slow != 0 || system_calls.look_count == 0);
+        assert_int_equal(bench.keydir.key_count, 1);
+        bench_close(&bench);
+    }
+}
+
+static void load_from_a_disk_asks_for_a_list_of_earlier_keys_at_once(void **state)
+{
+    struct bench bench;
+    bench_open_overwritten(&bench, *state);
+    system_calls.is_disk_busy = true;
+    bench_load(&bench);
+    assert_int_equal(system_calls.random_count, 1);
+    assert_int_equal(system_calls.normal_count, 1);
+    assert_int_equal(system_calls.asked_count, reads_are_counted ? RUN_RECORDS / 3 : 0);
+    assert_int_equal(bench.keydir.key_count, 1);
+    assert_int_equal(bench.keydir.live_bytes, record_length(3, 5));
+    bench_close(&bench);
+}
+
+/* What is left of a long run may not have been read yet: in between it is in order. */
+static void load_of_a_long_run_goes_back_to_reading_in_order(void **state)
+{
+    struct bench bench = {0};
+    uint8_t *bytes = calloc(1, 9 * MIB);
+    assert_non_null(bytes);
+    image_begin_first(&bench.image);
+    for (int i = 0; i < RUN_RECORDS; i++) {
+        image_put_text(&bench.image, "key", "value");
+    }
+    image_put(&bench.image, SLICE_LITERAL("large"), (struct slice){bytes, 9 * MIB});
+    bench_open(&bench, *state);
+    bench_load(&bench);
+    assert_int_equal(system_calls.random_count, 2);
+    assert_int_equal(system_calls.normal_count, 2);
+    bench_close(&bench);
+    free(bytes);
 }
 
 /* Three keys: a small record, a large one, none. Finding them takes a while. */
@@ -165,6 +230,9 @@ static void lookahead_asks_the_disk_while_it_is_read(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        ON_ENGINE(load_in_memory_asks_the_disk_for_nothing),
+        ON_ENGINE(load_from_a_disk_asks_for_a_list_of_earlier_keys_at_once),
+        ON_ENGINE(load_of_a_long_run_goes_back_to_reading_in_order),
         ON_ENGINE(lookahead_asks_the_disk_while_it_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
