@@ -124,7 +124,7 @@ static void load_in_memory_asks_the_disk_for_nothing(void **state)
         bench_load(&bench);
         assert_int_equal(system_calls.random_count, 1);
         assert_int_equal(system_calls.normal_count, 1);
-            assert_int_equal(system_calls.asked_count, 0);
+        assert_int_equal(system_calls.asked_count, 0);
         assert_true(is_slow != 0 || system_calls.look_count == 0);
         assert_int_equal(bench.keydir.key_count, 1);
         bench_close(&bench);
