@@ -3,7 +3,7 @@
  *
  * A batch is staged in memory, where its records can already be read at the offsets
  * they will have; log_write appends it with its seal, log_sync makes it durable. The
- * caller (store.c) owns the order of these steps. Failures are reported to the
+ * caller (transaction.c) owns the order of these steps. Failures are reported to the
  * operator here, with path and offset.
  */
 #ifndef KV_LOG_H

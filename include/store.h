@@ -50,13 +50,13 @@ enum status store_open(const struct store_options *options, struct store **store
 enum status store_close(struct store *store);
 
 /*
- * Say which keys the next calls are about, in their order: so what they need is fetched
- * from memory for all at once. A hint: the calls may come or not.
+ * Say of one key after another that calls about them come next, in this order: so what
+ * they need is fetched from memory for all at once. A hint: the calls may come or not.
  *
- * keys: at most EXPECTED_KEYS_MAX. Their bytes stay as they are until this is called
- * again, or store_commit.
+ * key: its bytes stay as they are until store_commit. More than EXPECTED_KEYS_MAX before
+ * a call are forgotten.
  */
-void store_expect(struct store *store, const struct slice *keys, size_t count);
+void store_expect(struct store *store, struct slice key);
 
 /*
  * Read a value, with what is staged.

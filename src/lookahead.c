@@ -17,16 +17,6 @@
 
 enum { WATCHED_GROUPS = 16 };
 
-/* The groups before this one have been used; learn from them, now and then. */
-static void watch_groups(struct lookahead *lookahead)
-{
-    if (lookahead->count > 0 && ++lookahead->watched_groups == WATCHED_GROUPS) {
-        lookahead->watched_groups = 0;
-        lookahead->has_waited = mapping_watch_end(&lookahead->watch);
-        mapping_watch_begin(&lookahead->watch);
-    }
-}
-
 /*
  * The records are wanted from the disk: of large values, which may not be wanted at all,
  * only the key.
@@ -44,33 +34,56 @@ static void ask_disk(const struct lookahead *lookahead, const struct keydir *key
     }
 }
 
-void lookahead_begin(struct lookahead *lookahead, const struct keydir *keydir,
-                     const struct slice *keys, size_t count)
+void lookahead_end(struct lookahead *lookahead)
+{
+    lookahead->count = 0;
+    lookahead->next = 0;
+    lookahead->is_fetched = false;
+}
+
+/* The hash is worked out here, where the processor does it beside what the caller does.
+ */
+void lookahead_add(struct lookahead *lookahead, const struct keydir *keydir,
+                   struct slice key)
+{
+    if (lookahead->is_fetched || lookahead->count == EXPECTED_KEYS_MAX) {
+        lookahead_end(lookahead);
+    }
+    struct expected *expected = &lookahead->expected[lookahead->count++];
+    expected->key = key;
+    expected->hash = keydir_hash(keydir, key);
+}
+
+/* The groups before this one have been used; learn from them, now and then. */
+static void watch_groups(struct lookahead *lookahead)
+{
+    if (++lookahead->watched_groups == WATCHED_GROUPS) {
+        lookahead->watched_groups = 0;
+        lookahead->has_waited = mapping_watch_end(&lookahead->watch);
+        mapping_watch_begin(&lookahead->watch);
+    }
+}
+
+static void fetch(struct lookahead *lookahead, const struct keydir *keydir)
 {
     struct expected *expected = lookahead->expected;
-    assert(count <= EXPECTED_KEYS_MAX);
     watch_groups(lookahead);
-    lookahead->count = count;
-    lookahead->next = 0;
-    for (size_t i = 0; i < count; i++) {
-        expected[i].key = keys[i];
-        expected[i].hash = keydir_hash(keydir, keys[i]);
-    }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < lookahead->count; i++) {
         index_prefetch(keydir->index, expected[i].hash);
     }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < lookahead->count; i++) {
         expected[i].version = index_version(keydir->index, expected[i].hash);
         expected[i].candidate = keydir_find_candidate(keydir, expected[i].hash);
     }
     if (lookahead->has_waited) {
         ask_disk(lookahead, keydir);
     }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < lookahead->count; i++) {
         if (!location_is_nowhere(&expected[i].candidate)) {
             keydir_prefetch_record(keydir, &expected[i].candidate);
         }
     }
+    lookahead->is_fetched = true;
 }
 
 /* What was announced about a key whose turn it is, or NULL. */
@@ -88,6 +101,9 @@ static const struct expected *take_expected(struct lookahead *lookahead, struct 
 enum status lookahead_find(struct lookahead *lookahead, const struct keydir *keydir,
                            struct slice key, struct change *found_out)
 {
+    if (!lookahead->is_fetched && lookahead->count > 0) {
+        fetch(lookahead, keydir);
+    }
     const struct expected *expected = take_expected(lookahead, key);
     found_out->hash = expected == NULL ? keydir_hash(keydir, key) : expected->hash;
     if (expected != NULL &&

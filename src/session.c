@@ -124,20 +124,6 @@ static struct queued examine(const struct session *session, enum line kind,
     return queued;
 }
 
-/* Tell the store which keys the lines in the queue are about. */
-static void announce_keys(const struct session *session)
-{
-    struct slice keys[EXPECTED_KEYS_MAX];
-    size_t key_count = 0;
-    for (size_t i = 0; i < session->queue_count; i++) {
-        const struct queued *queued = &session->queue[i];
-        if (queued->status == KV_OK && protocol_has_key(queued->request.verb)) {
-            keys[key_count++] = queued->request.key;
-        }
-    }
-    store_expect(session->commands.store, keys, key_count);
-}
-
 /*
  * Take the next lines, up to a position, and announce their keys to the store. Returns
  * whether lines ran out.
@@ -153,9 +139,12 @@ static bool fill_queue(struct session *session, size_t position_max)
         if (kind == LINE_NONE) {
             break;
         }
-        session->queue[session->queue_count++] = examine(session, kind, line, start);
+        struct queued *queued = &session->queue[session->queue_count++];
+        *queued = examine(session, kind, line, start);
+        if (queued->status == KV_OK && protocol_has_key(queued->request.verb)) {
+            store_expect(session->commands.store, queued->request.key);
+        }
     }
-    announce_keys(session);
     return session->queue_count < EXPECTED_KEYS_MAX;
 }
 

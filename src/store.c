@@ -188,9 +188,9 @@ enum status store_close(struct store *store)
     return status == KV_OK || status == KV_NO_SPACE ? close_status : status;
 }
 
-void store_expect(struct store *store, const struct slice *keys, size_t count)
+void store_expect(struct store *store, struct slice key)
 {
-    lookahead_begin(&store->lookahead, &store->keydir, keys, count);
+    lookahead_add(&store->lookahead, &store->keydir, key);
 }
 
 static enum status find(struct store *store, struct slice key,
@@ -259,7 +259,7 @@ static void note_written(struct store *store)
 
 enum status store_commit(struct store *store)
 {
-    store_expect(store, NULL, 0); /* the keys are borrowed no longer */
+    lookahead_end(&store->lookahead); /* the keys are borrowed no longer */
     if (store->has_failed) {
         return KV_FATAL;
     }

@@ -560,7 +560,9 @@ static void store_expect_of_other_keys_than_come_does_no_harm(void **state)
     engine_put(engine, "pear", "green");
     for (int i = 0; i < 2; i++) {
         struct slice found;
-        store_expect(engine->store, announced, 3);
+        for (size_t j = 0; j < EXPECTED_KEYS_MAX + 3; j++) {
+            store_expect(engine->store, announced[j % 3]);
+        }
         engine_expect(engine, "pear", "green");
         /* The same place, but not the same key. */
         struct slice part = slice_first(announced[0], 5);
@@ -581,7 +583,9 @@ static void store_expect_of_a_key_that_is_written_finds_the_new_value(void **sta
     struct slice found;
     engine_open(engine);
     engine_put(engine, "key", "old");
-    store_expect(engine->store, (const struct slice[]){key, key, key, key}, 4);
+    for (int i = 0; i < 4; i++) {
+        store_expect(engine->store, key);
+    }
     assert_int_equal(store_set(engine->store, key, slice_of_text("new")), KV_OK);
     assert_int_equal(store_get(engine->store, key, &found), KV_OK);
     assert_true(slice_equal(found, slice_of_text("new")));
