@@ -49,7 +49,7 @@ enum status snapshot_step(struct snapshot_writer *writer, bool is_synced);
  */
 enum status snapshot_finish(struct snapshot_writer *writer);
 
-/* Give up and release the writer; NULL does nothing. */
+/* Give up and release the writer. */
 void snapshot_abort(struct snapshot_writer *writer);
 
 /*

@@ -76,8 +76,11 @@ static bool has_earlier(const struct load *load, const struct list *list)
     for (uint32_t i = 0; i < list->count && (!has_one || load->has_waited); i++) {
         struct location earlier =
             keydir_find_candidate(load->keydir, list->entries[i].hash);
-        has_one = has_one || !location_is_nowhere(&earlier);
-        if (load->has_waited && !location_is_nowhere(&earlier)) {
+        if (location_is_nowhere(&earlier)) {
+            continue;
+        }
+        has_one = true;
+        if (load->has_waited) {
             keydir_will_read(load->keydir, &earlier,
                              record_length(earlier.key_length, 0));
         }

@@ -170,10 +170,8 @@ enum status snapshot_finish(struct snapshot_writer *writer)
 
 void snapshot_abort(struct snapshot_writer *writer)
 {
-    if (writer != NULL) {
-        files_drop(writer->files, FILES_NEW);
-        release(writer);
-    }
+    files_drop(writer->files, FILES_NEW);
+    release(writer);
 }
 
 static enum status disbelieve(const struct files *files, const char *reason)

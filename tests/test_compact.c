@@ -1170,6 +1170,9 @@ static void f68_an_older_log_alone_is_taken_up(void **state)
     engine_crash(engine);
     assert_int_equal(remove(engine->log.path), 0);
     engine_write(engine, FILES_NEW, SLICE_LITERAL("half an opening record"));
+    shim_fail_once(SHIM_BIT(SHIM_RENAMEAT), SHIM_ANY, 1, EIO);
+    assert_int_equal(engine_try_open(engine), KV_IO);
+    assert_true(engine_has_file(engine, FILES_OLD));
     engine_open(engine);
     assert_true(table_holds(&table));
     assert_false(is_compacting(engine));
