@@ -82,8 +82,8 @@ if [[ $# -gt 0 ]]; then
     getaddrinfo getenv geteuid getnameinfo getsockname isatty listen malloc memchr memcmp memcpy memmove
     memset mmap munmap open openat optarg optind pipe poll posix_fadvise posix_madvise printf pwrite
     realloc recv renameat send setbuf setsockopt shutdown sigaction sigemptyset signal
-    sendto sigprocmask snprintf socket stdout strcmp strdup strerror strlen strrchr sysconf umask
-    unlinkat unsetenv vsnprintf write
+    sendto sigprocmask snprintf socket stdout strchr strcmp strdup strerror strlen strrchr
+    sysconf umask unlinkat unsetenv vsnprintf write
     putc putchar puts fputc
     getopt_long" < <(comm -23 <(echo "$wanted") <(echo "$given") | grep -vE '^_(_|GLOBAL_)')
 fi
