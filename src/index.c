@@ -265,9 +265,11 @@ enum status index_reserve(struct index *index, uint64_t hash)
 void index_prefetch(const struct index *index, uint64_t hash)
 {
     const struct part *part = &index->parts[index_part_of(hash)];
-    const struct slot *home = part->slots + home_of(part, short_hash(hash));
-    KV_PREFETCH(home);
-    KV_PREFETCH(home + 2); /* a probe often goes over the end of the line */
+    if (part->slot_count > 0) {
+        const struct slot *home = &part->slots[home_of(part, short_hash(hash))];
+        KV_PREFETCH(home);
+        KV_PREFETCH(home + 2); /* a probe often goes over the end of the line */
+    }
 }
 
 uint32_t index_version(const struct index *index, uint64_t hash)
