@@ -4,7 +4,6 @@
  */
 #include "load.h"
 
-#include "bounds.h"
 #include "mapping.h"
 #include "progress.h"
 
@@ -12,12 +11,6 @@
 
 /* All lists together fit a processor's own cache. */
 enum { WAITING_MAX = 64 };
-
-/*
- * A run of records up to this length was read just before it is loaded. What is left of a
- * longer one may have to come from the disk again, in order.
- */
-#define RUN_BYTES_MAX (8 * MIB)
 
 /* A record that is to be put in. */
 struct waiting {
@@ -32,7 +25,8 @@ struct list {
 
 struct load {
     struct keydir *keydir;
-    bool is_random; /* the log is read so at present */
+    bool has_read_batches; /* to verify them; else what comes next is yet to be read */
+    bool is_random;        /* the log is read so at present */
     struct mapping_watch watch;
     bool has_waited; /* for the disk: the last list that had earlier records */
     struct list lists[INDEX_PART_COUNT];
@@ -132,7 +126,7 @@ static enum status take_batch(struct load *load, const struct batch *batch,
             (struct waiting){hash, keydir_locate(keydir, &record, offset)};
         if (list->count == WAITING_MAX) {
             status = put_list(load, list);
-            read_at_random(load, load->is_random && rest.length <= RUN_BYTES_MAX);
+            read_at_random(load, load->is_random && load->has_read_batches);
         }
         counts->records++;
         progress_at(offset);
@@ -151,6 +145,7 @@ enum status load_log(struct keydir *keydir, struct scan *scan, struct load_count
         return KV_NO_MEMORY;
     }
     load->keydir = keydir;
+    load->has_read_batches = !scan->is_unmarked;
     progress_begin("reading", log_path(log), log_suffix(log), scan->log.length);
     while (status == KV_OK && scan_next(scan, &batch)) {
         status = take_batch(load, &batch, counts);

@@ -217,7 +217,10 @@ static enum status load_older(const struct logset *set, struct keydir *keydir,
     struct log *older = set->older;
     scan_begin(&end->scan, log_bytes(older), set->opening.older_id);
     enum status status = load(keydir, end);
-    if (status == KV_OK && !scan_is_at_end(&end->scan)) {
+    if (status != KV_OK) {
+        return status;
+    }
+    if (!scan_is_at_end(&end->scan)) {
         diag_errorx("%s" FILES_OLD ": the log is damaged at offset %" PRIu64
                     "; nothing was changed",
                     files_path(set->files), end->scan.offset);
@@ -228,7 +231,7 @@ static enum status load_older(const struct logset *set, struct keydir *keydir,
                                         .offset = end->scan.offset,
                                         .chain = end->scan.chain});
     keydir_push_log(keydir, set->log);
-    return status;
+    return KV_OK;
 }
 
 /* Without marks nothing is verified, but what we could not keep must not be left out. */
