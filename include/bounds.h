@@ -29,7 +29,7 @@
 #define GATHER_BYTES_MAX MIB
 
 /* Lines are taken in groups of at most so many, whose keys are looked up together. */
-#define EXPECTED_KEYS_MAX 64
+#define GROUP_LINES_MAX 64
 
 /* One write call moves at most this; Linux itself stops just below 2 GiB. */
 #define WRITE_BYTES_MAX GIB
@@ -42,6 +42,13 @@
 
 /* Values from this size on are asked of the disk at once, and not page by page. */
 #define READ_AHEAD_BYTES_MIN (64 * KIB)
+
+/*
+ * Of a walk through all keys, at most so many are looked at, and for so long, before it
+ * is seen to syncs, signals and deadlines; a key may have to come from a disk first.
+ */
+#define KEYS_SLICE_COUNT  4096
+#define KEYS_SLICE_US_MAX UINT64_C(2000)
 
 /* Every reply but a value and the many-line ones fits in this. */
 #define REPLY_LINE_BYTES_MAX UINT64_C(256)

@@ -49,16 +49,20 @@ struct commands {
 /*
  * Execute one request and append its reply, or begin a stream.
  *
+ * lookup: of the request's key; unused for a command that has none.
  * REPLY_LINE_BYTES_MAX bytes of room in the replies were reserved.
  * false: nothing was done; the request wants a store with nothing staged.
  */
-bool commands_execute(struct commands *commands, const struct request *request);
+bool commands_execute(struct commands *commands, const struct request *request,
+                      const struct lookup *lookup);
 
 /*
- * Append the next keys of a stream to the replies, as far as `bytes_max` more bytes and
- * memory allow, or the rest of a value, if all of it is allowed. The stream becomes
- * STREAM_NONE when all of it is there.
+ * Append the next keys of a stream to the replies, as far as `bytes_max` more bytes,
+ * memory and a slice of bounded work allow, or the rest of a value, if all of it is
+ * allowed. The stream becomes STREAM_NONE when all of it is there.
+ *
+ * Returns whether only the slice has ended, so that more can be made at once.
  */
-void commands_continue_stream(struct commands *commands, size_t bytes_max);
+bool commands_continue_stream(struct commands *commands, size_t bytes_max);
 
 #endif

@@ -8,6 +8,7 @@
 #ifndef KV_STORE_H
 #define KV_STORE_H
 
+#include "lookup.h"
 #include "slice.h"
 #include "status.h"
 
@@ -50,13 +51,17 @@ enum status store_open(const struct store_options *options, struct store **store
 enum status store_close(struct store *store);
 
 /*
- * Say of one key after another that calls about them come next, in this order: so what
- * they need is fetched from memory for all at once. A hint: the calls may come or not.
+ * What a request about a key brings along: the key, and what is known about it.
  *
- * key: its bytes stay as they are until store_commit. More than EXPECTED_KEYS_MAX before
- * a call are forgotten.
+ * key: borrowed; its bytes stay as they are as long as the lookup is used.
  */
-void store_expect(struct store *store, struct slice key);
+struct lookup store_begin_lookup(const struct store *store, struct slice key);
+
+/*
+ * Find out about a group of keys at once what the calls about them will want; those may
+ * come in any order, or not at all. A hint: a lookup without it is slower.
+ */
+void store_fetch(struct store *store, struct lookup *lookups, size_t count);
 
 /*
  * Read a value, with what is staged.
@@ -64,19 +69,21 @@ void store_expect(struct store *store, struct slice key);
  * value_out: valid until the next store_set, store_delete or store_commit.
  * KV_NOT_FOUND.  KV_CORRUPT, KV_IO: the record fails its checksum or cannot be read.
  */
-enum status store_get(struct store *store, struct slice key, struct slice *value_out);
+enum status store_get(struct store *store, const struct lookup *lookup,
+                      struct slice *value_out);
 
 /* KV_OK or KV_NOT_FOUND; errors as for store_get. The value is not read. */
-enum status store_exists(struct store *store, struct slice key);
+enum status store_exists(struct store *store, const struct lookup *lookup);
 
 /*
  * Stage a value; limits in bounds.h are the caller's duty.
  * KV_NO_MEMORY, KV_NO_SPACE (the log is at its limit): nothing changed.
  */
-enum status store_set(struct store *store, struct slice key, struct slice value);
+enum status store_set(struct store *store, const struct lookup *lookup,
+                      struct slice value);
 
 /* Stage a deletion. KV_NOT_FOUND: there was nothing to delete. Errors as store_set. */
-enum status store_delete(struct store *store, struct slice key);
+enum status store_delete(struct store *store, const struct lookup *lookup);
 
 /* Bytes staged for the next commit. */
 uint64_t store_staged_bytes(const struct store *store);

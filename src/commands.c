@@ -10,16 +10,22 @@
 
 #include <assert.h>
 
+/* Keys that are walked over between looks at the clock. */
+enum { KEYS_BETWEEN_LOOKS = 16 };
+
+static_assert(KEYS_SLICE_COUNT % KEYS_BETWEEN_LOOKS == 0, "a slice is whole");
+
 static void put_status(struct commands *commands, enum status status, enum verb verb)
 {
     protocol_put_status(commands->replies, status, verb);
 }
 
-static void set(struct commands *commands, struct slice key, struct slice value)
+static void set(struct commands *commands, const struct lookup *lookup,
+                struct slice value)
 {
     enum status status = commands->refusal;
     if (status == KV_OK) {
-        status = store_set(commands->store, key, value);
+        status = store_set(commands->store, lookup, value);
     }
     commands->counters.sets++;
     put_status(commands, status, VERB_SET);
@@ -35,10 +41,10 @@ static enum status put_value(struct commands *commands, struct slice value)
     return status;
 }
 
-static bool get(struct commands *commands, struct slice key)
+static bool get(struct commands *commands, const struct lookup *lookup)
 {
     struct slice value;
-    enum status status = store_get(commands->store, key, &value);
+    enum status status = store_get(commands->store, lookup, &value);
     if (status == KV_OK && value.length >= STREAM_VALUE_BYTES_MIN) {
         if (store_staged_bytes(commands->store) > 0) {
             return false;
@@ -55,19 +61,19 @@ static bool get(struct commands *commands, struct slice key)
     return true;
 }
 
-static void delete (struct commands *commands, struct slice key)
+static void delete (struct commands *commands, const struct lookup *lookup)
 {
     enum status status = commands->refusal;
     if (status == KV_OK) {
-        status = store_delete(commands->store, key);
+        status = store_delete(commands->store, lookup);
     }
     commands->counters.deletes++;
     put_status(commands, status == KV_NOT_FOUND ? KV_OK : status, VERB_DELETE);
 }
 
-static void exists(struct commands *commands, struct slice key)
+static void exists(struct commands *commands, const struct lookup *lookup)
 {
-    enum status status = store_exists(commands->store, key);
+    enum status status = store_exists(commands->store, lookup);
     if (status == KV_OK || status == KV_NOT_FOUND) {
         protocol_put_number(commands->replies, status == KV_OK ? 1 : 0);
     } else {
@@ -160,21 +166,22 @@ static void help(struct commands *commands)
     }
 }
 
-bool commands_execute(struct commands *commands, const struct request *request)
+bool commands_execute(struct commands *commands, const struct request *request,
+                      const struct lookup *lookup)
 {
     assert(request->verb < VERB_QUIT);
     /* There is no default, so that the compiler tells which command has no handler. */
     switch (request->verb) {
     case VERB_SET:
-        set(commands, request->key, request->value);
+        set(commands, lookup, request->value);
         return true;
     case VERB_GET:
-        return get(commands, request->key);
+        return get(commands, lookup);
     case VERB_DELETE:
-        delete (commands, request->key);
+        delete (commands, lookup);
         return true;
     case VERB_EXISTS:
-        exists(commands, request->key);
+        exists(commands, lookup);
         return true;
     case VERB_KEYS:
         return keys(commands, request->key);
@@ -226,15 +233,35 @@ static void put_key(struct commands *commands)
     }
 }
 
-void commands_continue_stream(struct commands *commands, size_t bytes_max)
+/* The next keys: false when there is no more room for them, or there are no more. */
+static bool put_keys(struct commands *commands, size_t count, size_t end)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (commands->stream.kind != STREAM_KEYS || commands->replies->length >= end ||
+            buffer_reserve(commands->replies, KEY_BYTES_MAX + REPLY_LINE_BYTES_MAX) !=
+                KV_OK) {
+            return false;
+        }
+        put_key(commands);
+    }
+    return true;
+}
+
+bool commands_continue_stream(struct commands *commands, size_t bytes_max)
 {
     size_t end = commands->replies->length + bytes_max;
     if (commands->stream.kind == STREAM_VALUE) {
         put_rest_of_value(commands, bytes_max);
+        return false;
     }
-    while (commands->stream.kind == STREAM_KEYS && commands->replies->length < end &&
-           buffer_reserve(commands->replies, KEY_BYTES_MAX + REPLY_LINE_BYTES_MAX) ==
-               KV_OK) {
-        put_key(commands);
+    uint64_t end_us = clock_now_us() + KEYS_SLICE_US_MAX;
+    for (size_t i = 0; i < KEYS_SLICE_COUNT / KEYS_BETWEEN_LOOKS; i++) {
+        if (!put_keys(commands, KEYS_BETWEEN_LOOKS, end)) {
+            return false;
+        }
+        if (clock_now_us() >= end_us) {
+            break;
+        }
     }
+    return true;
 }

@@ -1,7 +1,8 @@
 /*
  * A batch is every whole line that has arrived. If its commit is refused, the store is
  * as before it, so the same lines are gone through again: writes answer with the
- * refusal, reads from what is committed.
+ * refusal, reads from what is committed. Lines are taken in groups, which are gone when
+ * they have been executed: what is known about a key is kept nowhere else.
  *
  * While a stream is being sent no line is executed. A client that is still sending
  * cannot wedge this: once its input no longer fits, the rest of the stream is copied to
@@ -23,16 +24,23 @@
 /* A line that was taken. */
 struct queued {
     struct request request;
-    enum status status; /* KV_OK, or why the line is refused */
-    size_t start;       /* its place in the input */
+    struct lookup *lookup; /* of its key; NULL if it has none */
+    enum status status;    /* KV_OK, or why the line is refused */
+    size_t start;          /* its place in the input */
+};
+
+/* Lines that are taken, looked up and executed together, before more is received. */
+struct group {
+    size_t line_count;
+    size_t lookup_count;
+    struct queued lines[GROUP_LINES_MAX];
+    struct lookup lookups[GROUP_LINES_MAX];
 };
 
 struct session {
     struct session_options options;
     struct conn *conn;
     struct commands commands;
-    struct queued queue[EXPECTED_KEYS_MAX];
-    size_t queue_count;
 
     bool is_closing; /* nothing more is executed; unread input may be coming */
     bool is_lost;
@@ -125,27 +133,31 @@ static struct queued examine(const struct session *session, enum line kind,
 }
 
 /*
- * Take the next lines, up to a position, and announce their keys to the store. Returns
- * whether lines ran out.
+ * Take the next lines, up to a position, and look their keys up. Returns whether lines
+ * ran out.
  */
-static bool fill_queue(struct session *session, size_t position_max)
+static bool take_group(struct session *session, size_t position_max, struct group *group)
 {
     struct slice line;
-    session->queue_count = 0;
-    while (session->queue_count < EXPECTED_KEYS_MAX &&
+    struct store *store = session->commands.store;
+    group->line_count = 0;
+    group->lookup_count = 0;
+    while (group->line_count < GROUP_LINES_MAX &&
            conn_position(session->conn) < position_max) {
         size_t start = conn_position(session->conn);
         enum line kind = conn_next_line(session->conn, &line);
         if (kind == LINE_NONE) {
             break;
         }
-        struct queued *queued = &session->queue[session->queue_count++];
+        struct queued *queued = &group->lines[group->line_count++];
         *queued = examine(session, kind, line, start);
         if (queued->status == KV_OK && protocol_has_key(queued->request.verb)) {
-            store_expect(session->commands.store, queued->request.key);
+            queued->lookup = &group->lookups[group->lookup_count++];
+            *queued->lookup = store_begin_lookup(store, queued->request.key);
         }
     }
-    return session->queue_count < EXPECTED_KEYS_MAX;
+    store_fetch(store, group->lookups, group->lookup_count);
+    return group->line_count < GROUP_LINES_MAX;
 }
 
 /* Returns false if the line must be executed again once nothing is staged. */
@@ -158,17 +170,18 @@ static bool execute(struct session *session, const struct queued *queued)
     } else if (queued->request.verb == VERB_QUIT) {
         session->is_closing = true;
     } else {
-        is_executed = commands_execute(&session->commands, &queued->request);
+        is_executed =
+            commands_execute(&session->commands, &queued->request, queued->lookup);
     }
     session->commands.counters.commands += is_executed ? 1 : 0;
     return is_executed;
 }
 
 /* Returns false if it had to stop; the lines not executed are put back. */
-static bool execute_queue(struct session *session)
+static bool execute_group(struct session *session, const struct group *group)
 {
-    for (size_t i = 0; i < session->queue_count; i++) {
-        const struct queued *queued = &session->queue[i];
+    for (size_t i = 0; i < group->line_count; i++) {
+        const struct queued *queued = &group->lines[i];
         if (!can_execute(session) || !execute(session, queued)) {
             conn_rewind(session->conn, queued->start);
             return false;
@@ -183,9 +196,12 @@ static bool execute_queue(struct session *session)
  */
 static bool execute_lines(struct session *session, size_t position_max)
 {
+    /* A group ends here, before input can move and before the store can be changed by
+     * anybody else. */
+    struct group group;
     while (can_execute(session)) {
-        bool is_last = fill_queue(session, position_max);
-        if (!execute_queue(session)) {
+        bool is_last = take_group(session, position_max, &group);
+        if (!execute_group(session, &group)) {
             return false;
         }
         if (is_last) {
@@ -279,16 +295,18 @@ static uint64_t stall_deadline_ms(const struct session *session)
     return session->last_taken_ms + CLIENT_STALL_MS_MAX;
 }
 
-/* Make more of a stream: keys in pieces, or all that may be held, if input waits. */
-static void continue_stream(struct session *session)
+/*
+ * Make more of a stream: keys in pieces, or all that may be held, if input waits. Returns
+ * whether more can be made at once, though none of it was sent.
+ */
+static bool continue_stream(struct session *session)
 {
     size_t backlog = conn_backlog(session->conn);
     bool must_hold = conn_is_full(session->conn);
     size_t held_max = must_hold ? BACKLOG_BYTES_MAX : KEYS_PIECE_BYTES;
-    if (backlog < held_max &&
-        (must_hold || session->commands.stream.kind == STREAM_KEYS)) {
-        commands_continue_stream(&session->commands, held_max - backlog);
-    }
+    return backlog < held_max &&
+           (must_hold || session->commands.stream.kind == STREAM_KEYS) &&
+           commands_continue_stream(&session->commands, held_max - backlog);
 }
 
 /* Send what is due, once; a large value straight from the log. */
@@ -296,16 +314,18 @@ static enum conn_result send_replies(struct session *session)
 {
     struct stream *stream = &session->commands.stream;
     uint64_t taken_bytes = conn_sent_bytes(session->conn);
-    continue_stream(session);
     enum conn_result result = conn_flush(session->conn);
     if (result == CONN_DONE && stream->kind == STREAM_VALUE) {
         result = conn_send(session->conn, &stream->value);
         if (result == CONN_DONE) {
-            commands_continue_stream(&session->commands, 1); /* the LF */
+            (void)commands_continue_stream(&session->commands, 1); /* the LF */
             result = conn_flush(session->conn);
         }
     }
-    if (conn_sent_bytes(session->conn) != taken_bytes) {
+    /* While keys are looked for, a client that has taken all there is keeps nobody. */
+    bool has_nothing_to_take =
+        stream->kind == STREAM_KEYS && conn_backlog(session->conn) == 0;
+    if (conn_sent_bytes(session->conn) != taken_bytes || has_nothing_to_take) {
         session->last_taken_ms = clock_now_ms();
     }
     bool has_stalled = is_due(session) && clock_now_ms() >= stall_deadline_ms(session);
@@ -327,12 +347,13 @@ enum status session_run(struct session *session, enum session_state *state_out)
     if (is_out_of_lines && protocol_is_hangup(conn_partial_line(session->conn))) {
         session->is_closing = true;
     }
+    bool can_make_more = continue_stream(session);
     enum conn_result sent = send_replies(session);
     bool is_finished =
         session->is_closing || (is_out_of_lines && conn_has_ended(session->conn));
     bool can_execute_more = !is_out_of_lines && can_execute(session);
-    bool can_send_more =
-        sent == CONN_DONE && session->commands.stream.kind != STREAM_NONE;
+    bool can_send_more = can_make_more || (sent == CONN_DONE &&
+                                           session->commands.stream.kind != STREAM_NONE);
     if (session->is_lost || (is_finished && !is_due(session))) {
         *state_out = SESSION_OVER;
     } else if (has_received || can_execute_more || can_send_more) {

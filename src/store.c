@@ -8,7 +8,6 @@
 #include "clock.h"
 #include "compact.h"
 #include "diag.h"
-#include "lookahead.h"
 #include "recover.h"
 #include "snapshot.h"
 #include "transaction.h"
@@ -28,7 +27,7 @@ struct store {
     struct files *files;
     struct keydir keydir;
     struct recovery recovery;
-    struct lookahead lookahead;
+    struct lookup_watch lookup_watch;
     struct transaction transaction;
     struct compaction compaction;
     struct pace pace;
@@ -188,32 +187,36 @@ enum status store_close(struct store *store)
     return status == KV_OK || status == KV_NO_SPACE ? close_status : status;
 }
 
-void store_expect(struct store *store, struct slice key)
+struct lookup store_begin_lookup(const struct store *store, struct slice key)
 {
-    lookahead_add(&store->lookahead, &store->keydir, key);
+    return lookup_begin(&store->keydir, key);
 }
 
-static enum status find(struct store *store, struct slice key,
+void store_fetch(struct store *store, struct lookup *lookups, size_t count)
+{
+    lookup_fetch(&store->lookup_watch, &store->keydir, lookups, count);
+}
+
+static enum status find(const struct store *store, const struct lookup *lookup,
                         struct location *location_out)
 {
-    struct change found = {0};
-    enum status status = lookahead_find(&store->lookahead, &store->keydir, key, &found);
-    *location_out = found.before;
-    return status == KV_OK && found.before.is_tombstone ? KV_NOT_FOUND : status;
+    enum status status = lookup_find(lookup, &store->keydir, location_out);
+    return status == KV_OK && location_out->is_tombstone ? KV_NOT_FOUND : status;
 }
 
-enum status store_get(struct store *store, struct slice key, struct slice *value_out)
+enum status store_get(struct store *store, const struct lookup *lookup,
+                      struct slice *value_out)
 {
     struct location location;
-    enum status status = find(store, key, &location);
+    enum status status = find(store, lookup, &location);
     return status == KV_NOT_FOUND ? status
                                   : keydir_read(&store->keydir, &location, value_out);
 }
 
-enum status store_exists(struct store *store, struct slice key)
+enum status store_exists(struct store *store, const struct lookup *lookup)
 {
     struct location location;
-    return find(store, key, &location);
+    return find(store, lookup, &location);
 }
 
 /*
@@ -221,25 +224,28 @@ enum status store_exists(struct store *store, struct slice key)
  * for the key's own: with a hash this long it is, and replacing it is how a client mends
  * it.
  */
-static struct change find_replaced(struct store *store, struct slice key)
+static struct change find_replaced(const struct store *store, const struct lookup *lookup)
 {
-    struct change found = {0};
-    (void)lookahead_find(&store->lookahead, &store->keydir, key, &found);
+    struct change found = {.hash = lookup->hash};
+    (void)lookup_find(lookup, &store->keydir, &found.before);
     return found;
 }
 
-enum status store_set(struct store *store, struct slice key, struct slice value)
+enum status store_set(struct store *store, const struct lookup *lookup,
+                      struct slice value)
 {
-    return transaction_put(&store->transaction, find_replaced(store, key), key, value);
+    return transaction_put(&store->transaction, find_replaced(store, lookup), lookup->key,
+                           value);
 }
 
-enum status store_delete(struct store *store, struct slice key)
+enum status store_delete(struct store *store, const struct lookup *lookup)
 {
-    struct change found = find_replaced(store, key);
+    struct change found = find_replaced(store, lookup);
     if (location_is_nowhere(&found.before) || found.before.is_tombstone) {
         return KV_NOT_FOUND;
     }
-    return transaction_put(&store->transaction, found, key, record_tombstone_value());
+    return transaction_put(&store->transaction, found, lookup->key,
+                           record_tombstone_value());
 }
 
 uint64_t store_staged_bytes(const struct store *store)
@@ -259,7 +265,6 @@ static void note_written(struct store *store)
 
 enum status store_commit(struct store *store)
 {
-    lookahead_end(&store->lookahead); /* the keys are borrowed no longer */
     if (store->has_failed) {
         return KV_FATAL;
     }

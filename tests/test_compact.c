@@ -13,6 +13,7 @@
 #include "record.h"
 #include "support/dice.h"
 #include "support/engine.h"
+#include "support/keyed.h"
 #include "support/shim.h"
 #include "support/table.h"
 #include "support/unit.h"
@@ -425,7 +426,7 @@ static void f70_compact_copies_the_largest_value_in_one_step(void **state)
     begin(&table, engine, 3, 100);
     for (size_t i = 0; i < 3; i++) {
         bytes[length / 2] = (uint8_t)('a' + i);
-        assert_int_equal(store_set(engine->store, slice_of_text("large"), value), KV_OK);
+        assert_int_equal(keyed_set(engine->store, slice_of_text("large"), value), KV_OK);
         table_commit(&table);
     }
     assert_int_equal(step(engine), KV_OK); /* by itself */
@@ -434,7 +435,7 @@ static void f70_compact_copies_the_largest_value_in_one_step(void **state)
     assert_in_range(engine_log_length(engine), length, length + 2000);
     engine_crash(engine);
     engine_open(engine);
-    assert_int_equal(store_get(engine->store, slice_of_text("large"), &found), KV_OK);
+    assert_int_equal(keyed_get(engine->store, slice_of_text("large"), &found), KV_OK);
     assert_true(slice_equal(found, value));
     free(bytes);
 }
@@ -710,7 +711,7 @@ static void expect_all_but(const struct table *table, size_t rotten)
         }
     }
     struct slice value;
-    assert_int_equal(store_get(table->engine->store, table_key(rotten), &value),
+    assert_int_equal(keyed_get(table->engine->store, table_key(rotten), &value),
                      KV_CORRUPT);
 }
 
@@ -1057,7 +1058,7 @@ static void f67_compact_with_unknown_names_is_fatal(void **state)
         shim_clear_faults();
         assert_int_equal(store_compact(engine->store), KV_FATAL);
         assert_int_equal(step(engine), KV_FATAL);
-        assert_int_equal(store_set(engine->store, table_key(0), table_key(1)), KV_OK);
+        assert_int_equal(keyed_set(engine->store, table_key(0), table_key(1)), KV_OK);
         assert_int_equal(store_commit(engine->store), KV_FATAL);
         struct store *store = engine->store;
         engine->store = NULL;

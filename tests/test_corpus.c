@@ -9,6 +9,7 @@
 #include "support/dice.h"
 #include "support/engine.h"
 #include "support/image.h"
+#include "support/keyed.h"
 #include "support/unit.h"
 #include "support/watchdog.h"
 
@@ -265,7 +266,7 @@ static size_t count_batches(struct trial *trial)
     struct slice value;
     size_t batches = 0;
     struct store *store = trial->engine->store;
-    if (store_get(store, slice_of_text(model_key(0)), &value) == KV_OK) {
+    if (keyed_get(store, slice_of_text(model_key(0)), &value) == KV_OK) {
         while (batches <= BATCHES &&
                !slice_equal(value,
                             slice_of_text(trial->corpus->states[batches].values[0]))) {

@@ -18,6 +18,7 @@
 #include "support/crash.h"
 #include "support/dice.h"
 #include "support/image.h"
+#include "support/keyed.h"
 #include "support/redirect.h"
 #include "support/tempdir.h"
 #include "support/unit.h"
@@ -209,7 +210,7 @@ static bool is_snapshot(struct store *store, const struct snapshot *snapshot,
     *damaged_count = 0;
     for (size_t i = 0; i < KEYS; i++) {
         struct slice value;
-        enum status status = store_get(store, key_of(i), &value);
+        enum status status = keyed_get(store, key_of(i), &value);
         bool is_damaged = snapshot->has[i] && status == KV_CORRUPT;
         bool is_right = snapshot->has[i]
                             ? status == KV_OK && slice_equal(value, snapshot->values[i])
@@ -310,14 +311,14 @@ static struct slice make_value(struct lab *lab, size_t length)
 static void lab_set(struct lab *lab, size_t key, size_t length)
 {
     struct slice value = make_value(lab, length);
-    assert_int_equal(store_set(lab->store, key_of(key), value), KV_OK);
+    assert_int_equal(keyed_set(lab->store, key_of(key), value), KV_OK);
     lab->staged.has[key] = true;
     lab->staged.values[key] = value;
 }
 
 static void lab_delete(struct lab *lab, size_t key)
 {
-    enum status status = store_delete(lab->store, key_of(key));
+    enum status status = keyed_delete(lab->store, key_of(key));
     assert_true(status == KV_OK || status == KV_NOT_FOUND);
     lab->staged.has[key] = false;
     lab->staged.values[key] = (struct slice){NULL, 0};
@@ -483,11 +484,11 @@ static bool goes_on(struct lab *lab)
     if (try_open(lab, lab->subject.path) != KV_OK) {
         return false;
     }
-    bool is_right = store_set(lab->store, key_of(0), expected) == KV_OK &&
+    bool is_right = keyed_set(lab->store, key_of(0), expected) == KV_OK &&
                     store_commit(lab->store) == KV_OK;
     close_dead(lab);
     is_right = is_right && try_open(lab, lab->subject.path) == KV_OK &&
-               store_get(lab->store, key_of(0), &value) == KV_OK &&
+               keyed_get(lab->store, key_of(0), &value) == KV_OK &&
                slice_equal(value, expected);
     if (lab->store != NULL) {
         close_dead(lab);

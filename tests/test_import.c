@@ -11,6 +11,7 @@
 #include "store.h"
 #include "support/engine.h"
 #include "support/image.h"
+#include "support/keyed.h"
 #include "support/shim.h"
 #include "support/unit.h"
 #include "support/watchdog.h"
@@ -174,7 +175,7 @@ static void f58_import_keeps_values_that_contain_nul(void **state)
     engine_open(engine);
     for (size_t i = 0; i < COUNT; i++) {
         struct slice value;
-        assert_int_equal(store_get(engine->store, slice_of_text(model_key(i)), &value),
+        assert_int_equal(keyed_get(engine->store, slice_of_text(model_key(i)), &value),
                          KV_OK);
         assert_true(slice_equal(value, values[i]));
     }
@@ -194,7 +195,7 @@ static enum status try_key(struct engine *engine, size_t key_length)
     enum status status = engine_try_open(engine);
     if (status == KV_OK) {
         struct slice value;
-        assert_int_equal(store_get(engine->store, script_slice(&key), &value), KV_OK);
+        assert_int_equal(keyed_get(engine->store, script_slice(&key), &value), KV_OK);
         assert_int_equal(store_count(engine->store), 3);
         engine_close(engine);
     } else {
@@ -227,7 +228,7 @@ static void import_splits_a_large_log_into_batches(void **state)
     engine_place(engine, image_slice(&image));
     engine_open(engine);
     for (size_t i = 0; i < 6; i++) {
-        assert_int_equal(store_get(engine->store, slice_of_text(model_key(i)), &found),
+        assert_int_equal(keyed_get(engine->store, slice_of_text(model_key(i)), &found),
                          KV_OK);
         assert_true(slice_equal(found, script_slice(&value)));
     }

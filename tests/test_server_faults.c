@@ -11,6 +11,7 @@
 #include "bounds.h"
 #include "clock.h"
 #include "support/engine.h"
+#include "support/keyed.h"
 #include "support/shim.h"
 #include "support/unit.h"
 
@@ -575,7 +576,7 @@ static void store_large_value(struct engine *engine)
 {
     struct script value = {0};
     script_add_fill(&value, 'v', 16 * MIB);
-    assert_int_equal(store_set(engine->store, SLICE_LITERAL("k"), script_slice(&value)),
+    assert_int_equal(keyed_set(engine->store, SLICE_LITERAL("k"), script_slice(&value)),
                      KV_OK);
     assert_int_equal(store_commit(engine->store), KV_OK);
     script_free(&value);

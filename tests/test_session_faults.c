@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "record.h"
 #include "support/engine.h"
+#include "support/keyed.h"
 #include "support/shim.h"
 #include "support/unit.h"
 
@@ -147,11 +148,134 @@ static void store_value(struct engine *engine, char key, size_t length)
 {
     struct script value = {0};
     script_add_fill(&value, key, length);
-    assert_int_equal(store_set(engine->store, (struct slice){(const uint8_t *)&key, 1},
+    assert_int_equal(keyed_set(engine->store, (struct slice){(const uint8_t *)&key, 1},
                                script_slice(&value)),
                      KV_OK);
     assert_int_equal(store_commit(engine->store), KV_OK);
     script_free(&value);
+}
+
+/* ---- A batch that is refused ---- */
+
+/* The disk has no room for the next batch. */
+static void refuse_next(void)
+{
+    shim_clear_faults();
+    shim_fail_once(SHIM_BIT(SHIM_PWRITE), SHIM_ANY, 1, ENOSPC);
+}
+
+/* A batch is refused, and what follows arrives before the session has run again. */
+static void expect_behind_refused(struct talk *talk, const char *refused,
+                                  const char *request, const char *reply)
+{
+    refuse_next();
+    script_add_text(&talk->said, refused);
+    assert_true(say(talk));
+    run_once(talk, false);
+    assert_true(hear(talk));
+    expect_reply(talk, request, reply);
+}
+
+/* The next line stands where the refused one stood, and its key is as long. */
+static void f98_a_key_behind_a_refused_one_is_its_own(void **state)
+{
+    struct talk talk = begin(*state);
+    expect_reply(&talk, "SET old1 v1\n", "success\n");
+    expect_behind_refused(&talk, "SET new1 x\n", "GET old1\n", "v1\n");
+    expect_behind_refused(&talk, "SET new1 x\n", "SET old1 v2\nGET old1\nCOUNT\n",
+                          "success\nv2\n1\n");
+    expect_behind_refused(&talk, "SET old1 x\n", "GET new1\n", "no value stored\n");
+    expect_behind_refused(&talk, "DELETE old1\n", "EXISTS othr3\n", "0\n");
+    end(&talk);
+    engine_close(talk.engine);
+    engine_drop_index(talk.engine);
+    engine_open(talk.engine);
+    engine_expect(talk.engine, "old1", "v2");
+    assert_int_equal(store_count(talk.engine->store), 1);
+}
+
+/* What is refused for one client says nothing about the keys of the next. */
+static void f98_the_next_client_of_a_refused_one_gets_its_own_keys(void **state)
+{
+    struct talk talk = begin(*state);
+    struct talk next = talk;
+    int fds[2];
+    expect_reply(&talk, "SET old1 v1\n", "success\n");
+    refuse_next();
+    script_add_text(&talk.said, "SET new1 x\n");
+    assert_true(say(&talk));
+    run_once(&talk, false);
+    assert_true(hear(&talk));
+    session_end(talk.session, 0);
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    assert_int_equal(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
+    assert_int_equal(fcntl(fds[1], F_SETFL, O_NONBLOCK), 0);
+    session_begin(talk.session, fds[0]);
+    next.client_fd = fds[1];
+    expect_reply(&next, "SET old1 v2\nGET old1\nCOUNT\n", "success\nv2\n1\n");
+    script_free(&next.said);
+    script_free(&next.heard);
+    assert_int_equal(close(next.client_fd), 0);
+    end(&talk);
+}
+
+/* More writes than a group has are answered once each, and what follows is of its own
+ * keys. */
+static void f98_groups_of_refused_writes_leave_nothing_behind(void **state)
+{
+    enum { LINES = 5 * GROUP_LINES_MAX / 2 };
+    struct script refused = {0};
+    struct script reply = {0};
+    struct talk talk = begin(*state);
+    expect_reply(&talk, "SET k000 v\nSET k129 v\n", "success\nsuccess\n");
+    for (int i = 0; i < LINES; i++) {
+        script_add_format(&refused, "SET n%03d v\n", i);
+        script_add_text(&reply, "error: storage full\n");
+    }
+    refuse_next();
+    script_add(&talk.said, script_slice(&refused));
+    talk.heard.length = 0;
+    assert_true(say(&talk));
+    run_once(&talk, false);
+    assert_true(hear(&talk));
+    expect_heard(&talk, script_slice(&reply));
+    expect_reply(&talk, "SET k000 w\nGET k000\nGET k129\nCOUNT\n", "success\nw\nv\n2\n");
+    script_free(&refused);
+    script_free(&reply);
+    end(&talk);
+}
+
+/* ---- A walk through many keys ---- */
+
+/* KEYS that finds nothing gives way to others again and again, and is not idle. */
+static void f105_a_list_that_finds_nothing_is_made_in_slices(void **state)
+{
+    enum { KEYS = 3 * KEYS_SLICE_COUNT };
+    struct engine *engine = *state;
+    struct talk talk = begin(engine);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        assert_int_equal(keyed_set(engine->store,
+                                   (struct slice){(const uint8_t *)&i, sizeof i},
+                                   SLICE_LITERAL("v")),
+                         KV_OK);
+    }
+    assert_int_equal(store_commit(engine->store), KV_OK);
+    shim_set_clock(START_MS);
+    script_add_text(&talk.said, "KEYS zzzzz\nCOUNT\n");
+    assert_true(say(&talk));
+    int runs = 0;
+    do {
+        assert_int_equal(session_run(talk.session, &talk.state), KV_OK);
+        assert_int_equal(talk.state, SESSION_READY);
+        /* Time that the disk takes for keys counts against nobody. */
+        shim_advance_clock(CLIENT_STALL_MS_MAX);
+        runs++;
+    } while (!hear(&talk));
+    assert_in_range(runs, KEYS / KEYS_SLICE_COUNT, RUNS_MAX);
+    run(&talk, false);
+    expect_heard(&talk, SLICE_LITERAL("\n12288\n"));
+    end(&talk);
 }
 
 /* ---- Without memory ---- */
@@ -327,7 +451,7 @@ static void f71_a_list_of_keys_is_not_held_without_memory(void **state)
     for (int i = 0; i < KEYS; i++) {
         struct script key = {0};
         script_add_fill(&key, (char)('a' + i), KEY_BYTES);
-        assert_int_equal(store_set(engine->store, script_slice(&key), SLICE_LITERAL("v")),
+        assert_int_equal(keyed_set(engine->store, script_slice(&key), SLICE_LITERAL("v")),
                          KV_OK);
         assert_int_equal(store_commit(engine->store), KV_OK);
         script_free(&key);
@@ -558,6 +682,10 @@ static void f1_a_session_idle_for_long_has_time_to_take_its_last_reply(void **st
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        ON_ENGINE(f98_a_key_behind_a_refused_one_is_its_own),
+        ON_ENGINE(f98_the_next_client_of_a_refused_one_gets_its_own_keys),
+        ON_ENGINE(f98_groups_of_refused_writes_leave_nothing_behind),
+        ON_ENGINE(f105_a_list_that_finds_nothing_is_made_in_slices),
         ON_ENGINE(f71_session_create_without_memory_fails_cleanly),
         ON_ENGINE(session_create_refuses_lines_that_no_memory_can_hold),
         ON_ENGINE(f71_commands_without_memory_say_so_and_the_next_goes_on),

@@ -13,6 +13,7 @@
 #include "scan.h"
 #include "support/dice.h"
 #include "support/engine.h"
+#include "support/keyed.h"
 #include "support/shim.h"
 #include "support/unit.h"
 #include "support/watchdog.h"
@@ -96,12 +97,12 @@ static void store_takes_the_longest_key(void **state)
     struct slice value;
     script_add_fill(&key, 'k', KEY_BYTES_MAX);
     engine_open(engine);
-    assert_int_equal(store_set(engine->store, script_slice(&key), SLICE_LITERAL("value")),
+    assert_int_equal(keyed_set(engine->store, script_slice(&key), SLICE_LITERAL("value")),
                      KV_OK);
     assert_int_equal(store_commit(engine->store), KV_OK);
     engine_close(engine);
     engine_open(engine);
-    assert_int_equal(store_get(engine->store, script_slice(&key), &value), KV_OK);
+    assert_int_equal(keyed_get(engine->store, script_slice(&key), &value), KV_OK);
     assert_true(slice_equal(value, SLICE_LITERAL("value")));
     script_free(&key);
 }
@@ -285,12 +286,12 @@ static void store_maintain_leaves_values_in_place(void **state)
     shim_set_clock(START_MS);
     engine_open(engine);
     engine_put(engine, "a", "one");
-    assert_int_equal(store_get(engine->store, SLICE_LITERAL("a"), &value), KV_OK);
+    assert_int_equal(keyed_get(engine->store, SLICE_LITERAL("a"), &value), KV_OK);
     shim_advance_clock(REST_SEAL_MS);
     assert_int_equal(store_maintain(engine->store, LEISURE_NONE), KV_OK);
     assert_true(slice_equal(value, SLICE_LITERAL("one")));
     struct slice again;
-    assert_int_equal(store_get(engine->store, SLICE_LITERAL("a"), &again), KV_OK);
+    assert_int_equal(keyed_get(engine->store, SLICE_LITERAL("a"), &again), KV_OK);
     assert_ptr_equal(again.bytes, value.bytes);
 }
 
@@ -547,58 +548,60 @@ static void store_keeps_many_keys_through_a_restart(void **state)
     engine_expect(engine, "key:x", NULL);
 }
 
-/* What was announced is a hint: other keys may come, fewer, or in another order. */
-static void store_expect_of_other_keys_than_come_does_no_harm(void **state)
+/* A group that was fetched is used in any order, in part, or beside keys that were not.
+ */
+static void store_fetch_is_a_hint(void **state)
 {
     struct engine *engine = *state;
-    const char text[] = "apples";
-    const struct slice announced[] = {slice_of_text(text), slice_of_text("pear"),
-                                      slice_of_text("missing")};
+    struct slice found;
     engine_open(engine);
-    engine_put(engine, "apple", "one");
     engine_put(engine, "apples", "many");
     engine_put(engine, "pear", "green");
-    for (int i = 0; i < 2; i++) {
-        struct slice found;
-        for (size_t j = 0; j < EXPECTED_KEYS_MAX + 3; j++) {
-            store_expect(engine->store, announced[(j + 2) % 3]);
-        }
-        engine_expect(engine, "pear", "green");
-        /* The same place, but not the same key. */
-        struct slice part = slice_first(announced[0], 5);
-        assert_int_equal(store_get(engine->store, part, &found), KV_OK);
-        assert_true(slice_equal(found, slice_of_text("one")));
-        assert_int_equal(store_get(engine->store, announced[0], &found), KV_OK);
-        assert_true(slice_equal(found, slice_of_text("many")));
-        assert_int_equal(store_get(engine->store, announced[2], &found), KV_NOT_FOUND);
-        assert_int_equal(store_commit(engine->store), KV_OK);
+    struct lookup lookups[] = {
+        store_begin_lookup(engine->store, SLICE_LITERAL("apples")),
+        store_begin_lookup(engine->store, SLICE_LITERAL("missing")),
+        store_begin_lookup(engine->store, SLICE_LITERAL("pear")),
+    };
+    store_fetch(engine->store, lookups, 0);
+    for (size_t fetched = 0; fetched <= 3; fetched++) {
+        store_fetch(engine->store, lookups, fetched);
+        assert_int_equal(store_get(engine->store, &lookups[2], &found), KV_OK);
+        assert_true(slice_equal(found, SLICE_LITERAL("green")));
+        assert_int_equal(store_get(engine->store, &lookups[1], &found), KV_NOT_FOUND);
+        assert_int_equal(store_exists(engine->store, &lookups[0]), KV_OK);
+        assert_int_equal(store_get(engine->store, &lookups[0], &found), KV_OK);
+        assert_true(slice_equal(found, SLICE_LITERAL("many")));
     }
 }
 
-/* What was found when a key was announced is not what it is after a write of it. */
-static void store_expect_of_a_key_that_is_written_finds_the_new_value(void **state)
+/* What was found when a group was fetched is not what is there after a write, and not
+ * what is there after that write was refused. */
+static void store_fetch_before_a_write_finds_what_is_there_after_it(void **state)
 {
     struct engine *engine = *state;
-    struct slice key = slice_of_text("key");
     struct slice found;
     engine_open(engine);
     engine_put(engine, "key", "old");
-    for (int i = 0; i < 4; i++) {
-        store_expect(engine->store, key);
-    }
-    assert_int_equal(store_set(engine->store, key, slice_of_text("new")), KV_OK);
-    assert_int_equal(store_get(engine->store, key, &found), KV_OK);
-    assert_true(slice_equal(found, slice_of_text("new")));
-    assert_int_equal(store_delete(engine->store, key), KV_OK);
-    assert_int_equal(store_get(engine->store, key, &found), KV_NOT_FOUND);
+    struct lookup lookup = store_begin_lookup(engine->store, SLICE_LITERAL("key"));
+    store_fetch(engine->store, &lookup, 1);
+    assert_int_equal(store_set(engine->store, &lookup, SLICE_LITERAL("new")), KV_OK);
+    assert_int_equal(store_get(engine->store, &lookup, &found), KV_OK);
+    assert_true(slice_equal(found, SLICE_LITERAL("new")));
+    store_fetch(engine->store, &lookup, 1);
+    shim_fail_once(SHIM_BIT(SHIM_PWRITE), SHIM_LOG, 1, ENOSPC);
+    assert_int_equal(store_commit(engine->store), KV_NO_SPACE);
+    assert_int_equal(store_get(engine->store, &lookup, &found), KV_OK);
+    assert_true(slice_equal(found, SLICE_LITERAL("old")));
+    assert_int_equal(store_delete(engine->store, &lookup), KV_OK);
+    assert_int_equal(store_get(engine->store, &lookup, &found), KV_NOT_FOUND);
     assert_int_equal(store_commit(engine->store), KV_OK);
-    assert_int_equal(store_exists(engine->store, key), KV_NOT_FOUND);
+    assert_int_equal(store_exists(engine->store, &lookup), KV_NOT_FOUND);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_ENGINE(store_expect_of_a_key_that_is_written_finds_the_new_value),
+        ON_ENGINE(store_fetch_before_a_write_finds_what_is_there_after_it),
         ON_ENGINE(store_reads_its_own_staged_writes),
         ON_ENGINE(store_keeps_values_of_every_kind),
         ON_ENGINE(store_takes_the_longest_key),
@@ -617,7 +620,7 @@ int main(void)
         ON_ENGINE(f30_store_rollback_restores_every_sequence_on_a_key),
         ON_ENGINE(store_equals_a_plain_array_through_random_operations),
         ON_ENGINE(store_keeps_many_keys_through_a_restart),
-        ON_ENGINE(store_expect_of_other_keys_than_come_does_no_harm),
+        ON_ENGINE(store_fetch_is_a_hint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

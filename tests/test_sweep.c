@@ -22,6 +22,7 @@
 #include "bounds.h"
 #include "session.h"
 #include "store.h"
+#include "support/keyed.h"
 #include "support/redirect.h"
 #include "support/shim.h"
 #include "support/tempdir.h"
@@ -229,7 +230,7 @@ static bool holds(struct store *store, const struct model *model)
     size_t count = 0;
     for (size_t i = 0; i < KEYS; i++) {
         struct slice value;
-        enum status status = store_get(store, key_of(i), &value);
+        enum status status = keyed_get(store, key_of(i), &value);
         bool is_right =
             model->values[i] < 0
                 ? status == KV_NOT_FOUND
@@ -476,16 +477,16 @@ static void stage_steps(struct run *run)
         enum status status = KV_OK;
         int expected = run->staged.values[step->key];
         if (step->kind == STEP_SET) {
-            status = store_set(run->store, key_of(step->key), value_of(step->value));
+            status = keyed_set(run->store, key_of(step->key), value_of(step->value));
             expected = status == KV_OK ? step->value : expected;
         } else if (step->kind == STEP_DELETE) {
-            status = store_delete(run->store, key_of(step->key));
+            status = keyed_delete(run->store, key_of(step->key));
             CHECK(run,
                   (status == KV_NOT_FOUND) == (expected < 0) || status == KV_NO_MEMORY);
             expected = status == KV_OK ? -1 : expected;
             status = status == KV_NOT_FOUND ? KV_OK : status;
         } else {
-            status = store_get(run->store, key_of(step->key), &value);
+            status = keyed_get(run->store, key_of(step->key), &value);
             CHECK(run, expected < 0 ? status == KV_NOT_FOUND
                                     : slice_equal(value, value_of(expected)));
             status = KV_OK;
@@ -748,7 +749,7 @@ static void expect_service(struct run *run, enum end end)
     for (int i = 0; i < 2; i++) {
         size_t key = (size_t)i * 5 + 2;
         run->committed.values[key] = STEPS_MAX + i;
-        CHECK(run, store_set(run->store, key_of(key), value_of(STEPS_MAX + i)) == KV_OK);
+        CHECK(run, keyed_set(run->store, key_of(key), value_of(STEPS_MAX + i)) == KV_OK);
         CHECK(run, store_commit(run->store) == KV_OK);
         CHECK(run, holds(run->store, &run->committed));
         for (int reads_whole_log = 0; reads_whole_log < 2; reads_whole_log++) {

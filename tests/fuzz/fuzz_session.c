@@ -10,6 +10,7 @@
 #include "fuzz/wire.h"
 #include "protocol.h"
 #include "session.h"
+#include "support/keyed.h"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -248,7 +249,7 @@ static void check_store(struct store *store, const struct model *model)
     struct slice value;
     REQUIRE(store_count(store) == model->count);
     for (size_t i = 0; i < model->count; i++) {
-        REQUIRE(store_get(store, model->entries[i].key, &value) == KV_OK);
+        REQUIRE(keyed_get(store, model->entries[i].key, &value) == KV_OK);
         REQUIRE(slice_equal(value, model->entries[i].value));
     }
 }

@@ -12,6 +12,7 @@
 #include "salvage.h"
 #include "store.h"
 #include "verify.h"
+#include "support/keyed.h"
 
 #include <stdio.h>
 
@@ -44,7 +45,7 @@ static void check_state(struct store *store, const struct model *model)
     enum status status;
     REQUIRE(store_count(store) == model->count);
     for (size_t i = 0; i < model->count; i++) {
-        REQUIRE(store_get(store, model->entries[i].key, &value) == KV_OK);
+        REQUIRE(keyed_get(store, model->entries[i].key, &value) == KV_OK);
         REQUIRE(slice_equal(value, model->entries[i].value));
     }
     while ((status = store_walk(store, &position, &key)) == KV_OK) {
@@ -76,7 +77,7 @@ static void check_is_from(struct store *store, struct slice bytes)
     struct slice value;
     uint64_t position = 0;
     while (store_walk(store, &position, &key) == KV_OK) {
-        REQUIRE(store_get(store, key, &value) == KV_OK);
+        REQUIRE(keyed_get(store, key, &value) == KV_OK);
         REQUIRE(is_in_file(bytes, key, value));
     }
 }
@@ -159,11 +160,11 @@ static void check_goes_on(struct specimen *specimen)
     struct slice value = SLICE_LITERAL("green");
     REQUIRE(open_store(LOG, &store) == KV_OK);
     check_state(store, &specimen->model);
-    REQUIRE(store_set(store, key, value) == KV_OK);
+    REQUIRE(keyed_set(store, key, value) == KV_OK);
     model_set(&specimen->model, key, value);
     if (specimen->model.count > 1) {
         struct slice victim = specimen->model.entries[0].key;
-        enum status status = store_delete(store, victim);
+        enum status status = keyed_delete(store, victim);
         REQUIRE(status == KV_OK);
         model_delete(&specimen->model, victim);
     }

@@ -5,6 +5,7 @@
 
 #include "mapping.h"
 #include "record.h"
+#include "support/keyed.h"
 #include "support/redirect.h"
 #include "support/unit.h"
 
@@ -140,12 +141,12 @@ void engine_end_holder(pid_t holder)
 
 enum status engine_set(struct engine *engine, const char *key, const char *value)
 {
-    return store_set(engine->store, slice_of_text(key), slice_of_text(value));
+    return keyed_set(engine->store, slice_of_text(key), slice_of_text(value));
 }
 
 enum status engine_delete(struct engine *engine, const char *key)
 {
-    return store_delete(engine->store, slice_of_text(key));
+    return keyed_delete(engine->store, slice_of_text(key));
 }
 
 void engine_put(struct engine *engine, const char *key, const char *value)
@@ -157,9 +158,9 @@ void engine_put(struct engine *engine, const char *key, const char *value)
 void engine_expect(struct engine *engine, const char *key, const char *value)
 {
     struct slice found;
-    enum status status = store_get(engine->store, slice_of_text(key), &found);
+    enum status status = keyed_get(engine->store, slice_of_text(key), &found);
     assert_int_equal(status, value == NULL ? KV_NOT_FOUND : KV_OK);
-    assert_int_equal(store_exists(engine->store, slice_of_text(key)), status);
+    assert_int_equal(keyed_exists(engine->store, slice_of_text(key)), status);
     if (value != NULL) {
         assert_int_equal(found.length, strlen(value));
         assert_memory_equal(found.bytes, value, found.length);
@@ -169,7 +170,7 @@ void engine_expect(struct engine *engine, const char *key, const char *value)
 void engine_expect_failure(struct engine *engine, const char *key, enum status status)
 {
     struct slice found;
-    assert_int_equal(store_get(engine->store, slice_of_text(key), &found), status);
+    assert_int_equal(keyed_get(engine->store, slice_of_text(key), &found), status);
 }
 
 struct tempdir_file engine_file(const struct engine *engine, const char *suffix)
@@ -410,7 +411,7 @@ bool model_matches(const struct model *model, struct engine *engine)
     for (size_t i = 0; i < MODEL_KEYS; i++) {
         struct slice value;
         enum status status =
-            store_get(engine->store, slice_of_text(model_key(i)), &value);
+            keyed_get(engine->store, slice_of_text(model_key(i)), &value);
         bool is_right =
             model->has[i]
                 ? status == KV_OK && slice_equal(value, slice_of_text(model->values[i]))

@@ -1,4 +1,5 @@
 #include "support/table.h"
+#include "support/keyed.h"
 
 #include "record.h"
 #include "support/unit.h"
@@ -36,14 +37,14 @@ void table_stage(struct table *table, size_t row)
 {
     table->versions[row] = ++table->last_version;
     assert_int_equal(
-        store_set(table->engine->store, table_key(row), table_value_now(table, row)),
+        keyed_set(table->engine->store, table_key(row), table_value_now(table, row)),
         KV_OK);
 }
 
 void table_stage_delete(struct table *table, size_t row)
 {
     enum status expected = table->versions[row] == 0 ? KV_NOT_FOUND : KV_OK;
-    assert_int_equal(store_delete(table->engine->store, table_key(row)), expected);
+    assert_int_equal(keyed_delete(table->engine->store, table_key(row)), expected);
     table->versions[row] = 0;
 }
 
@@ -99,7 +100,7 @@ uint64_t table_live_bytes(const struct table *table)
 bool table_holds_row(const struct table *table, size_t row)
 {
     struct slice found;
-    enum status status = store_get(table->engine->store, table_key(row), &found);
+    enum status status = keyed_get(table->engine->store, table_key(row), &found);
     if (table->versions[row] == 0) {
         return status == KV_NOT_FOUND;
     }

@@ -4,7 +4,7 @@
  *
  * wrap: posix_madvise getrusage clock_gettime
  */
-#include "lookahead.h"
+#include "lookup.h"
 
 #include "bounds.h"
 #include "clock.h"
@@ -165,35 +165,37 @@ static void load_of_what_was_not_read_goes_back_to_reading_in_order(void **state
 }
 
 /* Three keys: a small record, a large one, none. Finding them takes a while. */
-static void look_up(struct lookahead *lookahead, const struct bench *bench)
+static void look_up(struct lookup_watch *watch, const struct bench *bench)
 {
-    struct slice keys[] = {SLICE_LITERAL("small"), SLICE_LITERAL("large"),
-                           SLICE_LITERAL("none")};
-    struct change found;
+    struct lookup lookups[] = {
+        lookup_begin(&bench->keydir, SLICE_LITERAL("small")),
+        lookup_begin(&bench->keydir, SLICE_LITERAL("large")),
+        lookup_begin(&bench->keydir, SLICE_LITERAL("none")),
+    };
+    struct location found;
+    lookup_fetch(watch, &bench->keydir, lookups, 3);
     for (size_t i = 0; i < 3; i++) {
-        lookahead_add(lookahead, &bench->keydir, keys[i]);
-    }
-    for (size_t i = 0; i < 3; i++) {
-        assert_int_equal(lookahead_find(lookahead, &bench->keydir, keys[i], &found),
+        assert_int_equal(lookup_find(&lookups[i], &bench->keydir, &found),
                          i < 2 ? KV_OK : KV_NOT_FOUND);
+        assert_int_equal(location_is_nowhere(&found), i == 2);
     }
     shim_advance_clock(system_calls.is_disk_busy || system_calls.is_slow ? 1 : 0);
 }
 
 /* Returns how often the disk was asked. */
-static size_t look_up_often(struct lookahead *lookahead, const struct bench *bench)
+static size_t look_up_often(struct lookup_watch *watch, const struct bench *bench)
 {
     system_calls.asked_count = 0;
     for (int i = 0; i < GROUPS; i++) {
-        look_up(lookahead, bench);
+        look_up(watch, bench);
     }
     return system_calls.asked_count;
 }
 
-static void lookahead_asks_the_disk_while_it_is_read(void **state)
+static void lookup_asks_the_disk_while_it_is_read(void **state)
 {
     struct bench bench = {0};
-    struct lookahead lookahead = {0};
+    struct lookup_watch watch = {0};
     uint8_t *bytes = calloc(1, READ_AHEAD_BYTES_MIN);
     assert_non_null(bytes);
     image_begin_first(&bench.image);
@@ -203,13 +205,13 @@ static void lookahead_asks_the_disk_while_it_is_read(void **state)
     bench_open(&bench, *state);
     bench_load(&bench, false);
 
-    lookahead.watch.since_us = clock_now_us();
-    assert_int_equal(look_up_often(&lookahead, &bench), 0);
+    watch.disk.since_us = clock_now_us();
+    assert_int_equal(look_up_often(&watch, &bench), 0);
     assert_int_equal(system_calls.look_count, 0);
     system_calls.is_slow = true;
-    assert_int_equal(look_up_often(&lookahead, &bench), 0);
+    assert_int_equal(look_up_often(&watch, &bench), 0);
     system_calls.is_disk_busy = true;
-    size_t asked = look_up_often(&lookahead, &bench);
+    size_t asked = look_up_often(&watch, &bench);
     if (reads_are_counted) {
         /* The whole record, whose value ends on the second page; of the large one its
          * key, which is there. */
@@ -223,8 +225,8 @@ static void lookahead_asks_the_disk_while_it_is_read(void **state)
         assert_int_equal(asked, 0);
     }
     system_calls.is_disk_busy = false;
-    (void)look_up_often(&lookahead, &bench);
-    assert_int_equal(look_up_often(&lookahead, &bench), 0);
+    (void)look_up_often(&watch, &bench);
+    assert_int_equal(look_up_often(&watch, &bench), 0);
     bench_close(&bench);
     free(bytes);
 }
@@ -235,7 +237,7 @@ int main(void)
         ON_ENGINE(load_in_memory_asks_the_disk_for_nothing),
         ON_ENGINE(load_from_a_disk_asks_for_a_list_of_earlier_keys_at_once),
         ON_ENGINE(load_of_what_was_not_read_goes_back_to_reading_in_order),
-        ON_ENGINE(lookahead_asks_the_disk_while_it_is_read),
+        ON_ENGINE(lookup_asks_the_disk_while_it_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
