@@ -4,9 +4,7 @@
  * refusal, reads from what is committed. Lines are taken in groups, which are gone when
  * they have been executed: what is known about a key is kept nowhere else.
  *
- * While a stream is being sent no line is executed. A client that is still sending
- * cannot wedge this: once its input no longer fits, the rest of the stream is copied to
- * the replies that are held, and execution goes on.
+ * While a long reply is unfinished no line is executed.
  */
 #include "session.h"
 
@@ -17,9 +15,6 @@
 #include <assert.h>
 #include <poll.h>
 #include <stdlib.h>
-
-/* The list of keys is made in pieces of this size. */
-#define KEYS_PIECE_BYTES (64 * KIB)
 
 /* A line that was taken. */
 struct queued {
@@ -40,6 +35,7 @@ struct group {
 struct session {
     struct session_options options;
     struct conn *conn;
+    struct replies replies;
     struct commands commands;
 
     bool is_closing; /* nothing more is executed; unread input may be coming */
@@ -63,9 +59,10 @@ enum status session_create(const struct session_options *options, struct store *
         free(session);
         return status;
     }
+    replies_init(&session->replies, session->conn, store);
     session->commands = (struct commands){
         .store = store,
-        .replies = conn_replies(session->conn),
+        .replies = &session->replies,
         .started_ms = clock_now_ms(),
     };
     *session_out = session;
@@ -77,8 +74,8 @@ void session_destroy(struct session *session)
     if (session == NULL) {
         return;
     }
+    replies_drop(&session->replies);
     conn_destroy(session->conn);
-    buffer_free(&session->commands.stream.prefix);
     free(session);
 }
 
@@ -89,7 +86,6 @@ void session_begin(struct session *session, int fd)
     session->is_lost = false;
     session->last_command_ms = clock_now_ms();
     session->last_taken_ms = session->last_command_ms;
-    session->commands.stream.kind = STREAM_NONE;
     session->commands.counters.connections++;
 }
 
@@ -98,17 +94,15 @@ void session_end(struct session *session, uint64_t linger_ms_max)
     if (session->is_closing && !session->is_lost) {
         conn_linger(session->conn, linger_ms_max);
     }
+    replies_drop(&session->replies);
     conn_close(session->conn);
-    buffer_free(&session->commands.stream.prefix);
 }
 
 /* Whether another line may be executed now. */
 static bool can_execute(const struct session *session)
 {
-    return !session->is_closing && session->commands.stream.kind == STREAM_NONE &&
-           conn_backlog(session->conn) < BACKLOG_BYTES_MAX &&
-           store_staged_bytes(session->commands.store) < BATCH_BYTES_MAX &&
-           buffer_reserve(session->commands.replies, REPLY_LINE_BYTES_MAX) == KV_OK;
+    return !session->is_closing && replies_have_room(&session->replies) &&
+           store_staged_bytes(session->commands.store) < BATCH_BYTES_MAX;
 }
 
 /* What a line asks for, before anything is done; one that is none of ours, to quit. */
@@ -165,7 +159,7 @@ static bool execute(struct session *session, const struct queued *queued)
 {
     bool is_executed = true;
     if (queued->status != KV_OK) {
-        protocol_put_status(session->commands.replies, queued->status,
+        protocol_put_status(replies_held(&session->replies), queued->status,
                             queued->request.verb);
     } else if (queued->request.verb == VERB_QUIT) {
         session->is_closing = true;
@@ -238,19 +232,12 @@ static void answer_refused(struct session *session, enum status refusal)
 {
     size_t end = conn_position(session->conn);
     conn_rewind(session->conn, 0);
-    session->commands.stream.kind = STREAM_NONE;
+    replies_drop(&session->replies);
     session->is_closing = false;
     session->commands.refusal = refusal;
     /* Nothing is staged now, so nothing stops it early. */
     (void)execute_lines(session, end);
     session->commands.refusal = KV_OK;
-}
-
-/* Whether something is to be sent before the session can go on or end. */
-static bool is_due(const struct session *session)
-{
-    return conn_backlog(session->conn) > 0 ||
-           session->commands.stream.kind != STREAM_NONE;
 }
 
 /*
@@ -260,14 +247,15 @@ static bool is_due(const struct session *session)
 static enum status run_batch(struct session *session, bool *is_out_of_lines_out)
 {
     struct commands *commands = &session->commands;
-    size_t replies_start = commands->replies->length;
+    struct buffer *held = replies_held(&session->replies);
+    size_t held_before = held->length;
     struct counters counters = commands->counters;
     do {
         *is_out_of_lines_out = execute_lines(session, SIZE_MAX);
     } while (*is_out_of_lines_out && wants_company(session) && receive(session));
     enum status status = store_commit(commands->store);
     if (status != KV_OK && status != KV_FATAL) {
-        commands->replies->length = replies_start;
+        held->length = held_before;
         commands->counters = counters;
         answer_refused(session, status);
         status = KV_OK;
@@ -295,47 +283,25 @@ static uint64_t stall_deadline_ms(const struct session *session)
     return session->last_taken_ms + CLIENT_STALL_MS_MAX;
 }
 
-/*
- * Make more of a stream: keys in pieces, or all that may be held, if input waits. Returns
- * whether more can be made at once, though none of it was sent.
- */
-static bool continue_stream(struct session *session)
-{
-    size_t backlog = conn_backlog(session->conn);
-    bool must_hold = conn_is_full(session->conn);
-    size_t held_max = must_hold ? BACKLOG_BYTES_MAX : KEYS_PIECE_BYTES;
-    return backlog < held_max &&
-           (must_hold || session->commands.stream.kind == STREAM_KEYS) &&
-           commands_continue_stream(&session->commands, held_max - backlog);
-}
-
-/* Send what is due, once; a large value straight from the log. */
+/* Send what is due, once, and note whether the client takes it. */
 static enum conn_result send_replies(struct session *session)
 {
-    struct stream *stream = &session->commands.stream;
     uint64_t taken_bytes = conn_sent_bytes(session->conn);
-    enum conn_result result = conn_flush(session->conn);
-    if (result == CONN_DONE && stream->kind == STREAM_VALUE) {
-        result = conn_send(session->conn, &stream->value);
-        if (result == CONN_DONE) {
-            (void)commands_continue_stream(&session->commands, 1); /* the LF */
-            result = conn_flush(session->conn);
-        }
-    }
+    enum conn_result result = replies_send(&session->replies);
+    bool is_awaited = replies_await_client(&session->replies);
     /* While keys are looked for, a client that has taken all there is keeps nobody. */
-    bool has_nothing_to_take =
-        stream->kind == STREAM_KEYS && conn_backlog(session->conn) == 0;
-    if (conn_sent_bytes(session->conn) != taken_bytes || has_nothing_to_take) {
+    bool has_taken_all = !is_awaited && replies_are_unfinished(&session->replies);
+    if (conn_sent_bytes(session->conn) != taken_bytes || has_taken_all) {
         session->last_taken_ms = clock_now_ms();
     }
-    bool has_stalled = is_due(session) && clock_now_ms() >= stall_deadline_ms(session);
+    bool has_stalled = is_awaited && clock_now_ms() >= stall_deadline_ms(session);
     session->is_lost = session->is_lost || result == CONN_LOST || has_stalled;
     return result;
 }
 
 enum status session_run(struct session *session, enum session_state *state_out)
 {
-    bool was_due = is_due(session);
+    bool was_due = replies_are_due(&session->replies);
     bool is_out_of_lines = false;
     bool has_received = receive(session);
     enum status status = run_batch(session, &is_out_of_lines);
@@ -347,14 +313,14 @@ enum status session_run(struct session *session, enum session_state *state_out)
     if (is_out_of_lines && protocol_is_hangup(conn_partial_line(session->conn))) {
         session->is_closing = true;
     }
-    bool can_make_more = continue_stream(session);
+    bool can_make_more = replies_make_more(&session->replies);
     enum conn_result sent = send_replies(session);
     bool is_finished =
         session->is_closing || (is_out_of_lines && conn_has_ended(session->conn));
     bool can_execute_more = !is_out_of_lines && can_execute(session);
-    bool can_send_more = can_make_more || (sent == CONN_DONE &&
-                                           session->commands.stream.kind != STREAM_NONE);
-    if (session->is_lost || (is_finished && !is_due(session))) {
+    bool can_send_more =
+        can_make_more || (sent == CONN_DONE && replies_are_unfinished(&session->replies));
+    if (session->is_lost || (is_finished && !replies_are_due(&session->replies))) {
         *state_out = SESSION_OVER;
     } else if (has_received || can_execute_more || can_send_more) {
         *state_out = SESSION_READY;
@@ -366,7 +332,7 @@ enum status session_run(struct session *session, enum session_state *state_out)
 
 enum leisure session_leisure(const struct session *session)
 {
-    if (session->commands.stream.kind != STREAM_NONE) {
+    if (replies_are_unfinished(&session->replies)) {
         return LEISURE_NONE;
     }
     bool is_idle = clock_now_ms() >= session->last_command_ms + LEISURE_AFTER_MS;
@@ -384,7 +350,7 @@ struct session_wait session_wait(const struct session *session)
                             : conn_can_receive(session->conn)) {
         wait.socket.events = POLLIN;
     }
-    if (is_due(session)) {
+    if (replies_are_due(&session->replies)) {
         wait.socket.events |= POLLOUT;
         wait.until_ms = stall_deadline_ms(session);
     } else {
@@ -398,12 +364,12 @@ struct session_wait session_wait(const struct session *session)
 
 void session_stop(struct session *session, enum status reason)
 {
-    if (!is_due(session)) {
+    struct buffer *held = replies_held(&session->replies);
+    if (!replies_are_due(&session->replies)) {
         session->last_taken_ms = clock_now_ms(); /* its time for the last line begins */
     }
-    if (reason != KV_OK &&
-        buffer_reserve(session->commands.replies, REPLY_LINE_BYTES_MAX) == KV_OK) {
-        protocol_put_status(session->commands.replies, reason, VERB_NONE);
+    if (reason != KV_OK && buffer_reserve(held, REPLY_LINE_BYTES_MAX) == KV_OK) {
+        protocol_put_status(held, reason, VERB_NONE);
     }
     session->is_closing = true;
 }
