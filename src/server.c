@@ -7,23 +7,18 @@
 #include "bounds.h"
 #include "clock.h"
 #include "diag.h"
+#include "listener.h"
 #include "notify.h"
 #include "platform.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-/* Numeric address and port as text. */
-enum { HOST_BYTES_MAX = 256, PORT_BYTES_MAX = 16 };
 
 struct server {
     struct store *store;
@@ -73,71 +68,6 @@ static enum status catch_signals(void)
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGINT, &action, NULL);
     return KV_OK;
-}
-
-static int open_listener(const struct addrinfo *address)
-{
-    int on = 1;
-    int fd = socket(address->ai_family, address->ai_socktype, address->ai_protocol);
-    if (fd < 0) {
-        return -1;
-    }
-    /* Accepted sockets take TCP_NODELAY and keepalive over from the listening one. */
-    if (!set_flags(fd) || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) < 0 ||
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0 ||
-        bind(fd, address->ai_addr, address->ai_addrlen) < 0 ||
-        listen(fd, WAITING_CLIENTS_MAX) < 0) {
-        int kept_errno = errno;
-        (void)close(fd); /* the first failure is the one that counts */
-        errno = kept_errno;
-        return -1;
-    }
-    return fd;
-}
-
-/* Listen on the first address of that name that allows it. */
-static enum status start_listening(const struct server_options *options, int *fd_out)
-{
-    struct addrinfo hints = {
-        .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
-        .ai_family = AF_UNSPEC,
-        .ai_socktype = SOCK_STREAM,
-    };
-    struct addrinfo *addresses = NULL;
-    int error = getaddrinfo(options->address, options->port, &hints, &addresses);
-    if (error != 0) {
-        diag_errorx("%s: no such address: %s; giving up", options->address,
-                    gai_strerror(error));
-        return KV_IO;
-    }
-    int fd = -1;
-    for (struct addrinfo *a = addresses; a != NULL && fd < 0; a = a->ai_next) {
-        fd = open_listener(a);
-    }
-    if (fd < 0) {
-        diag_error("%s:%s: cannot listen; giving up", options->address, options->port);
-    }
-    freeaddrinfo(addresses);
-    *fd_out = fd;
-    return fd < 0 ? KV_IO : KV_OK;
-}
-
-static void tell_ready(const struct server_options *options, int listen_fd)
-{
-    struct sockaddr_storage address;
-    socklen_t length = sizeof address;
-    char host[HOST_BYTES_MAX];
-    char port[PORT_BYTES_MAX];
-    if (getsockname(listen_fd, (struct sockaddr *)&address, &length) < 0 ||
-        getnameinfo((struct sockaddr *)&address, length, host, sizeof host, port,
-                    sizeof port, NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
-        diag_info("listening on %s:%s", options->address, options->port);
-        return;
-    }
-    bool is_ipv6 = address.ss_family == AF_INET6;
-    diag_info("listening on %s%s%s:%s", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "",
-              port);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -337,12 +267,12 @@ enum status server_run(const struct server_options *options, struct store *store
         diag_errorx("--max-value: not enough memory for values of that size; giving up");
         return status;
     }
-    status = start_listening(options, &server.listen_fd);
+    status = listener_open(options->address, options->port, &server.listen_fd);
     if (status == KV_OK) {
         status = catch_signals();
     }
     if (status == KV_OK) {
-        tell_ready(options, server.listen_fd);
+        listener_tell_ready(options->address, options->port, server.listen_fd);
         notify_ready();
         status = serve_clients(&server);
     }

@@ -18,7 +18,7 @@ progress:2 io:2
 record:3 index:3 protocol:3 mapping:3
 scan:4 files:4
 log:5 keydir:6 load:7 lookup:7 rewrite:7 salvage:8 snapshot:7 logset:8 import:9 recover:10 verify:10 dump:10 transaction:7 compact:8 store:11
-conn:12 notify:12 replies:13 commands:14 session:15 server:16 options:17 main:18
+conn:12 listener:12 notify:12 replies:13 commands:14 session:15 server:16 options:17 main:18
 "
 level_of() {
     tr ' ' '\n' <<<"$levels" | sed -n "s/^$1://p"
