@@ -254,18 +254,6 @@ static void f16_requests_behind_a_quit_that_come_late_destroy_no_reply(void **st
     script_free(&late);
 }
 
-static void f16_a_client_that_stays_after_quit_keeps_nobody_waiting(void **state)
-{
-    struct scene *scene = *state;
-    struct client first = scene_client(scene);
-    client_exchange(&first, SLICE_LITERAL("COUNT\nQUIT\n"), SLICE_LITERAL("0\n"));
-    client_expect_end(&first);
-    uint64_t start_ms = watchdog_now_ms();
-    scene_talk_text(scene, "COUNT\n", "0\n");
-    assert_in_range(watchdog_now_ms() - start_ms, 0, watchdog_scaled(4000, 60000));
-    client_close(&first);
-}
-
 static void a_stranger_is_hung_up_on_after_the_replies_before_it(void **state)
 {
     static const struct slice strangers[] = {
@@ -549,7 +537,7 @@ static void run_backlog(struct scene *scene, size_t value_bytes, size_t count)
     struct script requests = {0};
     add_backlog_gets(&requests, count);
     struct client client = scene_client(scene);
-    size_t sent = client_send_until_stuck(&client, script_slice(&requests));
+    size_t sent = scene_send_until_refused(scene, &client, script_slice(&requests));
     if (!watchdog_is_slow()) {
         assert_in_range(sent, 1, requests.length - 1);
     }
@@ -615,7 +603,6 @@ int main(void)
         ON_SERVER(f6_a_line_cut_by_a_close_changes_nothing),
         ON_SERVER(f16_quit_delivers_earlier_replies_and_executes_nothing_later),
         ON_SERVER(f16_requests_behind_a_quit_that_come_late_destroy_no_reply),
-        ON_SERVER(f16_a_client_that_stays_after_quit_keeps_nobody_waiting),
         ON_SERVER(a_stranger_is_hung_up_on_after_the_replies_before_it),
         ON_SERVER(f16_hanging_up_on_unread_input_loses_no_reply),
         ON_SERVER(a_web_page_cannot_reach_the_store_by_get),

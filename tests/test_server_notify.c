@@ -78,7 +78,7 @@ static void expect_both_told(struct scene *scene, const char *name)
     server_process_launch(&scene->server, &launch);
     watchdog_await(fd, POLLIN, watchdog_deadline_ms(), "READY=1");
     expect_told(fd, "READY=1");
-    assert_true(watchdog_sees(scene->server.stderr_fd, POLLIN, 0));
+    assert_true(watchdog_sees(scene->server.stderr_fd, POLLIN));
     server_process_await_ready(&scene->server);
     scene_talk_text(scene, "SET k v\n", "success\n");
     expect_told(fd, NULL);

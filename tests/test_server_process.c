@@ -532,83 +532,6 @@ static void f44_sigkill_amid_a_pipeline_loses_nothing_acknowledged(void **state)
     end_amid_a_pipeline(*state, SIGKILL, 128 + SIGKILL);
 }
 
-/* A second is what a stop may take; the rest is for a machine that is busy. */
-static void assert_prompt(uint64_t start_ms)
-{
-    assert_in_range(watchdog_now_ms() - start_ms, 0, watchdog_scaled(1300, 100000));
-}
-
-/* Signals that come while the server has nothing, or nothing whole, to execute. */
-static void f72_a_stop_is_prompt_whatever_the_client_does(void **state)
-{
-    static const char *const beginnings[] = {"", "GET k\n", "SET k unfinished",
-                                             "SET k v\nGET k"};
-    struct scene *scene = *state;
-    for (size_t i = 0; i < sizeof beginnings / sizeof beginnings[0]; i++) {
-        scene_start(scene, NULL);
-        struct client client = scene_client(scene);
-        client_send_text(&client, beginnings[i]);
-        client_await_consumed(&client);
-        uint64_t start_ms = watchdog_now_ms();
-        server_process_signal(&scene->server, i % 2 == 0 ? SIGTERM : SIGINT);
-        assert_int_equal(server_process_wait(&scene->server), 0);
-        assert_prompt(start_ms);
-        client_close(&client);
-    }
-    scene_start(scene, NULL);
-    scene_talk_text(scene, "GET k\nCOUNT\n", "v\n1\n");
-}
-
-/* A client that does not take its replies must not hold up the end. */
-static void ask_and_do_not_read(const struct scene *scene, struct client *client)
-{
-    struct script request = {0};
-    script_add_text(&request, "SET big ");
-    script_add_fill_line(&request, 'x', 1 << 20);
-    scene_talk(scene, script_slice(&request), SLICE_LITERAL("success\n"));
-    request.length = 0;
-    for (size_t i = 0; i < 30; i++) {
-        script_add_text(&request, "GET big\n");
-    }
-    *client = scene_client(scene);
-    client_send(client, script_slice(&request));
-    client_await_consumed(client);
-    script_free(&request);
-}
-
-static void f72_a_client_that_does_not_read_does_not_hold_up_the_stop(void **state)
-{
-    struct scene *scene = *state;
-    scene_start(scene, NULL);
-    struct client client;
-    ask_and_do_not_read(scene, &client);
-    uint64_t start_ms = watchdog_now_ms();
-    server_process_stop(&scene->server);
-    assert_prompt(start_ms);
-    client_close(&client);
-    scene_start(scene, NULL);
-    scene_talk_text(scene, "COUNT\n", "1\n");
-}
-
-/* How the second one ends it is not promised, only that it does and that data stay. */
-static void f72_a_second_sigint_ends_at_once(void **state)
-{
-    struct scene *scene = *state;
-    scene_start(scene, NULL);
-    struct client client;
-    ask_and_do_not_read(scene, &client);
-    server_process_signal(&scene->server, SIGINT);
-    server_process_await_taken(&scene->server, SIGINT);
-    uint64_t start_ms = watchdog_now_ms();
-    server_process_signal(&scene->server, SIGINT);
-    (void)server_process_wait(&scene->server);
-    /* The first alone would wait longer for this client to take its replies. */
-    assert_in_range(watchdog_now_ms() - start_ms, 0, watchdog_scaled(300, 100000));
-    client_close(&client);
-    scene_start(scene, NULL);
-    scene_talk_text(scene, "COUNT\n", "1\n");
-}
-
 static void f73_a_stopped_and_continued_server_goes_on(void **state)
 {
     struct scene *scene = *state;
@@ -616,8 +539,9 @@ static void f73_a_stopped_and_continued_server_goes_on(void **state)
     struct client client = scene_client(scene);
     client_exchange(&client, SLICE_LITERAL("SET k v\n"), SLICE_LITERAL("success\n"));
     server_process_signal(&scene->server, SIGSTOP);
+    server_process_await_stopped(&scene->server);
     client_send_text(&client, "GET k\n");
-    client_expect_silence(&client, 100);
+    client_await_arrived(&client);
     server_process_signal(&scene->server, SIGCONT);
     client_expect_text(&client, "v\n");
     client_close(&client);
@@ -722,9 +646,6 @@ int main(void)
         ON_SCENE(f72_sigterm_amid_a_pipeline_loses_nothing_acknowledged),
         ON_SCENE(f72_sigint_amid_a_pipeline_loses_nothing_acknowledged),
         ON_SCENE(f44_sigkill_amid_a_pipeline_loses_nothing_acknowledged),
-        ON_SCENE(f72_a_stop_is_prompt_whatever_the_client_does),
-        ON_SCENE(f72_a_client_that_does_not_read_does_not_hold_up_the_stop),
-        ON_SCENE(f72_a_second_sigint_ends_at_once),
         ON_SCENE(f73_a_stopped_and_continued_server_goes_on),
         ON_SCENE(everysec_keeps_what_it_acknowledged_through_stop_and_kill),
         ON_SCENE(f31_a_file_size_limit_refuses_writes_and_nothing_else),

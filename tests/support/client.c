@@ -18,12 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum {
-    CLIENT_FDS_MAX = 4096,
-    RECEIVE_BYTES_MIN = 65536,
-    STUCK_MS = 400,
-    SHOWN_BYTES_MAX = 60
-};
+enum { CLIENT_FDS_MAX = 4096, RECEIVE_BYTES_MIN = 65536, SHOWN_BYTES_MAX = 60 };
 
 /* What each open client has allocated, by descriptor, in case its test fails. */
 static uint8_t *allocated[CLIENT_FDS_MAX];
@@ -143,10 +138,10 @@ void client_send_text(struct client *client, const char *text)
     client_send(client, slice_of_text(text));
 }
 
-size_t client_send_until_stuck(struct client *client, struct slice bytes)
+size_t client_send_available(struct client *client, struct slice bytes)
 {
     struct slice unsent = bytes;
-    while (unsent.length > 0 && watchdog_sees(client->fd, POLLOUT, STUCK_MS)) {
+    while (unsent.length > 0 && watchdog_sees(client->fd, POLLOUT)) {
         unsent = slice_after(unsent, send_some(client, unsent));
     }
     return bytes.length - unsent.length;
@@ -174,16 +169,20 @@ static bool parse_row(const char *text, struct row *row_out)
     return count == 5;
 }
 
-/* Whether everything that own_port sent was read by the server. */
-static bool is_consumed(unsigned own_port, unsigned server_port)
+/* How far what own_port sent has come. */
+struct progress_of_bytes {
+    bool is_sent; /* to the last byte it is in the server's socket, or was */
+    bool is_read;
+};
+
+static struct progress_of_bytes look_up(unsigned own_port, unsigned server_port)
 {
+    struct progress_of_bytes progress = {false, false};
     FILE *table = fopen("/proc/net/tcp", "r");
     if (table == NULL) {
         fail_msg("cannot read the kernel's table of connections");
-        return false;
+        return progress;
     }
-    bool is_sent = false;
-    bool is_read = false;
     char text[512];
     while (fgets(text, sizeof text, table) != NULL) {
         struct row row;
@@ -191,28 +190,51 @@ static bool is_consumed(unsigned own_port, unsigned server_port)
             continue;
         }
         if (row.local_port == own_port && row.remote_port == server_port) {
-            is_sent = row.unsent_bytes == 0;
+            progress.is_sent = row.unsent_bytes == 0;
         }
         if (row.local_port == server_port && row.remote_port == own_port) {
-            is_read = row.unread_bytes == 0;
+            progress.is_read = row.unread_bytes == 0;
         }
     }
     (void)fclose(table); /* only read */
-    return is_sent && is_read;
+    return progress;
 }
 
-void client_await_consumed(const struct client *client)
+static struct progress_of_bytes progress_of(const struct client *client)
 {
     struct sockaddr_in own;
     socklen_t length = sizeof own;
     assert_int_equal(getsockname(client->fd, (struct sockaddr *)&own, &length), 0);
+    return look_up(ntohs(own.sin_port), client->server_port);
+}
+
+bool client_is_unread(const struct client *client)
+{
+    return !progress_of(client).is_read;
+}
+
+/* Wait until it has come so far. */
+static void await_progress(const struct client *client, bool is_to_be_read)
+{
     uint64_t deadline_ms = watchdog_deadline_ms();
-    while (!is_consumed(ntohs(own.sin_port), client->server_port)) {
-        if (watchdog_now_ms() > deadline_ms) {
-            fail_msg("gave up waiting for the server to read");
+    for (;;) {
+        struct progress_of_bytes progress = progress_of(client);
+        if (progress.is_sent && (progress.is_read || !is_to_be_read)) {
+            return;
         }
+        watchdog_check(deadline_ms, "bytes to get to the server");
         sched_yield();
     }
+}
+
+void client_await_consumed(const struct client *client)
+{
+    await_progress(client, true);
+}
+
+void client_await_arrived(const struct client *client)
+{
+    await_progress(client, false);
 }
 
 /* Take what has arrived, if anything has. */
@@ -366,18 +388,6 @@ void client_finish(struct client *client, struct slice replies)
     client_close(client);
 }
 
-void client_expect_silence(struct client *client, uint64_t wait_ms)
-{
-    assert_int_equal(client->end, client->start);
-    if (watchdog_sees(client->fd, POLLIN, wait_ms)) {
-        struct slice nothing = SLICE_LITERAL("");
-        enum client_state state = client_pump(client, &nothing);
-        fail_msg("expected silence, got %s \"%s\"",
-                 state == CLIENT_OPEN ? "bytes" : state_text(state),
-                 show(received(client)).text);
-    }
-}
-
 /* The length of the line that has arrived, or SIZE_MAX if it is not whole. */
 static size_t line_length(const struct client *client)
 {
@@ -421,7 +431,7 @@ size_t client_take_lines(struct client *client, const char *text)
 size_t client_take_equal(struct client *client, struct slice reply)
 {
     struct slice nothing = SLICE_LITERAL("");
-    if (watchdog_sees(client->fd, POLLIN, 0)) {
+    if (watchdog_sees(client->fd, POLLIN)) {
         (void)client_pump(client, &nothing); /* an early end is found by the next call */
     }
     return take_equal(client, reply);

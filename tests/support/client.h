@@ -38,18 +38,20 @@ void client_close_all(void);
 void client_send(struct client *client, struct slice bytes);
 void client_send_text(struct client *client, const char *text);
 
-/*
- * Send until the server takes no more for a while.
- *
- * Returns how many bytes were sent; at most bytes.length.
- */
-size_t client_send_until_stuck(struct client *client, struct slice bytes);
+/* Send what the kernel takes at once; returns how many bytes that was. */
+size_t client_send_available(struct client *client, struct slice bytes);
+
+/* Whether bytes of this client are waiting to be read by the server. */
+bool client_is_unread(const struct client *client);
 
 /* No more requests will come. */
 void client_half_close(struct client *client);
 
 /* Wait until the program itself has taken every byte from its socket. */
 void client_await_consumed(const struct client *client);
+
+/* Wait until every byte has reached its socket: it need not have been accepted. */
+void client_await_arrived(const struct client *client);
 
 /*
  * Wait until something can be done, then send from the front of *unsent, which is
@@ -73,9 +75,6 @@ void client_expect_end(struct client *client);
 
 /* No more requests will come: demand these replies, then the end, and close. */
 void client_finish(struct client *client, struct slice replies);
-
-/* Demand that nothing comes for a time. */
-void client_expect_silence(struct client *client, uint64_t wait_ms);
 
 /* The next line without its LF, as text; valid until the next call on this client. */
 const char *client_read_line(struct client *client);

@@ -5,7 +5,9 @@
 
 #include "support/script.h"
 #include "support/unit.h"
+#include "support/watchdog.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -86,6 +88,26 @@ struct client scene_client(const struct scene *scene)
     struct client client;
     client_open(&client, scene->server.port);
     return client;
+}
+
+/* Nothing wakes it but the client: bytes come in before it is seen asleep, not after. */
+static bool is_refused(const struct scene *scene, const struct client *client)
+{
+    return client_is_unread(client) && server_process_is_asleep(&scene->server) &&
+           client_is_unread(client);
+}
+
+size_t scene_send_until_refused(const struct scene *scene, struct client *client,
+                                struct slice bytes)
+{
+    uint64_t deadline_ms = watchdog_deadline_ms();
+    size_t sent = client_send_available(client, bytes);
+    while (sent < bytes.length && !is_refused(scene, client)) {
+        watchdog_check(deadline_ms, "the server to take no more requests");
+        sched_yield();
+        sent += client_send_available(client, slice_after(bytes, sent));
+    }
+    return sent;
 }
 
 void scene_talk(const struct scene *scene, struct slice request, struct slice reply)

@@ -52,6 +52,13 @@ void scene_crash(struct scene *scene);
 /* Open a client of the server. */
 struct client scene_client(const struct scene *scene);
 
+/*
+ * Send until the server sleeps though bytes of this client are there for it to read: it
+ * takes no more requests. Returns how many bytes were sent; at most bytes.length.
+ */
+size_t scene_send_until_refused(const struct scene *scene, struct client *client,
+                                struct slice bytes);
+
 /* A client of its own sends the request, gets exactly the reply and then the end. */
 void scene_talk(const struct scene *scene, struct slice request, struct slice reply);
 void scene_talk_text(const struct scene *scene, const char *request, const char *reply);

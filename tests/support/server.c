@@ -209,6 +209,29 @@ void server_process_launch(struct server_process *server,
     *server = (struct server_process){.pid = pid, .stderr_fd = ends[0]};
 }
 
+void server_process_fork(struct server_process *server, int (*run)(void *context),
+                         void *context)
+{
+    int ends[2];
+    block_child_signal();
+    assert_int_equal(pipe(ends), 0);
+    (void)fflush(stdout); /* or the child would say it again */
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(ends[0]);
+        dup2(ends[1], STDERR_FILENO);
+        close(ends[1]);
+        set_signals_in_child(false);
+        int status = run(context);
+        (void)fflush(stdout);
+        _exit(status);
+    }
+    replace_running(0, pid);
+    close(ends[1]);
+    *server = (struct server_process){.pid = pid, .stderr_fd = ends[0]};
+}
+
 /* Returns false at the end of file. */
 static bool read_messages(struct server_process *server)
 {
@@ -317,8 +340,9 @@ void server_process_await_listening(struct server_process *server)
             unsigned long inode = socket_inode(server, fd);
             server->port = (uint16_t)(inode == 0 ? 0 : listening_port(inode));
         }
-        if (watchdog_now_ms() > deadline_ms || has_ended(server)) {
-            fail_msg("ended, or too late, without a listening socket");
+        watchdog_check(deadline_ms, "a listening socket");
+        if (has_ended(server)) {
+            fail_msg("the program ended without a listening socket");
         }
         sched_yield();
     }
@@ -343,9 +367,7 @@ static int reap(struct server_process *server)
     int state = 0;
     pid_t pid = waitpid(server->pid, &state, WNOHANG);
     while (pid == 0) {
-        if (watchdog_now_ms() > deadline_ms) {
-            fail_msg("gave up waiting for the end of the program");
-        }
+        watchdog_check(deadline_ms, "the end of the program");
         (void)sigtimedwait(&signals, NULL, &step); /* a timeout is judged above */
         pid = waitpid(server->pid, &state, WNOHANG);
     }
@@ -457,11 +479,36 @@ void server_process_await_taken(const struct server_process *server, int number)
     char pending[STATUS_BYTES_MAX];
     read_status(server, "ShdPnd", pending);
     while ((strtoull(pending, NULL, 16) & bit) != 0) {
-        if (watchdog_now_ms() > deadline_ms) {
-            fail_msg("gave up waiting for signal %d to be taken", number);
-        }
+        watchdog_check(deadline_ms, "a signal to be taken");
         sched_yield();
         read_status(server, "ShdPnd", pending);
+    }
+}
+
+/* The first letter of its state, as ps has it. */
+static char state_of(const struct server_process *server)
+{
+    char value[STATUS_BYTES_MAX];
+    read_status(server, "State", value);
+    return value[strspn(value, " \t")];
+}
+
+bool server_process_is_asleep(const struct server_process *server)
+{
+    char before[STATUS_BYTES_MAX];
+    char after[STATUS_BYTES_MAX];
+    read_status(server, "voluntary_ctxt_switches", before);
+    bool is_asleep = state_of(server) == 'S';
+    read_status(server, "voluntary_ctxt_switches", after);
+    return is_asleep && strcmp(before, after) == 0;
+}
+
+void server_process_await_stopped(const struct server_process *server)
+{
+    uint64_t deadline_ms = watchdog_deadline_ms();
+    while (state_of(server) != 'T') {
+        watchdog_check(deadline_ms, "the program to stand still");
+        sched_yield();
     }
 }
 

@@ -36,6 +36,13 @@ struct server_launch {
 void server_process_launch(struct server_process *server,
                            const struct server_launch *launch);
 
+/*
+ * The same in a child of this program: it calls run(context) and exits with what that
+ * returns. For a server whose system calls the test replaces.
+ */
+void server_process_fork(struct server_process *server, int (*run)(void *context),
+                         void *context);
+
 /* Wait for the line that means ready, and learn the port from it. */
 void server_process_await_ready(struct server_process *server);
 
@@ -60,6 +67,12 @@ void server_process_signal(const struct server_process *server, int number);
 
 /* Wait until a signal sent before is no longer pending: its handler runs or has run. */
 void server_process_await_taken(const struct server_process *server, int number);
+
+/* Whether it waits for something now, and is not about to go on. */
+bool server_process_is_asleep(const struct server_process *server);
+
+/* Wait until SIGSTOP, sent before, has stopped it. */
+void server_process_await_stopped(const struct server_process *server);
 
 /* Stop it by SIGTERM, which must end in exit status 0. */
 void server_process_stop(struct server_process *server);

@@ -100,6 +100,11 @@ struct state {
 
     bool has_clock;
     uint64_t now_ms;
+    bool is_obeying;
+    int orders_fd;
+    int answers_fd;
+    bool owes_answer;
+    uint64_t ordered_ms; /* what is left of the last order */
 
     size_t event_count;
     struct shim_event events[SHIM_EVENTS_MAX];
@@ -393,6 +398,13 @@ void shim_set_clock(uint64_t now_ms)
 void shim_advance_clock(uint64_t ms)
 {
     state.now_ms += ms;
+}
+
+void shim_obey(int orders_fd, int answers_fd)
+{
+    state.is_obeying = true;
+    state.orders_fd = orders_fd;
+    state.answers_fd = answers_fd;
 }
 
 /* ---- Files ---- */
@@ -708,12 +720,68 @@ int __wrap_shutdown(int fd, int how)
     return fails(&event) ? -1 : done(&event, __real_shutdown(fd, how));
 }
 
+enum { POLLED_MAX = 64 };
+
+/* Sleep until one of them is ready or there is an order; returns how many are ready. */
+static int sleep_for_orders(struct pollfd *fds, nfds_t count)
+{
+    struct pollfd all[POLLED_MAX + 1];
+    if (count > POLLED_MAX) {
+        abort();
+    }
+    memcpy(all, fds, count * sizeof *fds);
+    all[count] = (struct pollfd){.fd = state.orders_fd, .events = POLLIN};
+    int ready = __real_poll(all, count + 1, -1);
+    if (ready > 0 && all[count].revents != 0) {
+        if (read(state.orders_fd, &state.ordered_ms, sizeof state.ordered_ms) !=
+            sizeof state.ordered_ms) {
+            _exit(EXIT_FAILURE); /* whoever gave them is gone */
+        }
+        state.owes_answer = true;
+        /* What came before the order, a signal with it, is seen before time goes by. */
+        return __real_poll(fds, count, 0);
+    }
+    memcpy(fds, all, count * sizeof *fds);
+    return ready;
+}
+
+static void answer(uint64_t deadline_ms)
+{
+    state.owes_answer = false;
+    if (write(state.answers_fd, &deadline_ms, sizeof deadline_ms) != sizeof deadline_ms) {
+        _exit(EXIT_FAILURE);
+    }
+}
+
+/* A poll whose time is another process's. */
+static int poll_obeying(struct pollfd *fds, nfds_t count, int timeout)
+{
+    uint64_t deadline_ms = timeout < 0 ? UINT64_MAX : state.now_ms + (uint64_t)timeout;
+    int ready = __real_poll(fds, count, 0);
+    while (ready == 0 && state.now_ms < deadline_ms) {
+        uint64_t wanted_ms = deadline_ms - state.now_ms;
+        uint64_t step_ms = wanted_ms < state.ordered_ms ? wanted_ms : state.ordered_ms;
+        state.now_ms += step_ms;
+        state.ordered_ms -= step_ms;
+        if (state.now_ms < deadline_ms) {
+            if (state.owes_answer) {
+                answer(deadline_ms);
+            }
+            ready = sleep_for_orders(fds, count);
+        }
+    }
+    return ready;
+}
+
 /* A stopped clock moves on by the whole wait, and nothing sleeps. */
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout)
 {
     struct shim_event event = {.call = SHIM_POLL, .role = SHIM_OTHER};
     if (fails(&event)) {
         return -1;
+    }
+    if (state.is_obeying) {
+        return done(&event, poll_obeying(fds, count, timeout));
     }
     int ready = __real_poll(fds, count, state.has_clock ? 0 : timeout);
     if (ready == 0 && state.has_clock && timeout > 0) {

@@ -188,4 +188,13 @@ const char *shim_trace_text(unsigned calls);
 void shim_set_clock(uint64_t now_ms);
 void shim_advance_clock(uint64_t ms);
 
+/*
+ * Let another process move the clock, which must have been stopped. It goes on only in
+ * poll, and only when that has nothing ready: then a uint64_t of milliseconds is read
+ * from `orders_fd`. poll returns at each moment that it was to wait for; once the order
+ * has been used up and there is nothing ready again, the moment that it is then waiting
+ * for, or UINT64_MAX, is written to `answers_fd` as a uint64_t.
+ */
+void shim_obey(int orders_fd, int answers_fd);
+
 #endif
