@@ -12,7 +12,7 @@ for ((round = 0; round < rounds; round++)); do
     first=$((round * per_round))
     # Early and late kills, inside and between batches.
     kill_after=$((1 + round * round * 900))
-    acked=$(timeout 60 python3 "$here/loader.py" load "$port" "$server_pid" "$first" \
+    acked=$(timeout "$seconds_max" python3 "$here/loader.py" load "$port" "$server_pid" "$first" \
         "$per_round" "$kill_after" 2>"$work/why")
     loaded=$?
     # A failed loader may have left the server alive; this round fails either way.
@@ -24,7 +24,7 @@ for ((round = 0; round < rounds; round++)); do
     check "round $round: the server died of kill -9" "$server_status" 137
     serve "$work/log"
     succeeds "round $round: what was acknowledged is there, the rest is whole or absent" \
-        timeout 60 python3 "$here/loader.py" judge "$port" "$first" "$per_round" "$acked"
+        timeout "$seconds_max" python3 "$here/loader.py" judge "$port" "$first" "$per_round" "$acked"
     acked_of[round]=$acked
     stop_server TERM
     check "round $round: a clean stop after the recovery" "$server_status" 0
@@ -32,7 +32,7 @@ done
 
 serve "$work/log"
 for ((round = 0; round < rounds; round++)); do
-    timeout 60 python3 "$here/loader.py" judge "$port" $((round * per_round)) "$per_round" \
+    timeout "$seconds_max" python3 "$here/loader.py" judge "$port" $((round * per_round)) "$per_round" \
         "${acked_of[round]-$per_round}" 2>&1 || echo "round $round"
 done >"$work/wrong"
 check "in the end every round's acknowledged writes are there" "$(cat "$work/wrong")" ""
@@ -49,11 +49,8 @@ IFS= read -r -t "$seconds_max" -u "$replies" first_reply
 echo "$first_reply" >"$work/replies"
 cat <&"$replies" >>"$work/replies" &
 reader_pid=$!
-started=$(microseconds)
 stop_server TERM
-elapsed=$(($(microseconds) - started))
 check "SIGTERM inside a load: exit status" "$server_status" 0
-check "SIGTERM inside a load: within a second and the disk's share" "$((elapsed < 2500000))" 1
 wait "$reader_pid"
 exec {replies}<&-
 acked=$(grep -c '^success$' "$work/replies")

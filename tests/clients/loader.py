@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 
-SECONDS_MAX = 20
+SECONDS_MAX = 300
 SUCCESS = b"success\n"
 
 

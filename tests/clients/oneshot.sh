@@ -72,7 +72,7 @@ talks "the empty value is a value" $'SET empty \nGET empty\nEXISTS empty\nSET em
     $'success\n\n1\nerror: usage: SET key value\n' nc_plain
 
 # Telnet wants a terminal: expect gives it one. The script prints its own check lines.
-timeout 60 expect -f "$here/telnet.exp" "$port" 2>&1 | grep -E '^(ok|not ok) ' >"$work/telnet"
+timeout "$seconds_max" expect -f "$here/telnet.exp" "$port" 2>&1 | grep -E '^(ok|not ok) ' >"$work/telnet"
 telnet_status=${PIPESTATUS[0]}
 cat "$work/telnet"
 check "telnet: the script ran to its end" "$telnet_status" 0

@@ -32,7 +32,7 @@ check "a bash loop reads 1000 times, a reply each" "$(loop GET '' 'v %')" 1000
 check "the loops' keys are counted" "$(echo COUNT | nc_plain)" 1500
 
 succeeds "a million SETs before the first reply is read" \
-    timeout 60 python3 "$here/greedy.py" sets "$port" 1000000
+    timeout "$seconds_max" python3 "$here/greedy.py" sets "$port" 1000000
 check "the million keys are counted" "$(echo COUNT | nc_plain)" 1001500
 talks "the first and the last of the million are there" $'GET greedy0\nGET greedy999999\n' \
     $'value0\nvalue999999\n' nc_plain
@@ -52,7 +52,7 @@ check "QUIT closes the connection in good order" "$quit_status" 0
 seq 1 20000 | sed 's/^/value/' >"$work/expected"
 same "QUIT delivers 20000 replies first" "$work/got" "$work/expected"
 succeeds "QUIT delivers a large reply to a client that goes on sending" \
-    timeout 60 python3 "$here/greedy.py" quit "$port" 100000
+    timeout "$seconds_max" python3 "$here/greedy.py" quit "$port" 100000
 talks "what follows QUIT is not executed" $'EXISTS after-quit\n' $'0\n' nc_plain
 
 # The end of the input inside a line: a read is answered, a write changes nothing.
@@ -76,17 +76,14 @@ talks "telnet's interrupt closes without a reply, finished line or not" \
 printf 'SET body 1\n' >"$work/body"
 
 browses() { # browses NAME CURL-ARGUMENT...: curl is sent away at once, with nothing
-    local name=$1 started status
+    local name=$1 status
     shift
-    started=$(microseconds)
-    timeout "$seconds_max" curl -s --noproxy '*' --max-time 10 --output "$work/page" "$@" \
+    timeout "$seconds_max" curl -s --noproxy '*' --output "$work/page" "$@" \
         "http://127.0.0.1:$port/"
     status=$?
-    # 52 is an empty reply, 56 a reset, 1 an answer that is not HTTP; 28 would be a hang.
+    # 52 is an empty reply, 56 a reset, 1 an answer that is not HTTP; 124 would be a hang.
     if [[ $status -ne 52 && $status -ne 56 && $status -ne 1 ]]; then
         not_ok "$name" "curl's exit status is $status"
-    elif (($(microseconds) - started > 3000000)); then
-        not_ok "$name" "it took more than 3 seconds"
     else
         ok "$name"
     fi
@@ -139,9 +136,9 @@ check "the server of these pipes stops cleanly" "$server_status" 0
 # A server of its own, so that the memory it used is the memory that this took.
 serve "$work/replies.log"
 succeeds "60 MB of replies before the first is read" \
-    timeout 60 python3 "$here/greedy.py" gets "$port" 60000 1000
+    timeout "$seconds_max" python3 "$here/greedy.py" gets "$port" 60000 1000
 succeeds "240 MB of replies, more than the server holds, before the first is read" \
-    timeout 60 python3 "$here/greedy.py" gets "$port" 60000 4000
+    timeout "$seconds_max" python3 "$here/greedy.py" gets "$port" 60000 4000
 peak_kib=$(awk '/^VmHWM:/ { print $2 }' "/proc/$server_pid/status")
 # 64 MiB of them may be held; the room for as much again lets what was sent be dropped
 # only now and then. Holding all of them would take 240 MB.
@@ -150,28 +147,15 @@ check "the server did not hold them all, its peak was $peak_kib KiB" \
 stop_server TERM
 check "the server of large replies stops cleanly" "$server_status" 0
 
-# An idle client keeps the others waiting for so long and no longer.
+# An idle client keeps the others waiting for so long and no longer; how long is told by
+# test_server_clock. A client that has been answered is the one being served: what follows
+# is no race.
 serve "$work/idle.log" --idle 1
-
-# A client that has been answered is the one being served: what follows is no race.
-idle_client() { # sets idle, a connection that has had one reply
-    exec {idle}<>"/dev/tcp/127.0.0.1/$port"
-    echo 'SET idle yes' >&"$idle"
-    IFS= read -r -t "$seconds_max" -u "$idle" reply
-    check "$1: the client is being served" "$reply" success
-}
-idle_client "idle alone"
-IFS= read -r -t 1.6 -u "$idle" reply
-check "idle alone: past the limit the client hears nothing and stays" "$(($? > 128))" 1
-echo 'GET idle' >&"$idle"
-IFS= read -r -t "$seconds_max" -u "$idle" reply
-check "idle alone: its next command works" "$reply" yes
-exec {idle}>&-
+talks "idle: a key is stored" $'SET idle yes\n' $'success\n' nc_plain
 
 # Reading the pipe is waiting for the event: a reply, the reason, the end.
 mkfifo -- "$work/input" "$work/output"
 exec {input}<>"$work/input"
-started=$(microseconds)
 timeout "$seconds_max" nc.openbsd 127.0.0.1 "$port" <"$work/input" >"$work/output" &
 idle_pid=$!
 exec {output}<"$work/output"
@@ -179,9 +163,6 @@ echo 'GET idle' >&"$input"
 IFS= read -r -t "$seconds_max" -u "$output" reply
 check "idle nc: the client is being served" "$reply" yes
 talks "idle nc: another client is served all the same" $'GET idle\n' $'yes\n' nc_plain
-elapsed=$(($(microseconds) - started))
-check "idle nc: the other waited for the limit of a second" \
-    "$((elapsed >= 1000000 && elapsed < 3000000))" 1
 IFS= read -r -t "$seconds_max" -u "$output" reply
 check "idle nc: was told why" "$reply" 'error: idle too long'
 kill "$idle_pid" 2>/dev/null

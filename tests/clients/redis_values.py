@@ -8,7 +8,7 @@ that is not there, or anything unexpected, is an error.
 import socket
 import sys
 
-SECONDS_MAX = 20
+SECONDS_MAX = 300
 
 
 def value(replies):

@@ -26,7 +26,7 @@ trap 'rm -f -- "$results"' EXIT
 
 # A script that does not reach its end has checks that nobody ran: that is a failure too.
 for script in "$@"; do
-    timeout 120 bash "$here/$script" "$program"
+    timeout 1800 bash "$here/$script" "$program"
     status=$?
     if [[ $status -ne 0 ]]; then
         printf 'not ok %s: ended early with status %d\n' "$script" "$status"

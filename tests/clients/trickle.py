@@ -2,7 +2,7 @@
 
     trickle.py PORT
 
-Prints what the server says until it closes, and gives up after 10 seconds. A first
+Prints what the server says until it closes, and gives up after 300 seconds. A first
 whole command is answered before anything is printed, so that the caller knows from the
 line `connected` that this client is the one being served.
 """
@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 
-SECONDS_MAX = 10
+SECONDS_MAX = 300
 BYTE_SECONDS = 0.1
 
 

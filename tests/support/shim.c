@@ -107,10 +107,12 @@ struct state {
     uint64_t ordered_ms; /* what is left of the last order */
 
     size_t event_count;
-    struct shim_event events[SHIM_EVENTS_MAX];
 };
 
 static struct state state;
+
+/* Beside it, so that a reset, which tests make by the thousand, need not clear them. */
+static struct shim_event events[SHIM_EVENTS_MAX];
 
 /* What openat was told of each descriptor; empty: not opened there. */
 static char fd_names[FDS_MAX][NAME_BYTES];
@@ -195,8 +197,8 @@ static int meet(const struct shim_event *event)
 static void keep(const struct shim_event *event, int error)
 {
     if (state.event_count < SHIM_EVENTS_MAX) {
-        state.events[state.event_count] = *event;
-        state.events[state.event_count].error = error;
+        events[state.event_count] = *event;
+        events[state.event_count].error = error;
         state.event_count++;
     }
 }
@@ -363,7 +365,7 @@ size_t shim_event_count(void)
 
 const struct shim_event *shim_event_at(size_t i)
 {
-    return &state.events[i];
+    return &events[i];
 }
 
 void shim_forget_trace(void)
@@ -377,7 +379,7 @@ const char *shim_trace_text(unsigned calls)
     size_t length = 0;
     text[0] = '\0';
     for (size_t i = 0; i < state.event_count; i++) {
-        const struct shim_event *event = &state.events[i];
+        const struct shim_event *event = &events[i];
         if ((calls & SHIM_BIT(event->call)) == 0 || length > sizeof text - NAME_BYTES) {
             continue;
         }
@@ -586,6 +588,9 @@ int __wrap_posix_fadvise(int fd, off_t offset, off_t length, int advice)
 static void rename_fds(const char *from, const char *to)
 {
     for (int fd = 0; fd < FDS_MAX; fd++) {
+        if (fd_names[fd][0] == '\0') {
+            continue; /* most are, and this is done by the thousand */
+        }
         if (strcmp(fd_names[fd], to) == 0) {
             fd_names[fd][0] = '\0';
         } else if (strcmp(fd_names[fd], from) == 0) {
