@@ -18,14 +18,22 @@
 #include "slice.h"
 #include "status.h"
 
+#define FILES_LOCK  ".lock"
 #define FILES_NEW   ".new"
 #define FILES_OLD   ".old"
 #define FILES_INDEX ".index"
+#define FILES_TORN  ".torn." /* an offset follows, and perhaps another number */
 
 /* A suffix with its NUL. */
 #define FILES_SUFFIX_BYTES_MAX 64
 
 struct files;
+
+/*
+ * Whether a path ends as the name of a side file does. Such a file belongs to the log
+ * beside it, so nothing of its own may stand there.
+ */
+bool files_is_side_name(const char *path);
 
 /*
  * Open the directory of a log and take its lock; nothing of the log is read.

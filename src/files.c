@@ -108,11 +108,11 @@ enum status files_open_plain(const struct files *files, const char *suffix, int 
 static enum status take_lock(struct files *files)
 {
     enum status status =
-        files_open_plain(files, ".lock", O_RDWR | O_CREAT, &files->lock_fd);
+        files_open_plain(files, FILES_LOCK, O_RDWR | O_CREAT, &files->lock_fd);
     if (status != KV_OK) {
         files->lock_fd = -1;
         if (status == KV_NOT_FOUND) {
-            diag_error("%s.lock: cannot create; giving up", files->path);
+            diag_error("%s" FILES_LOCK ": cannot create; giving up", files->path);
         }
         return KV_IO;
     }
@@ -121,7 +121,7 @@ static enum status take_lock(struct files *files)
     if (status == KV_NOT_FOUND) {
         diag_errorx("%s: is in use by process %ld; giving up", files->path, owner);
     } else if (status != KV_OK) {
-        diag_error("%s.lock: cannot lock; giving up", files->path);
+        diag_error("%s" FILES_LOCK ": cannot lock; giving up", files->path);
     }
     return status == KV_OK ? KV_OK : KV_IO;
 }
@@ -130,6 +130,35 @@ static const char *last_part(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash == NULL ? path : slash + 1;
+}
+
+static bool ends_in(const char *name, const char *end)
+{
+    size_t length = strlen(name);
+    size_t end_length = strlen(end);
+    return length >= end_length && strcmp(name + length - end_length, end) == 0;
+}
+
+/* Whether what stands behind the last ".torn." is numbers, as a copy's name has them. */
+static bool is_torn_name(const char *name)
+{
+    const char *at = NULL;
+    for (const char *next = strstr(name, FILES_TORN); next != NULL;
+         next = strstr(at, FILES_TORN)) {
+        at = next + sizeof FILES_TORN - 1;
+    }
+    return at != NULL && *at != '\0' && at[strspn(at, "0123456789.")] == '\0';
+}
+
+bool files_is_side_name(const char *path)
+{
+    static const char *const suffixes[] = {FILES_LOCK, FILES_NEW, FILES_OLD, FILES_INDEX};
+    const char *name = last_part(path);
+    bool is_side_name = is_torn_name(name);
+    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
+        is_side_name = is_side_name || ends_in(name, suffixes[i]);
+    }
+    return is_side_name;
 }
 
 enum status files_open(const char *log_path, struct files **files_out)
@@ -301,7 +330,7 @@ static enum status choose_torn_name(const struct files *files, struct slice byte
                                     uint64_t offset,
                                     char suffix_out[FILES_SUFFIX_BYTES_MAX])
 {
-    (void)snprintf(suffix_out, FILES_SUFFIX_BYTES_MAX, ".torn.%" PRIu64, offset);
+    (void)snprintf(suffix_out, FILES_SUFFIX_BYTES_MAX, FILES_TORN "%" PRIu64, offset);
     for (int copy = 2; copy < TORN_COPIES_MAX; copy++) {
         struct files_view there;
         enum status status = files_view(files, suffix_out, &there);
@@ -313,8 +342,8 @@ static enum status choose_torn_name(const struct files *files, struct slice byte
         if (is_same) {
             return KV_OK;
         }
-        (void)snprintf(suffix_out, FILES_SUFFIX_BYTES_MAX, ".torn.%" PRIu64 ".%d", offset,
-                       copy);
+        (void)snprintf(suffix_out, FILES_SUFFIX_BYTES_MAX, FILES_TORN "%" PRIu64 ".%d",
+                       offset, copy);
     }
     diag_errorx("%s: too many copies of torn tails at offset %" PRIu64
                 "; it is not cut off",

@@ -5,6 +5,7 @@
 
 #include "bounds.h"
 #include "diag.h"
+#include "files.h"
 #include "version.h"
 
 #include <errno.h>
@@ -73,6 +74,17 @@ static bool read_number(const char *text, const char *units, uint64_t max,
     const char *end = unit == NULL ? at : at + 1;
     *number_out = number << 10 * power;
     return at != text && *end == '\0' && number <= max >> 10 * power;
+}
+
+/* What the log beside it may take for its own is no name for another one. */
+static bool set_path(const char **path, const char *option, const char *text)
+{
+    *path = text;
+    if (files_is_side_name(text)) {
+        diag_errorx("%s takes no name that a side file of a log has: %s", option, text);
+        return false;
+    }
+    return true;
 }
 
 static bool set_sync(struct options *options, const char *name)
@@ -147,8 +159,7 @@ static bool set_option(struct options *options, int option)
 {
     switch (option) {
     case 'f':
-        options->store.path = optarg;
-        return true;
+        return set_path(&options->store.path, "--file", optarg);
     case 'a':
         options->server.address = optarg;
         return true;
@@ -163,8 +174,8 @@ static bool set_option(struct options *options, int option)
     case OPTION_VERIFY:
         return set_mode(options, MODE_VERIFY);
     case OPTION_SALVAGE:
-        options->salvage_path = optarg;
-        return set_mode(options, MODE_SALVAGE);
+        return set_path(&options->salvage_path, "--salvage", optarg) &&
+               set_mode(options, MODE_SALVAGE);
     case OPTION_DUMP:
         return set_dump(options, optarg == NULL ? "set" : optarg);
     default:

@@ -88,6 +88,7 @@ list_texts() { # list_texts CALLS BODIES FILE...
             } else if (mode == "field" && (c == "," || c == "}")) finish()
         }
         BEGIN {
+            macro["FILES_LOCK"] = ".lock"
             macro["FILES_NEW"] = ".new"
             macro["FILES_OLD"] = ".old"
             macro["FILES_INDEX"] = ".index"

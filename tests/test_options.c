@@ -136,6 +136,39 @@ static void f85_options_take_ports_up_to_the_limit(void **state)
     assert_string_equal(options.server.port, "65535");
 }
 
+/* A log is never put where another one keeps its side files. */
+static void f100_options_refuse_the_names_of_side_files(void **state)
+{
+    struct engine *engine = *state;
+    const char *const refused[] = {
+        "/x/kv.log.lock",      "kv.log.new",
+        "./kv.log.old",        "/x.d/kv.log.index",
+        "kv.log.torn.104",     "kv.log.torn.7.12",
+        "a.torn.1.torn.32",    ".new",
+        "kv.log.torn.x/y.new",
+    };
+    const char *const taken[] = {
+        "kv.log",       "new",       "kv.new.log",       "kv.log.old/kv.log",
+        "kv.log.torn.", "kv.log.1",  "kv.log.torn.1.gz", "kv.log.torn",
+        "index",        "kv.log.ol",
+    };
+    struct options options;
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        const char *const file[] = {"--file", refused[i], NULL};
+        const char *const salvage[] = {"--salvage", refused[i], NULL};
+        char line[256];
+        engine_forget_messages(engine);
+        assert_int_equal(parse(file, &options), OPTIONS_WRONG);
+        assert_int_equal(parse(salvage, &options), OPTIONS_WRONG);
+        (void)snprintf(line, sizeof line, "a side file of a log has: %s", refused[i]);
+        assert_int_equal(engine_told(engine, line), 2);
+    }
+    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
+        const char *const file[] = {"--file", taken[i], NULL};
+        assert_int_equal(parse(file, &options), OPTIONS_RUN);
+    }
+}
+
 /* Each is refused with one line that names what was wrong. */
 static void f85_options_refuse_what_is_wrong(void **state)
 {
@@ -196,6 +229,10 @@ static void options_say_what_they_take_instead(void **state)
     static const struct refusal refusals[] = {
         {.line = "--port takes a number from 0 to 65535, not: 65536",
          .arguments = {"--port", "65536"}},
+        {.line = "--file takes no name that a side file of a log has: kv.log.old",
+         .arguments = {"--file", "kv.log.old"}},
+        {.line = "--salvage takes no name that a side file of a log has: kv.log.new",
+         .arguments = {"--salvage", "kv.log.new"}},
         {.line = "--sync takes always or everysec, not: never",
          .arguments = {"--sync", "never"}},
         {.line = "--idle takes seconds from 1 to 1000000, not: 0",
@@ -293,6 +330,7 @@ int main(void)
         cmocka_unit_test(options_read_sizes_with_units),
         cmocka_unit_test(options_take_idle_seconds_up_to_the_limit),
         cmocka_unit_test(f85_options_take_ports_up_to_the_limit),
+        ON_ENGINE(f100_options_refuse_the_names_of_side_files),
         ON_ENGINE(f85_options_refuse_what_is_wrong),
         ON_ENGINE(options_say_what_they_take_instead),
         cmocka_unit_test(options_take_one_mode_more_than_once),
