@@ -14,6 +14,7 @@
 #ifndef KV_FILES_H
 #define KV_FILES_H
 
+#include "io.h"
 #include "mapping.h"
 #include "slice.h"
 #include "status.h"
@@ -57,6 +58,10 @@ const char *files_path(const struct files *files);
  */
 enum status files_open_plain(const struct files *files, const char *suffix, int flags,
                              int *fd_out);
+
+/* What its name leads to now, without opening it: KV_NOT_FOUND, KV_IO (not reported). */
+enum status files_inspect(const struct files *files, const char *suffix,
+                          struct io_info *info_out);
 
 /* Whether there is such a file: KV_OK or KV_NOT_FOUND.  KV_IO: as above. */
 enum status files_find(const struct files *files, const char *suffix);

@@ -17,8 +17,13 @@ struct io_info {
     uint64_t length;
     uint64_t link_count;
     bool is_regular;
-    uint64_t owner; /* user id */
+    uint64_t owner;  /* user id */
+    uint64_t device; /* this and the next tell a file from every other */
+    uint64_t inode;
 };
+
+/* Several may share a file if none of them wants it alone, which needs O_RDWR. */
+enum io_lock { IO_LOCK_ALONE, IO_LOCK_SHARED };
 
 /* Open a directory, to name files in it and to sync it. */
 enum status io_open_directory(const char *path, int *fd_out);
@@ -35,6 +40,10 @@ enum status io_open(int directory, const char *name, int flags, int *fd_out);
 enum status io_close(int fd);
 
 enum status io_inspect(int fd, struct io_info *info_out);
+
+/* The same of what a name in a directory leads to; a symbolic link is looked at itself.
+ */
+enum status io_inspect_name(int directory, const char *name, struct io_info *info_out);
 
 /*
  * Write all bytes at an offset, in calls of at most WRITE_BYTES_MAX.
@@ -58,8 +67,18 @@ enum status io_sync_directory(int directory);
  * disk's. */
 enum status io_forget_cache(int fd, uint64_t offset);
 
-/* KV_NOT_FOUND: somebody else holds it; owner_out: their process id, or 0. */
-enum status io_lock(int fd, long *owner_out);
+/*
+ * Lock a file for this process, until it closes any descriptor of that file.
+ *
+ * KV_NOT_FOUND: somebody else holds it; owner_out: their process id, or 0: not known.
+ */
+enum status io_lock(int fd, enum io_lock kind, long *owner_out);
+
+/*
+ * Lock a file for this descriptor, until it is closed: where the system has no such
+ * locks, as above. KV_NOT_FOUND: somebody else holds it.
+ */
+enum status io_lock_open_file(int fd, enum io_lock kind);
 
 /* Bytes that may still be written to the file system of a directory. */
 enum status io_free_bytes(int directory, uint64_t *bytes_out);

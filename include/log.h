@@ -106,7 +106,7 @@ struct slice log_record(const struct log *log, uint64_t offset, uint64_t length)
  *
  * KV_NO_SPACE, KV_IO, KV_NO_MEMORY: nothing was appended, the file was cut back to the
  * last seal.
- * KV_FATAL: the file is not what it should be.
+ * KV_FATAL: the file is not what it should be, or is not found under its name any more.
  */
 enum status log_write(struct log *log);
 
@@ -121,9 +121,13 @@ void log_unstage(struct log *log);
 
 /*
  * Give the log the name PATH.old, or PATH (suffix "") again, durably.
- * KV_IO, KV_NO_SPACE: it has the name it had.  KV_FATAL: unknown.  All are reported.
+ * KV_IO, KV_NO_SPACE: it has the name it had.  KV_FATAL: unknown, or that name leads to
+ * it no more.  All are reported.
  */
 enum status log_rename(struct log *log, const char *suffix);
+
+/* Remove the file's name, durably, if it leads to the file still. KV_IO (reported). */
+enum status log_remove(const struct log *log);
 
 /* Free at most `bytes` at the end of a log that is not needed; nothing of it is read
  * again. */

@@ -76,6 +76,18 @@ static inline long kv_blocks_read(void)
 #endif
 
 /*
+ * A lock that belongs to an open file, not to a process (F_OFD_SETLK, which the headers
+ * of Linux show to GNU programs only); elsewhere a process loses its lock when it closes
+ * any descriptor of the file.
+ */
+#if defined(__linux__) && !defined(KV_POSIX_ONLY)
+#define KV_SET_LOCK_OF_OPEN_FILE 37
+#else
+#include <fcntl.h>
+#define KV_SET_LOCK_OF_OPEN_FILE F_SETLK
+#endif
+
+/*
  * Linux begins to write bytes of a file to its disk, without waiting (sync_file_range,
  * which its headers show to GNU programs only); elsewhere they wait for the sync.
  */

@@ -249,7 +249,7 @@ static enum status drop_step(struct compaction *compaction)
     if (log_length(older) > 0) {
         return log_cut_away(older, COMPACT_DROP_BYTES);
     }
-    enum status status = files_remove(compaction->files, FILES_OLD);
+    enum status status = log_remove(older);
     if (status != KV_OK) {
         return status;
     }

@@ -117,8 +117,10 @@ static enum status take_lock(struct files *files)
         return KV_IO;
     }
     long owner = 0;
-    status = io_lock(files->lock_fd, &owner);
-    if (status == KV_NOT_FOUND) {
+    status = io_lock(files->lock_fd, IO_LOCK_ALONE, &owner);
+    if (status == KV_NOT_FOUND && owner == 0) {
+        diag_errorx("%s: is in use by another process; giving up", files->path);
+    } else if (status == KV_NOT_FOUND) {
         diag_errorx("%s: is in use by process %ld; giving up", files->path, owner);
     } else if (status != KV_OK) {
         diag_error("%s" FILES_LOCK ": cannot lock; giving up", files->path);
@@ -206,6 +208,15 @@ void files_close(struct files *files)
 const char *files_path(const struct files *files)
 {
     return files->path;
+}
+
+enum status files_inspect(const struct files *files, const char *suffix,
+                          struct io_info *info_out)
+{
+    if (suffix[0] == '\0') { /* before each commit: nothing is put together */
+        return io_inspect_name(files->directory, files->name, info_out);
+    }
+    return io_inspect_name(files->directory, make_name(files, suffix).text, info_out);
 }
 
 enum status files_find(const struct files *files, const char *suffix)

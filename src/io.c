@@ -66,6 +66,18 @@ enum status io_close(int fd)
     return result < 0 && errno != EINTR ? KV_IO : KV_OK;
 }
 
+static struct io_info describe(const struct stat *info)
+{
+    return (struct io_info){
+        .length = (uint64_t)info->st_size,
+        .link_count = (uint64_t)info->st_nlink,
+        .is_regular = S_ISREG(info->st_mode),
+        .owner = (uint64_t)info->st_uid,
+        .device = (uint64_t)info->st_dev,
+        .inode = (uint64_t)info->st_ino,
+    };
+}
+
 enum status io_inspect(int fd, struct io_info *info_out)
 {
     struct stat info;
@@ -74,12 +86,19 @@ enum status io_inspect(int fd, struct io_info *info_out)
     if (result < 0) {
         return KV_IO;
     }
-    *info_out = (struct io_info){
-        .length = (uint64_t)info.st_size,
-        .link_count = (uint64_t)info.st_nlink,
-        .is_regular = S_ISREG(info.st_mode),
-        .owner = (uint64_t)info.st_uid,
-    };
+    *info_out = describe(&info);
+    return KV_OK;
+}
+
+enum status io_inspect_name(int directory, const char *name, struct io_info *info_out)
+{
+    struct stat info;
+    int result;
+    RETRY(result, fstatat(directory, name, &info, AT_SYMLINK_NOFOLLOW));
+    if (result < 0) {
+        return failure();
+    }
+    *info_out = describe(&info);
     return KV_OK;
 }
 
@@ -136,22 +155,47 @@ enum status io_forget_cache(int fd, uint64_t offset)
     return errno == 0 ? KV_OK : KV_IO;
 }
 
-enum status io_lock(int fd, long *owner_out)
+/* The whole file, whatever its length. */
+static struct flock lock_of(enum io_lock kind)
 {
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    int result;
-    *owner_out = 0;
-    RETRY(result, fcntl(fd, F_SETLK, &lock));
+    return (struct flock){
+        .l_type = kind == IO_LOCK_ALONE ? F_WRLCK : F_RDLCK,
+        .l_whence = SEEK_SET,
+    };
+}
+
+static enum status lock_outcome(int result)
+{
     if (result == 0) {
         return KV_OK;
     }
-    if (errno != EACCES && errno != EAGAIN) {
-        return KV_IO;
-    }
-    if (fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK) {
+    return errno == EACCES || errno == EAGAIN ? KV_NOT_FOUND : KV_IO;
+}
+
+enum status io_lock(int fd, enum io_lock kind, long *owner_out)
+{
+    struct flock lock = lock_of(kind);
+    int result;
+    *owner_out = 0;
+    RETRY(result, fcntl(fd, F_SETLK, &lock));
+    enum status status = lock_outcome(result);
+    /* A holder in another namespace has no number here, an open file never has. */
+    if (status == KV_NOT_FOUND && fcntl(fd, F_GETLK, &lock) == 0 &&
+        lock.l_type != F_UNLCK && lock.l_pid > 0) {
         *owner_out = (long)lock.l_pid;
     }
-    return KV_NOT_FOUND;
+    return status;
+}
+
+enum status io_lock_open_file(int fd, enum io_lock kind)
+{
+    struct flock lock = lock_of(kind);
+    int result;
+    RETRY(result, fcntl(fd, KV_SET_LOCK_OF_OPEN_FILE, &lock));
+    if (result < 0 && errno == EINVAL) { /* a system that is older than these locks */
+        RETRY(result, fcntl(fd, F_SETLK, &lock));
+    }
+    return lock_outcome(result);
 }
 
 enum status io_free_bytes(int directory, uint64_t *bytes_out)

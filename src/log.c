@@ -26,6 +26,8 @@ struct log {
     const struct files *files;
     const char *suffix; /* where the file is now: "", FILES_NEW or FILES_OLD */
     int fd;
+    uint64_t device; /* this and the next tell its file from every other */
+    uint64_t inode;
     struct mapping *mapping;
     struct log_end end;       /* only its offset until the log is resumed */
     uint64_t durable_length;  /* how much of the log is known to be durable */
@@ -41,19 +43,47 @@ static enum status tell(const struct log *log, enum status status, const char *w
     return status == KV_NOT_FOUND ? KV_IO : status;
 }
 
+/*
+ * Lock the file itself, under whatever name it will be found, and note which one it is.
+ * The lock beside PATH keeps others off that name alone.
+ */
+static enum status lock_file(struct log *log, enum log_access access)
+{
+    struct io_info info;
+    enum status status = io_inspect(log->fd, &info);
+    if (status != KV_OK) {
+        return tell(log, status, "cannot inspect the log; it is not used");
+    }
+    log->device = info.device;
+    log->inode = info.inode;
+    status =
+        io_lock_open_file(log->fd, access == LOG_READ ? IO_LOCK_SHARED : IO_LOCK_ALONE);
+    if (status == KV_NOT_FOUND) {
+        diag_errorx("%s%s: is in use by another process under another name; giving up",
+                    files_path(log->files), log->suffix);
+        return KV_IO;
+    }
+    return status == KV_OK ? KV_OK
+                           : tell(log, status, "cannot lock the log; it is not used");
+}
+
 /* Make a log of an open file, which is closed if that fails. */
-static enum status take_over(const struct files *files, const char *suffix, int fd,
+static enum status take_over(const struct log *made, enum log_access access,
                              struct log **log_out)
 {
     struct log *log = calloc(1, sizeof *log);
     if (log == NULL) {
-        (void)io_close(fd); /* nothing was written */
+        (void)io_close(made->fd); /* nothing was written */
         return KV_NO_MEMORY;
     }
-    *log = (struct log){.files = files, .suffix = suffix, .fd = fd};
-    enum status status = mapping_open(fd, &log->mapping, &log->end.offset);
+    *log = *made;
+    enum status status = mapping_open(log->fd, &log->mapping, &log->end.offset);
     if (status != KV_OK) {
         (void)tell(log, status, "cannot map the log; it is not used");
+    } else {
+        status = lock_file(log, access);
+    }
+    if (status != KV_OK) {
         (void)log_close(log); /* the first failure is the one that counts */
         return status;
     }
@@ -64,10 +94,10 @@ static enum status take_over(const struct files *files, const char *suffix, int 
 enum status log_open(const struct files *files, const char *suffix,
                      enum log_access access, struct log **log_out)
 {
-    int fd = -1;
+    struct log opened = {.files = files, .suffix = suffix};
     int flags = access == LOG_READ ? O_RDONLY : O_RDWR;
-    enum status status = files_open_plain(files, suffix, flags, &fd);
-    return status == KV_OK ? take_over(files, suffix, fd, log_out) : status;
+    enum status status = files_open_plain(files, suffix, flags, &opened.fd);
+    return status == KV_OK ? take_over(&opened, access, log_out) : status;
 }
 
 static enum status write_opening(struct log *log, struct opening opening)
@@ -95,11 +125,11 @@ static enum status write_opening(struct log *log, struct opening opening)
 enum status log_create(const struct files *files, const struct opening *opening,
                        struct log **log_out)
 {
-    int fd = -1;
     struct log *log = NULL;
-    enum status status = files_begin_new(files, &fd);
+    struct log made = {.files = files, .suffix = FILES_NEW};
+    enum status status = files_begin_new(files, &made.fd);
     if (status == KV_OK) {
-        status = take_over(files, FILES_NEW, fd, &log);
+        status = take_over(&made, LOG_APPEND, &log);
     }
     if (status == KV_OK) {
         status = write_opening(log, *opening);
@@ -305,17 +335,44 @@ static enum status cut_back(struct log *log, enum status cause)
     return log_cut(log, log->end.offset) == KV_OK ? cause : KV_FATAL;
 }
 
-/* Somebody else may have cut the file or taken its name away meanwhile. */
+/* Its name leads nowhere. */
+static void tell_gone(const struct log *log)
+{
+    struct io_info info;
+    const char *path = files_path(log->files);
+    if (io_inspect(log->fd, &info) == KV_OK && info.link_count == 0) {
+        diag_errorx("%s%s: the log was removed while it was served; stopping", path,
+                    log->suffix);
+    } else {
+        diag_errorx("%s%s: the log was renamed while it was served; stopping", path,
+                    log->suffix);
+    }
+}
+
+static bool is_its_file(const struct log *log, const struct io_info *info)
+{
+    return info->device == log->device && info->inode == log->inode;
+}
+
+/*
+ * Somebody else may have cut the file or taken its name away meanwhile: what is written
+ * then, nobody would find.
+ */
 static enum status check_is_still_ours(const struct log *log)
 {
     struct io_info info;
-    if (io_inspect(log->fd, &info) != KV_OK) {
+    enum status status = files_inspect(log->files, log->suffix, &info);
+    if (status == KV_NOT_FOUND) {
+        tell_gone(log);
+        return KV_FATAL;
+    }
+    if (status != KV_OK) {
         (void)tell(log, KV_FATAL, "cannot inspect the log; stopping");
         return KV_FATAL;
     }
-    if (info.link_count == 0) {
-        diag_errorx("%s: the log was removed while it was served; stopping",
-                    files_path(log->files));
+    if (!is_its_file(log, &info)) {
+        diag_errorx("%s%s: another file has taken the place of the log; stopping",
+                    files_path(log->files), log->suffix);
         return KV_FATAL;
     }
     if (info.length != log->end.offset) {
@@ -374,11 +431,26 @@ void log_stage_drained(struct log *log, uint64_t older_id)
 
 enum status log_rename(struct log *log, const char *suffix)
 {
-    enum status status = files_rename(log->files, log->suffix, suffix);
+    enum status status = check_is_still_ours(log);
+    if (status == KV_OK) {
+        status = files_rename(log->files, log->suffix, suffix);
+    }
     if (status == KV_OK) {
         log->suffix = suffix;
     }
     return status;
+}
+
+enum status log_remove(const struct log *log)
+{
+    struct io_info info;
+    enum status status = files_inspect(log->files, log->suffix, &info);
+    if (status == KV_OK && !is_its_file(log, &info)) {
+        diag_warnx("%s%s: another file has taken the place of the log; it is left there",
+                   files_path(log->files), log->suffix);
+        return KV_OK;
+    }
+    return files_remove(log->files, log->suffix);
 }
 
 enum status log_cut_away(struct log *log, uint64_t bytes)

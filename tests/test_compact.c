@@ -2,7 +2,7 @@
  * Compaction seen from the engine's face: what it copies, what it survives, in which
  * order it changes files, and what it costs.
  *
- * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap fopen clock_gettime fstatvfs
  * wrap: malloc calloc realloc
  */

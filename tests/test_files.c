@@ -1,7 +1,7 @@
 /*
  * The log's place: what is refused there, the lock, and whole files made aside.
  *
- * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap fstatvfs
  */
 #include "files.h"

@@ -1,7 +1,7 @@
 /*
  * Logs of the original program: what is kept of them, and that they are never harmed.
  *
- * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap malloc calloc realloc strdup
  */
 #include "logset.h"

@@ -1,7 +1,7 @@
 /*
  * The durable-file calls: full writes, EINTR, and errno sorted into outcomes.
  *
- * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl fopen fstatvfs
  */
 #include "io.h"
@@ -138,7 +138,7 @@ static void call_everything(const struct engine *engine)
     assert_int_equal(io_forget_cache(fd, 0), KV_OK);
     assert_int_equal(io_rename(directory, "kv.log", "kv.log.old"), KV_OK);
     assert_int_equal(io_sync_directory(directory), KV_OK);
-    assert_int_equal(io_lock(fd, &owner), KV_OK);
+    assert_int_equal(io_lock(fd, IO_LOCK_ALONE, &owner), KV_OK);
     assert_int_equal(io_unlink(directory, "kv.log.old"), KV_OK);
     assert_int_equal(io_close(fd), KV_OK);
     assert_int_equal(io_close(directory), KV_OK);
@@ -236,7 +236,8 @@ static void io_inspect_tells_what_a_file_is(void **state)
 static enum status lock_log(struct engine *engine)
 {
     long owner = 0;
-    return io_lock(open_log(engine), &owner); /* stays open as long as the process */
+    return io_lock(open_log(engine), IO_LOCK_ALONE,
+                   &owner); /* stays open as long as the process */
 }
 
 static void f78_io_lock_names_the_process_that_holds_it(void **state)
@@ -244,10 +245,10 @@ static void f78_io_lock_names_the_process_that_holds_it(void **state)
     long owner = -1;
     int fd = open_log(*state);
     pid_t holder = engine_take_elsewhere(*state, lock_log);
-    assert_int_equal(io_lock(fd, &owner), KV_NOT_FOUND);
+    assert_int_equal(io_lock(fd, IO_LOCK_ALONE, &owner), KV_NOT_FOUND);
     assert_int_equal(owner, holder);
     engine_end_holder(holder);
-    assert_int_equal(io_lock(fd, &owner), KV_OK);
+    assert_int_equal(io_lock(fd, IO_LOCK_ALONE, &owner), KV_OK);
     assert_int_equal(io_close(fd), KV_OK);
 }
 
@@ -259,7 +260,7 @@ static void f89_io_lock_fails_where_there_are_no_locks(void **state)
         long owner = -1;
         shim_reset();
         shim_fail_once(SHIM_BIT(SHIM_FCNTL), SHIM_ANY, 1, errors[i]);
-        assert_int_equal(io_lock(fd, &owner), KV_IO);
+        assert_int_equal(io_lock(fd, IO_LOCK_ALONE, &owner), KV_IO);
         assert_int_equal(owner, 0);
     }
     assert_int_equal(io_close(fd), KV_OK);
@@ -304,12 +305,12 @@ static void f78_io_lock_tells_a_held_lock_from_a_failure(void **state)
         shim_reset();
         shim_fail_once(SHIM_BIT(SHIM_FCNTL), SHIM_ANY, 1, refusals[i].error);
         /* Nobody holds it by the time when the holder is asked for. */
-        assert_int_equal(io_lock(fd, &owner), refusals[i].status);
+        assert_int_equal(io_lock(fd, IO_LOCK_ALONE, &owner), refusals[i].status);
         assert_int_equal(owner, 0);
         shim_reset();
         shim_fail_from(SHIM_BIT(SHIM_FCNTL), SHIM_ANY, 1, refusals[i].error);
         /* Nor can the holder be asked for. */
-        assert_int_equal(io_lock(fd, &owner), refusals[i].status);
+        assert_int_equal(io_lock(fd, IO_LOCK_ALONE, &owner), refusals[i].status);
         assert_int_equal(owner, 0);
     }
     shim_reset();

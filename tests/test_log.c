@@ -1,7 +1,7 @@
 /*
  * One log file: staging, batches and seals, syncs, and the cut after a failed write.
  *
- * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap clock_gettime malloc calloc realloc
  * wrap: sync_file_range
  */

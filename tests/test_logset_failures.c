@@ -2,7 +2,7 @@
  * Starts on logs that do not belong together, that cannot be read, or that change
  * meanwhile: each is refused with its reason, and nothing is changed.
  *
- * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap fopen
  * wrap: malloc calloc realloc strdup
  */

@@ -4,7 +4,7 @@
  * real: a failing call, a damaged or planted file. tests/messages.sh demands that no
  * line of the program is left out.
  *
- * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap fopen poll fstatvfs
  * wrap: malloc calloc realloc strdup
  */
@@ -353,6 +353,22 @@ static void start_beside_another(struct engine *engine)
     told_offset = (uint64_t)holder;
 }
 
+/* Whose number is not known: fcntl does not tell it, or it lives in another namespace. */
+static void start_beside_one_without_a_number(struct engine *engine)
+{
+    start_beside_another(engine);
+}
+
+static void start_on_what_another_has_renamed(struct engine *engine)
+{
+    struct engine renamed = *engine;
+    pid_t holder = engine_hold_elsewhere(engine);
+    renamed.log = engine_file(engine, ".1");
+    assert_int_equal(rename(engine->log.path, renamed.log.path), 0);
+    assert_int_equal(engine_try_open(&renamed), KV_IO);
+    engine_end_holder(holder);
+}
+
 static void messages_name_files_that_are_refused(void **state)
 {
     (void)state; /* each event has its own */
@@ -383,6 +399,14 @@ static void messages_name_files_that_are_refused(void **state)
          FAILS(1, FCNTL, LOCK, ENOLCK)},
         {"PATH: is in use by process OFFSET; giving up", have_log, start_beside_another,
          NOTHING_FAILS},
+        {"PATH: is in use by another process; giving up", have_log,
+         start_beside_one_without_a_number, FAILS(2, FCNTL, LOCK, EINVAL)},
+        {"PATH.1: is in use by another process under another name; giving up", have_log,
+         start_on_what_another_has_renamed, NOTHING_FAILS},
+        {"PATH: cannot lock the log; it is not used: ERROR", have_log, start,
+         FAILS(1, FCNTL, LOG, ENOLCK)},
+        {"PATH: cannot inspect the log; it is not used: ERROR", have_log, start,
+         FAILS(3, FSTAT, LOG, EIO)},
     };
     EXPECT_EVENTS(events);
 }
@@ -698,6 +722,22 @@ static void commit_to_a_log_that_was_removed(struct engine *engine)
     commit(engine);
 }
 
+static void commit_to_a_log_that_was_renamed(struct engine *engine)
+{
+    assert_int_equal(rename(engine->log.path, engine_file(engine, ".1").path), 0);
+    commit(engine);
+}
+
+/* By a copy that has the same length. */
+static void commit_to_a_log_that_was_replaced(struct engine *engine)
+{
+    struct script bytes = engine_read(engine, "");
+    engine_write(engine, ".copy", script_slice(&bytes));
+    assert_int_equal(rename(engine_file(engine, ".copy").path, engine->log.path), 0);
+    script_free(&bytes);
+    commit(engine);
+}
+
 static void commit_to_a_log_that_was_changed(struct engine *engine)
 {
     append_to(engine, "", "x");
@@ -723,9 +763,13 @@ static void messages_name_what_befalls_a_store(void **state)
          "unknown: ERROR",
          have_open_store, commit, FAILS(1, FDATASYNC, LOG, EIO)},
         {"PATH: cannot inspect the log; stopping: ERROR", have_open_store, commit,
-         FAILS(1, FSTAT, LOG, EIO)},
+         FAILS(1, FSTATAT, LOG, EIO)},
         {"PATH: the log was removed while it was served; stopping", have_open_store,
          commit_to_a_log_that_was_removed, NOTHING_FAILS},
+        {"PATH: the log was renamed while it was served; stopping", have_open_store,
+         commit_to_a_log_that_was_renamed, NOTHING_FAILS},
+        {"PATH: another file has taken the place of the log; stopping", have_open_store,
+         commit_to_a_log_that_was_replaced, NOTHING_FAILS},
         {"PATH: the log is 341 bytes long, not OFFSET: something else changed it; "
          "stopping",
          have_open_store, commit_to_a_log_that_was_changed, NOTHING_FAILS},
@@ -801,6 +845,17 @@ static void have_an_empty_log_and_an_older_one(struct engine *engine)
     engine_write(engine, "", SLICE_LITERAL(""));
 }
 
+/* Somebody put another file at PATH.old. */
+static void go_on_beside_a_copy(struct engine *engine)
+{
+    engine_write(engine, ".copy", SLICE_LITERAL("somebody's work"));
+    assert_int_equal(
+        rename(engine_file(engine, ".copy").path, engine_file(engine, FILES_OLD).path),
+        0);
+    go_on(engine);
+    engine_expect_file(engine, FILES_OLD, SLICE_LITERAL("somebody's work"));
+}
+
 static void messages_name_what_holds_a_compaction_up(void **state)
 {
     (void)state; /* each event has its own */
@@ -811,6 +866,8 @@ static void messages_name_what_holds_a_compaction_up(void **state)
          have_a_damaged_older_record, go_on, NOTHING_FAILS},
         {"PATH.old: cannot cut the drained log away; to be tried again: ERROR",
          have_compaction, go_on, FAILS(1, FTRUNCATE, OLD, EIO)},
+        {"PATH.old: another file has taken the place of the log; it is left there",
+         have_compaction, go_on_beside_a_copy, NOTHING_FAILS},
         {"PATH.old: cannot remove; to be tried again: ERROR", have_compaction, go_on,
          FAILS(1, UNLINKAT, OLD, EACCES)},
     };

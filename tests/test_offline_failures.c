@@ -2,7 +2,7 @@
  * The offline modes inside this program: without memory, room or randomness, with pages
  * that cannot be read, with output that nobody takes, and with rot while they run.
  *
- * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap fopen clock_gettime
  * wrap: malloc calloc realloc strdup
  */

@@ -1,7 +1,7 @@
 /*
  * Start-up on logs as crashes, bad disks and other programs leave them.
  *
- * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap clock_gettime
  */
 #include "record.h"

@@ -2,7 +2,7 @@
  * Faults that concern several modules at once, each driven through the engine, a session
  * or the server in this process, where the system calls and the clock are the test's.
  *
- * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap fopen recv send shutdown poll clock_gettime
  * wrap: accept
  */

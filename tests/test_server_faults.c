@@ -2,7 +2,7 @@
  * The server in this process, over calls that fail: what it makes of them, and the
  * whole line that it says.
  *
- * wrap: calloc realloc fcntl pwrite ftruncate fdatasync fstat recv send shutdown
+ * wrap: calloc realloc fcntl pwrite ftruncate fdatasync fstat fstatat recv send shutdown
  * wrap: accept socket setsockopt bind listen pipe getsockname getaddrinfo freeaddrinfo
  * wrap: gai_strerror getnameinfo poll sysconf clock_gettime
  */

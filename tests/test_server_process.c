@@ -619,10 +619,46 @@ static void f42_a_stop_without_the_log_exits_1(void **state)
     assert_message(&scene->server, "was removed while it was served; stopping");
 }
 
+/* Where nobody would look for it after a restart, nothing is acknowledged. */
+static void f101_a_log_that_was_renamed_is_not_written_to(void **state)
+{
+    struct scene *scene = *state;
+    struct tempdir_file renamed = tempdir_file(&scene->tempdir, "kv.log.1");
+    scene_start(scene, NULL);
+    scene_talk_text(scene, "SET before value\n", "success\n");
+    assert_int_equal(rename(scene->log.path, renamed.path), 0);
+    struct client client = scene_client(scene);
+    client_send_text(&client, "SET after value\n");
+    assert_int_equal(server_process_wait(&scene->server), 1);
+    assert_int_equal(client_take_lines(&client, "success"), 0);
+    client_close(&client);
+    assert_non_null(strstr(scene->server.messages,
+                           "kv.log: the log was renamed while it was served; stopping"));
+}
+
+/* A log in which nothing was written: so the first server has no reason to look at it. */
+static void f101_a_log_in_use_is_kept_from_a_second_server_under_any_name(void **state)
+{
+    struct scene *scene = *state;
+    struct server_process second = {0};
+    struct tempdir_file renamed = tempdir_file(&scene->tempdir, "kv.log.1");
+    scene_start(scene, NULL);
+    assert_int_equal(rename(scene->log.path, renamed.path), 0);
+    const char *const port[] = {"--port", "0", NULL};
+    const char *const verify[] = {"--verify", NULL};
+    assert_int_equal(server_process_run(&second, renamed.path, port), 1);
+    assert_non_null(strstr(second.messages, "in use by another process"));
+    assert_int_equal(server_process_run(&second, renamed.path, verify), 1);
+    server_process_kill(&scene->server);
+    assert_int_equal(server_process_run(&second, renamed.path, verify), 0);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
         ON_SCENE(f42_a_stop_without_the_log_exits_1),
+        ON_SCENE(f101_a_log_that_was_renamed_is_not_written_to),
+        ON_SCENE(f101_a_log_in_use_is_kept_from_a_second_server_under_any_name),
         ON_SCENE(f85_wrong_usage_exits_2_and_makes_no_file),
         ON_SCENE(options_at_their_limits_are_accepted),
         ON_SCENE(help_and_version_print_to_stdout_and_exit_0),

@@ -2,7 +2,7 @@
  * One session over a socket pair and a store in this process, where the test decides
  * what each receive brings: which lines share a commit.
  *
- * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap recv
  */
 #include "session.h"

@@ -2,7 +2,7 @@
  * One client's session over a socket pair: what each command answers when memory, the
  * log or the socket fails it, and what the session then waits for.
  *
- * wrap: fstat pwrite ftruncate fdatasync recv send shutdown poll clock_gettime
+ * wrap: fstat fstatat pwrite ftruncate fdatasync recv send shutdown poll clock_gettime
  * wrap: malloc calloc realloc
  */
 #include "session.h"

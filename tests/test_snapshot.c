@@ -2,7 +2,7 @@
  * The saved index: believed only when every check passes, never needed, and the same as
  * what the log alone says, also when it was taken in steps while commands went on.
  *
- * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap fopen clock_gettime
  * wrap: malloc calloc realloc strdup
  */

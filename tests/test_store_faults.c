@@ -1,7 +1,7 @@
 /*
  * The engine under failing disks, damaged logs and missing memory.
  *
- * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap clock_gettime malloc calloc realloc strdup
  */
 #include "store.h"
@@ -507,6 +507,11 @@ static void replace_log(const struct engine *engine)
     assert_int_equal(rename(engine_file(engine, ".2").path, engine->log.path), 0);
 }
 
+static void rename_log(const struct engine *engine)
+{
+    assert_int_equal(rename(engine->log.path, engine_file(engine, ".1").path), 0);
+}
+
 static void shorten_log(const struct engine *engine)
 {
     truncate_log(engine, 100);
@@ -534,11 +539,13 @@ struct meddling {
 
 static const struct meddling meddlings[] = {
     {remove_log, "removed"},
-    {replace_log, "removed"},
+    {replace_log, "another file has taken the place of the log"},
+    {rename_log, "renamed"},
     {lengthen_log, "something else changed it"},
 };
 
-static void f42_store_commit_to_a_log_that_is_not_ours_any_more_is_fatal(void **state)
+static void
+f42_f101_store_commit_to_a_log_that_is_not_ours_any_more_is_fatal(void **state)
 {
     struct engine *engine = *state;
     for (size_t i = 0; i < sizeof meddlings / sizeof meddlings[0]; i++) {
@@ -588,7 +595,7 @@ static void f42_store_commit_that_cannot_inspect_the_log_is_fatal(void **state)
     engine_open(engine);
     (void)put_some(engine);
     assert_int_equal(engine_set(engine, "key", "value"), KV_OK);
-    shim_fail_once(SHIM_BIT(SHIM_FSTAT), SHIM_ANY, 1, EIO);
+    shim_fail_once(SHIM_BIT(SHIM_FSTATAT), SHIM_ANY, 1, EIO);
     assert_int_equal(store_commit(engine->store), KV_FATAL);
     expect_dead(engine);
 }
@@ -722,7 +729,7 @@ int main(void)
         ON_ENGINE(f40_store_delete_removes_a_key_whose_record_is_damaged),
         ON_ENGINE(f40_store_walk_passes_over_a_damaged_key),
         ON_ENGINE(f42_store_get_survives_a_log_that_was_cut_under_it),
-        ON_ENGINE(f42_store_commit_to_a_log_that_is_not_ours_any_more_is_fatal),
+        ON_ENGINE(f42_f101_store_commit_to_a_log_that_is_not_ours_any_more_is_fatal),
         ON_ENGINE(f42_store_commit_to_a_log_that_was_cut_is_fatal),
         ON_ENGINE(f42_store_commit_that_cannot_inspect_the_log_is_fatal),
         ON_ENGINE(f71_store_without_memory_equals_the_model),

@@ -15,7 +15,7 @@
  * To extend the script add steps to write_script; what a step may do to the model stands
  * in take_step.
  *
- * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap fopen send recv clock_gettime
  * wrap: malloc calloc realloc strdup
  */
@@ -840,6 +840,7 @@ static const struct sweep sweeps[] = {
     {SHIM_RENAMEAT, "renameat", {EIO, ENOSPC, EDQUOT, ENOMEM, EINTR, EROFS}},
     {SHIM_UNLINKAT, "unlinkat", {EIO, ENOMEM, EINTR, EROFS}},
     {SHIM_FSTAT, "fstat", {EIO, ENOMEM, EINTR}},
+    {SHIM_FSTATAT, "fstatat", {EIO, ENOMEM, EINTR}},
     {SHIM_CLOSE, "close", {EIO, ENOSPC, EDQUOT, EINTR}},
     {SHIM_MMAP, "mmap", {ENOMEM, EMFILE}},
     {SHIM_FADVISE, "posix_fadvise", {EIO, EINTR}},

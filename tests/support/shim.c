@@ -4,6 +4,7 @@
  */
 #include "support/shim.h"
 
+#include "platform.h"
 #include "support/dice.h"
 
 #include <errno.h>
@@ -31,6 +32,7 @@ WRAPPED(int, open, (const char *path, int flags, ...));
 WRAPPED(int, openat, (int directory, const char *name, int flags, ...));
 WRAPPED(int, close, (int fd));
 WRAPPED(int, fstat, (int fd, struct stat *info));
+WRAPPED(int, fstatat, (int directory, const char *name, struct stat *info, int flags));
 WRAPPED(ssize_t, pwrite, (int fd, const void *bytes, size_t length, off_t offset));
 WRAPPED(int, ftruncate, (int fd, off_t length));
 WRAPPED(int, fdatasync, (int fd));
@@ -54,10 +56,10 @@ WRAPPED(void *, realloc, (void *memory, size_t size));
 WRAPPED(char *, strdup, (const char *text));
 
 static const char *const call_names[SHIM_CALL_COUNT] = {
-    "open",      "openat", "close",         "fstat",    "pwrite",   "ftruncate",
-    "fdatasync", "fsync",  "posix_fadvise", "renameat", "unlinkat", "fcntl",
-    "mmap",      "fopen",  "fstatvfs",      "recv",     "send",     "shutdown",
-    "poll",      "malloc", "calloc",        "realloc",  "strdup",
+    "open",      "openat",    "close",  "fstat",         "fstatat",  "pwrite",
+    "ftruncate", "fdatasync", "fsync",  "posix_fadvise", "renameat", "unlinkat",
+    "fcntl",     "mmap",      "fopen",  "fstatvfs",      "recv",     "send",
+    "shutdown",  "poll",      "malloc", "calloc",        "realloc",  "strdup",
 };
 
 static const char *const role_names[SHIM_ROLE_COUNT] = {
@@ -469,6 +471,13 @@ int __wrap_close(int fd)
     return done(&event, result);
 }
 
+static void disown(const struct shim_event *event, struct stat *info)
+{
+    if (state.disowned_role != SHIM_ANY && state.disowned_role == event->role) {
+        info->st_uid = geteuid() + 1;
+    }
+}
+
 int __wrap_fstat(int fd, struct stat *info)
 {
     struct shim_event event = {.call = SHIM_FSTAT, .role = role_of_fd(fd)};
@@ -476,10 +485,18 @@ int __wrap_fstat(int fd, struct stat *info)
         return -1;
     }
     int result = __real_fstat(fd, info);
-    if (result == 0 && state.disowned_role != SHIM_ANY &&
-        state.disowned_role == event.role) {
-        info->st_uid = geteuid() + 1;
+    disown(&event, info);
+    return done(&event, result);
+}
+
+int __wrap_fstatat(int directory, const char *name, struct stat *info, int flags)
+{
+    struct shim_event event = {.call = SHIM_FSTATAT, .role = role_of_name(name)};
+    if (fails(&event)) {
+        return -1;
     }
+    int result = __real_fstatat(directory, name, info, flags);
+    disown(&event, info);
     return done(&event, result);
 }
 
@@ -637,7 +654,8 @@ int __wrap_fcntl(int fd, int command, ...)
     int result;
     va_list arguments;
     va_start(arguments, command);
-    if (command == F_SETLK || command == F_SETLKW || command == F_GETLK) {
+    if (command == F_SETLK || command == F_SETLKW || command == F_GETLK ||
+        command == KV_SET_LOCK_OF_OPEN_FILE) {
         result = __real_fcntl(fd, command, va_arg(arguments, struct flock *));
     } else if (command == F_GETFD || command == F_GETFL) {
         result = __real_fcntl(fd, command);

@@ -4,8 +4,8 @@
  *
  * A test names what it wraps in comment lines of its source, see the Makefile:
  *
- *     wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
- *     wrap: renameat unlinkat fcntl mmap fopen fstatvfs recv send shutdown poll
+ *     wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync
+ * posix_fadvise wrap: renameat unlinkat fcntl mmap fopen fstatvfs recv send shutdown poll
  *     wrap: clock_gettime malloc calloc realloc strdup
  *
  * What it does not name is never seen here. All definitions are weak, so that a test
@@ -24,6 +24,7 @@ enum shim_call {
     SHIM_OPENAT,
     SHIM_CLOSE,
     SHIM_FSTAT,
+    SHIM_FSTATAT,
     SHIM_PWRITE,
     SHIM_FTRUNCATE,
     SHIM_FDATASYNC,
@@ -54,8 +55,8 @@ enum shim_call {
      SHIM_BIT(SHIM_UNLINKAT))
 #define SHIM_FILES                                                                       \
     (SHIM_CHANGES | SHIM_BIT(SHIM_OPEN) | SHIM_BIT(SHIM_CLOSE) | SHIM_BIT(SHIM_FSTAT) |  \
-     SHIM_BIT(SHIM_FADVISE) | SHIM_BIT(SHIM_FCNTL) | SHIM_BIT(SHIM_MMAP) |               \
-     SHIM_BIT(SHIM_FOPEN) | SHIM_BIT(SHIM_FSTATVFS))
+     SHIM_BIT(SHIM_FSTATAT) | SHIM_BIT(SHIM_FADVISE) | SHIM_BIT(SHIM_FCNTL) |            \
+     SHIM_BIT(SHIM_MMAP) | SHIM_BIT(SHIM_FOPEN) | SHIM_BIT(SHIM_FSTATVFS))
 #define SHIM_MEMORY                                                                      \
     (SHIM_BIT(SHIM_MALLOC) | SHIM_BIT(SHIM_CALLOC) | SHIM_BIT(SHIM_REALLOC) |            \
      SHIM_BIT(SHIM_STRDUP))
@@ -113,7 +114,7 @@ void shim_limit_bytes(unsigned calls, size_t bytes_max);
 void shim_set_space(enum shim_role role, uint64_t length, int error);
 void shim_give_space(void);
 
-/* fstat tells of files of this role that they belong to somebody else. */
+/* fstat and fstatat tell of files of this role that they belong to somebody else. */
 void shim_disown(enum shim_role role);
 
 /*
