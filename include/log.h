@@ -129,8 +129,14 @@ enum status log_rename(struct log *log, const char *suffix);
 /* Remove the file's name, durably, if it leads to the file still. KV_IO (reported). */
 enum status log_remove(const struct log *log);
 
-/* Free at most `bytes` at the end of a log that is not needed; nothing of it is read
- * again. */
+/*
+ * Whether the file has another name, under which somebody keeps its bytes (or may have:
+ * it cannot be inspected). Such a log is only unlinked.
+ */
+bool log_has_other_links(const struct log *log);
+
+/* Free at most `bytes` at the end of a log that is not needed and has no other link;
+ * nothing of it is read again. */
 enum status log_cut_away(struct log *log, uint64_t bytes);
 
 /* A sync will come later: let the disk begin with what was written, if it is much. */

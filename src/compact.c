@@ -246,7 +246,7 @@ static enum status finish_copying(struct compaction *compaction)
 static enum status drop_step(struct compaction *compaction)
 {
     struct log *older = keydir_older_log(compaction->keydir);
-    if (log_length(older) > 0) {
+    if (log_length(older) > 0 && !log_has_other_links(older)) {
         return log_cut_away(older, COMPACT_DROP_BYTES);
     }
     enum status status = log_remove(older);

@@ -453,6 +453,12 @@ enum status log_remove(const struct log *log)
     return files_remove(log->files, log->suffix);
 }
 
+bool log_has_other_links(const struct log *log)
+{
+    struct io_info info;
+    return io_inspect(log->fd, &info) != KV_OK || info.link_count > 1;
+}
+
 enum status log_cut_away(struct log *log, uint64_t bytes)
 {
     uint64_t length = log->end.offset > bytes ? log->end.offset - bytes : 0;

@@ -1138,6 +1138,47 @@ static void f67_compact_that_cannot_drop_the_older_log_tries_again(void **state)
     }
 }
 
+/* A backup by a second link keeps every byte of the log that it was made of. */
+static void f102_a_second_link_to_the_log_keeps_its_bytes(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    for (size_t is_late = 0; is_late < 2; is_late++) {
+        begin_some(&table, engine);
+        struct tempdir_file backup = engine_file(engine, ".backup");
+        if (is_late == 0) {
+            assert_int_equal(link(engine->log.path, backup.path), 0);
+            table_put(&table, 1); /* goes into both */
+        }
+        start(engine);
+        if (is_late == 1) { /* while it is being copied from */
+            assert_int_equal(step(engine), KV_OK);
+            assert_int_equal(link(engine_file(engine, FILES_OLD).path, backup.path), 0);
+        }
+        struct script older = engine_read(engine, FILES_OLD);
+        (void)finish(engine);
+        engine_expect_file(engine, ".backup", script_slice(&older));
+        expect_compact_log(&table);
+        script_free(&older);
+        assert_int_equal(remove(backup.path), 0);
+        start_over(engine);
+    }
+}
+
+/* A file that cannot be inspected may have another link: it is unlinked as a whole. */
+static void f102_an_older_log_that_cannot_be_inspected_is_not_cut(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin(&table, engine, 20, 1000);
+    start(engine);
+    shim_fail_from(SHIM_BIT(SHIM_FSTAT), SHIM_OLD, 1, EIO);
+    shim_forget_trace();
+    (void)finish(engine);
+    assert_null(strstr(shim_trace_text(SHIM_CHANGES), "ftruncate"));
+    assert_true(table_holds(&table));
+}
+
 /* A start that cannot remove a drained log serves; the next compaction replaces it. */
 static void f67_a_start_that_cannot_remove_a_drained_log_serves(void **state)
 {
@@ -1485,6 +1526,8 @@ int main(void)
         ON_ENGINE(f67_compact_that_cannot_sync_is_fatal),
         ON_ENGINE(f67_compact_that_cannot_drop_the_older_log_tries_again),
         ON_ENGINE(f67_a_start_that_cannot_remove_a_drained_log_serves),
+        ON_ENGINE(f102_a_second_link_to_the_log_keeps_its_bytes),
+        ON_ENGINE(f102_an_older_log_that_cannot_be_inspected_is_not_cut),
         ON_ENGINE(f68_an_older_log_alone_is_taken_up),
         ON_ENGINE(f68_both_logs_and_a_stale_new_one_are_taken_up),
         ON_ENGINE(f68_a_drained_log_of_any_length_is_removed),
