@@ -1,10 +1,10 @@
 /*
  * Compaction: the log shrinks to its live records while it is served.
  *
- * It begins by giving the log the name PATH.old and making a new one at PATH that names
- * it; new records go there. Then it takes one bounded step at a time: copy records that
- * are still live, write the drained mark, cut the older log away. A crash between any two
- * steps leaves a state that recovery takes up.
+ * It begins by making a new log that names the one at PATH, which gets the name PATH.old,
+ * and putting it in its place; new records go there. Then it takes one bounded step at a
+ * time: copy records that are still live, write the drained mark, cut the older log away.
+ * A crash between any two steps leaves a state that recovery takes up.
  */
 #ifndef KV_COMPACT_H
 #define KV_COMPACT_H
@@ -22,7 +22,9 @@ struct compaction {
     bool is_stuck;   /* what is left in the older log is damaged: it stays */
     bool is_drained; /* the drained mark is durable: the older log is being removed */
     uint64_t finished_count;
-    bool has_told_no_room; /* told once, until it begins */
+    uint64_t retry_ms;       /* after a failure: how long to wait */
+    bool has_told_no_room;   /* told once, until it begins */
+    bool has_told_no_memory; /* told once, until a step works */
 };
 
 /* Take up what recovery found: an older log to copy from, or none. */

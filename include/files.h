@@ -81,6 +81,10 @@ void files_release(struct files_view *view);
 /* Begin a new file in place of any earlier PATH.new. KV_NO_SPACE, KV_IO (reported). */
 enum status files_begin_new(const struct files *files, int *fd_out);
 
+/* Make a complete PATH.new durable; its name comes later. KV_IO, KV_NO_SPACE (reported).
+ */
+enum status files_sync_new(const struct files *files, int fd);
+
 /*
  * Make a complete PATH.new durable and give it its name, durably.
  *

@@ -48,6 +48,9 @@ enum status log_create(const struct files *files, const struct opening *opening,
                        struct log **log_out);
 enum status log_publish(struct log *log);
 
+/* The first half of that: it is durable, and log_rename to "" puts it in place. */
+enum status log_prepare(struct log *log);
+
 /* Close the file. KV_IO: what was written may not have reached the disk (reported). */
 enum status log_close(struct log *log);
 
@@ -58,8 +61,14 @@ const char *log_suffix(const struct log *log);
 /* The last seal's end, in a log that was created or resumed. */
 const struct log_end *log_end(const struct log *log);
 
-/* The whole file; valid until the log is appended to, cut or closed. */
+/*
+ * The whole file; valid until the log is appended to, cut or closed. In one that was
+ * appended to, the last seal may lie beyond what can be read, until log_cover.
+ */
 struct slice log_bytes(const struct log *log);
+
+/* Make all of log_bytes readable. KV_NO_MEMORY: nothing changed. */
+enum status log_cover(struct log *log);
 
 /* Whether a part of the log could not be read and its bytes are not to be judged. */
 bool log_has_failed_reads(const struct log *log);

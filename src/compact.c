@@ -2,8 +2,8 @@
  * The order of a compaction's steps. What must be durable before what:
  *
  *     the log's last seal     before  PATH -> PATH.old
- *     the name PATH.old       before  PATH.new is made
- *     PATH.new's opening      before  PATH.new -> PATH
+ *     PATH.new's opening      before  PATH -> PATH.old
+ *     the name PATH.old       before  PATH.new -> PATH
  *     the name PATH           before  any record in it is acknowledged
  *     all copies              before  the drained mark counts (one seal covers both)
  *     the drained mark        before  PATH.old is cut or removed
@@ -24,6 +24,7 @@ void compact_init(struct compaction *compaction, const struct files *files,
         .keydir = transaction->keydir,
         .transaction = transaction,
         .cursor = OPENING_BYTES,
+        .retry_ms = COMPACT_RETRY_MS,
     };
 }
 
@@ -35,27 +36,77 @@ bool compact_is_worthwhile(const struct compaction *compaction)
            dead > COMPACT_DEAD_BYTES_MIN && dead > length / 2;
 }
 
-/* A new log at PATH that continues the one at PATH.old. */
-static enum status make_successor(const struct compaction *compaction, struct log *older,
-                                  struct log **log_out)
+/* A new log at PATH.new, durable, that continues the one at PATH. */
+static enum status make_successor(const struct compaction *compaction,
+                                  const struct log *older, struct log **log_out)
 {
     struct opening opening = {
         .generation = log_end(older)->generation + 1,
         .older_id = log_end(older)->log_id,
         .older_length = log_end(older)->offset,
     };
-    enum status status = log_create(compaction->files, &opening, log_out);
+    struct log *log = NULL;
+    enum status status = log_create(compaction->files, &opening, &log);
     if (status != KV_OK) {
         return status;
     }
-    status = log_publish(*log_out);
+    status = log_prepare(log);
     if (status != KV_OK) {
-        (void)log_close(*log_out); /* it counts for nothing */
+        (void)log_close(log); /* it counts for nothing */
+        files_drop(compaction->files, FILES_NEW);
+        return status;
+    }
+    *log_out = log;
+    return KV_OK;
+}
+
+/* PATH -> PATH.old, then PATH.new -> PATH; both or, unless that is fatal, none. */
+static enum status change_names(struct log *log, struct log *successor)
+{
+    enum status status = log_rename(log, FILES_OLD);
+    if (status != KV_OK) {
+        return status;
+    }
+    status = log_rename(successor, "");
+    if (status == KV_OK || status == KV_FATAL) {
+        return status;
+    }
+    return log_rename(log, "") == KV_OK ? status : KV_FATAL;
+}
+
+/* Everything that may be wanting is got first: until then PATH keeps its name. */
+static enum status succeed(struct compaction *compaction, struct log *log)
+{
+    struct log *successor = NULL;
+    enum status status =
+        log_cover(log); /* it is going to be walked through, to its end */
+    if (status == KV_OK) {
+        status = make_successor(compaction, log, &successor);
+    }
+    if (status != KV_OK) {
+        return status;
+    }
+    status = change_names(log, successor);
+    if (status != KV_OK) {
+        (void)log_close(successor); /* it counts for nothing */
         if (status != KV_FATAL) {
             files_drop(compaction->files, FILES_NEW);
         }
+        return status;
     }
-    return status;
+    keydir_push_log(compaction->keydir, successor);
+    log_read_at_random(successor, true);
+    return KV_OK;
+}
+
+/* Lack of memory is told once, until it works again. */
+static void tell_no_memory(struct compaction *compaction, enum status status)
+{
+    if (status == KV_NO_MEMORY && !compaction->has_told_no_memory) {
+        diag_warnx("%s: not enough memory for a compaction; waiting for it",
+                   log_path(keydir_log(compaction->keydir)));
+    }
+    compaction->has_told_no_memory = status == KV_NO_MEMORY;
 }
 
 /* What is missing is told once, until there is room again. */
@@ -75,24 +126,17 @@ static bool has_room(struct compaction *compaction)
 enum status compact_begin(struct compaction *compaction)
 {
     struct log *log = keydir_log(compaction->keydir);
-    struct log *successor = NULL;
     assert(log_durable_length(log) == log_length(log) && log_staged_bytes(log) == 0);
+    compaction->retry_ms = COMPACT_RETRY_MS;
     if (!has_room(compaction)) {
         return KV_NO_SPACE;
     }
-    enum status status = log_rename(log, FILES_OLD);
+    enum status status = succeed(compaction, log);
+    tell_no_memory(compaction, status);
     if (status != KV_OK) {
+        compaction->retry_ms = LOG_MESSAGE_MS; /* each time it is told */
         return status;
     }
-    status = make_successor(compaction, log, &successor);
-    if (status == KV_FATAL) {
-        return status;
-    }
-    if (status != KV_OK) {
-        return log_rename(log, "") == KV_OK ? status : KV_FATAL;
-    }
-    keydir_push_log(compaction->keydir, successor);
-    log_read_at_random(successor, true);
     compaction->cursor = OPENING_BYTES;
     compaction->position = 0;
     compaction->has_found_more = false;
@@ -259,16 +303,23 @@ static enum status drop_step(struct compaction *compaction)
     return KV_OK;
 }
 
+static enum status take_step(struct compaction *compaction)
+{
+    if (compaction->is_drained) {
+        compaction->retry_ms = LOG_MESSAGE_MS; /* each time it is told */
+        return drop_step(compaction);
+    }
+    compaction->retry_ms = COMPACT_RETRY_MS;
+    return keydir_older_entries(compaction->keydir) == 0 ? finish_copying(compaction)
+                                                         : copy_step(compaction);
+}
+
 enum status compact_step(struct compaction *compaction)
 {
     assert(log_staged_bytes(keydir_log(compaction->keydir)) == 0);
-    if (compaction->is_drained) {
-        return drop_step(compaction);
-    }
-    if (keydir_older_entries(compaction->keydir) == 0) {
-        return finish_copying(compaction);
-    }
-    return copy_step(compaction);
+    enum status status = take_step(compaction);
+    tell_no_memory(compaction, status);
+    return status;
 }
 
 unsigned compact_percent(const struct compaction *compaction)

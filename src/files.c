@@ -304,14 +304,19 @@ enum status files_settle_names(const struct files *files)
     return KV_OK;
 }
 
-enum status files_publish_new(const struct files *files, int fd, const char *suffix)
+enum status files_sync_new(const struct files *files, int fd)
 {
     enum status status = io_sync(fd);
     if (status != KV_OK) {
         diag_error("%s" FILES_NEW ": cannot sync; it is not put in place", files->path);
-        return status;
     }
-    return files_rename(files, FILES_NEW, suffix);
+    return status;
+}
+
+enum status files_publish_new(const struct files *files, int fd, const char *suffix)
+{
+    enum status status = files_sync_new(files, fd);
+    return status == KV_OK ? files_rename(files, FILES_NEW, suffix) : status;
 }
 
 enum status files_remove(const struct files *files, const char *suffix)

@@ -34,6 +34,7 @@ struct log {
     uint64_t begun_length;    /* how much of it the disk was asked to begin with */
     bool has_told_refused;    /* that a write failed, and not yet that they work again */
     uint64_t told_refused_ms; /* when; 0: never */
+    uint64_t told_uncovered_ms; /* when it was told that the view cannot grow; 0: never */
     struct buffer staged;
 };
 
@@ -143,14 +144,19 @@ enum status log_create(const struct files *files, const struct opening *opening,
     return KV_OK;
 }
 
-enum status log_publish(struct log *log)
+enum status log_prepare(struct log *log)
 {
-    enum status status = files_publish_new(log->files, log->fd, "");
+    enum status status = files_sync_new(log->files, log->fd);
     if (status == KV_OK) {
-        log->suffix = "";
         log->durable_length = log->end.offset;
     }
     return status;
+}
+
+enum status log_publish(struct log *log)
+{
+    enum status status = log_prepare(log);
+    return status == KV_OK ? log_rename(log, "") : status;
 }
 
 enum status log_close(struct log *log)
@@ -191,6 +197,11 @@ struct slice log_bytes(const struct log *log)
 bool log_has_failed_reads(const struct log *log)
 {
     return mapping_has_failed(log->mapping);
+}
+
+enum status log_cover(struct log *log)
+{
+    return mapping_cover(log->mapping, log->end.offset);
 }
 
 enum status log_settle(struct log *log)
@@ -247,6 +258,22 @@ uint64_t log_staged_bytes(const struct log *log)
     return log->staged.length;
 }
 
+/*
+ * The view of the log cannot grow. Whatever fits into it goes on, so this may fail and
+ * work by turns: told once a minute at most.
+ */
+static void tell_uncovered(struct log *log)
+{
+    uint64_t now_ms = clock_now_ms();
+    if (log->told_uncovered_ms == 0 ||
+        now_ms - log->told_uncovered_ms >= LOG_MESSAGE_MS) {
+        diag_error("%s: no address space for the log beyond offset %" PRIu64
+                   "; what does not fit is refused",
+                   files_path(log->files), log->end.offset);
+        log->told_uncovered_ms = now_ms;
+    }
+}
+
 /* Where the next record that is staged will stand. */
 static uint64_t staged_end(const struct log *log)
 {
@@ -265,7 +292,14 @@ enum status log_reserve(struct log *log, uint64_t key_length, uint64_t value_len
         return KV_NO_MEMORY;
     }
     enum status status = buffer_reserve(&log->staged, (size_t)more);
-    return status == KV_OK ? mapping_cover(log->mapping, end) : status;
+    if (status != KV_OK) {
+        return status;
+    }
+    status = mapping_cover(log->mapping, end);
+    if (status != KV_OK) {
+        tell_uncovered(log);
+    }
+    return status;
 }
 
 uint64_t log_stage(struct log *log, struct slice key, struct slice value)

@@ -303,6 +303,7 @@ enum status store_walk(const struct store *store, uint64_t *position,
 static enum status begin_compaction(struct store *store)
 {
     enum status status = rest(store);
+    store->compaction.retry_ms = COMPACT_RETRY_MS;
     if (status != KV_OK) {
         return status;
     }
@@ -396,7 +397,7 @@ static void take_step(struct store *store, step *next)
     uint64_t end_us = clock_now_us();
     store->pace = (struct pace){
         .earliest_us = end_us + (end_us - start_us) * COMPACT_PAUSE_FACTOR,
-        .retry_us = status == KV_OK ? 0 : end_us + COMPACT_RETRY_MS * 1000,
+        .retry_us = status == KV_OK ? 0 : end_us + store->compaction.retry_ms * 1000,
     };
 }
 

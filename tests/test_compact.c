@@ -262,9 +262,9 @@ static void compact_makes_each_step_durable_before_the_next(void **state)
     start(engine);
     assert_string_equal(shim_trace_text(SHIM_CHANGES),
                         "pwrite:log fdatasync:log "            /* the second seal */
-                        "renameat:old fsync:directory "        /* PATH -> PATH.old */
                         "unlinkat:new! openat:new pwrite:new " /* the opening record */
                         "fdatasync:new "                       /* ... is durable */
+                        "renameat:old fsync:directory "        /* PATH -> PATH.old */
                         "renameat:log fsync:directory "        /* PATH.new -> PATH */
                         "unlinkat:index!"); /* it is of the older log */
     shim_forget_trace();
@@ -286,8 +286,8 @@ static void compact_syncs_the_copies_before_it_drops_under_everysec(void **state
     start(engine);
     assert_string_equal(shim_trace_text(SHIM_CHANGES),
                         "fdatasync:log pwrite:log fdatasync:log "
-                        "renameat:old fsync:directory "
                         "unlinkat:new! openat:new pwrite:new fdatasync:new "
+                        "renameat:old fsync:directory "
                         "renameat:log fsync:directory unlinkat:index!");
     table_put(&table, 1);
     shim_forget_trace();
@@ -1042,6 +1042,205 @@ static void f71_compact_without_memory_pauses_and_service_goes_on(void **state)
     }
 }
 
+/*
+ * What a new log needs and cannot be had, again and again: the log keeps its name all the
+ * time, and the operator is told once a minute at most; then it goes on by itself.
+ */
+static void f111_compact_that_cannot_make_a_new_log_backs_off(void **state)
+{
+    static const struct shim_fault faults[] = {
+        {SHIM_BIT(SHIM_OPENAT), SHIM_NEW, 1, EMFILE, true},
+        {SHIM_BIT(SHIM_OPENAT), SHIM_NEW, 1, ENOSPC, true},
+        {SHIM_BIT(SHIM_PWRITE), SHIM_NEW, 1, ENOSPC, true},
+        {SHIM_BIT(SHIM_FDATASYNC), SHIM_NEW, 1, ENOSPC, true},
+        {SHIM_BIT(SHIM_MMAP), SHIM_NEW, 1, ENOMEM, true},
+        {SHIM_BIT(SHIM_CALLOC), SHIM_ANY, 1, ENOMEM, true},
+    };
+    enum { MINUTES = 3 };
+    struct engine *engine = *state;
+    struct table table;
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        begin(&table, engine, 700, 16000);
+        table_fill(&table);
+        shim_inject(&faults[i]);
+        shim_forget_trace();
+        for (uint64_t ms = 0; ms < MINUTES * LOG_MESSAGE_MS; ms += COMPACT_RETRY_MS / 2) {
+            assert_int_equal(step(engine), KV_OK);
+            shim_advance_clock(COMPACT_RETRY_MS / 2);
+        }
+        assert_null(strstr(shim_trace_text(SHIM_CHANGES), "renameat"));
+        assert_false(engine_has_file(engine, FILES_NEW));
+        assert_in_range(engine_told(engine, ""), 1, MINUTES + 1);
+        table_put(&table, 3);
+        assert_true(table_holds(&table));
+        shim_clear_faults();
+        shim_advance_clock(LOG_MESSAGE_MS);
+        assert_int_equal(step(engine), KV_OK); /* by itself */
+        assert_true(is_compacting(engine));
+        (void)finish(engine);
+        expect_compact_log(&table);
+        start_over(engine);
+    }
+}
+
+/* ---- A view of the log that is short ---- */
+
+/* Open with a view that ends a MiB behind the end of the log, as where address space is
+ * scarce. */
+static void open_with_a_short_view(struct engine *engine)
+{
+    shim_fail_once(SHIM_BIT(SHIM_MMAP), SHIM_LOG, 1, ENOMEM);
+    shim_fail_once(SHIM_BIT(SHIM_MMAP), SHIM_LOG, 2, ENOMEM);
+    engine_open(engine);
+    shim_clear_faults();
+}
+
+/* One batch of one record, whose seal ends at this length of the log. */
+static enum status fill_up_to(const struct engine *engine, const char *key,
+                              uint64_t length)
+{
+    uint64_t other_bytes = record_length(strlen(key), 0) + SEAL_BYTES;
+    size_t value_bytes = (size_t)(length - engine_log_length(engine) - other_bytes);
+    uint8_t *bytes = malloc(value_bytes);
+    assert_non_null(bytes);
+    memset(bytes, 'v', value_bytes);
+    enum status status =
+        store_set(engine->store, slice_of_text(key), (struct slice){bytes, value_bytes});
+    free(bytes);
+    return status == KV_OK ? store_commit(engine->store) : status;
+}
+
+/*
+ * The last seal of the log begins exactly where its view ends, at a page: the walk
+ * through it, when it has become the older log, goes over that seal too.
+ */
+static void f114_compact_walks_over_a_seal_beyond_the_view(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    begin(&table, engine, 0, 100);
+    assert_int_equal(fill_up_to(engine, "first", page), KV_OK);
+    engine_crash(engine); /* without another seal */
+    shim_guard_views();
+    open_with_a_short_view(engine);
+    assert_int_equal(engine_log_length(engine), page);
+    assert_int_equal(fill_up_to(engine, "second", MIB), KV_OK);
+    assert_int_equal(fill_up_to(engine, "third", page + MIB), KV_OK); /* in one slice */
+    shim_advance_clock(REST_SEAL_MS);
+    assert_int_equal(step(engine), KV_OK);
+    assert_int_equal(engine_log_length(engine), page + MIB + SEAL_BYTES);
+    start(engine);
+    (void)finish(engine);
+    assert_int_equal(store_count(engine->store), 3);
+    engine_crash(engine);
+    engine_open(engine);
+    assert_int_equal(store_count(engine->store), 3);
+}
+
+/* Nor does it begin where the view cannot be widened for that. */
+static void f114_compact_waits_for_a_view_of_the_whole_log(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    begin(&table, engine, 0, 100);
+    assert_int_equal(fill_up_to(engine, "first", page), KV_OK);
+    engine_crash(engine);
+    open_with_a_short_view(engine);
+    assert_int_equal(fill_up_to(engine, "second", page + MIB), KV_OK);
+    shim_fail_from(SHIM_BIT(SHIM_MMAP), SHIM_LOG, 1, ENOMEM);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(store_compact(engine->store), KV_NO_MEMORY);
+        assert_false(is_compacting(engine));
+    }
+    assert_int_equal(engine_told(engine, ""), 1);
+    assert_int_equal(engine_told(engine, "not enough memory for a compaction"), 1);
+    shim_clear_faults();
+    start(engine);
+    (void)finish(engine);
+    assert_int_equal(store_count(engine->store), 2);
+}
+
+/*
+ * The view cannot grow: what fits is accepted, what does not is refused, the operator is
+ * told once a minute, and all goes on when there is address space again.
+ */
+static void f112_a_view_that_cannot_grow_is_told_once_a_minute(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin(&table, engine, 0, 100);
+    uint64_t length = engine_log_length(engine);
+    engine_crash(engine);
+    open_with_a_short_view(engine);
+    shim_fail_from(SHIM_BIT(SHIM_MMAP), SHIM_LOG, 1, ENOMEM);
+    for (size_t i = 0; i < 50; i++) {
+        assert_int_equal(fill_up_to(engine, "large", length + 2 * MIB), KV_NO_MEMORY);
+        engine_put(engine, "small", "value");
+        engine_expect(engine, "small", "value");
+    }
+    assert_int_equal(engine_told(engine, "no address space for the log"), 1);
+    shim_advance_clock(LOG_MESSAGE_MS);
+    assert_int_equal(fill_up_to(engine, "large", length + 2 * MIB), KV_NO_MEMORY);
+    assert_int_equal(engine_told(engine, "no address space for the log"), 2);
+    assert_int_equal(engine_delete(engine, "small"), KV_OK);
+    assert_int_equal(store_commit(engine->store), KV_OK);
+    shim_clear_faults();
+    assert_int_equal(fill_up_to(engine, "large", length + 2 * MIB), KV_OK);
+    assert_int_equal(store_count(engine->store), 1);
+    assert_int_equal(engine_told(engine, ""), 2);
+}
+
+/* A slice that finds no memory, for its view or for itself, is told once and tried on. */
+static void f112_compact_without_memory_says_so_once(void **state)
+{
+    static const struct shim_fault faults[] = {
+        {SHIM_BIT(SHIM_MMAP), SHIM_ANY, 1, ENOMEM, true},
+        {SHIM_BIT(SHIM_REALLOC), SHIM_ANY, 1, ENOMEM, true},
+    };
+    struct engine *engine = *state;
+    struct table table;
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        begin(&table, engine, watchdog_scaled(160, 100), 16000); /* more than a MiB */
+        shim_fail_once(SHIM_BIT(SHIM_MMAP), SHIM_NEW, 1, ENOMEM);
+        shim_fail_once(SHIM_BIT(SHIM_MMAP), SHIM_NEW, 2, ENOMEM);
+        start(engine);
+        shim_clear_faults();
+        shim_inject(&faults[i]);
+        for (size_t steps = 0; steps < 40; steps++) {
+            assert_int_equal(step(engine), KV_OK);
+            shim_advance_clock(COMPACT_RETRY_MS);
+        }
+        assert_true(is_compacting(engine));
+        shim_clear_faults();
+        assert_int_equal(engine_told(engine, "not enough memory for a compaction"), 1);
+        assert_true(table_holds(&table));
+        (void)finish(engine);
+        assert_true(table_holds(&table));
+        start_over(engine);
+    }
+}
+
+/* Nor is a drained log tried to be removed, and told about, each second. */
+static void f111_compact_that_cannot_drop_the_older_log_backs_off(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin(&table, engine, 20, 1000);
+    start(engine);
+    shim_fail_from(SHIM_BIT(SHIM_UNLINKAT), SHIM_OLD, 1, EACCES);
+    for (uint64_t ms = 0; ms < 3 * LOG_MESSAGE_MS; ms += COMPACT_RETRY_MS / 2) {
+        assert_int_equal(step(engine), KV_OK);
+        shim_advance_clock(COMPACT_RETRY_MS / 2);
+    }
+    assert_in_range(engine_told(engine, "cannot remove"), 2, 4);
+    shim_clear_faults();
+    shim_advance_clock(LOG_MESSAGE_MS);
+    (void)finish(engine);
+    assert_true(table_holds(&table));
+}
+
 /* Where nobody knows which names are durable, nothing may be acknowledged any more. */
 static void f67_compact_with_unknown_names_is_fatal(void **state)
 {
@@ -1124,7 +1323,7 @@ static void f67_compact_that_cannot_drop_the_older_log_tries_again(void **state)
             reopen(&table);
         }
         for (size_t k = 0; k < 8; k++) {
-            shim_advance_clock(COMPACT_RETRY_MS);
+            shim_advance_clock(LOG_MESSAGE_MS);
             assert_int_equal(step(engine), KV_OK);
         }
         assert_false(is_compacting(engine));
@@ -1522,6 +1721,12 @@ int main(void)
         ON_ENGINE(f65_no_index_is_saved_while_an_older_log_is_wanted),
         ON_ENGINE(f65_a_start_on_a_rotten_older_log_is_refused),
         ON_ENGINE(f67_compact_that_cannot_begin_leaves_all_as_it_was),
+        ON_ENGINE(f111_compact_that_cannot_make_a_new_log_backs_off),
+        ON_ENGINE(f111_compact_that_cannot_drop_the_older_log_backs_off),
+        ON_ENGINE(f114_compact_walks_over_a_seal_beyond_the_view),
+        ON_ENGINE(f114_compact_waits_for_a_view_of_the_whole_log),
+        ON_ENGINE(f112_a_view_that_cannot_grow_is_told_once_a_minute),
+        ON_ENGINE(f112_compact_without_memory_says_so_once),
         ON_ENGINE(f67_compact_with_unknown_names_is_fatal),
         ON_ENGINE(f67_compact_that_cannot_sync_is_fatal),
         ON_ENGINE(f67_compact_that_cannot_drop_the_older_log_tries_again),

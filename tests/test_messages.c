@@ -751,6 +751,25 @@ static void commit_when_space_has_returned(struct engine *engine)
     assert_int_equal(store_commit(engine->store), KV_OK);
 }
 
+/* Its view ends a MiB behind its end. */
+static void have_a_store_with_a_short_view(struct engine *engine)
+{
+    have_log(engine);
+    shim_fail_once(SHIM_BIT(SHIM_MMAP), SHIM_LOG, 1, ENOMEM);
+    shim_fail_once(SHIM_BIT(SHIM_MMAP), SHIM_LOG, 2, ENOMEM);
+    engine_open(engine);
+    shim_clear_faults();
+    told_offset = engine_log_length(engine);
+}
+
+static void set_what_does_not_fit(struct engine *engine)
+{
+    static uint8_t bytes[2 * MIB];
+    assert_int_equal(
+        store_set(engine->store, slice_of_text("k"), (struct slice){bytes, sizeof bytes}),
+        KV_NO_MEMORY);
+}
+
 static void messages_name_what_befalls_a_store(void **state)
 {
     (void)state; /* each event has its own */
@@ -759,6 +778,11 @@ static void messages_name_what_befalls_a_store(void **state)
          commit, FAILS(1, PWRITE, LOG, ENOSPC)},
         {"PATH: appending works again at offset OFFSET", have_open_store,
          commit_when_space_has_returned, FAILS(1, PWRITE, LOG, ENOSPC)},
+        {"PATH: no address space for the log beyond offset OFFSET; what does not fit is "
+         "refused: ERROR",
+         have_a_store_with_a_short_view,
+         set_what_does_not_fit,
+         {SHIM_BIT(SHIM_MMAP), SHIM_LOG, 1, ENOMEM, true}},
         {"PATH: cannot sync the log at offset OFFSET; stopping, since what is on disk is "
          "unknown: ERROR",
          have_open_store, commit, FAILS(1, FDATASYNC, LOG, EIO)},
@@ -799,6 +823,12 @@ static void compact_without_room(struct engine *engine)
     has_no_room = true;
     assert_int_equal(store_compact(engine->store), KV_NO_SPACE);
     has_no_room = false;
+}
+
+static void compact_without_memory(struct engine *engine)
+{
+    shim_fail_from(SHIM_BIT(SHIM_CALLOC), SHIM_ANY, 1, ENOMEM);
+    assert_int_equal(store_compact(engine->store), KV_NO_MEMORY);
 }
 
 static void have_a_damaged_older_log(struct engine *engine)
@@ -862,6 +892,8 @@ static void messages_name_what_holds_a_compaction_up(void **state)
     static const struct event events[] = {
         {"PATH: no room on the disk for a compaction; waiting for it", have_open_store,
          compact_without_room, NOTHING_FAILS},
+        {"PATH: not enough memory for a compaction; waiting for it", have_open_store,
+         compact_without_memory, NOTHING_FAILS},
         {"PATH.old: 1 records are damaged and cannot be copied; the file is kept",
          have_a_damaged_older_record, go_on, NOTHING_FAILS},
         {"PATH.old: cannot cut the drained log away; to be tried again: ERROR",

@@ -86,6 +86,7 @@ struct state {
 
     enum shim_role disowned_role; /* SHIM_ANY: none */
     int map_instead_fd_plus_one;  /* 0: none */
+    bool guards_views;
     enum shim_role map_instead_role;
 
     unsigned hook_calls;
@@ -291,6 +292,11 @@ void shim_map_role_instead(enum shim_role role, int fd)
 {
     state.map_instead_role = role;
     state.map_instead_fd_plus_one = fd + 1;
+}
+
+void shim_guard_views(void)
+{
+    state.guards_views = true;
 }
 
 void shim_map_instead(int fd)
@@ -666,6 +672,15 @@ int __wrap_fcntl(int fd, int command, ...)
     return done(&event, result);
 }
 
+/* A place for a view of a file, behind which a page cannot be read; NULL: none is had. */
+static void *guarded_place(size_t length, int fd)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t pages = (length + page - 1) / page * page;
+    void *place = __real_mmap(NULL, pages + page, PROT_NONE, MAP_SHARED, fd, 0);
+    return place == MAP_FAILED ? NULL : place;
+}
+
 void *__wrap_mmap(void *place, size_t length, int protection, int flags, int fd,
                   off_t offset)
 {
@@ -680,6 +695,10 @@ void *__wrap_mmap(void *place, size_t length, int protection, int flags, int fd,
     }
     if (event.role == state.map_instead_role && state.map_instead_fd_plus_one > 0) {
         fd = state.map_instead_fd_plus_one - 1;
+    }
+    if (state.guards_views && place == NULL) {
+        place = guarded_place(length, fd);
+        flags |= place == NULL ? 0 : MAP_FIXED;
     }
     void *bytes = __real_mmap(place, length, protection, flags, fd, offset);
     keep_real(&event, bytes != MAP_FAILED);

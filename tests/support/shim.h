@@ -125,6 +125,9 @@ void shim_disown(enum shim_role role);
 void shim_map_instead(int fd);
 void shim_map_role_instead(enum shim_role role, int fd);
 
+/* From now on, until shim_reset, the page behind each new mapping cannot be read. */
+void shim_guard_views(void);
+
 /* Call hook(context) once, before the next of these calls to such a file. */
 void shim_before(unsigned calls, enum shim_role role, void (*hook)(void *context),
                  void *context);
