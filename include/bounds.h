@@ -135,6 +135,17 @@
 /* So much work is done between looks at the clock. */
 #define PROGRESS_STEP_BYTES (64 * KIB)
 
+/*
+ * Places of a file that cannot be read and have zeros in their stead. Each makes two
+ * mappings more, of which Linux lets a process have 65,530.
+ */
+#define MAPPING_HOLES_MAX 4096
+
+/* What could not be read is read again after this long, twice as long after each failure.
+ */
+#define READ_RETRY_MS_MIN UINT64_C(1000)
+#define READ_RETRY_MS_MAX UINT64_C(60000)
+
 /* One line of the operator's diagnostics, cut beyond it. */
 #define DIAG_LINE_BYTES_MAX 1024
 

@@ -123,7 +123,7 @@ void keydir_settle(struct keydir *keydir, const struct change *change);
  *
  * key_out: valid until the log is changed.
  * KV_NOT_FOUND: no more keys.  KV_CORRUPT: the key at this place is not the one that was
- * stored (reported); position has moved on.
+ * stored, KV_IO: it cannot be read (both reported); position has moved on.
  */
 enum status keydir_walk(const struct keydir *keydir, uint64_t *position,
                         struct slice *key_out);

@@ -70,8 +70,22 @@ struct slice log_bytes(const struct log *log);
 /* Make all of log_bytes readable. KV_NO_MEMORY: nothing changed. */
 enum status log_cover(struct log *log);
 
-/* Whether a part of the log could not be read and its bytes are not to be judged. */
-bool log_has_failed_reads(const struct log *log);
+/*
+ * Behind the last place that could not be read at some time, so that what was seen there
+ * is not to be judged; 0: everything could.
+ */
+uint64_t log_lost_end(const struct log *log);
+
+/* Whether these bytes cannot be read, and what stands for them is no damage. */
+bool log_is_lost(const struct log *log, uint64_t offset, uint64_t length);
+
+/* Try again what could not be read, now and then; whether these bytes are right now. */
+bool log_read_again(const struct log *log, uint64_t offset, uint64_t length);
+
+enum log_fault { LOG_FAULT_LOST, LOG_FAULT_DAMAGED, LOG_FAULT_KEY, LOG_FAULT_COUNT };
+
+/* Tell that a record is not served; of each fault once a minute at most, with a count. */
+void log_tell_fault(struct log *log, enum log_fault fault, uint64_t offset);
 
 /* Make everything in the file durable before it is judged. */
 enum status log_settle(struct log *log);

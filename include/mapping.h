@@ -2,9 +2,9 @@
  * A read-only view of a growing file in memory.
  *
  * Reading a mapped page that the disk cannot deliver, or that somebody cut off the
- * file, raises SIGBUS. Here it puts a page of zeros in that place and remembers the
- * failure: every reader checks a CRC, so zeros never pass for data, and asks
- * mapping_has_failed to tell damage from a failed read.
+ * file, raises SIGBUS. Here it puts zeros in that place and remembers it: every reader
+ * checks a CRC, so zeros never pass for data, and asks mapping_is_lost to tell damage
+ * from a failed read. With too many such places the program ends, status 1, and says so.
  */
 #ifndef KV_MAPPING_H
 #define KV_MAPPING_H
@@ -70,7 +70,21 @@ bool mapping_watch_end(struct mapping_watch *watch);
 
 const uint8_t *mapping_bytes(const struct mapping *mapping);
 
-/* Whether some page could not be read and was replaced by zeros. */
-bool mapping_has_failed(const struct mapping *mapping);
+/*
+ * Behind the last place in the file that could not be read at some time, if only for a
+ * while; 0: everything could.
+ */
+uint64_t mapping_lost_end(const struct mapping *mapping);
+
+/* Whether zeros stand, or the file ends, where these bytes should be. */
+bool mapping_is_lost(struct mapping *mapping, uint64_t offset, uint64_t length);
+
+/*
+ * Read what could not be read once more, if the last failure is some time ago: a second,
+ * and longer each time that it is in vain.
+ *
+ * Returns whether these bytes are now those of the file, and were not before.
+ */
+bool mapping_read_again(struct mapping *mapping, uint64_t offset, uint64_t length);
 
 #endif

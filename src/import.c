@@ -42,7 +42,7 @@ static enum status rewrite(const struct logset *original, const struct keydir *k
                           keydir_current_offset(keydir, 0));
     progress_end();
     /* Zeros that stand for what could not be read must never replace it. */
-    if (status == KV_OK && log_has_failed_reads(original->log)) {
+    if (status == KV_OK && log_lost_end(original->log) > 0) {
         diag_errorx("%s: a part of the log cannot be read; nothing replaces it", path);
         status = KV_IO;
     }

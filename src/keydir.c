@@ -10,7 +10,6 @@
 #include "platform.h"
 
 #include <assert.h>
-#include <inttypes.h>
 
 /* A line of memory, and how much of a record is asked for: the rest comes by itself. */
 enum { LINE_BYTES = 64, PREFETCH_BYTES_MAX = 512 };
@@ -132,12 +131,39 @@ struct location keydir_find_candidate(const struct keydir *keydir, uint64_t hash
     return location;
 }
 
+static bool passes_crc(const struct keydir *keydir, const struct location *location)
+{
+    return crc32c(0, bytes_of(keydir, location)) == location->crc;
+}
+
 enum status keydir_verify(const struct keydir *keydir, const struct location *location)
 {
-    if (crc32c(0, bytes_of(keydir, location)) == location->crc) {
+    const struct log *log = keydir->logs[side_of(location)];
+    uint64_t offset = keydir_offset_in_log(location->offset);
+    uint64_t length = record_length(location->key_length, location->value_length);
+    if (passes_crc(keydir, location) ||
+        (log_read_again(log, offset, length) && passes_crc(keydir, location))) {
         return KV_OK;
     }
-    return log_has_failed_reads(keydir->logs[side_of(location)]) ? KV_IO : KV_CORRUPT;
+    return log_is_lost(log, offset, length) ? KV_IO : KV_CORRUPT;
+}
+
+/*
+ * Whether the record of a location is that of a key: KV_OK or KV_NOT_FOUND. What cannot
+ * be told so is looked at again behind the CRC, since reading it may have been what
+ * failed.
+ */
+static enum status compare(const struct keydir *keydir, const struct location *location,
+                           struct slice key)
+{
+    if (slice_equal(keydir_key(keydir, location), key)) {
+        return KV_OK;
+    }
+    enum status status = keydir_verify(keydir, location);
+    if (status != KV_OK) {
+        return status;
+    }
+    return slice_equal(keydir_key(keydir, location), key) ? KV_OK : KV_NOT_FOUND;
 }
 
 enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice key,
@@ -146,9 +172,8 @@ enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice
     struct location location;
     struct index_cursor cursor = index_find(keydir->index, hash);
     while (index_next(&cursor, keydir->index, &location)) {
-        bool is_it = slice_equal(keydir_key(keydir, &location), key);
-        enum status status = is_it ? KV_OK : keydir_verify(keydir, &location);
-        if (is_it || status != KV_OK) {
+        enum status status = compare(keydir, &location, key);
+        if (status != KV_NOT_FOUND) {
             *location_out = location;
             return status;
         }
@@ -156,20 +181,25 @@ enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice
     return KV_NOT_FOUND;
 }
 
+/* Tell that a record is not served, and why. */
+static enum status tell(const struct keydir *keydir, const struct location *location,
+                        enum status status, enum log_fault damage)
+{
+    log_tell_fault(keydir->logs[side_of(location)],
+                   status == KV_IO ? LOG_FAULT_LOST : damage,
+                   keydir_offset_in_log(location->offset));
+    return status;
+}
+
 enum status keydir_read(const struct keydir *keydir, const struct location *location,
                         struct slice *value_out)
 {
-    const struct log *log = keydir->logs[side_of(location)];
     if (location->value_length >= READ_AHEAD_BYTES_MIN) {
         keydir_will_read(keydir, location, location->value_length);
     }
     enum status status = keydir_verify(keydir, location);
     if (status != KV_OK) {
-        diag_errorx(
-            "%s%s: the record at offset %" PRIu64 " %s; it is not served", log_path(log),
-            log_suffix(log), keydir_offset_in_log(location->offset),
-            status == KV_IO ? "cannot be read" : "is damaged, its checksum is wrong");
-        return status;
+        return tell(keydir, location, status, LOG_FAULT_DAMAGED);
     }
     *value_out = slice_after(bytes_of(keydir, location),
                              RECORD_HEADER_BYTES + (size_t)location->key_length);
@@ -258,9 +288,11 @@ enum status keydir_walk(const struct keydir *keydir, uint64_t *position,
     if (index_walk_matches(keydir->index, *position, keydir_hash(keydir, *key_out))) {
         return KV_OK;
     }
-    const struct log *log = keydir->logs[side_of(&location)];
-    diag_errorx("%s%s: the key of the record at offset %" PRIu64
-                " is damaged; it is not listed",
-                log_path(log), log_suffix(log), keydir_offset_in_log(location.offset));
-    return KV_CORRUPT;
+    /* Reading it may have failed, and be right now. */
+    enum status status = keydir_verify(keydir, &location);
+    if (status == KV_OK &&
+        index_walk_matches(keydir->index, *position, keydir_hash(keydir, *key_out))) {
+        return KV_OK;
+    }
+    return tell(keydir, &location, status == KV_IO ? KV_IO : KV_CORRUPT, LOG_FAULT_KEY);
 }

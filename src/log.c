@@ -36,6 +36,10 @@ struct log {
     uint64_t told_refused_ms; /* when; 0: never */
     uint64_t told_uncovered_ms; /* when it was told that the view cannot grow; 0: never */
     struct buffer staged;
+    struct {
+        uint64_t told_ms; /* 0: never */
+        uint64_t untold_count;
+    } faults[LOG_FAULT_COUNT];
 };
 
 static enum status tell(const struct log *log, enum status status, const char *what)
@@ -194,9 +198,53 @@ struct slice log_bytes(const struct log *log)
     return (struct slice){mapping_bytes(log->mapping), (size_t)log->end.offset};
 }
 
-bool log_has_failed_reads(const struct log *log)
+uint64_t log_lost_end(const struct log *log)
 {
-    return mapping_has_failed(log->mapping);
+    return mapping_lost_end(log->mapping);
+}
+
+/* What is staged is in memory. */
+bool log_is_lost(const struct log *log, uint64_t offset, uint64_t length)
+{
+    return offset < log->end.offset && mapping_is_lost(log->mapping, offset, length);
+}
+
+bool log_read_again(const struct log *log, uint64_t offset, uint64_t length)
+{
+    return offset < log->end.offset && mapping_read_again(log->mapping, offset, length);
+}
+
+static void tell_fault(const struct log *log, enum log_fault fault, uint64_t offset)
+{
+    const char *path = log_path(log);
+    if (fault == LOG_FAULT_KEY) {
+        diag_errorx("%s%s: the key of the record at offset %" PRIu64
+                    " is damaged; it is not listed",
+                    path, log->suffix, offset);
+    } else {
+        diag_errorx("%s%s: the record at offset %" PRIu64 " %s; it is not served", path,
+                    log->suffix, offset,
+                    fault == LOG_FAULT_LOST ? "cannot be read"
+                                            : "is damaged, its checksum is wrong");
+    }
+}
+
+void log_tell_fault(struct log *log, enum log_fault fault, uint64_t offset)
+{
+    uint64_t now_ms = clock_now_ms();
+    uint64_t told_ms = log->faults[fault].told_ms;
+    uint64_t untold_count = log->faults[fault].untold_count;
+    if (told_ms != 0 && now_ms - told_ms < LOG_MESSAGE_MS) {
+        log->faults[fault].untold_count++;
+        return;
+    }
+    if (untold_count > 0) {
+        diag_errorx("%s%s: %" PRIu64 " reads more failed like the one told last",
+                    log_path(log), log->suffix, untold_count);
+    }
+    tell_fault(log, fault, offset);
+    log->faults[fault].told_ms = now_ms;
+    log->faults[fault].untold_count = 0;
 }
 
 enum status log_cover(struct log *log)

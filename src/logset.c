@@ -21,9 +21,9 @@ static enum status refuse(const struct logset *set, const char *suffix,
 }
 
 /* What could not be read is zeros, about which nothing else may be said. */
-static enum status check_was_read(const struct log *log)
+static enum status check_was_read(const struct log *log, uint64_t from)
 {
-    if (!log_has_failed_reads(log)) {
+    if (log_lost_end(log) <= from) {
         return KV_OK;
     }
     diag_errorx("%s%s: a part of the log cannot be read; nothing was changed",
@@ -54,7 +54,7 @@ static enum status judge_older(struct logset *set)
     bool is_named = has_opening && set->opening.older_id == older.log_id &&
                     set->opening.generation == older.generation + 1;
     bool is_cut_short = !has_opening && log_length(set->older) < OPENING_BYTES;
-    enum status status = check_was_read(set->older);
+    enum status status = check_was_read(set->older, 0);
     if (status != KV_OK) {
         return status;
     }
@@ -102,7 +102,7 @@ static enum status judge_unopened(const struct logset *set)
     struct slice bytes = log_bytes(set->log);
     bool has_mark = record_find_mark(bytes, 0, &mark_offset);
     bool is_original = !has_mark && logset_is_original(bytes);
-    enum status status = check_was_read(set->log);
+    enum status status = check_was_read(set->log, 0);
     if (status != KV_OK) {
         return status;
     }
@@ -131,7 +131,7 @@ static enum status take_older_alone(struct logset *set)
     if (set->has_marks) {
         return judge_version(set);
     }
-    enum status status = check_was_read(set->log);
+    enum status status = check_was_read(set->log, 0);
     return status == KV_OK
                ? refuse(set, FILES_OLD, "is no whole log, and there is none beside it")
                : status;
@@ -202,7 +202,7 @@ static enum status load(struct keydir *keydir, struct logset_end *end)
     const struct log *log = keydir_log(keydir);
     enum status status = load_log(keydir, &end->scan, &end->counts);
     if (status == KV_OK) {
-        return check_was_read(log);
+        return check_was_read(log, end->image_length);
     }
     diag_errorx("%s%s: cannot load the records up to offset %" PRIu64
                 ": %s; nothing was changed",

@@ -8,6 +8,7 @@
 
 #include "bounds.h"
 #include "clock.h"
+#include "diag.h"
 #include "io.h"
 #include "platform.h"
 
@@ -15,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -35,12 +37,22 @@ enum { MAPPINGS_MAX = 4 };
 #define ROOM_BYTES       (sizeof(size_t) > 4 ? 16 * GIB : 64 * MIB)
 #define ROOM_BYTES_LEAST (64 * MIB)
 
+/* Pages in a row that stand for what could not be read, as offsets in the view. */
+struct hole {
+    size_t start;
+    size_t end;
+};
+
 struct mapping {
     int fd;
     uint8_t *bytes;
     size_t length;
-    bool is_random; /* reads are few and anywhere */
-    volatile sig_atomic_t has_failed;
+    bool is_random;         /* reads are few and anywhere */
+    size_t lost_end;        /* behind the last page that ever failed; 0: none has */
+    uint64_t retry_ms;      /* when what failed may be read again */
+    uint64_t retry_wait_ms; /* how long after a failure that is */
+    size_t hole_count;
+    struct hole holes[MAPPING_HOLES_MAX];
 };
 
 /* What the signal handler may touch: the open mappings and a source of zero pages. */
@@ -48,28 +60,83 @@ static struct mapping *volatile open_mappings[MAPPINGS_MAX];
 static int zero_fd = -1;
 static uintptr_t page_bytes;
 
-/* A mapping that is remapped meanwhile is not read, so it cannot raise the signal. */
-static void put_zero_page(int signal_number, siginfo_t *info, void *context)
+/* The mapping in whose view a place is, or NULL. */
+static struct mapping *find_mapping(uintptr_t place)
+{
+    for (size_t i = 0; i < MAPPINGS_MAX; i++) {
+        struct mapping *mapping = open_mappings[i];
+        uintptr_t start = mapping == NULL ? 0 : (uintptr_t)mapping->bytes;
+        if (mapping != NULL && place >= start && place - start < mapping->length) {
+            return mapping;
+        }
+    }
+    return NULL;
+}
+
+/*
+ * What cannot be read at a place: its page or, behind the end of a file that was cut, all
+ * the rest of the view. A page each would soon be more than a process may have.
+ */
+static struct hole measure_hole(const struct mapping *mapping, size_t place)
+{
+    struct io_info info;
+    size_t start = place / page_bytes * page_bytes;
+    if (io_inspect(mapping->fd, &info) == KV_OK && info.length <= start) {
+        size_t kept_pages = (size_t)((info.length + page_bytes - 1) / page_bytes);
+        return (struct hole){kept_pages * page_bytes, mapping->length};
+    }
+    return (struct hole){start, start + page_bytes};
+}
+
+/* false: there are as many already as are kept. */
+static bool note_hole(struct mapping *mapping, struct hole more)
+{
+    mapping->lost_end = more.end > mapping->lost_end ? more.end : mapping->lost_end;
+    mapping->retry_ms = clock_now_ms() + mapping->retry_wait_ms;
+    for (size_t i = 0; i < mapping->hole_count; i++) {
+        struct hole *hole = &mapping->holes[i];
+        if (more.start <= hole->end && more.end >= hole->start) {
+            hole->start = more.start < hole->start ? more.start : hole->start;
+            hole->end = more.end > hole->end ? more.end : hole->end;
+            return true;
+        }
+    }
+    if (mapping->hole_count == MAPPING_HOLES_MAX) {
+        return false;
+    }
+    mapping->holes[mapping->hole_count++] = more;
+    return true;
+}
+
+/* Neighbours make one mapping for the system, since offset follows offset. */
+static bool put_zeros(const struct mapping *mapping, struct hole hole)
+{
+    void *start = mapping->bytes + hole.start;
+    return mmap(start, hole.end - hole.start, PROT_READ, MAP_PRIVATE | MAP_FIXED, zero_fd,
+                (off_t)hole.start) == start;
+}
+
+/*
+ * A mapping that is remapped meanwhile is not read, so it cannot raise the signal. It
+ * comes from reading a page and from nothing else, so what is no part of that read is in
+ * no half-changed state, and may be used.
+ */
+static void answer_fault(int signal_number, siginfo_t *info, void *context)
 {
     (void)context;
     int kept_errno = errno;
     uintptr_t place = (uintptr_t)info->si_addr;
-    for (size_t i = 0; i < MAPPINGS_MAX; i++) {
-        struct mapping *mapping = open_mappings[i];
-        uintptr_t start = mapping == NULL ? 0 : (uintptr_t)mapping->bytes;
-        if (mapping == NULL || place < start || place - start >= mapping->length) {
-            continue;
-        }
-        void *page = mapping->bytes + (place - start) / page_bytes * page_bytes;
-        if (mmap(page, page_bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, zero_fd, 0) ==
-            page) {
-            mapping->has_failed = 1;
-            errno = kept_errno;
-            return;
+    struct mapping *mapping = find_mapping(place);
+    if (mapping == NULL) {
+        /* Not ours: the next fault ends the program as it would have. */
+        (void)signal(signal_number, SIG_DFL);
+    } else {
+        struct hole hole = measure_hole(mapping, place - (uintptr_t)mapping->bytes);
+        if (!note_hole(mapping, hole) || !put_zeros(mapping, hole)) {
+            diag_errorx("a file in use cannot be read in too many places; giving up");
+            _exit(EXIT_FAILURE);
         }
     }
-    /* Not ours: the next fault ends the program as it would have. */
-    (void)signal(signal_number, SIG_DFL);
     errno = kept_errno;
 }
 
@@ -83,7 +150,7 @@ static enum status install_handler(void)
         return KV_IO;
     }
     page_bytes = (uintptr_t)sysconf(_SC_PAGESIZE);
-    struct sigaction action = {.sa_sigaction = put_zero_page, .sa_flags = SA_SIGINFO};
+    struct sigaction action = {.sa_sigaction = answer_fault, .sa_flags = SA_SIGINFO};
     (void)sigemptyset(&action.sa_mask);     /* cannot fail on a valid set */
     (void)sigaction(SIGBUS, &action, NULL); /* cannot fail for this signal */
     return KV_OK;
@@ -125,6 +192,7 @@ static enum status map(struct mapping *mapping, uint64_t needed)
             unmap(mapping, 0);
             mapping->bytes = bytes;
             mapping->length = (size_t)wishes[i];
+            mapping->hole_count = 0; /* the new view has none */
             advise(mapping);
             return KV_OK;
         }
@@ -157,6 +225,7 @@ enum status mapping_open(int fd, struct mapping **mapping_out, uint64_t *length_
         return KV_NO_MEMORY;
     }
     mapping->fd = fd;
+    mapping->retry_wait_ms = READ_RETRY_MS_MIN;
     if (map(mapping, info.length) != KV_OK) {
         free(mapping);
         return KV_NO_MEMORY;
@@ -230,6 +299,7 @@ enum status mapping_renew(struct mapping *mapping)
     if (bytes == MAP_FAILED) {
         return KV_NO_MEMORY;
     }
+    mapping->hole_count = 0;
     advise(mapping);
     return KV_OK;
 }
@@ -239,7 +309,75 @@ const uint8_t *mapping_bytes(const struct mapping *mapping)
     return mapping->bytes;
 }
 
-bool mapping_has_failed(const struct mapping *mapping)
+uint64_t mapping_lost_end(const struct mapping *mapping)
 {
-    return mapping->has_failed != 0;
+    atomic_signal_fence(memory_order_seq_cst); /* see find_hole */
+    return mapping->lost_end;
+}
+
+/*
+ * The first hole that shares a page with these bytes, or NULL. The compiler does not know
+ * that reading them may have made one.
+ */
+static struct hole *find_hole(struct mapping *mapping, uint64_t offset, uint64_t length)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    for (size_t i = 0; i < mapping->hole_count; i++) {
+        struct hole *hole = &mapping->holes[i];
+        if (offset < hole->end && offset + length > hole->start) {
+            return hole;
+        }
+    }
+    return NULL;
+}
+
+bool mapping_is_lost(struct mapping *mapping, uint64_t offset, uint64_t length)
+{
+    struct io_info info;
+    return find_hole(mapping, offset, length) != NULL ||
+           (io_inspect(mapping->fd, &info) == KV_OK && info.length < offset + length);
+}
+
+/* Have the file in place of a hole again. */
+static bool fill_hole(struct mapping *mapping, struct hole *hole)
+{
+    void *start = mapping->bytes + hole->start;
+    if (mmap(start, hole->end - hole->start, PROT_READ, MAP_SHARED | MAP_FIXED,
+             mapping->fd, (off_t)hole->start) != start) {
+        return false;
+    }
+    *hole = mapping->holes[--mapping->hole_count];
+    advise(mapping);
+    return true;
+}
+
+/* Whatever cannot be read becomes a hole again. */
+static void touch(const struct mapping *mapping, uint64_t offset, uint64_t length)
+{
+    const volatile uint8_t *bytes = mapping->bytes;
+    for (uint64_t at = offset; at < offset + length; at += page_bytes) {
+        (void)bytes[at];
+    }
+    (void)bytes[offset + length - 1];
+}
+
+bool mapping_read_again(struct mapping *mapping, uint64_t offset, uint64_t length)
+{
+    struct hole *hole = find_hole(mapping, offset, length);
+    if (hole == NULL || clock_now_ms() < mapping->retry_ms) {
+        return false;
+    }
+    uint64_t wait_ms = 2 * mapping->retry_wait_ms;
+    mapping->retry_wait_ms = wait_ms < READ_RETRY_MS_MAX ? wait_ms : READ_RETRY_MS_MAX;
+    for (; hole != NULL; hole = find_hole(mapping, offset, length)) {
+        if (!fill_hole(mapping, hole)) {
+            return false;
+        }
+    }
+    touch(mapping, offset, length);
+    if (find_hole(mapping, offset, length) != NULL) {
+        return false;
+    }
+    mapping->retry_wait_ms = READ_RETRY_MS_MIN;
+    return true;
 }

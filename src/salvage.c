@@ -225,7 +225,7 @@ static enum status print_summary(const struct salvage *salvage)
 
 static void tell_unreadable(const struct source *source)
 {
-    if (source->log != NULL && log_has_failed_reads(source->log)) {
+    if (source->log != NULL && log_lost_end(source->log) > 0) {
         diag_warnx("%s%s: parts could not be read and count as lost",
                    log_path(source->log), log_suffix(source->log));
     }

@@ -2,10 +2,11 @@
  * Mappings that cannot be made, the answer to SIGBUS where it is not theirs to give, and
  * what the system is told about reading.
  *
- * wrap: open mmap signal __sysv_signal posix_madvise
+ * wrap: open openat mmap signal __sysv_signal posix_madvise
  */
 #include "mapping.h"
 
+#include "bounds.h"
 #include "support/engine.h"
 #include "support/shim.h"
 #include "support/unit.h"
@@ -13,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -156,9 +158,9 @@ static void f57_mapping_puts_zeros_in_the_view_that_failed_and_no_other(void **s
     }
     mapping_close(mappings[0]); /* leaves an empty place in front of the others */
     for (int i = 2; i > 0; i--) {
-        assert_false(mapping_has_failed(mappings[i]));
+        assert_int_equal(mapping_lost_end(mappings[i]), 0);
         assert_int_equal(mapping_bytes(mappings[i])[PAGE + 7], 0);
-        assert_true(mapping_has_failed(mappings[i]));
+        assert_true(mapping_lost_end(mappings[i]) > PAGE);
         assert_memory_equal(mapping_bytes(mappings[i]), "text", 4);
     }
     mapping_close(mappings[1]);
@@ -182,7 +184,7 @@ static void f57_mapping_leaves_the_faults_of_others_alone(void **state)
         assert_int_equal(read_in_child(mapping_bytes(mapping) + PAGE), WAS_SERVED);
     }
     ends_when_it_gives_up = false;
-    assert_false(mapping_has_failed(mapping)); /* the children's did */
+    assert_int_equal(mapping_lost_end(mapping), 0); /* the children's did */
     mapping_close(mapping);
 }
 
@@ -198,22 +200,99 @@ static void f57_mapping_gives_a_sent_signal_back_to_the_system(void **state)
     assert_int_equal(errno, EXDEV);
     assert_int_equal(sigaction(SIGBUS, NULL, &action), 0);
     assert_true(action.sa_handler == SIG_DFL); /* the next one ends the program */
-    assert_false(mapping_has_failed(mapping));
+    assert_int_equal(mapping_lost_end(mapping), 0);
     engine_catch_sigbus();
     mapping_close(mapping);
 }
 
-/* Without a page of zeros to put there the fault is not answered by spinning. */
+static void expect_given_up(struct engine *engine)
+{
+    engine_expect_line(
+        engine, "a file in use cannot be read in too many places; giving up", 0, 0);
+    assert_int_equal(engine_told(engine, ""), 1);
+    engine_forget_messages(engine);
+}
+
+/* Without zeros to put there the fault is answered by an end in order, not a signal. */
 static void f57_mapping_without_a_page_of_zeros_ends_the_program(void **state)
 {
     struct engine *engine = *state;
     engine_catch_sigbus();
     struct mapping *mapping = open_short(engine, ".a");
     shim_fail_from(SHIM_BIT(SHIM_MMAP), SHIM_ANY, 1, ENOMEM);
-    assert_int_equal(read_in_child(mapping_bytes(mapping) + PAGE), 128 + SIGBUS);
-    ends_when_it_gives_up = true;
-    assert_int_equal(read_in_child(mapping_bytes(mapping) + PAGE), GAVE_UP);
-    ends_when_it_gives_up = false;
+    assert_int_equal(read_in_child(mapping_bytes(mapping) + PAGE), EXIT_FAILURE);
+    expect_given_up(engine);
+    mapping_close(mapping);
+}
+
+/* A file of so many pages, of which a view shows the first as if no other could be read.
+ */
+static struct mapping *open_unreadable(struct engine *engine, size_t page_count)
+{
+    struct mapping *mapping = NULL;
+    uint64_t length = 0;
+    engine_write(engine, "", SLICE_LITERAL("text"));
+    assert_int_equal(truncate(engine->log.path, (off_t)(page_count * PAGE)), 0);
+    (void)engine_map_instead(engine, SHIM_LOG, SLICE_LITERAL("text"));
+    int fd = openat(AT_FDCWD, engine->log.path, O_RDONLY); /* its name is noted */
+    assert_int_equal(mapping_open(fd, &mapping, &length), KV_OK);
+    assert_int_equal(length, page_count * PAGE);
+    return mapping; /* the descriptors are left to the end of the program */
+}
+
+/* So many single pages are lost as are kept; one more ends the program. */
+static void f104_mapping_ends_the_program_when_too_many_places_are_lost(void **state)
+{
+    struct engine *engine = *state;
+    engine_catch_sigbus();
+    struct mapping *mapping = open_unreadable(engine, 2 * MAPPING_HOLES_MAX + 4);
+    const uint8_t *bytes = mapping_bytes(mapping);
+    for (size_t i = 0; i < MAPPING_HOLES_MAX; i++) {
+        assert_int_equal(bytes[(2 * i + 1) * PAGE], 0);
+    }
+    assert_int_equal(mapping_lost_end(mapping), 2 * MAPPING_HOLES_MAX * PAGE);
+    assert_int_equal(read_in_child(bytes + 2 * PAGE), WAS_SERVED); /* joins two */
+    assert_int_equal(engine_told(engine, ""), 0);
+    assert_int_equal(read_in_child(bytes + (2 * MAPPING_HOLES_MAX + 1) * PAGE),
+                     EXIT_FAILURE);
+    expect_given_up(engine);
+    mapping_close(mapping);
+}
+
+/* How many mappings the system keeps for this program; 0 where it does not tell. */
+static size_t count_system_mappings(void)
+{
+    size_t count = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    for (int byte = maps == NULL ? EOF : fgetc(maps); byte != EOF; byte = fgetc(maps)) {
+        count += byte == '\n';
+    }
+    if (maps != NULL) {
+        (void)fclose(maps);
+    }
+    return count;
+}
+
+/* A long stretch that is lost is one place, page by page as it is met, or at once. */
+static void f104_mapping_joins_what_is_lost_side_by_side(void **state)
+{
+    struct engine *engine = *state;
+    engine_catch_sigbus();
+    struct mapping *mapping = open_unreadable(engine, 4 * MAPPING_HOLES_MAX);
+    const uint8_t *bytes = mapping_bytes(mapping);
+    size_t before = count_system_mappings();
+    for (size_t i = 1; i < 4 * MAPPING_HOLES_MAX; i++) {
+        read_byte(bytes + i * PAGE);
+    }
+    assert_in_range(count_system_mappings(), before, before + 2);
+    mapping_close(mapping);
+    shim_reset();
+    mapping = open_short(engine, ".a");
+    uint64_t calls = shim_count(SHIM_MMAP);
+    for (size_t i = 10; i > 0; i--) {
+        read_byte(mapping_bytes(mapping) + i * PAGE);
+    }
+    assert_int_equal(shim_count(SHIM_MMAP), calls + 1);
     mapping_close(mapping);
 }
 
@@ -259,6 +338,8 @@ int main(void)
         ON_ENGINE(f57_mapping_leaves_the_faults_of_others_alone),
         ON_ENGINE(f57_mapping_gives_a_sent_signal_back_to_the_system),
         ON_ENGINE(f57_mapping_without_a_page_of_zeros_ends_the_program),
+        ON_ENGINE(f104_mapping_ends_the_program_when_too_many_places_are_lost),
+        ON_ENGINE(f104_mapping_joins_what_is_lost_side_by_side),
         ON_ENGINE(mapping_tells_the_system_how_it_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -374,12 +374,14 @@ static void f36_store_open_drops_the_cache_after_sync_and_renewal(void **state)
 static void f40_store_get_of_a_changed_record_is_corrupt_and_no_other(void **state)
 {
     struct engine *engine = *state;
+    shim_set_clock(START_MS);
     engine_open(engine);
     struct model model = put_some(engine);
     uint64_t start = OPENING_BYTES + record_length(5, 17) + SEAL_BYTES; /* of key-1 */
     uint64_t end = start + record_length(5, 17);
     for (uint64_t offset = start; offset < end; offset++) {
         uint8_t mask = (uint8_t)(1u << offset % 8);
+        shim_advance_clock(LOG_MESSAGE_MS);
         engine_flip(engine, offset, mask);
         engine_forget_messages(engine);
         engine_expect_failure(engine, model_key(1), KV_CORRUPT);
@@ -487,9 +489,7 @@ static void f42_store_get_survives_a_log_that_was_cut_under_it(void **state)
     engine_expect(engine, "small", "value");
     truncate_log(engine, 20 * 1024);
     engine_expect_failure(engine, "large", KV_IO);
-    struct slice value;
-    enum status status = keyed_get(engine->store, SLICE_LITERAL("behind"), &value);
-    assert_true(status == KV_IO || status == KV_CORRUPT);
+    engine_expect_failure(engine, "behind", KV_IO);
     engine_expect(engine, "small", "value");
     engine_expect(engine, "none", NULL);
     assert_int_equal(engine_set(engine, "small", "again"), KV_OK);

@@ -1,0 +1,181 @@
+/*
+ * Damage and failed reads behind an image: what serving makes of them, and whether the
+ * next start makes the same.
+ *
+ * wrap: open openat close fstat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: renameat unlinkat fcntl mmap clock_gettime malloc calloc realloc strdup
+ */
+#include "bounds.h"
+#include "record.h"
+#include "store.h"
+#include "support/engine.h"
+#include "support/table.h"
+#include "support/unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define START_MS UINT64_C(5000000)
+
+static const char *const keys[] = {"aaa", "kkk", "zzz"};
+
+/* Three keys, an image of them, and a store that has believed it. */
+static void open_on_an_image(struct engine *engine)
+{
+    engine->keeps_index = true;
+    engine_open(engine);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        engine_put(engine, keys[i], "value");
+    }
+    engine_close(engine);
+    engine_open(engine);
+    assert_true(store_stats(engine->store).recovered_bytes == 0);
+}
+
+/* ---- Reads that fail ---- */
+
+/* The log as the store sees it, to be cut and mended, and the store on it. */
+static int open_on_a_double(struct engine *engine, struct script *log_out)
+{
+    open_on_an_image(engine);
+    engine_close(engine);
+    *log_out = engine_read(engine, "");
+    int fd = engine_map_instead(engine, SHIM_LOG, script_slice(log_out));
+    engine_catch_sigbus();
+    shim_set_clock(START_MS);
+    engine_open(engine);
+    return fd;
+}
+
+static size_t count_walk(struct engine *engine, enum status wanted)
+{
+    uint64_t position = 0;
+    struct slice key;
+    size_t count = 0;
+    enum status status = store_walk(engine->store, &position, &key);
+    for (; status != KV_NOT_FOUND; status = store_walk(engine->store, &position, &key)) {
+        count += status == wanted;
+    }
+    return count;
+}
+
+/* The read fails, and a second later it would not: no restart is wanted for that. */
+static void f113_a_read_error_that_passes_is_over_without_a_restart(void **state)
+{
+    struct engine *engine = *state;
+    engine_catch_sigbus();
+    for (int is_walked = 0; is_walked < 2; is_walked++) {
+        struct script log = {0};
+        int fd = open_on_a_double(engine, &log);
+        assert_int_equal(ftruncate(fd, 0), 0);
+        engine_expect_failure(engine, "kkk", KV_IO);
+        assert_int_equal(count_walk(engine, KV_IO), 3);
+        assert_int_equal(ftruncate(fd, (off_t)log.length), 0);
+        assert_int_equal(pwrite(fd, log.bytes, log.length, 0), log.length);
+        shim_advance_clock(READ_RETRY_MS_MIN - 1);
+        engine_expect_failure(engine, "kkk",
+                              KV_IO); /* a disk is not asked all the time */
+        shim_advance_clock(1);
+        if (is_walked != 0) {
+            assert_int_equal(count_walk(engine, KV_OK), 3);
+        }
+        engine_expect(engine, "kkk", "value");
+        engine_expect(engine, "none", NULL);
+        assert_int_equal(count_walk(engine, KV_OK), 3);
+        engine_close(engine);
+        engine_map_again(SHIM_LOG, fd);
+        script_free(&log);
+        assert_int_equal(unlink(engine->log.path), 0);
+        engine_clean(engine);
+    }
+}
+
+/* A disk that may take seconds to say that it cannot is asked more and more rarely. */
+static void f113_a_read_error_that_stays_is_looked_for_ever_more_rarely(void **state)
+{
+    struct engine *engine = *state;
+    struct script log = {0};
+    engine_catch_sigbus();
+    int fd = open_on_a_double(engine, &log);
+    assert_int_equal(ftruncate(fd, 0), 0);
+    engine_expect_failure(engine, "kkk", KV_IO);
+    uint64_t wait_ms = READ_RETRY_MS_MIN;
+    for (int i = 0; i < 10; i++) {
+        uint64_t tries = shim_count(SHIM_MMAP);
+        shim_advance_clock(wait_ms - 1);
+        engine_expect_failure(engine, "kkk", KV_IO);
+        assert_int_equal(shim_count(SHIM_MMAP), tries);
+        shim_advance_clock(1);
+        engine_expect_failure(engine, "kkk", KV_IO);
+        assert_int_equal(shim_count(SHIM_MMAP), tries + 2); /* the file, then zeros */
+        wait_ms = 2 * wait_ms < READ_RETRY_MS_MAX ? 2 * wait_ms : READ_RETRY_MS_MAX;
+    }
+    engine_close(engine);
+    engine_map_again(SHIM_LOG, fd);
+    script_free(&log);
+}
+
+/* Damage that is no failed read stays damage, also where something else cannot be read.
+ */
+static void f113_damage_beside_what_cannot_be_read_is_damage(void **state)
+{
+    struct engine *engine = *state;
+    static char large[64 * 1024 + 1];
+    memset(large, 'v', sizeof large - 1);
+    engine_catch_sigbus();
+    shim_set_clock(START_MS);
+    engine_open(engine);
+    engine_put(engine, "small", "value");
+    engine_put(engine, "large", large);
+    engine_flip(engine, OPENING_BYTES + RECORD_HEADER_BYTES + 6, 0x01);
+    assert_int_equal(truncate(engine->log.path, 16 * 1024), 0);
+    engine_expect_failure(engine, "large", KV_IO);
+    engine_expect_failure(engine, "small", KV_CORRUPT);
+    assert_int_equal(engine_told(engine, "cannot be read"), 1);
+    assert_int_equal(engine_told(engine, "is damaged"), 1);
+}
+
+/* Whatever was cut off takes one mapping and one line, not one for each page or key. */
+static void f104_a_log_cut_short_is_told_once_and_answered_for_each_key(void **state)
+{
+    enum { ROWS = 400, VALUE_BYTES = 2048 };
+    struct engine *engine = *state;
+    struct table table = {
+        .engine = engine, .row_count = ROWS, .value_bytes = VALUE_BYTES};
+    engine_catch_sigbus();
+    shim_set_clock(START_MS);
+    engine_open(engine);
+    table_fill(&table);
+    assert_int_equal(truncate(engine->log.path, 5000), 0); /* within a page */
+    engine_forget_messages(engine);
+    uint64_t mappings = shim_count(SHIM_MMAP);
+    size_t lost = count_walk(engine, KV_IO);
+    assert_in_range(lost, ROWS - 20, ROWS - 1);
+    assert_int_equal(count_walk(engine, KV_OK), ROWS - lost);
+    assert_int_equal(count_walk(engine, KV_CORRUPT), 0);
+    for (size_t row = 20; row < ROWS; row++) {
+        struct slice value;
+        assert_int_equal(keyed_get(engine->store, table_key(row), &value), KV_IO);
+    }
+    assert_int_equal(shim_count(SHIM_MMAP), mappings + 1);
+    assert_int_equal(engine_told(engine, ""), 1);
+    assert_int_equal(engine_told(engine, "cannot be read; it is not served"), 1);
+    shim_advance_clock(LOG_MESSAGE_MS);
+    (void)count_walk(engine, KV_IO);
+    engine_expect_line(engine, "PATH: OFFSET reads more failed like the one told last",
+                       3 * lost - 1 + ROWS - 20, 0);
+    assert_int_equal(engine_told(engine, ""), 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_ENGINE(f113_a_read_error_that_passes_is_over_without_a_restart),
+        ON_ENGINE(f113_a_read_error_that_stays_is_looked_for_ever_more_rarely),
+        ON_ENGINE(f113_damage_beside_what_cannot_be_read_is_damage),
+        ON_ENGINE(f104_a_log_cut_short_is_told_once_and_answered_for_each_key),
+    };
+    engine_catch_sigbus();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
