@@ -25,6 +25,8 @@ struct list {
 
 struct load {
     struct keydir *keydir;
+    struct load_counts *counts;
+    uint64_t start;        /* of the log that is loaded; an image has what is before */
     bool has_read_batches; /* to verify them; else what comes next is yet to be read */
     bool is_random;        /* the log is read so at present */
     struct mapping_watch watch;
@@ -32,13 +34,28 @@ struct load {
     struct list lists[INDEX_PART_COUNT];
 };
 
-static enum status put(struct keydir *keydir, const struct waiting *waiting)
+/*
+ * Whether an earlier record that is damaged, or cannot be read, may be replaced as it may
+ * be while serving: what the image leads to is not verified by a start. Anything else
+ * was, a moment ago.
+ */
+static bool is_of_image(const struct load *load, const struct location *earlier)
 {
+    return !keydir_is_older(load->keydir, earlier) &&
+           keydir_offset_in_log(earlier->offset) < load->start;
+}
+
+static enum status put(struct load *load, const struct waiting *waiting)
+{
+    struct keydir *keydir = load->keydir;
     struct change change = {.hash = waiting->hash, .now = waiting->location};
     enum status status =
         keydir_find(keydir, change.hash, keydir_key(keydir, &change.now), &change.before);
     if (status != KV_OK && status != KV_NOT_FOUND) {
-        return status;
+        if (!is_of_image(load, &change.before)) {
+            return status;
+        }
+        load->counts->replaced_unseen++;
     }
     if (change.now.is_tombstone && location_is_nowhere(&change.before)) {
         return KV_OK;
@@ -95,7 +112,7 @@ static enum status put_list(struct load *load, struct list *list)
         read_at_random(load, true);
     }
     for (uint32_t i = 0; status == KV_OK && i < list->count; i++) {
-        status = put(keydir, &list->entries[i]);
+        status = put(load, &list->entries[i]);
     }
     if (has_random) {
         load->has_waited = mapping_watch_end(&load->watch);
@@ -106,10 +123,10 @@ static enum status put_list(struct load *load, struct list *list)
 
 /* Have the records of a batch wait for their parts, which are put in when lists are full.
  */
-static enum status take_batch(struct load *load, const struct batch *batch,
-                              struct load_counts *counts)
+static enum status take_batch(struct load *load, const struct batch *batch)
 {
     struct keydir *keydir = load->keydir;
+    struct load_counts *counts = load->counts;
     struct record record;
     enum status status = KV_OK;
     struct slice rest = batch->records;
@@ -145,10 +162,12 @@ enum status load_log(struct keydir *keydir, struct scan *scan, struct load_count
         return KV_NO_MEMORY;
     }
     load->keydir = keydir;
+    load->counts = counts;
+    load->start = scan->offset;
     load->has_read_batches = !scan->is_unmarked;
     progress_begin("reading", log_path(log), log_suffix(log), scan->log.length);
     while (status == KV_OK && scan_next(scan, &batch)) {
-        status = take_batch(load, &batch, counts);
+        status = take_batch(load, &batch);
         counts->seals += scan->is_unmarked ? 0 : 1;
     }
     for (size_t i = 0; status == KV_OK && i < INDEX_PART_COUNT; i++) {

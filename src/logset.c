@@ -261,6 +261,43 @@ static void begin_log(const struct logset *set, struct scan *scan)
     scan->proved_length = set->is_older_alone ? log_length(set->log) : proved_length;
 }
 
+/* Whether everything that the image covers is as it was sealed. */
+static bool is_intact(const struct logset *set, uint64_t length)
+{
+    struct scan scan = {0};
+    struct batch batch;
+    begin_log(set, &scan);
+    progress_begin("reading", log_path(set->log), "", length);
+    while (scan.offset < length && scan_next(&scan, &batch)) {
+    }
+    progress_end();
+    return scan.offset >= length;
+}
+
+/*
+ * Records that the image leads to were found damaged when others replaced them. If the
+ * log has no damage, it is the image that is wrong; else a client has mended the log so
+ * while it was served, and no start may undo that.
+ */
+static enum status judge_replaced(const struct logset *set, const struct logset_end *end,
+                                  enum status status)
+{
+    const char *path = files_path(set->files);
+    if (status != KV_OK && status != KV_CORRUPT) {
+        return status;
+    }
+    if (status == KV_CORRUPT || is_intact(set, end->image_length)) {
+        diag_warnx("%s" FILES_INDEX
+                   ": does not lead to the records of the log; reading all of it",
+                   path);
+        return KV_NOT_FOUND;
+    }
+    diag_warnx("%s: %" PRIu64 " records that are damaged or cannot be read had been "
+               "replaced or deleted since; the next compaction leaves them out",
+               path, end->counts.replaced_unseen);
+    return KV_OK;
+}
+
 /*
  * From the image of the index and the records behind it. KV_NOT_FOUND: there is none to
  * use, and nothing is loaded.
@@ -276,11 +313,8 @@ static enum status load_from_image(const struct logset *set, struct keydir *keyd
     if (status == KV_OK) {
         end->image_length = end->scan.offset;
         status = load(keydir, end);
-        if (status == KV_CORRUPT) {
-            diag_warnx("%s" FILES_INDEX
-                       ": does not lead to the records of the log; reading all of it",
-                       files_path(set->files));
-            status = KV_NOT_FOUND;
+        if (status == KV_CORRUPT || end->counts.replaced_unseen > 0) {
+            status = judge_replaced(set, end, status);
         }
     }
     if (status == KV_NOT_FOUND) {

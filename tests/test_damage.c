@@ -9,14 +9,18 @@
 #include "record.h"
 #include "store.h"
 #include "support/engine.h"
+#include "support/keyed.h"
 #include "support/table.h"
 #include "support/unit.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define START_MS UINT64_C(5000000)
+
+enum { KEY_LENGTH = 3, VALUE_LENGTH = 5 };
 
 static const char *const keys[] = {"aaa", "kkk", "zzz"};
 
@@ -31,6 +35,104 @@ static void open_on_an_image(struct engine *engine)
     engine_close(engine);
     engine_open(engine);
     assert_true(store_stats(engine->store).recovered_bytes == 0);
+}
+
+/* End as kill -9 does, beside what PATH.index was then. */
+static void kill_store(struct engine *engine)
+{
+    struct store *store = engine->store;
+    engine->store = NULL;
+    shim_fail_from(SHIM_CHANGES, SHIM_ANY, 1, EIO);
+    (void)store_close(store); /* whatever it wanted to do did not happen */
+    shim_clear_faults();
+}
+
+/* Where the record of the second key begins. */
+static uint64_t second_record(void)
+{
+    return OPENING_BYTES + record_length(KEY_LENGTH, VALUE_LENGTH) + SEAL_BYTES;
+}
+
+/* The second key is set or deleted anew; both survive kill -9, and the stop after it. */
+static void mend_and_start_again(struct engine *engine, const char *value)
+{
+    if (value != NULL) {
+        engine_put(engine, "kkk", value);
+    } else {
+        assert_int_equal(engine_delete(engine, "kkk"), KV_OK);
+        assert_int_equal(store_commit(engine->store), KV_OK);
+    }
+    for (int i = 0; i < 3; i++) {
+        if (i < 2) {
+            kill_store(engine);
+        } else {
+            engine_close(engine);
+        }
+        engine_forget_messages(engine);
+        engine_open(engine);
+        engine_expect(engine, "aaa", "value");
+        engine_expect(engine, "kkk", value);
+        engine_expect(engine, "zzz", "value");
+        assert_int_equal(store_count(engine->store), value == NULL ? 2 : 3);
+    }
+}
+
+/* Whatever part of the record is damaged, and however large that part is. */
+static void f103_what_serving_let_replace_damage_a_start_accepts(void **state)
+{
+    struct engine *engine = *state;
+    static const struct {
+        uint64_t at;
+        size_t length;
+    } places[] = {
+        {0, 1},                                /* key length */
+        {15, 1},                               /* value length */
+        {RECORD_HEADER_BYTES + 1, 1},          /* key */
+        {RECORD_HEADER_BYTES, KEY_LENGTH},     /* all of it */
+        {RECORD_HEADER_BYTES + KEY_LENGTH, 1}, /* value */
+        {0, RECORD_HEADER_BYTES + 8},          /* as a lost sector would */
+    };
+    for (size_t i = 0; i < 2 * (sizeof places / sizeof places[0]); i++) {
+        open_on_an_image(engine);
+        for (size_t k = 0; k < places[i / 2].length; k++) {
+            engine_flip(engine, second_record() + places[i / 2].at + k, 0x11);
+        }
+        engine_close(engine);
+        engine_open(engine);
+        engine_expect_failure(engine, "kkk", KV_CORRUPT);
+        mend_and_start_again(engine, i % 2 == 0 ? "new" : NULL);
+        engine_close(engine);
+        /* Nothing else may take the place of the image: damage where it was durable. */
+        engine_drop_index(engine);
+        assert_int_equal(engine_try_open(engine), KV_CORRUPT);
+        assert_int_equal(unlink(engine->log.path), 0);
+        engine_clean(engine);
+    }
+}
+
+/* The operator reads of it; once it is compacted nothing of it is left. */
+static void f103_a_start_tells_what_had_been_replaced_unseen(void **state)
+{
+    struct engine *engine = *state;
+    open_on_an_image(engine);
+    engine_flip(engine, second_record() + RECORD_HEADER_BYTES, 0x01);
+    engine_put(engine, "kkk", "new");
+    kill_store(engine);
+    engine_forget_messages(engine);
+    engine_open(engine);
+    engine_expect_line(engine,
+                       "PATH: 1 records that are damaged or cannot be read had been "
+                       "replaced or deleted since; the next compaction leaves them out",
+                       0, 0);
+    assert_int_equal(engine_told(engine, ""), 1);
+    assert_int_equal(store_compact(engine->store), KV_OK);
+    while (store_stats(engine->store).compactions == 0) {
+        assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
+    }
+    engine_close(engine);
+    engine_drop_index(engine);
+    engine_open(engine);
+    engine_expect(engine, "kkk", "new");
 }
 
 /* ---- Reads that fail ---- */
@@ -171,6 +273,8 @@ static void f104_a_log_cut_short_is_told_once_and_answered_for_each_key(void **s
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        ON_ENGINE(f103_what_serving_let_replace_damage_a_start_accepts),
+        ON_ENGINE(f103_a_start_tells_what_had_been_replaced_unseen),
         ON_ENGINE(f113_a_read_error_that_passes_is_over_without_a_restart),
         ON_ENGINE(f113_a_read_error_that_stays_is_looked_for_ever_more_rarely),
         ON_ENGINE(f113_damage_beside_what_cannot_be_read_is_damage),
