@@ -33,4 +33,7 @@ void diag_errorx(const char *format, ...) KV_PRINTF_LIKE(1, 2);
 void diag_show(const char *format, ...) KV_PRINTF_LIKE(1, 2);
 void diag_clear(void);
 
+/* diag_clear for a signal handler that ends the program. */
+void diag_leave(void);
+
 #endif

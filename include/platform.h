@@ -100,4 +100,23 @@ int sync_file_range(int fd, off_t offset, off_t length, unsigned flags);
 #define KV_BEGIN_WRITING(fd, offset, length) ((void)(fd), (void)(offset), (void)(length))
 #endif
 
+/*
+ * The compiler moves nothing over it: a signal handler may have come between. Where C11's
+ * atomics are missing, a call of which the compiler knows nothing has the same effect.
+ */
+#if !defined(__STDC_NO_ATOMICS__) && !defined(KV_POSIX_ONLY)
+#include <stdatomic.h>
+#define KV_SIGNAL_FENCE() atomic_signal_fence(memory_order_seq_cst)
+#else
+static inline void kv_do_nothing(void)
+{
+}
+static inline void kv_signal_fence(void)
+{
+    static void (*volatile unknown)(void) = kv_do_nothing;
+    unknown();
+}
+#define KV_SIGNAL_FENCE() kv_signal_fence()
+#endif
+
 #endif

@@ -100,6 +100,18 @@ void diag_clear(void)
     }
 }
 
+void diag_leave(void)
+{
+    static const char blanks[DIAG_COLUMNS_MAX + 3] =
+        "\r                                        "
+        "                                       \r";
+    static_assert(sizeof blanks == 82, "a return, the columns, a return and the end");
+    if (is_showing) {
+        ssize_t written = write(STDERR_FILENO, blanks, sizeof blanks - 1);
+        (void)written; /* nothing could be done about it */
+    }
+}
+
 /* Where a line ends after `count` more bytes, as snprintf tells, or is cut. */
 static size_t end_after(size_t length, int count, size_t room)
 {

@@ -7,6 +7,7 @@
 #include "diag.h"
 #include "io.h"
 #include "mapping.h"
+#include "stop.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -196,6 +197,7 @@ void files_close(struct files *files)
     if (files == NULL) {
         return;
     }
+    stop_forget_file(); /* there is no half-made one any more */
     if (files->lock_fd >= 0) {
         (void)io_close(files->lock_fd); /* never written to */
     }
@@ -261,11 +263,15 @@ void files_drop(const struct files *files, const char *suffix)
     if (status != KV_OK && status != KV_NOT_FOUND) {
         diag_warn("%s%s: cannot remove; it is left there", files->path, suffix);
     }
+    if (strcmp(suffix, FILES_NEW) == 0) {
+        stop_forget_file();
+    }
 }
 
 enum status files_begin_new(const struct files *files, int *fd_out)
 {
     files_drop(files, FILES_NEW);
+    stop_hold();
     enum status status =
         files_open_plain(files, FILES_NEW, O_RDWR | O_CREAT | O_EXCL, fd_out);
     if (status == KV_NOT_FOUND) {
@@ -274,7 +280,10 @@ enum status files_begin_new(const struct files *files, int *fd_out)
     }
     if (status != KV_OK) {
         files_drop(files, FILES_NEW); /* it may have been created before it was refused */
+    } else {
+        stop_remember_file(files->directory, make_name(files, FILES_NEW).text);
     }
+    stop_release();
     return status;
 }
 
@@ -316,7 +325,13 @@ enum status files_sync_new(const struct files *files, int fd)
 enum status files_publish_new(const struct files *files, int fd, const char *suffix)
 {
     enum status status = files_sync_new(files, fd);
-    return status == KV_OK ? files_rename(files, FILES_NEW, suffix) : status;
+    if (status == KV_OK) {
+        status = files_rename(files, FILES_NEW, suffix);
+    }
+    if (status == KV_OK) {
+        stop_forget_file();
+    }
+    return status;
 }
 
 enum status files_remove(const struct files *files, const char *suffix)

@@ -3,6 +3,7 @@
  */
 #include "options.h"
 #include "salvage.h"
+#include "stop.h"
 #include "verify.h"
 
 #include <fcntl.h>
@@ -38,6 +39,7 @@ static void reset_inheritance(void)
 static enum status serve(const struct options *options)
 {
     struct store *store = NULL;
+    stop_exit_cleanly();
     enum status status = store_open(&options->store, &store);
     if (status != KV_OK) {
         return status;
@@ -65,6 +67,7 @@ static enum status run(const struct options *options)
 int main(int argc, char **argv)
 {
     struct options options;
+    stop_catch();
     if (!fill_standard_descriptors()) {
         return EXIT_FAILED;
     }

@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -311,7 +310,7 @@ const uint8_t *mapping_bytes(const struct mapping *mapping)
 
 uint64_t mapping_lost_end(const struct mapping *mapping)
 {
-    atomic_signal_fence(memory_order_seq_cst); /* see find_hole */
+    KV_SIGNAL_FENCE(); /* see find_hole */
     return mapping->lost_end;
 }
 
@@ -321,7 +320,7 @@ uint64_t mapping_lost_end(const struct mapping *mapping)
  */
 static struct hole *find_hole(struct mapping *mapping, uint64_t offset, uint64_t length)
 {
-    atomic_signal_fence(memory_order_seq_cst);
+    KV_SIGNAL_FENCE();
     for (size_t i = 0; i < mapping->hole_count; i++) {
         struct hole *hole = &mapping->holes[i];
         if (offset < hole->end && offset + length > hole->start) {

@@ -1,5 +1,5 @@
 /*
- * The accept loop and the one wait. A stop signal makes a pipe readable, so that it
+ * The accept loop and the one wait. A stop signal makes a descriptor readable, so that it
  * ends a wait that is about to begin as surely as one that has begun.
  */
 #include "server.h"
@@ -10,12 +10,12 @@
 #include "listener.h"
 #include "notify.h"
 #include "platform.h"
+#include "stop.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -35,41 +35,6 @@ struct server {
 /* In place of a client where none is waited for. */
 static const struct pollfd nobody = {.fd = -1};
 
-/* All that the signal handler touches. */
-static volatile sig_atomic_t is_stopping;
-static int wake_pipe[2] = {-1, -1};
-
-static void note_stop(int signal_number)
-{
-    int kept_errno = errno;
-    if (is_stopping != 0 && signal_number == SIGINT) {
-        _exit(128 + signal_number);
-    }
-    is_stopping = 1;
-    /* The pipe does not block; if it is full, somebody is being woken already. */
-    ssize_t written = write(wake_pipe[1], "", 1);
-    (void)written;
-    errno = kept_errno;
-}
-
-static bool set_flags(int fd)
-{
-    return fcntl(fd, F_SETFL, O_NONBLOCK) == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
-}
-
-static enum status catch_signals(void)
-{
-    if (pipe(wake_pipe) < 0 || !set_flags(wake_pipe[0]) || !set_flags(wake_pipe[1])) {
-        diag_error("signals: cannot make a pipe; giving up");
-        return KV_IO;
-    }
-    struct sigaction action = {.sa_handler = note_stop};
-    (void)sigemptyset(&action.sa_mask); /* these three cannot fail */
-    (void)sigaction(SIGTERM, &action, NULL);
-    (void)sigaction(SIGINT, &action, NULL);
-    return KV_OK;
-}
-
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
@@ -84,7 +49,7 @@ static bool wait_for(const struct server *server, struct pollfd client, int list
                      uint64_t until_ms)
 {
     struct pollfd fds[] = {
-        {.fd = server->stop_ms == CLOCK_NEVER ? wake_pipe[0] : -1, .events = POLLIN},
+        {.fd = server->stop_ms == CLOCK_NEVER ? stop_fd() : -1, .events = POLLIN},
         client,
         {.fd = listen_fd, .events = POLLIN},
     };
@@ -139,7 +104,7 @@ static enum status spin(struct server *server, enum session_state *state)
         return status;
     }
     uint64_t end_us = clock_now_us() + SPIN_US_MAX;
-    while (status == KV_OK && *state == SESSION_WAITING && is_stopping == 0 &&
+    while (status == KV_OK && *state == SESSION_WAITING && !stop_is_wanted() &&
            clock_now_us() < end_us) {
         status = session_run(server->session, state);
     }
@@ -167,13 +132,13 @@ static enum status serve_client(struct server *server, int fd)
         if (status == KV_OK && state == SESSION_WAITING && server->has_processors) {
             status = spin(server, &state);
         }
-        if (status == KV_OK && is_stopping != 0 && server->stop_ms == CLOCK_NEVER) {
+        if (status == KV_OK && stop_is_wanted() && server->stop_ms == CLOCK_NEVER) {
             begin_stop(server);
         } else if (status == KV_OK && state == SESSION_WAITING) {
             wait_for_client(server);
         }
     }
-    session_end(session, is_stopping != 0 ? STOP_LINGER_MS_MAX : LINGER_MS_MAX);
+    session_end(session, stop_is_wanted() ? STOP_LINGER_MS_MAX : LINGER_MS_MAX);
     /* A script that makes a connection for each command is about to make the next. */
     server->awake_until_us = server->has_processors ? clock_now_us() + SPIN_US_MAX : 0;
     return status;
@@ -216,7 +181,7 @@ static int accept_awake(const struct server *server)
     int fd;
     do {
         fd = accept(server->listen_fd, NULL, NULL);
-    } while (fd < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) && is_stopping == 0 &&
+    } while (fd < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) && !stop_is_wanted() &&
              clock_now_us() < server->awake_until_us);
     return fd;
 }
@@ -247,7 +212,7 @@ static int accept_client(struct server *server)
 static enum status serve_clients(struct server *server)
 {
     enum status status = KV_OK;
-    while (status == KV_OK && is_stopping == 0) {
+    while (status == KV_OK && !stop_is_wanted()) {
         int fd = accept_client(server);
         status = fd >= 0 ? serve_client(server, fd) : maintain(server, LEISURE_ALL);
     }
@@ -269,7 +234,7 @@ enum status server_run(const struct server_options *options, struct store *store
     }
     status = listener_open(options->address, options->port, &server.listen_fd);
     if (status == KV_OK) {
-        status = catch_signals();
+        status = stop_note();
     }
     if (status == KV_OK) {
         listener_tell_ready(options->address, options->port, server.listen_fd);

@@ -14,7 +14,7 @@ fail() {
 levels="
 platform:0 version:0 bounds:0 status:0 slice:0 bytes:0 clock:0
 buffer:1 crc32c:1 hash:1 utf8:1 diag:1
-progress:2 io:2
+progress:2 io:2 stop:2
 record:3 index:3 protocol:3 mapping:3
 scan:4 files:4
 log:5 keydir:6 load:7 lookup:7 rewrite:7 salvage:8 snapshot:7 logset:8 import:9 recover:10 verify:10 dump:10 transaction:7 compact:8 store:11

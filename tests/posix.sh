@@ -59,7 +59,7 @@ allow "constants" "
     MSG_NOSIGNAL NI_NUMERICHOST NI_NUMERICSERV O_CLOEXEC O_CREAT O_DIRECTORY O_EXCL O_NOCTTY
     O_NOFOLLOW O_NONBLOCK O_RDONLY O_RDWR POLLIN POLLOUT POSIX_FADV_DONTNEED POSIX_MADV_NORMAL POSIX_MADV_RANDOM
     POSIX_MADV_WILLNEED PROT_READ
-    SA_SIGINFO SHUT_WR SIGBUS SIGINT SIGPIPE SIGTERM SIGXFSZ SIG_DFL SIG_IGN SIG_SETMASK
+    SA_SIGINFO SHUT_WR SIGBUS SIGINT SIGPIPE SIGTERM SIGXFSZ SIGHUP SIG_BLOCK SIG_DFL SIG_IGN SIG_SETMASK SIG_UNBLOCK
     SOCK_DGRAM SOCK_STREAM SOL_SOCKET SO_KEEPALIVE SO_REUSEADDR SO_SNDTIMEO TCP_NODELAY _SC_PAGESIZE" \
     < <(names "\b(($prefixes)_[A-Z0-9_]+|POLL[A-Z]+|SIG[A-Z]+)\b")
 allow "errors" "
@@ -81,7 +81,7 @@ if [[ $# -gt 0 ]]; then
     fputs fread free freeaddrinfo fstat fstatvfs fsync ftruncate fwrite gai_strerror
     getaddrinfo getenv geteuid getnameinfo getsockname isatty listen malloc memchr memcmp memcpy memmove
     memset mmap munmap open openat optarg optind pipe poll posix_fadvise posix_madvise printf pwrite
-    realloc recv renameat send setbuf setsockopt shutdown sigaction sigemptyset signal
+    raise realloc recv renameat send setbuf setsockopt shutdown sigaction sigaddset sigemptyset signal
     sendto sigprocmask snprintf socket stdout strchr strcmp strdup strerror strlen strrchr
     sysconf umask unlinkat unsetenv vsnprintf write
     putc putchar puts fputc

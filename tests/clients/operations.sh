@@ -126,11 +126,7 @@ for signal in TERM INT; do
 done
 
 serve log
-stop_server HUP
-check "SIGHUP has its default effect" "$server_status" 129
-serve log
-talks "and harms nothing" $'GET a\n' $'b\n' nc_plain
-stop_server TERM
+stops_in_a_second "SIGHUP, idle" HUP
 
 # Files are private whatever the umask says.
 (
