@@ -296,6 +296,9 @@ enum status files_rename(const struct files *files, const char *from, const char
                    files->path, to);
         return status == KV_NOT_FOUND ? KV_IO : status;
     }
+    if (strcmp(from, FILES_NEW) == 0) {
+        stop_forget_file(); /* it has its name */
+    }
     if (io_sync_directory(files->directory) != KV_OK) {
         diag_error("%s%s: cannot sync the directory after a rename; stopping",
                    files->path, to);
@@ -325,13 +328,7 @@ enum status files_sync_new(const struct files *files, int fd)
 enum status files_publish_new(const struct files *files, int fd, const char *suffix)
 {
     enum status status = files_sync_new(files, fd);
-    if (status == KV_OK) {
-        status = files_rename(files, FILES_NEW, suffix);
-    }
-    if (status == KV_OK) {
-        stop_forget_file();
-    }
-    return status;
+    return status == KV_OK ? files_rename(files, FILES_NEW, suffix) : status;
 }
 
 enum status files_remove(const struct files *files, const char *suffix)

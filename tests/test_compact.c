@@ -1105,7 +1105,7 @@ static enum status fill_up_to(const struct engine *engine, const char *key,
     assert_non_null(bytes);
     memset(bytes, 'v', value_bytes);
     enum status status =
-        store_set(engine->store, slice_of_text(key), (struct slice){bytes, value_bytes});
+        keyed_set(engine->store, slice_of_text(key), (struct slice){bytes, value_bytes});
     free(bytes);
     return status == KV_OK ? store_commit(engine->store) : status;
 }

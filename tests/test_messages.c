@@ -17,6 +17,7 @@
 #include "store.h"
 #include "support/engine.h"
 #include "support/image.h"
+#include "support/keyed.h"
 #include "support/redirect.h"
 #include "support/shim.h"
 #include "support/unit.h"
@@ -766,7 +767,7 @@ static void set_what_does_not_fit(struct engine *engine)
 {
     static uint8_t bytes[2 * MIB];
     assert_int_equal(
-        store_set(engine->store, slice_of_text("k"), (struct slice){bytes, sizeof bytes}),
+        keyed_set(engine->store, slice_of_text("k"), (struct slice){bytes, sizeof bytes}),
         KV_NO_MEMORY);
 }
 

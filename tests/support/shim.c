@@ -673,11 +673,14 @@ int __wrap_fcntl(int fd, int command, ...)
 }
 
 /* A place for a view of a file, behind which a page cannot be read; NULL: none is had. */
-static void *guarded_place(size_t length, int fd)
+static void *guarded_place(size_t length)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t pages = (length + page - 1) / page * page;
-    void *place = __real_mmap(NULL, pages + page, PROT_NONE, MAP_SHARED, fd, 0);
+    int fd =
+        open("/dev/zero", O_RDONLY); /* a page of the file itself would keep its lock */
+    void *place = __real_mmap(NULL, pages + page, PROT_NONE, MAP_PRIVATE, fd, 0);
+    (void)close(fd);
     return place == MAP_FAILED ? NULL : place;
 }
 
@@ -697,7 +700,7 @@ void *__wrap_mmap(void *place, size_t length, int protection, int flags, int fd,
         fd = state.map_instead_fd_plus_one - 1;
     }
     if (state.guards_views && place == NULL) {
-        place = guarded_place(length, fd);
+        place = guarded_place(length);
         flags |= place == NULL ? 0 : MAP_FIXED;
     }
     void *bytes = __real_mmap(place, length, protection, flags, fd, offset);
