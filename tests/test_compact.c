@@ -447,7 +447,7 @@ static void f63_compact_killed_after_any_step_goes_on(void **state)
     struct engine *engine = *state;
     struct table table;
     size_t steps = 0;
-    for (size_t killed_at = 0; killed_at <= steps; killed_at++) {
+    for (size_t killed_at = 0; killed_at <= steps; killed_at += watchdog_scaled(1, 2)) {
         begin_some(&table, engine);
         for (size_t row = 0; row < table.row_count; row += 4) {
             table_put(&table, row);
@@ -493,7 +493,8 @@ static void f66_writes_before_during_and_after_the_copy_of_a_key_last(void **sta
     struct engine *engine = *state;
     struct table table;
     const uint64_t stages[] = {0, 1, 50, 90};
-    for (size_t i = 0; i < 4 * 4; i++) {
+    /* Every third meets each stage, and each way of writing and going on. */
+    for (size_t i = 0; i < 4 * 4; i += watchdog_scaled(1, 3)) {
         begin_some(&table, engine);
         size_t rows[] = {0, table.row_count / 2, table.row_count - 1};
         start(engine);
@@ -585,7 +586,7 @@ static void f66_random_writes_amid_compactions_equal_the_model(void **state)
     for (int policy = 0; policy < 2; policy++) {
         engine->sync = policy == 0 ? SYNC_ALWAYS : SYNC_EVERYSEC;
         begin(&table, engine, 40, 12000);
-        for (size_t i = 0; i < watchdog_scaled(3000, 300); i++) {
+        for (size_t i = 0; i < watchdog_scaled(3000, 120); i++) {
             play(&table, &dice);
         }
         assert_true(table_holds(&table));
@@ -785,7 +786,8 @@ static void f65_compact_copies_what_stands_behind_a_rotten_header(void **state)
 {
     struct engine *engine = *state;
     struct table table;
-    for (size_t byte = 0; byte < RECORD_HEADER_BYTES; byte++) {
+    /* Both ends of both lengths are among every fifth. */
+    for (size_t byte = 0; byte < RECORD_HEADER_BYTES; byte += watchdog_scaled(1, 5)) {
         begin_some(&table, engine);
         size_t rotten = table.row_count / 2;
         start(engine);
@@ -1028,7 +1030,8 @@ static void f71_compact_without_memory_pauses_and_service_goes_on(void **state)
                 begin_some(&table, engine);
                 start(engine);
             }
-            has_failed = step_without_memory(engine, ++nth);
+            nth += watchdog_scaled(1, 3);
+            has_failed = step_without_memory(engine, nth);
             table_put(&table, 3);
             shim_advance_clock(COMPACT_RETRY_MS);
             exhaust(engine);
