@@ -21,7 +21,8 @@ struct mapping;
  * Map a file.
  *
  * fd: borrowed for the life of the mapping.  length_out: of the file.
- * KV_IO.  KV_NO_MEMORY: it does not fit the address space.  errno is set.
+ * KV_IO; errno is ENODEV where the file system lets no file be mapped.  KV_NO_MEMORY: it
+ * does not fit the address space.  errno is set.
  */
 enum status mapping_open(int fd, struct mapping **mapping_out, uint64_t *length_out);
 void mapping_close(struct mapping *mapping);
@@ -30,7 +31,7 @@ void mapping_close(struct mapping *mapping);
  * Make sure that bytes up to `length` can be read once the file is that long.
  *
  * May move the view: pointers into it become invalid.
- * KV_NO_MEMORY: the view is as it was; errno is set.
+ * KV_IO, KV_NO_MEMORY: the view is as it was; errno is set.
  */
 enum status mapping_cover(struct mapping *mapping, uint64_t length);
 

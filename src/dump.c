@@ -8,6 +8,7 @@
 #include "progress.h"
 #include "utf8.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -104,7 +105,9 @@ static enum status print_all(const struct keydir *keydir, enum dump_format forma
     }
     progress_end();
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        diag_error("standard output: cannot write the dump; giving up");
+        if (errno != EPIPE) { /* else the reader has seen enough */
+            diag_error("standard output: cannot write the dump; giving up");
+        }
         return KV_IO;
     }
     return first;

@@ -12,6 +12,7 @@
 #include "mapping.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -72,6 +73,18 @@ static enum status lock_file(struct log *log, enum log_access access)
                            : tell(log, status, "cannot lock the log; it is not used");
 }
 
+static void tell_not_mapped(const struct log *log, enum status status)
+{
+    if (errno == ENODEV) {
+        diag_errorx(
+            "%s%s: lies on a file system that lets no file be mapped into memory; "
+            "it is not used",
+            files_path(log->files), log->suffix);
+    } else {
+        (void)tell(log, status, "cannot map the log; it is not used");
+    }
+}
+
 /* Make a log of an open file, which is closed if that fails. */
 static enum status take_over(const struct log *made, enum log_access access,
                              struct log **log_out)
@@ -84,7 +97,7 @@ static enum status take_over(const struct log *made, enum log_access access,
     *log = *made;
     enum status status = mapping_open(log->fd, &log->mapping, &log->end.offset);
     if (status != KV_OK) {
-        (void)tell(log, status, "cannot map the log; it is not used");
+        tell_not_mapped(log, status);
     } else {
         status = lock_file(log, access);
     }

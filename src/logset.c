@@ -371,7 +371,7 @@ enum status logset_read(const char *path, struct reading *reading_out)
         status = logset_open(reading->files, LOG_READ, &reading->set);
     }
     if (status == KV_OK && reading->set.log == NULL) {
-        diag_errorx("%s: there is no log; nothing was read", path);
+        diag_errorx("%s: there is no log, or an empty file; nothing was read", path);
         status = KV_IO;
     }
     if (status == KV_OK) {

@@ -14,14 +14,20 @@
 
 enum { EXIT_CLEAN = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CORRUPT = 3 };
 
-/* The log must never get a number under which something else writes messages. */
+/*
+ * The log must never get a number under which something else writes messages. What is
+ * closed stays a place from which nothing comes and, but for stderr, where nothing can be
+ * written: output that nobody gets is an error.
+ */
 static bool fill_standard_descriptors(void)
 {
-    int fd;
-    do {
-        fd = open("/dev/null", O_RDWR);
-    } while (fd >= 0 && fd <= STDERR_FILENO);
-    return fd < 0 || close(fd) == 0;
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        int access = fd == STDERR_FILENO ? O_WRONLY : O_RDONLY;
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", access) != fd) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Whatever the parent process left behind must not decide how this one behaves. */

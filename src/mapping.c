@@ -196,7 +196,7 @@ static enum status map(struct mapping *mapping, uint64_t needed)
             return KV_OK;
         }
     }
-    return KV_NO_MEMORY;
+    return errno == ENOMEM || errno == EFBIG ? KV_NO_MEMORY : KV_IO;
 }
 
 static void note_open(struct mapping *mapping)
@@ -225,9 +225,10 @@ enum status mapping_open(int fd, struct mapping **mapping_out, uint64_t *length_
     }
     mapping->fd = fd;
     mapping->retry_wait_ms = READ_RETRY_MS_MIN;
-    if (map(mapping, info.length) != KV_OK) {
+    status = map(mapping, info.length);
+    if (status != KV_OK) {
         free(mapping);
-        return KV_NO_MEMORY;
+        return status;
     }
     note_open(mapping);
     *mapping_out = mapping;

@@ -231,21 +231,27 @@ static void tell_unreadable(const struct source *source)
     }
 }
 
+static void tell_not_salvaged(const char *path, enum status status)
+{
+    diag_errorx("%s: not salvaged: %s", path, status_text(status));
+}
+
 static enum status run(struct salvage *salvage)
 {
     enum status status = refuse_existing(salvage->new_files);
     if (status == KV_OK) {
         status = open_old(salvage);
     }
-    if (status == KV_OK) {
-        status = load_both(salvage);
+    if (status != KV_OK) {
+        return status;
     }
+    status = load_both(salvage);
     tell_unreadable(&salvage->older);
     tell_unreadable(&salvage->source);
-    if (status == KV_OK) {
-        status = write_new(salvage);
+    if (status == KV_CORRUPT || status == KV_IO) {
+        tell_not_salvaged(files_path(salvage->files), status);
     }
-    return status;
+    return status == KV_OK ? write_new(salvage) : status;
 }
 
 enum status salvage_log(const char *path, const char *new_path)
@@ -260,8 +266,8 @@ enum status salvage_log(const char *path, const char *new_path)
     }
     if (status == KV_OK) {
         status = print_summary(&salvage);
-    } else {
-        diag_errorx("%s: not salvaged: %s", path, status_text(status));
+    } else if (status == KV_NO_MEMORY || status == KV_NO_SPACE) {
+        tell_not_salvaged(path, status); /* others were, where they were met */
     }
     keydir_destroy(&salvage.keydir);
     close_source(&salvage.older);

@@ -6,6 +6,7 @@
 #include "diag.h"
 #include "logset.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -49,7 +50,9 @@ static enum status print(const struct reading *reading)
                left, describe(tail));
     }
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        diag_error("standard output: cannot write the findings; giving up");
+        if (errno != EPIPE) { /* else the reader has seen enough */
+            diag_error("standard output: cannot write the findings; giving up");
+        }
         return KV_IO;
     }
     return tail == TAIL_TORN ? KV_OK : KV_CORRUPT;

@@ -25,6 +25,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -225,6 +226,13 @@ static void start(struct engine *engine)
     (void)engine_try_open(engine); /* some of these starts go well */
 }
 
+/* One reason is enough. */
+static void start_alone_told(struct engine *engine)
+{
+    start(engine);
+    assert_int_equal(engine_told(engine, ""), 1);
+}
+
 static void commit(struct engine *engine)
 {
     assert_int_equal(engine_set(engine, "k", "new"), KV_OK);
@@ -283,6 +291,13 @@ static void dump(struct engine *engine)
 static void salvage(struct engine *engine)
 {
     (void)run_with_stdout("/dev/null", engine, run_salvage);
+}
+
+/* A reason that was given is not followed by a second one. */
+static void salvage_alone_told(struct engine *engine)
+{
+    salvage(engine);
+    assert_int_equal(engine_told(engine, ""), 1);
 }
 
 static void verify_to_a_full_disk(struct engine *engine)
@@ -394,6 +409,11 @@ static void messages_name_files_that_are_refused(void **state)
          have_log,
          start,
          {SHIM_BIT(SHIM_MMAP), SHIM_LOG, 1, ENOMEM, true}},
+        {"PATH: lies on a file system that lets no file be mapped into memory; it is not "
+         "used",
+         have_log,
+         start_alone_told,
+         {SHIM_BIT(SHIM_MMAP), SHIM_LOG, 1, ENODEV, true}},
         {"PATH.lock: cannot create; giving up: ERROR", have_nothing, start,
          FAILS(1, OPENAT, LOCK, ENOENT)},
         {"PATH.lock: cannot lock; giving up: ERROR", have_log, start,
@@ -1052,7 +1072,8 @@ static void messages_of_the_offline_modes_name_what_stands_in_their_way(void **s
 {
     (void)state; /* each event has its own */
     static const struct event events[] = {
-        {"PATH: there is no log; nothing was read", have_nothing, verify, NOTHING_FAILS},
+        {"PATH: there is no log, or an empty file; nothing was read", have_nothing,
+         verify, NOTHING_FAILS},
         {"PATH: the record at offset OFFSET has a key of 65536 and a value of 5 bytes, "
          "more than this program keeps; nothing was changed",
          have_original_with_a_long_key, verify, NOTHING_FAILS},
@@ -1086,11 +1107,36 @@ static void messages_of_the_offline_modes_name_what_stands_in_their_way(void **s
         {"PATH: holds no intact mark, so nothing in it can be proved", have_a_text,
          salvage, NOTHING_FAILS},
         {"PATH.salvaged: is there already; salvage writes only a new log",
-         have_something_salvaged, salvage, NOTHING_FAILS},
-        {"PATH: not salvaged: storage failed", have_something_salvaged, salvage,
-         NOTHING_FAILS},
+         have_something_salvaged, salvage_alone_told, NOTHING_FAILS},
+        {"PATH.salvaged.new: cannot sync; it is not put in place: ERROR", have_log,
+         salvage_alone_told, FAILS(1, FDATASYNC, NEW, EIO)},
     };
     EXPECT_EVENTS(events);
+}
+
+static void close_fd(void *fd)
+{
+    assert_int_equal(close(*(const int *)fd), 0);
+}
+
+/* As `--dump | head -1` does: the reader has what it wants, and nothing is wrong. */
+static void f9_offline_modes_end_quietly_when_their_reader_goes(void **state)
+{
+    enum status (*const modes[])(const struct engine *engine) = {run_verify, run_dump};
+    struct engine *engine = *state;
+    struct tempdir_file pipe = engine_file(engine, ".pipe");
+    have_log(engine);
+    engine_forget_messages(engine);
+    assert_int_equal(mkfifo(pipe.path, 0600), 0);
+    void (*before)(int) = signal(SIGPIPE, SIG_IGN); /* as main does */
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        int reader = open(pipe.path, O_RDONLY | O_NONBLOCK);
+        assert_true(reader >= 0);
+        shim_before(SHIM_BIT(SHIM_FCNTL), SHIM_LOCK, close_fd, &reader);
+        assert_int_equal(run_with_stdout(pipe.path, engine, modes[i]), KV_IO);
+        assert_int_equal(engine_told(engine, ""), 0);
+    }
+    (void)signal(SIGPIPE, before);
 }
 
 /* Whichever allocation fails, the operator is told. */
@@ -1128,6 +1174,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_ENGINE(f71_offline_modes_without_memory_say_so),
+        ON_ENGINE(f9_offline_modes_end_quietly_when_their_reader_goes),
         ON_ENGINE(messages_name_files_that_are_refused),
         ON_ENGINE(messages_name_what_keeps_a_start_from_making_a_log),
         ON_ENGINE(messages_name_the_torn_tail_and_its_copy),

@@ -497,6 +497,28 @@ static void the_modes_tell_when_nobody_takes_their_output(void **state)
     image_free(&image);
 }
 
+/* Closed, stdout is no place where output gets lost in silence. */
+static void f74_the_modes_fail_when_their_output_is_closed(void **state)
+{
+    struct scene *scene = *state;
+    struct image image;
+    uint64_t ends[BATCHES];
+    struct tempdir_file new_log = file_named(scene, "new.log");
+    const char *const salvaging[] = {"--salvage", new_log.path, NULL};
+    const char *const asking[] = {"--version", NULL};
+    const char *const *const modes[] = {verify, dump, dump_resp, salvaging, asking};
+    build(&image, ends);
+    write_bytes(scene, "kv.log", image_slice(&image));
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        struct server_launch launch = {
+            .log = scene->log.path, .options = modes[i], .has_closed_stdio = true};
+        struct server_process process;
+        server_process_launch(&process, &launch);
+        assert_int_equal(server_process_wait(&process), 1);
+    }
+    image_free(&image);
+}
+
 /* ---- --salvage ---- */
 
 /* Salvage the log, which stays as it is, to a new one. */
@@ -931,6 +953,7 @@ int main(void)
         ON_SCENE(the_modes_read_an_older_log_without_its_successor),
         ON_SCENE(verify_calls_a_cut_older_log_without_its_successor_corrupt),
         ON_SCENE(the_modes_refuse_a_log_that_is_served),
+        ON_SCENE(f74_the_modes_fail_when_their_output_is_closed),
         ON_SCENE(the_modes_tell_when_nobody_takes_their_output),
         ON_SCENE(f88_salvage_loses_exactly_the_damaged_batch),
         ON_SCENE(f88_salvage_of_a_whole_log_loses_nothing),
