@@ -93,8 +93,33 @@
 /* After this long without a write the last batch gets its second seal. */
 #define REST_SEAL_MS UINT64_C(1000)
 
-/* A log with fewer dead bytes is not worth compacting by itself. */
+/* A log with fewer dead bytes is not worth compacting by itself, while there is room. */
 #define COMPACT_DEAD_BYTES_MIN (8 * MIB)
+
+/*
+ * What a compaction asks for besides the records and marks that it writes: files take
+ * whole blocks, and a file system needs some for itself.
+ */
+#define COMPACT_SPARE_BYTES (64 * KIB)
+
+/*
+ * Where a compaction will soon not fit the disk any more, it begins while it does, if it
+ * gives back at least this part of what it writes.
+ */
+#define COMPACT_LAST_CHANCE_PART 8
+
+/*
+ * When less than this is left on the disk, values are refused, so that deletions and the
+ * start of a compaction find room; and of that, what deletions leave to the compaction.
+ */
+#define ROOM_KEPT_BYTES             MIB
+#define ROOM_KEPT_FOR_COMPACT_BYTES (2 * COMPACT_SPARE_BYTES)
+
+/* Where the disk is smaller than this, or files must be, less is kept in proportion. */
+#define ROOM_KEPT_CAPACITY_BYTES (16 * ROOM_KEPT_BYTES)
+
+/* Others fill the disk too: while values are written it is looked at again so often. */
+#define ROOM_LOOK_MS UINT64_C(1000)
 
 /*
  * A log that is shorter is read in no time: while commands are waiting, its index is not

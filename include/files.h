@@ -106,8 +106,14 @@ enum status files_settle_names(const struct files *files);
 /* Remove a side file, durably. KV_IO (reported). */
 enum status files_remove(const struct files *files, const char *suffix);
 
-/* Whether this many more bytes can be written beside the log. */
-bool files_have_room(const struct files *files, uint64_t bytes);
+/*
+ * By how much a file of this length beside the log, or the log, can still grow, as far as
+ * the system says, and how much it could on an empty disk. UINT64_MAX: nobody says.
+ */
+struct io_space files_space(const struct files *files, uint64_t length);
+
+/* What is kept of it, where that would be so much on a disk that is not small. */
+uint64_t files_kept(const struct io_space *space, uint64_t kept_bytes);
 
 /* Remove a side file if there is one. It may come back after a power loss. */
 void files_drop(const struct files *files, const char *suffix);

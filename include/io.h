@@ -80,8 +80,17 @@ enum status io_lock(int fd, enum io_lock kind, long *owner_out);
  */
 enum status io_lock_open_file(int fd, enum io_lock kind);
 
-/* Bytes that may still be written to the file system of a directory. */
-enum status io_free_bytes(int directory, uint64_t *bytes_out);
+/* What may be written to a file system. */
+struct io_space {
+    uint64_t free_bytes; /* still */
+    uint64_t capacity_bytes;
+};
+
+/* Of the file system of a directory. KV_IO: it does not say. */
+enum status io_measure(int directory, struct io_space *space_out);
+
+/* How long a file may become that this process writes; UINT64_MAX: no limit. */
+uint64_t io_length_max(void);
 
 enum status io_rename(int directory, const char *from, const char *to);
 enum status io_unlink(int directory, const char *name);

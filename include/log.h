@@ -114,6 +114,17 @@ uint64_t log_staged_bytes(const struct log *log);
  */
 enum status log_reserve(struct log *log, uint64_t key_length, uint64_t value_length);
 
+/*
+ * Whether this many more bytes can be staged and written so that what files_kept makes of
+ * `kept_bytes` is still free behind them. Asks the system only when what is known says
+ * no, or is old (log_look_again).
+ */
+bool log_has_room(struct log *log, uint64_t bytes, uint64_t kept_bytes);
+void log_look_again(struct log *log);
+
+/* What is known of that without asking; NULL: nothing. Valid until the next call. */
+const struct io_space *log_space(const struct log *log);
+
 /* Stage a record for which room was reserved; returns the offset it will have. */
 uint64_t log_stage(struct log *log, struct slice key, struct slice value);
 

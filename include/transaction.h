@@ -16,17 +16,26 @@ struct transaction {
     struct keydir *keydir; /* borrowed */
     bool is_durable;       /* a commit returns when the disk has it */
     struct buffer changes; /* of the type struct change, in their order */
+    uint64_t copied_bytes; /* what copying will take yet, which is not for values */
+    bool is_full;          /* the last value was refused for want of room */
+    uint64_t told_full_ms; /* when that was told; 0: never */
 };
 
 /*
- * Stage a record that gives a key its value, or deletes it.
+ * Stage a record that gives a key its value, or deletes it. A value must leave the room
+ * that is kept for deletions, which must leave what a compaction needs to begin.
  *
  * found: the key's hash and, if it has an entry, where; `now` is filled in here.
  * key, value: borrowed for the call.
- * KV_NO_MEMORY, KV_NO_SPACE (the log is at its limit): nothing changed.
+ * KV_NO_MEMORY, KV_NO_SPACE (the log is at its limit, or there is no room): nothing
+ * changed.
  */
 enum status transaction_put(struct transaction *transaction, struct change found,
                             struct slice key, struct slice value);
+
+/* The same for a copy of a record that is live already: nothing is kept back from it. */
+enum status transaction_copy(struct transaction *transaction, struct change found,
+                             struct slice key, struct slice value);
 
 /*
  * Write what is staged and a seal, sync it if it is to be durable, and publish. With

@@ -16,6 +16,44 @@
 #include <assert.h>
 #include <inttypes.h>
 
+/* What copying so many bytes of records takes, of so many entries, out of a log that
+ * long: the records, and a seal for each slice that has one. */
+static uint64_t bytes_to_copy(uint64_t live_bytes, uint64_t entries, uint64_t length)
+{
+    uint64_t slices = length / COMPACT_SLICE_BYTES + 1;
+    return live_bytes + (entries < slices ? entries : slices) * SEAL_BYTES;
+}
+
+/* What a compaction that begins now would write. */
+static uint64_t bytes_to_begin(const struct compaction *compaction)
+{
+    const struct keydir *keydir = compaction->keydir;
+    uint64_t marks = OPENING_BYTES + DRAINED_BYTES + 2 * SEAL_BYTES;
+    return bytes_to_copy(keydir->live_bytes, keydir->key_count,
+                         log_length(keydir_log(keydir))) +
+           marks;
+}
+
+/* What the one that is running will take yet, at most. */
+static uint64_t bytes_to_finish(const struct compaction *compaction)
+{
+    const struct keydir *keydir = compaction->keydir;
+    const struct log *older = keydir_older_log(keydir);
+    if (older == NULL || compaction->is_drained) {
+        return 0;
+    }
+    uint64_t left = log_length(older) - compaction->cursor;
+    return bytes_to_copy(left < keydir->live_bytes ? left : keydir->live_bytes,
+                         keydir_older_entries(keydir), left);
+}
+
+/* Values must leave the room that copying needs: without it nothing would be given back.
+ */
+static void keep_room(const struct compaction *compaction)
+{
+    compaction->transaction->copied_bytes = bytes_to_finish(compaction);
+}
+
 void compact_init(struct compaction *compaction, const struct files *files,
                   struct transaction *transaction)
 {
@@ -26,6 +64,30 @@ void compact_init(struct compaction *compaction, const struct files *files,
         .cursor = OPENING_BYTES,
         .retry_ms = COMPACT_RETRY_MS,
     };
+    keep_room(compaction);
+}
+
+/*
+ * Whether a compaction, which needs room for all that is live, still fits the disk but
+ * soon would not: a log that is live to a third or more would be full for ever.
+ */
+static bool is_last_chance(const struct compaction *compaction, uint64_t dead_bytes)
+{
+    const struct io_space *space = log_space(keydir_log(compaction->keydir));
+    if (space == NULL) {
+        return false;
+    }
+    uint64_t spare = files_kept(space, COMPACT_SPARE_BYTES);
+    uint64_t needed = bytes_to_begin(compaction) + spare;
+    uint64_t share = needed / COMPACT_LAST_CHANCE_PART;
+    return space->free_bytes >= needed && dead_bytes >= share + spare &&
+           space->free_bytes - needed < share + files_kept(space, ROOM_KEPT_BYTES);
+}
+
+/* Whether a value was refused for want of room, and most of the log would give some. */
+static bool is_wanted(const struct compaction *compaction, uint64_t length)
+{
+    return compaction->transaction->is_full && length / 2 > bytes_to_begin(compaction);
 }
 
 bool compact_is_worthwhile(const struct compaction *compaction)
@@ -33,7 +95,8 @@ bool compact_is_worthwhile(const struct compaction *compaction)
     uint64_t length = log_length(keydir_log(compaction->keydir));
     uint64_t dead = length - compaction->keydir->live_bytes;
     return keydir_older_log(compaction->keydir) == NULL &&
-           dead > COMPACT_DEAD_BYTES_MIN && dead > length / 2;
+           ((dead > COMPACT_DEAD_BYTES_MIN && dead > length / 2) ||
+            is_wanted(compaction, length) || is_last_chance(compaction, dead));
 }
 
 /* A new log at PATH.new, durable, that continues the one at PATH. */
@@ -112,12 +175,13 @@ static void tell_no_memory(struct compaction *compaction, enum status status)
 /* What is missing is told once, until there is room again. */
 static bool has_room(struct compaction *compaction)
 {
-    const struct keydir *keydir = compaction->keydir;
-    bool has_room =
-        files_have_room(compaction->files, keydir->live_bytes + COMPACT_DEAD_BYTES_MIN);
+    struct io_space space = files_space(compaction->files, 0);
+    uint64_t needed =
+        bytes_to_begin(compaction) + files_kept(&space, COMPACT_SPARE_BYTES);
+    bool has_room = space.free_bytes >= needed;
     if (!has_room && !compaction->has_told_no_room) {
         diag_warnx("%s: no room on the disk for a compaction; waiting for it",
-                   log_path(keydir_log(keydir)));
+                   log_path(keydir_log(compaction->keydir)));
     }
     compaction->has_told_no_room = !has_room;
     return has_room;
@@ -142,6 +206,7 @@ enum status compact_begin(struct compaction *compaction)
     compaction->has_found_more = false;
     compaction->is_stuck = false;
     compaction->is_drained = false;
+    keep_room(compaction);
     return KV_OK;
 }
 
@@ -164,7 +229,7 @@ static enum status copy_record(const struct compaction *compaction,
         keydir_verify(keydir, &change.before) != KV_OK) {
         return KV_OK; /* dead, or damaged: then it must not get a new checksum */
     }
-    return transaction_put(compaction->transaction, change, record->key, record->value);
+    return transaction_copy(compaction->transaction, change, record->key, record->value);
 }
 
 /* Behind damage the records are found again after the next seal. */
@@ -214,7 +279,7 @@ static enum status copy_entry(struct compaction *compaction,
     struct slice key = keydir_key(keydir, location);
     struct change change = {.hash = keydir_hash(keydir, key), .before = *location};
     compaction->has_found_more = true;
-    return transaction_put(compaction->transaction, change, key, value);
+    return transaction_copy(compaction->transaction, change, key, value);
 }
 
 /*
@@ -319,6 +384,7 @@ enum status compact_step(struct compaction *compaction)
     assert(log_staged_bytes(keydir_log(compaction->keydir)) == 0);
     enum status status = take_step(compaction);
     tell_no_memory(compaction, status);
+    keep_room(compaction);
     return status;
 }
 

@@ -4,8 +4,8 @@
  */
 #include "files.h"
 
+#include "bounds.h"
 #include "diag.h"
-#include "io.h"
 #include "mapping.h"
 #include "stop.h"
 
@@ -344,10 +344,26 @@ enum status files_remove(const struct files *files, const char *suffix)
     return KV_OK;
 }
 
-bool files_have_room(const struct files *files, uint64_t bytes)
+struct io_space files_space(const struct files *files, uint64_t length)
 {
-    uint64_t free_bytes = 0;
-    return io_free_bytes(files->directory, &free_bytes) == KV_OK && free_bytes >= bytes;
+    struct io_space space;
+    uint64_t length_max = io_length_max();
+    uint64_t growth_max = length_max > length ? length_max - length : 0;
+    if (io_measure(files->directory, &space) != KV_OK) {
+        space = (struct io_space){UINT64_MAX, UINT64_MAX}; /* a write will tell */
+    }
+    return (struct io_space){
+        .free_bytes = space.free_bytes < growth_max ? space.free_bytes : growth_max,
+        .capacity_bytes =
+            space.capacity_bytes < length_max ? space.capacity_bytes : length_max,
+    };
+}
+
+uint64_t files_kept(const struct io_space *space, uint64_t kept_bytes)
+{
+    return space->capacity_bytes >= ROOM_KEPT_CAPACITY_BYTES
+               ? kept_bytes
+               : kept_bytes * space->capacity_bytes / ROOM_KEPT_CAPACITY_BYTES;
 }
 
 /*

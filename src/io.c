@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -198,7 +199,7 @@ enum status io_lock_open_file(int fd, enum io_lock kind)
     return lock_outcome(result);
 }
 
-enum status io_free_bytes(int directory, uint64_t *bytes_out)
+enum status io_measure(int directory, struct io_space *space_out)
 {
     struct statvfs info;
     int result;
@@ -206,8 +207,24 @@ enum status io_free_bytes(int directory, uint64_t *bytes_out)
     if (result < 0) {
         return KV_IO;
     }
-    *bytes_out = (uint64_t)info.f_bavail * info.f_frsize;
+    if (info.f_blocks == 0) {
+        errno = ENOSYS; /* some file systems count no blocks */
+        return KV_IO;
+    }
+    *space_out = (struct io_space){
+        .free_bytes = (uint64_t)info.f_bavail * info.f_frsize,
+        .capacity_bytes = (uint64_t)info.f_blocks * info.f_frsize,
+    };
     return KV_OK;
+}
+
+uint64_t io_length_max(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+        return UINT64_MAX;
+    }
+    return (uint64_t)limit.rlim_cur;
 }
 
 enum status io_rename(int directory, const char *from, const char *to)

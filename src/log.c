@@ -36,6 +36,9 @@ struct log {
     bool has_told_refused;    /* that a write failed, and not yet that they work again */
     uint64_t told_refused_ms; /* when; 0: never */
     uint64_t told_uncovered_ms; /* when it was told that the view cannot grow; 0: never */
+    struct io_space
+        space; /* behind the end, when last looked, less what was written since */
+    bool is_space_fresh; /* else it is to be looked at anew */
     struct buffer staged;
     struct {
         uint64_t told_ms; /* 0: never */
@@ -374,6 +377,28 @@ uint64_t log_stage(struct log *log, struct slice key, struct slice value)
     return offset;
 }
 
+bool log_has_room(struct log *log, uint64_t bytes, uint64_t kept_bytes)
+{
+    uint64_t needed = log->staged.length + bytes;
+    if (log->is_space_fresh &&
+        needed + files_kept(&log->space, kept_bytes) <= log->space.free_bytes) {
+        return true;
+    }
+    log->space = files_space(log->files, log->end.offset);
+    log->is_space_fresh = true;
+    return needed + files_kept(&log->space, kept_bytes) <= log->space.free_bytes;
+}
+
+void log_look_again(struct log *log)
+{
+    log->is_space_fresh = false;
+}
+
+const struct io_space *log_space(const struct log *log)
+{
+    return log->is_space_fresh ? &log->space : NULL;
+}
+
 void log_read_at_random(struct log *log, bool is_random)
 {
     mapping_read_at_random(log->mapping, is_random);
@@ -422,6 +447,7 @@ static void tell_works_again(struct log *log)
 static enum status cut_back(struct log *log, enum status cause)
 {
     struct io_info info;
+    log_look_again(log);
     tell_refused(log);
     /* A file system that turned read-only took nothing, and would not cut it either. */
     if (io_inspect(log->fd, &info) == KV_OK && info.length == log->end.offset) {
@@ -510,6 +536,8 @@ enum status log_write(struct log *log)
         return cut_back(log, status);
     }
     tell_works_again(log);
+    uint64_t left = log->space.free_bytes;
+    log->space.free_bytes -= log->staged.length < left ? log->staged.length : left;
     log->end.offset += log->staged.length;
     log->end.chain = chain;
     log_unstage(log);

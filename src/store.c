@@ -36,6 +36,7 @@ struct store {
     bool wants_snapshot;  /* a compaction has ended since the last; there is one log */
     uint64_t sync_due_ms; /* CLOCK_NEVER: everything is durable */
     uint64_t rest_due_ms; /* when the last batch gets its second seal; CLOCK_NEVER */
+    uint64_t look_due_ms; /* when the room on the disk is looked at again */
     uint64_t commit_count;
     bool has_failed; /* after KV_FATAL nothing touches the log any more */
 };
@@ -96,6 +97,7 @@ static enum status rest(struct store *store)
         return KV_OK;
     }
     enum status status = store_sync(store);
+    log_look_again(keydir_log(&store->keydir));
     if (status == KV_OK) { /* of nothing, which makes a seal */
         status = note_failure(store, transaction_commit(&store->transaction));
     }
@@ -130,6 +132,15 @@ static enum status finish_snapshot(struct store *store)
     return status;
 }
 
+/* An image must leave the room that is kept for deletions, or be left out: it is a hint.
+ */
+static bool has_room_for_image(const struct store *store)
+{
+    struct io_space space = files_space(store->files, 0);
+    uint64_t kept_bytes = files_kept(&space, ROOM_KEPT_BYTES);
+    return space.free_bytes >= index_bytes(store->keydir.index) + kept_bytes;
+}
+
 /*
  * Begin a snapshot, write one part of it, or put it in place. It is a hint: one that
  * could not be saved was told, and harms nothing. KV_FATAL: as for a sync.
@@ -137,6 +148,10 @@ static enum status finish_snapshot(struct store *store)
 static enum status advance_snapshot(struct store *store, bool is_synced)
 {
     enum status status = KV_OK;
+    if (store->snapshot == NULL && !has_room_for_image(store)) {
+        store->wants_snapshot = false;
+        return KV_OK;
+    }
     if (store->snapshot == NULL) {
         status = snapshot_begin(store->files, &store->keydir, &store->snapshot);
         store->snapshot_length =
@@ -257,6 +272,10 @@ uint64_t store_staged_bytes(const struct store *store)
 static void note_written(struct store *store)
 {
     uint64_t now_ms = clock_now_ms();
+    if (now_ms >= store->look_due_ms) {
+        log_look_again(keydir_log(&store->keydir));
+        store->look_due_ms = now_ms + ROOM_LOOK_MS;
+    }
     if (!store->transaction.is_durable && store->sync_due_ms == CLOCK_NEVER) {
         store->sync_due_ms = now_ms + SYNC_LAG_MS_MAX;
     }
@@ -299,20 +318,33 @@ enum status store_walk(const struct store *store, uint64_t *position,
     return keydir_walk(&store->keydir, position, key_out);
 }
 
-/* Begin with everything durable and followed by a seal, as the older log must be. */
+static void drop_image(struct store *store)
+{
+    snapshot_remove(store->files);
+    store->snapshot_length = 0;
+    store->wants_snapshot = false;
+}
+
+/*
+ * Begin with everything durable and followed by a seal. Where there is no room for that
+ * one, the log that is made says as well how much of this one had been durable.
+ */
 static enum status begin_compaction(struct store *store)
 {
     enum status status = rest(store);
     store->compaction.retry_ms = COMPACT_RETRY_MS;
-    if (status != KV_OK) {
+    if (status != KV_OK && status != KV_NO_SPACE) {
         return status;
     }
     abort_snapshot(store); /* it is of a log that is about to end */
-    status = note_failure(store, compact_begin(&store->compaction));
+    status = compact_begin(&store->compaction);
+    if (status == KV_NO_SPACE && store->snapshot_length > 0) {
+        drop_image(store); /* a hint, which may hold just the room that is missing */
+        status = compact_begin(&store->compaction);
+    }
+    status = note_failure(store, status);
     if (status == KV_OK) {
-        snapshot_remove(store->files);
-        store->snapshot_length = 0;
-        store->wants_snapshot = false;
+        drop_image(store);
     }
     store->pace = (struct pace){0};
     return status;

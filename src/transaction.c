@@ -3,7 +3,11 @@
  */
 #include "transaction.h"
 
+#include "clock.h"
+#include "diag.h"
+
 #include <assert.h>
+#include <inttypes.h>
 
 /* What the list of changes keeps between batches. */
 #define CHANGES_BYTES_KEPT (256 * KIB)
@@ -24,8 +28,8 @@ static void drop_changes(struct transaction *transaction)
     buffer_trim(&transaction->changes, CHANGES_BYTES_KEPT);
 }
 
-enum status transaction_put(struct transaction *transaction, struct change found,
-                            struct slice key, struct slice value)
+enum status transaction_copy(struct transaction *transaction, struct change found,
+                             struct slice key, struct slice value)
 {
     struct keydir *keydir = transaction->keydir;
     struct log *log = keydir_log(keydir);
@@ -45,6 +49,39 @@ enum status transaction_put(struct transaction *transaction, struct change found
     buffer_append(&transaction->changes,
                   (struct slice){(const void *)&found, sizeof found});
     return KV_OK;
+}
+
+/* A disk that is nearly full has room and none by turns: once a minute at most. */
+static void tell_full(struct transaction *transaction)
+{
+    const struct log *log = keydir_log(transaction->keydir);
+    uint64_t now_ms = clock_now_ms();
+    if (transaction->told_full_ms == 0 ||
+        now_ms - transaction->told_full_ms >= LOG_MESSAGE_MS) {
+        diag_warnx("%s: the disk is nearly full at offset %" PRIu64
+                   "; values are refused, what is left is for deletions and a compaction",
+                   log_path(log), log_length(log));
+        transaction->told_full_ms = now_ms;
+    }
+}
+
+enum status transaction_put(struct transaction *transaction, struct change found,
+                            struct slice key, struct slice value)
+{
+    struct record record = {key, value, record_length(key.length, value.length)};
+    bool is_deletion = record_is_tombstone(&record);
+    uint64_t bytes =
+        record.length + SEAL_BYTES + (is_deletion ? 0 : transaction->copied_bytes);
+    bool has_room =
+        log_has_room(keydir_log(transaction->keydir), bytes,
+                     is_deletion ? ROOM_KEPT_FOR_COMPACT_BYTES : ROOM_KEPT_BYTES);
+    if (!has_room) {
+        tell_full(transaction);
+    }
+    if (!is_deletion) {
+        transaction->is_full = !has_room;
+    }
+    return has_room ? transaction_copy(transaction, found, key, value) : KV_NO_SPACE;
 }
 
 static void publish(struct transaction *transaction)

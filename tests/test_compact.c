@@ -20,8 +20,10 @@
 #include "support/watchdog.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -33,6 +35,23 @@ enum { ROWS_MANY = 1024, STEPS_MAX = 10000 };
 /* What fstatvfs says is free; the shim does not know this call. */
 static uint64_t free_bytes = UINT64_MAX;
 
+/* ... or how large the disk is that the files of an engine are alone on. */
+static uint64_t disk_bytes = UINT64_MAX;
+static const struct engine *disk_user;
+
+static uint64_t used_bytes(void)
+{
+    static const char *const suffixes[] = {"", FILES_OLD, FILES_NEW, FILES_INDEX};
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
+        struct stat info;
+        if (stat(engine_file(disk_user, suffixes[i]).path, &info) == 0) {
+            bytes += (uint64_t)info.st_size;
+        }
+    }
+    return bytes;
+}
+
 int __real_fstatvfs(int fd, struct statvfs *info);
 int __wrap_fstatvfs(int fd, struct statvfs *info);
 
@@ -41,7 +60,14 @@ int __wrap_fstatvfs(int fd, struct statvfs *info)
     int result = __real_fstatvfs(fd, info);
     if (result == 0 && free_bytes != UINT64_MAX) {
         info->f_frsize = 1;
+        info->f_blocks = (fsblkcnt_t)GIB;
         info->f_bavail = (fsblkcnt_t)free_bytes;
+    }
+    if (result == 0 && disk_bytes != UINT64_MAX) {
+        uint64_t used = used_bytes();
+        info->f_frsize = 1;
+        info->f_blocks = (fsblkcnt_t)disk_bytes;
+        info->f_bavail = (fsblkcnt_t)(used < disk_bytes ? disk_bytes - used : 0);
     }
     return result;
 }
@@ -62,6 +88,7 @@ static void begin(struct table *table, struct engine *engine, size_t row_count,
 {
     *table = (struct table){engine, row_count, value_bytes, {0}, 0};
     free_bytes = UINT64_MAX;
+    disk_bytes = UINT64_MAX;
     shim_reset();
     shim_set_clock(START_MS);
     shim_omit_syncs();
@@ -674,7 +701,10 @@ static void f64_compact_does_not_begin_where_there_is_no_room(void **state)
     while (store_stats(engine->store).dead_bytes <= 2 * COMPACT_DEAD_BYTES_MIN) {
         table_put(&table, table.last_version % table.row_count);
     }
-    free_bytes = store_stats(engine->store).live_bytes + COMPACT_DEAD_BYTES_MIN - 1;
+    /* The records, for each a seal at most, and the marks of a log. */
+    uint64_t needed = table_live_bytes(&table) + 40 * SEAL_BYTES + OPENING_BYTES +
+                      DRAINED_BYTES + 2 * SEAL_BYTES + COMPACT_SPARE_BYTES;
+    free_bytes = needed - 1;
     shim_forget_trace();
     for (size_t i = 0; i < 5; i++) {
         assert_int_equal(step(engine), KV_OK);
@@ -685,13 +715,209 @@ static void f64_compact_does_not_begin_where_there_is_no_room(void **state)
     assert_null(strstr(shim_trace_text(SHIM_CHANGES), "renameat"));
     assert_int_equal(engine_told(engine, "no room"), 1);
     assert_true(table_holds(&table));
-    table_put(&table, 1);
     free_bytes++;
     shim_advance_clock(COMPACT_RETRY_MS);
     assert_int_equal(step(engine), KV_OK); /* by itself */
     assert_true(is_compacting(engine));
     (void)finish(engine);
     expect_compact_log(&table);
+}
+
+/* ---- A full disk ---- */
+
+/* Whatever is written, the disk has room for it: nothing is only refused by the disk. */
+static void expect_to_fit(void *context, const struct shim_change *change)
+{
+    (void)context; /* the disk is one for the program */
+    (void)change;  /* the sum counts */
+    assert_true(used_bytes() <= disk_bytes);
+}
+
+/* From now on the files are on a disk of this size. */
+static void be_on_a_disk(const struct table *table, uint64_t bytes)
+{
+    disk_user = table->engine;
+    disk_bytes = bytes;
+    shim_witness(expect_to_fit, NULL);
+    shim_advance_clock(ROOM_LOOK_MS);
+    assert_int_equal(step(table->engine), KV_OK); /* idle: room is looked at again */
+}
+
+/* Try to give a row its next value, alone. */
+static enum status try_to_put(struct table *table, size_t row)
+{
+    struct slice value = table_value(table, row, table->last_version + 1);
+    enum status status = store_set(table->engine->store, table_key(row), value);
+    if (status == KV_OK) {
+        table->versions[row] = ++table->last_version;
+        table_commit(table);
+    }
+    return status;
+}
+
+/* New rows until one is refused. */
+static void fill_the_disk(struct table *table)
+{
+    while (try_to_put(table, table->row_count) == KV_OK) {
+        table->row_count++;
+        assert_in_range(table->row_count, 0, TABLE_ROWS_MAX - 1);
+    }
+}
+
+/*
+ * A disk of values; all of them, or all but so many, are deleted one by one. That works
+ * though values are refused, and gives the room back: by itself, or after a restart.
+ */
+static void f99_a_full_disk_gets_its_room_back_when_its_data_is_deleted(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    for (size_t i = 0; i < 4; i++) {
+        begin(&table, engine, 1, 16000);
+        be_on_a_disk(&table, 24 * MIB);
+        fill_the_disk(&table);
+        assert_int_equal(try_to_put(&table, 0), KV_NO_SPACE);
+        assert_int_equal(engine_told(engine, "the disk is nearly full"), 1);
+        size_t kept = i < 2 ? 0 : 30; /* half a MiB */
+        for (size_t row = kept; row < table.row_count; row++) {
+            table_delete(&table, row);
+        }
+        assert_int_equal(try_to_put(&table, 0), KV_NO_SPACE); /* not yet */
+        if (i % 2 == 1) {
+            reopen(&table);
+            assert_int_equal(try_to_put(&table, 0), KV_NO_SPACE);
+        }
+        assert_int_equal(step(engine), KV_OK); /* by itself */
+        assert_true(is_compacting(engine));
+        (void)finish(engine);
+        expect_compact_log(&table);
+        fill_the_disk(&table); /* which has room for as much again */
+        assert_in_range(table_live_bytes(&table), 22 * MIB, 24 * MIB);
+        reopen(&table);
+        start_over(engine);
+    }
+}
+
+/* Deletions leave to a compaction what it needs to begin. */
+static void f99_deletions_end_where_a_compaction_still_begins(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin(&table, engine, 1, 100);
+    struct slice value = {(const uint8_t *)"", 0};
+    for (size_t row = 1; row < TABLE_ROWS_MAX; row++) { /* they take less than a value */
+        (void)store_set(engine->store, table_key(row), value);
+    }
+    assert_int_equal(store_commit(engine->store), KV_OK);
+    be_on_a_disk(&table, engine_log_length(engine) + MIB / 2);
+    enum status status = KV_OK;
+    size_t row = 1;
+    for (; row < TABLE_ROWS_MAX && status == KV_OK; row++) {
+        status = store_delete(engine->store, table_key(row));
+        assert_int_equal(store_commit(engine->store), KV_OK);
+    }
+    assert_in_range(row, 1000, TABLE_ROWS_MAX - 1);
+    assert_int_equal(status, KV_NO_SPACE);
+    assert_true(disk_bytes - used_bytes() >= COMPACT_SPARE_BYTES / 16);
+}
+
+/*
+ * Two fifths of the disk are live and overwritten for ever: a compaction begins while it
+ * fits, and its room is not given away meanwhile.
+ */
+static void
+f99_a_log_that_is_live_to_two_fifths_of_the_disk_never_gets_stuck(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    struct dice dice;
+    dice_begin(&dice);
+    begin(&table, engine, 1000, 16000);
+    be_on_a_disk(&table, table_live_bytes(&table) / 2 * 5);
+    size_t refused = 0;
+    for (size_t i = 0; i < watchdog_scaled(6000, 1000); i++) {
+        size_t row = (size_t)dice_below(&dice, table.row_count);
+        while (try_to_put(&table, row) != KV_OK) {
+            assert_int_equal(step(engine), KV_OK);
+            assert_in_range(++refused, 0, i + 200);
+        }
+        shim_advance_clock(1);
+        assert_int_equal(store_maintain(engine->store, LEISURE_SOME), KV_OK);
+    }
+    assert_in_range(store_stats(engine->store).compactions, 1, 1000);
+    assert_true(table_holds(&table));
+}
+
+/* The length that the process may give to files is a disk, too; here a real one. */
+static void f99_a_file_size_limit_is_as_a_full_disk(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    struct rlimit before;
+    begin(&table, engine, 1, 16000);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    struct rlimit limit = {.rlim_cur = 4 * MIB, .rlim_max = before.rlim_max};
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    for (size_t i = 0; i < 2; i++) {
+        fill_the_disk(&table);
+        for (size_t row = 0; row < table.row_count; row++) {
+            table_delete(&table, row);
+        }
+        if (i == 1) { /* not even a seal fits any more */
+            limit.rlim_cur = (rlim_t)engine_log_length(engine);
+            assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+            assert_int_equal(engine_set(engine, "k", "v"), KV_NO_SPACE);
+        }
+        start(engine);
+        (void)finish(engine);
+        table_put(&table, 0);
+    }
+    reopen(&table);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    (void)signal(SIGXFSZ, handler);
+}
+
+/* An image of the index is a hint: it is left out where it would take what is kept. */
+static void f99_an_image_leaves_the_room_that_is_kept(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    engine->keeps_index = true;
+    begin(&table, engine, TABLE_ROWS_MAX, 40);
+    disk_user = engine;
+    disk_bytes = used_bytes() + 200 * KIB;
+    engine_close(engine);
+    assert_false(engine_has_file(engine, FILES_INDEX));
+    disk_bytes = UINT64_MAX;
+    engine_open(engine);
+    engine_close(engine);
+    assert_true(engine_has_file(engine, FILES_INDEX));
+    engine_open(engine);
+}
+
+/* ... and it is dropped where a compaction needs its room. */
+static void f99_an_image_makes_room_for_a_compaction(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    engine->keeps_index = true;
+    begin(&table, engine, TABLE_ROWS_MAX, 40);
+    engine_close(engine);
+    engine_open(engine);
+    assert_true(engine_has_file(engine, FILES_INDEX));
+    for (size_t row = 0; row < table.row_count; row++) {
+        table_stage_delete(&table, row);
+    }
+    table_commit(&table);
+    disk_user = engine;
+    disk_bytes = used_bytes() + 100;
+    assert_int_equal(engine_set(engine, "k", "v"), KV_NO_SPACE);
+    start(engine);
+    assert_false(engine_has_file(engine, FILES_INDEX));
+    (void)finish(engine);
+    assert_true(table_holds(&table));
+    table_put(&table, 1);
 }
 
 /* ---- Rot ---- */
@@ -1714,6 +1940,12 @@ int main(void)
         ON_ENGINE(f64_compact_goes_on_after_a_restart_on_a_full_disk),
         ON_ENGINE(f64_compact_waits_with_the_drained_mark),
         ON_ENGINE(f64_compact_does_not_begin_where_there_is_no_room),
+        ON_ENGINE(f99_a_full_disk_gets_its_room_back_when_its_data_is_deleted),
+        ON_ENGINE(f99_deletions_end_where_a_compaction_still_begins),
+        ON_ENGINE(f99_a_log_that_is_live_to_two_fifths_of_the_disk_never_gets_stuck),
+        ON_ENGINE(f99_a_file_size_limit_is_as_a_full_disk),
+        ON_ENGINE(f99_an_image_leaves_the_room_that_is_kept),
+        ON_ENGINE(f99_an_image_makes_room_for_a_compaction),
         ON_ENGINE(f65_compact_keeps_the_older_log_of_a_rotten_record),
         ON_ENGINE(f65_compact_passes_over_rot_in_a_dead_value),
         ON_ENGINE(f65_compact_copies_what_stands_behind_a_rotten_header),

@@ -772,6 +772,14 @@ static void commit_when_space_has_returned(struct engine *engine)
     assert_int_equal(store_commit(engine->store), KV_OK);
 }
 
+static void set_without_room(struct engine *engine)
+{
+    has_no_room = true;
+    assert_int_equal(engine_set(engine, "k", "new"), KV_NO_SPACE);
+    assert_int_equal(engine_set(engine, "k", "new"), KV_NO_SPACE);
+    has_no_room = false;
+}
+
 /* Its view ends a MiB behind its end. */
 static void have_a_store_with_a_short_view(struct engine *engine)
 {
@@ -795,6 +803,10 @@ static void messages_name_what_befalls_a_store(void **state)
 {
     (void)state; /* each event has its own */
     static const struct event events[] = {
+        {"PATH: the disk is nearly full at offset OFFSET; values are refused, what is "
+         "left "
+         "is for deletions and a compaction",
+         have_open_store, set_without_room, NOTHING_FAILS},
         {"PATH: cannot append at offset OFFSET, batch refused: ERROR", have_open_store,
          commit, FAILS(1, PWRITE, LOG, ENOSPC)},
         {"PATH: appending works again at offset OFFSET", have_open_store,
