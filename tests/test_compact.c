@@ -848,6 +848,77 @@ f99_a_log_that_is_live_to_two_fifths_of_the_disk_never_gets_stuck(void **state)
     assert_true(table_holds(&table));
 }
 
+/* Values that come while it runs leave it the room to finish, however many they are. */
+static void f99_values_leave_a_compaction_the_room_to_finish(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin(&table, engine, 500, 16000);
+    table_fill(&table);
+    be_on_a_disk(&table, table_live_bytes(&table) * 4); /* room for as much again twice */
+    start(engine);
+    for (size_t percent = 0; percent <= 100; percent += 25) {
+        if (is_compacting(engine)) {
+            advance(engine, percent);
+        }
+        size_t accepted = 0;
+        while (try_to_put(&table, 0) == KV_OK) { /* the others are to be copied */
+            assert_in_range(++accepted, 1, 3 * table.row_count);
+        }
+    }
+    (void)finish(engine);
+    assert_true(table_holds(&table));
+}
+
+/* A value that finds no room for its size makes a log that could give it worth a
+ * compaction.
+ */
+static void f99_a_large_value_that_is_refused_begins_a_compaction(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    uint8_t *bytes = malloc(6 * MIB);
+    struct slice value = {bytes, 6 * MIB};
+    assert_non_null(bytes);
+    memset(bytes, 'v', 6 * MIB);
+    begin(&table, engine, 20, 16000);
+    while (engine_log_length(engine) < 3 * MIB) {
+        table_fill(&table);
+    }
+    be_on_a_disk(&table, 9 * MIB);
+    assert_false(is_compacting(engine));
+    assert_int_equal(store_set(engine->store, slice_of_text("large"), value),
+                     KV_NO_SPACE);
+    assert_int_equal(step(engine), KV_OK);
+    assert_true(is_compacting(engine));
+    (void)finish(engine);
+    assert_int_equal(store_set(engine->store, slice_of_text("large"), value), KV_OK);
+    assert_int_equal(store_commit(engine->store), KV_OK);
+    free(bytes);
+}
+
+/* On a small disk less is dead than is worth a compaction elsewhere. */
+static void f99_a_small_full_disk_gets_its_room_back_by_itself(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    begin(&table, engine, 1, 16000);
+    be_on_a_disk(&table, 2 * MIB);
+    fill_the_disk(&table);
+    for (size_t row = 0; row < table.row_count; row++) {
+        table_delete(&table, row);
+    }
+    assert_int_equal(step(engine), KV_OK);
+    assert_true(is_compacting(engine));
+    (void)finish(engine);
+    for (size_t i = 0; i < 10; i++) { /* an empty log is not compacted again and again */
+        shim_advance_clock(LOG_MESSAGE_MS);
+        assert_int_equal(step(engine), KV_OK);
+        assert_false(is_compacting(engine));
+    }
+    assert_int_equal(try_to_put(&table, 0), KV_OK);
+}
+
 /* The length that the process may give to files is a disk, too; here a real one. */
 static void f99_a_file_size_limit_is_as_a_full_disk(void **state)
 {
@@ -1943,6 +2014,9 @@ int main(void)
         ON_ENGINE(f99_a_full_disk_gets_its_room_back_when_its_data_is_deleted),
         ON_ENGINE(f99_deletions_end_where_a_compaction_still_begins),
         ON_ENGINE(f99_a_log_that_is_live_to_two_fifths_of_the_disk_never_gets_stuck),
+        ON_ENGINE(f99_values_leave_a_compaction_the_room_to_finish),
+        ON_ENGINE(f99_a_large_value_that_is_refused_begins_a_compaction),
+        ON_ENGINE(f99_a_small_full_disk_gets_its_room_back_by_itself),
         ON_ENGINE(f99_a_file_size_limit_is_as_a_full_disk),
         ON_ENGINE(f99_an_image_leaves_the_room_that_is_kept),
         ON_ENGINE(f99_an_image_makes_room_for_a_compaction),
