@@ -747,7 +747,7 @@ static void be_on_a_disk(const struct table *table, uint64_t bytes)
 static enum status try_to_put(struct table *table, size_t row)
 {
     struct slice value = table_value(table, row, table->last_version + 1);
-    enum status status = store_set(table->engine->store, table_key(row), value);
+    enum status status = keyed_set(table->engine->store, table_key(row), value);
     if (status == KV_OK) {
         table->versions[row] = ++table->last_version;
         table_commit(table);
@@ -806,14 +806,14 @@ static void f99_deletions_end_where_a_compaction_still_begins(void **state)
     begin(&table, engine, 1, 100);
     struct slice value = {(const uint8_t *)"", 0};
     for (size_t row = 1; row < TABLE_ROWS_MAX; row++) { /* they take less than a value */
-        (void)store_set(engine->store, table_key(row), value);
+        (void)keyed_set(engine->store, table_key(row), value);
     }
     assert_int_equal(store_commit(engine->store), KV_OK);
     be_on_a_disk(&table, engine_log_length(engine) + MIB / 2);
     enum status status = KV_OK;
     size_t row = 1;
     for (; row < TABLE_ROWS_MAX && status == KV_OK; row++) {
-        status = store_delete(engine->store, table_key(row));
+        status = keyed_delete(engine->store, table_key(row));
         assert_int_equal(store_commit(engine->store), KV_OK);
     }
     assert_in_range(row, 1000, TABLE_ROWS_MAX - 1);
@@ -887,12 +887,12 @@ static void f99_a_large_value_that_is_refused_begins_a_compaction(void **state)
     }
     be_on_a_disk(&table, 9 * MIB);
     assert_false(is_compacting(engine));
-    assert_int_equal(store_set(engine->store, slice_of_text("large"), value),
+    assert_int_equal(keyed_set(engine->store, slice_of_text("large"), value),
                      KV_NO_SPACE);
     assert_int_equal(step(engine), KV_OK);
     assert_true(is_compacting(engine));
     (void)finish(engine);
-    assert_int_equal(store_set(engine->store, slice_of_text("large"), value), KV_OK);
+    assert_int_equal(keyed_set(engine->store, slice_of_text("large"), value), KV_OK);
     assert_int_equal(store_commit(engine->store), KV_OK);
     free(bytes);
 }
