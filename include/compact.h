@@ -19,6 +19,7 @@ struct compaction {
     uint64_t cursor;                 /* how far the older log was gone through */
     uint64_t position;               /* after that: how far the index was */
     bool has_found_more;             /* ... and that something was copied on the way */
+    uint64_t removal_count;          /* ... and what was removed before it began */
     bool is_stuck;   /* what is left in the older log is damaged: it stays */
     bool is_drained; /* the drained mark is durable: the older log is being removed */
     uint64_t finished_count;

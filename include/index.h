@@ -86,11 +86,16 @@ bool index_get(const struct index *index, uint64_t hash, uint64_t offset,
 
 /*
  * Point the entry of this hash that is at `offset` to another location, or remove it.
- * Returns false if there is no such entry. Neither needs memory.
+ * Returns false if there is no such entry. Neither needs memory; a part of the table that
+ * removals have left nearly empty is made smaller if there is some for that.
  */
 bool index_replace(struct index *index, uint64_t hash, uint64_t offset,
                    const struct location *location);
 bool index_remove(struct index *index, uint64_t hash, uint64_t offset);
+
+/* How many entries were removed so far: what a walk had not visited may have passed it.
+ */
+uint64_t index_removal_count(const struct index *index);
 
 /* Bytes of memory held. */
 uint64_t index_bytes(const struct index *index);

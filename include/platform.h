@@ -88,6 +88,17 @@ static inline long kv_blocks_read(void)
 #endif
 
 /*
+ * Gives memory that was freed back to the system, where the C library would keep it
+ * (GNU's does, below what is in use); else it is its own business.
+ */
+#if defined(__GLIBC__) && !defined(KV_POSIX_ONLY)
+#include <malloc.h>
+#define KV_RETURN_MEMORY() ((void)malloc_trim(0))
+#else
+#define KV_RETURN_MEMORY() ((void)0)
+#endif
+
+/*
  * Linux begins to write bytes of a file to its disk, without waiting (sync_file_range,
  * which its headers show to GNU programs only); elsewhere they wait for the sync.
  */

@@ -283,6 +283,20 @@ static enum status copy_entry(struct compaction *compaction,
 }
 
 /*
+ * Entries move meanwhile, and those behind a removed one may move to where the walk has
+ * been: only a walk that finds nothing, and amid which nothing was removed, is the last.
+ */
+static void end_sweep(struct compaction *compaction)
+{
+    uint64_t removal_count = index_removal_count(compaction->keydir->index);
+    compaction->is_stuck =
+        !compaction->has_found_more && removal_count == compaction->removal_count;
+    compaction->has_found_more = false;
+    compaction->removal_count = removal_count;
+    compaction->position = 0;
+}
+
+/*
  * Damage in the framing of one record hides intact ones behind it from the walk through
  * the log, but not from the index: go through that for what is left, for one slice.
  */
@@ -295,10 +309,7 @@ static enum status sweep_slice(struct compaction *compaction)
                     log_staged_bytes(log) < COMPACT_SLICE_BYTES;
          i++) {
         if (!index_walk(compaction->keydir->index, &compaction->position, &location)) {
-            /* Entries may move meanwhile: only a walk that finds nothing is the last. */
-            compaction->is_stuck = !compaction->has_found_more;
-            compaction->has_found_more = false;
-            compaction->position = 0;
+            end_sweep(compaction);
             return KV_OK;
         }
         status = copy_entry(compaction, &location);

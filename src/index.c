@@ -30,6 +30,18 @@
 /* From so many homes on, the sizes of parts are spread. */
 #define HOMES_SPREAD 128
 
+/*
+ * A part that uses less than a quarter of its homes gets twice as many as it uses: far
+ * from where it would grow, and from where it would shrink again. Small ones are left.
+ */
+#define SHRINK_DIVISOR 4
+#define SHRINK_FACTOR  2
+#define HOMES_KEPT     (2 * HOMES_SPREAD)
+
+/* So much was freed before the system gets it back, which takes a look at the whole heap.
+ */
+#define RETURN_BYTES (4 * MIB)
+
 /* 20 bytes; a key length of 0 means that the slot is empty. */
 struct slot {
     uint32_t hash; /* HASH_BITS low bits, and two flags above them */
@@ -56,6 +68,8 @@ struct part {
 
 struct index {
     struct part parts[INDEX_PART_COUNT];
+    uint64_t removal_count;
+    uint64_t freed_bytes; /* by parts that shrank, and not yet given back */
 };
 
 static uint32_t short_hash(uint64_t hash)
@@ -360,6 +374,28 @@ bool index_replace(struct index *index, uint64_t hash, uint64_t offset,
     return true;
 }
 
+/* Without memory for a smaller table the larger one stays: nothing depends on it. */
+static void shrink(struct index *index, size_t part_number)
+{
+    struct part *part = &index->parts[part_number];
+    uint32_t slot_count = part->slot_count;
+    if (part->home_count <= HOMES_KEPT ||
+        part->entry_count >= part->home_count / SHRINK_DIVISOR) {
+        return;
+    }
+    uint64_t wanted = (uint64_t)part->entry_count * SHRINK_FACTOR;
+    wanted = wanted < HOMES_SPREAD ? HOMES_SPREAD : wanted;
+    if (lay_out(part, spread(part_number, wanted), (struct slice){0}) != KV_OK ||
+        part->slot_count >= slot_count) {
+        return;
+    }
+    index->freed_bytes += (slot_count - part->slot_count) * sizeof(struct slot);
+    if (index->freed_bytes >= RETURN_BYTES) {
+        KV_RETURN_MEMORY();
+        index->freed_bytes = 0;
+    }
+}
+
 bool index_remove(struct index *index, uint64_t hash, uint64_t offset)
 {
     struct part *part = &index->parts[index_part_of(hash)];
@@ -378,7 +414,14 @@ bool index_remove(struct index *index, uint64_t hash, uint64_t offset)
     part->slots[end - 1] = (struct slot){0};
     part->entry_count--;
     part->version++;
+    index->removal_count++;
+    shrink(index, index_part_of(hash));
     return true;
+}
+
+uint64_t index_removal_count(const struct index *index)
+{
+    return index->removal_count;
 }
 
 uint64_t index_bytes(const struct index *index)

@@ -18,12 +18,14 @@
 /* Allocations beyond this fail, and the largest one asked for is remembered. */
 static size_t allocation_bytes_max = SIZE_MAX;
 static size_t largest_allocation_bytes;
+static size_t allocation_count;
 
 void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 
 void *__wrap_calloc(size_t count, size_t size)
 {
+    allocation_count++;
     if (count * size > largest_allocation_bytes) {
         largest_allocation_bytes = count * size;
     }
@@ -76,6 +78,89 @@ static bool has(const struct index *index, uint64_t hash, struct location wanted
     bool is_found;
     (void)count_candidates(index, hash, &wanted, &is_found);
     return is_found;
+}
+
+/* One entry more, and one less, for a while: how often a table was allocated meanwhile.
+ */
+static size_t thrash(struct index *index, struct dice *dice, uint64_t entries)
+{
+    size_t before = allocation_count;
+    for (uint64_t i = 0; i < 2000; i++) {
+        uint64_t hash = dice_next(dice);
+        entries_insert(index, hash, location_at(entries + i));
+        assert_true(index_remove(index, hash, entries + i));
+    }
+    return allocation_count - before;
+}
+
+/*
+ * An index that empties gives its memory back on the way, holds what is left, and finds
+ * room again; one entry more or less, at any size, does not make tables come and go.
+ */
+static void index_gives_memory_back_as_it_empties(void **state)
+{
+    (void)state;
+    enum { KEYS = 400000, STEPS = 40 };
+    struct dice dice;
+    dice_begin(&dice);
+    uint64_t *hashes = calloc(KEYS, sizeof *hashes);
+    assert_non_null(hashes);
+    struct index *index = entries_create();
+    for (uint64_t i = 0; i < KEYS; i++) {
+        hashes[i] = dice_next(&dice);
+        entries_insert(index, hashes[i], location_at(i));
+    }
+    for (uint64_t left = KEYS; left > 0;) {
+        for (uint64_t i = 0; i < KEYS / STEPS; i++) {
+            left--;
+            assert_true(index_remove(index, hashes[left], left));
+        }
+        /* Four homes an entry and a third at most, but for the smallest tables. */
+        assert_true(index_bytes(index) <= left * 20 * 16 / 3 + 2500000);
+        assert_true(index_removal_count(index) >= KEYS - left);
+        /* A part or two that were about to grow or to shrink do. */
+        assert_in_range(thrash(index, &dice, KEYS), 0, 40);
+        assert_true(entries_count(index) == left);
+        assert_true(left == 0 || has(index, hashes[left - 1], location_at(left - 1)));
+    }
+    for (uint64_t i = 0; i < KEYS; i++) {
+        entries_insert(index, hashes[i], location_at(i));
+    }
+    for (uint64_t i = 0; i < KEYS; i += 97) {
+        assert_true(has(index, hashes[i], location_at(i)));
+    }
+    free(hashes);
+    index_destroy(index);
+}
+
+/* Without memory for a smaller table the larger one stays, and is as good. */
+static void index_remove_without_memory_keeps_the_table(void **state)
+{
+    (void)state;
+    enum { KEYS = 200000 };
+    struct dice dice;
+    dice_begin(&dice);
+    uint64_t *hashes = calloc(KEYS, sizeof *hashes);
+    assert_non_null(hashes);
+    struct index *index = entries_create();
+    for (uint64_t i = 0; i < KEYS; i++) {
+        hashes[i] = dice_next(&dice);
+        entries_insert(index, hashes[i], location_at(i));
+    }
+    uint64_t bytes = index_bytes(index);
+    allocation_bytes_max = 0;
+    for (uint64_t i = 10; i < KEYS; i++) {
+        assert_true(index_remove(index, hashes[i], i));
+    }
+    assert_true(index_bytes(index) == bytes);
+    allocation_bytes_max = SIZE_MAX;
+    for (uint64_t i = 0; i < 10; i++) {
+        assert_true(has(index, hashes[i], location_at(i)));
+        assert_true(index_remove(index, hashes[i], i));
+    }
+    assert_true(index_bytes(index) < bytes);
+    free(hashes);
+    index_destroy(index);
 }
 
 static void index_new_is_empty(void **state)
@@ -748,6 +833,9 @@ int main(void)
         cmocka_unit_test(index_bytes_grows_by_what_was_allocated),
         cmocka_unit_test(index_takes_at_most_48_bytes_a_key_and_32_on_average),
         cmocka_unit_test(index_parts_grow_at_different_times),
+        cmocka_unit_test(index_gives_memory_back_as_it_empties),
+        cmocka_unit_test_teardown(index_remove_without_memory_keeps_the_table,
+                                  give_memory_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

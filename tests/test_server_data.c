@@ -428,6 +428,49 @@ static void expect_values(const struct scene *scene)
     client_close(&client);
 }
 
+/* One command for each of many keys, each of which succeeds. */
+static void for_each_key(struct client *client, const char *verb, size_t count)
+{
+    struct script requests = {0};
+    struct script successes = {0};
+    const char *tail = strcmp(verb, "SET") == 0 ? " " : "";
+    for (size_t i = 0; i < count; i++) {
+        script_add_format(&requests, "%s key-%zu%s\n", verb, i, tail);
+        script_add_text(&successes, "success\n");
+    }
+    client_exchange(client, script_slice(&requests), script_slice(&successes));
+    script_free(&requests);
+    script_free(&successes);
+}
+
+/*
+ * The memory of deleted keys is the system's again, without a restart: what stays is a
+ * small part of it, and what a busy server keeps for its buffers.
+ */
+static void the_memory_of_deleted_keys_is_given_back(void **state)
+{
+    static const char *const options[] = {"--sync", "everysec", NULL};
+    struct scene *scene = *state;
+    size_t count = watchdog_scaled(800000, 8000);
+    server_process_stop(&scene->server);
+    scene_start(scene, options);
+    struct client client = scene_client(scene);
+    size_t empty_kib = server_process_memory_kib(&scene->server);
+    for_each_key(&client, "SET", count);
+    size_t full_kib = server_process_memory_kib(&scene->server);
+    for_each_key(&client, "DELETE", count);
+    size_t emptied_kib = server_process_memory_kib(&scene->server);
+    struct stats stats = read_stats(&client);
+    assert_in_range(strtoull(find_stat(&stats, "index_bytes"), NULL, 10), 0, 3 << 20);
+    client_close(&client);
+    if (empty_kib > 0 && !watchdog_is_slow()) {
+        assert_in_range(full_kib - empty_kib, count * 20 / 1024, SIZE_MAX);
+        assert_in_range(emptied_kib, 0, empty_kib + 10 * 1024);
+        print_message("resident: %zu KiB empty, %zu full, %zu emptied\n", empty_kib,
+                      full_kib, emptied_kib);
+    }
+}
+
 static void f25_values_of_every_size_are_kept_across_restarts(void **state)
 {
     struct scene *scene = *state;
@@ -478,6 +521,7 @@ int main(void)
         ON_SERVER(stats_names_the_figures_of_compaction),
         ON_SERVER(stats_follow_what_clients_do),
         ON_SERVER(stats_tell_what_a_start_recovered),
+        ON_SERVER(the_memory_of_deleted_keys_is_given_back),
         ON_SERVER(f25_values_of_every_size_are_kept_across_restarts),
         ON_SERVER(f25_one_byte_more_than_the_default_limit_is_refused),
     };

@@ -512,14 +512,25 @@ void server_process_await_stopped(const struct server_process *server)
     }
 }
 
-size_t server_process_peak_kib(const struct server_process *server)
+/* A size that the system tells of it, or 0 where it says nothing about the program. */
+static size_t read_status_kib(const struct server_process *server, const char *name)
 {
     if (HAS_SANITIZER || has_runner()) {
         return 0;
     }
     char value[STATUS_BYTES_MAX];
-    read_status(server, "VmHWM", value);
-    size_t peak_kib = (size_t)strtoull(value, NULL, 10);
-    assert_true(peak_kib > 0);
-    return peak_kib;
+    read_status(server, name, value);
+    size_t size_kib = (size_t)strtoull(value, NULL, 10);
+    assert_true(size_kib > 0);
+    return size_kib;
+}
+
+size_t server_process_peak_kib(const struct server_process *server)
+{
+    return read_status_kib(server, "VmHWM");
+}
+
+size_t server_process_memory_kib(const struct server_process *server)
+{
+    return read_status_kib(server, "RssAnon");
 }

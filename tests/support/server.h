@@ -101,4 +101,7 @@ void server_process_fd_target(const struct server_process *server, int fd, char 
  */
 size_t server_process_peak_kib(const struct server_process *server);
 
+/* The memory of its own that it has resident now, without files; likewise. */
+size_t server_process_memory_kib(const struct server_process *server);
+
 #endif
