@@ -47,6 +47,12 @@ enum status compact_begin(struct compaction *compaction);
 bool compact_has_work(const struct compaction *compaction);
 
 /*
+ * Whether all that held the compaction up, records of the older log that are damaged, has
+ * been replaced or deleted, and the next step makes that last.
+ */
+bool compact_is_mended(const struct compaction *compaction);
+
+/*
  * Take one step, whose work is bounded but for a single record larger than a slice.
  * Nothing is staged, before and after.
  *

@@ -218,6 +218,13 @@ bool compact_has_work(const struct compaction *compaction)
            (!compaction->is_stuck || keydir_older_entries(compaction->keydir) == 0);
 }
 
+bool compact_is_mended(const struct compaction *compaction)
+{
+    return compaction->is_stuck && !compaction->is_drained &&
+           keydir_older_log(compaction->keydir) != NULL &&
+           keydir_older_entries(compaction->keydir) == 0;
+}
+
 /* Stage a copy of a record, if it is live and passes its checksum. */
 static enum status copy_record(const struct compaction *compaction,
                                const struct record *record)

@@ -282,6 +282,19 @@ static void note_written(struct store *store)
     store->rest_due_ms = now_ms + REST_SEAL_MS;
 }
 
+/*
+ * The batch replaced the last damaged record of the older log. No start would read that
+ * log, so before the batch is answered it must not be wanted any more.
+ */
+static enum status end_mended(struct store *store)
+{
+    if (!compact_is_mended(&store->compaction)) {
+        return KV_OK;
+    }
+    enum status status = note_failure(store, compact_step(&store->compaction));
+    return status == KV_FATAL ? status : KV_OK; /* else it is tried again in time */
+}
+
 enum status store_commit(struct store *store)
 {
     if (store->has_failed) {
@@ -296,6 +309,7 @@ enum status store_commit(struct store *store)
         store->pace.written_bytes += staged_bytes;
         store->commit_count++;
         note_written(store);
+        status = end_mended(store);
     }
     return status;
 }

@@ -135,6 +135,41 @@ static void f103_a_start_tells_what_had_been_replaced_unseen(void **state)
     engine_expect(engine, "kkk", "new");
 }
 
+/* A compaction that damage holds up has two logs, which no start would read. */
+static void f103_what_is_mended_amid_a_compaction_a_start_accepts(void **state)
+{
+    struct engine *engine = *state;
+    for (int i = 0; i < 4; i++) {
+        open_on_an_image(engine);
+        engine_flip(engine, second_record() + RECORD_HEADER_BYTES, 0x01);
+        assert_int_equal(store_compact(engine->store), KV_OK);
+        for (int step = 0; step < 20; step++) {
+            assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
+        }
+        engine_expect_failure(engine, "kkk", KV_CORRUPT);
+        assert_int_equal(store_compact(engine->store), KV_CORRUPT); /* it is held up */
+        if (i % 2 == 0) {
+            engine_put(engine, "kkk", "new");
+        } else {
+            assert_int_equal(engine_delete(engine, "kkk"), KV_OK);
+            assert_int_equal(store_commit(engine->store), KV_OK);
+        }
+        if (i < 2) {
+            kill_store(engine);
+        } else {
+            engine_close(engine);
+        }
+        engine_open(engine);
+        engine_expect(engine, "aaa", "value");
+        engine_expect(engine, "kkk", i % 2 == 0 ? "new" : NULL);
+        engine_expect(engine, "zzz", "value");
+        engine_close(engine);
+        assert_false(engine_has_file(engine, FILES_OLD));
+        assert_int_equal(unlink(engine->log.path), 0);
+        engine_clean(engine);
+    }
+}
+
 /* ---- Reads that fail ---- */
 
 /* The log as the store sees it, to be cut and mended, and the store on it. */
@@ -275,6 +310,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON_ENGINE(f103_what_serving_let_replace_damage_a_start_accepts),
         ON_ENGINE(f103_a_start_tells_what_had_been_replaced_unseen),
+        ON_ENGINE(f103_what_is_mended_amid_a_compaction_a_start_accepts),
         ON_ENGINE(f113_a_read_error_that_passes_is_over_without_a_restart),
         ON_ENGINE(f113_a_read_error_that_stays_is_looked_for_ever_more_rarely),
         ON_ENGINE(f113_damage_beside_what_cannot_be_read_is_damage),
