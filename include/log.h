@@ -76,6 +76,9 @@ enum status log_cover(struct log *log);
  */
 uint64_t log_lost_end(const struct log *log);
 
+/* How often reading failed: what was verified before may read as zeros since. */
+uint64_t log_fault_count(const struct log *log);
+
 /* Whether these bytes cannot be read, and what stands for them is no damage. */
 bool log_is_lost(const struct log *log, uint64_t offset, uint64_t length);
 

@@ -77,6 +77,12 @@ const uint8_t *mapping_bytes(const struct mapping *mapping);
  */
 uint64_t mapping_lost_end(const struct mapping *mapping);
 
+/*
+ * How often reading failed. If it is as it was before bytes were verified, the same bytes
+ * may have been copied since.
+ */
+uint64_t mapping_fault_count(const struct mapping *mapping);
+
 /* Whether zeros stand, or the file ends, where these bytes should be. */
 bool mapping_is_lost(struct mapping *mapping, uint64_t offset, uint64_t length);
 

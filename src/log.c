@@ -219,6 +219,11 @@ uint64_t log_lost_end(const struct log *log)
     return mapping_lost_end(log->mapping);
 }
 
+uint64_t log_fault_count(const struct log *log)
+{
+    return mapping_fault_count(log->mapping);
+}
+
 /* What is staged is in memory. */
 bool log_is_lost(const struct log *log, uint64_t offset, uint64_t length)
 {

@@ -48,6 +48,7 @@ struct mapping {
     size_t length;
     bool is_random;         /* reads are few and anywhere */
     size_t lost_end;        /* behind the last page that ever failed; 0: none has */
+    uint64_t fault_count;   /* how often reading failed */
     uint64_t retry_ms;      /* when what failed may be read again */
     uint64_t retry_wait_ms; /* how long after a failure that is */
     size_t hole_count;
@@ -90,6 +91,7 @@ static struct hole measure_hole(const struct mapping *mapping, size_t place)
 /* false: there are as many already as are kept. */
 static bool note_hole(struct mapping *mapping, struct hole more)
 {
+    mapping->fault_count++;
     mapping->lost_end = more.end > mapping->lost_end ? more.end : mapping->lost_end;
     mapping->retry_ms = clock_now_ms() + mapping->retry_wait_ms;
     for (size_t i = 0; i < mapping->hole_count; i++) {
@@ -313,6 +315,12 @@ uint64_t mapping_lost_end(const struct mapping *mapping)
 {
     KV_SIGNAL_FENCE(); /* see find_hole */
     return mapping->lost_end;
+}
+
+uint64_t mapping_fault_count(const struct mapping *mapping)
+{
+    KV_SIGNAL_FENCE();
+    return mapping->fault_count;
 }
 
 /*

@@ -156,6 +156,22 @@ static enum status load_both(struct salvage *salvage)
     return status == KV_OK ? load_source(salvage, &salvage->source) : status;
 }
 
+/* Copy a batch that was verified; zeros that came in its place must get no seal. */
+static enum status copy_batch(const struct keydir *keydir, const struct log *from,
+                              const struct batch *batch, struct log *to)
+{
+    uint64_t faults = log_fault_count(from);
+    enum status status = rewrite_copy(to, keydir, batch->records, batch->offset);
+    if (status == KV_OK && log_fault_count(from) != faults) {
+        diag_errorx(
+            "%s%s: what was read a moment ago cannot be read any more; no new log "
+            "is made",
+            log_path(from), log_suffix(from));
+        return KV_IO;
+    }
+    return status;
+}
+
 /* start: what the offset 0 of this log is in a location. */
 static enum status copy_source(struct salvage *salvage, const struct source *source,
                                uint64_t start, struct log *to)
@@ -167,7 +183,8 @@ static enum status copy_source(struct salvage *salvage, const struct source *sou
     begin_progress("copying", source);
     while (status == KV_OK && scan_next(&scan, &batch)) {
         note_lost(salvage, source, intact_end, batch.offset);
-        status = rewrite_copy(to, &salvage->keydir, batch.records, start + batch.offset);
+        batch.offset += start;
+        status = copy_batch(&salvage->keydir, source->log, &batch, to);
         intact_end = scan.offset;
     }
     if (status == KV_OK) {

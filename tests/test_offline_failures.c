@@ -500,6 +500,39 @@ static void f57_f88_salvage_tells_that_parts_could_not_be_read(void **state)
     pair_free(&pair);
 }
 
+/* For shim_before: the file is cut when the first record is about to be copied. */
+static void cut_when_copying_begins(void *fd)
+{
+    shim_before(SHIM_BIT(SHIM_REALLOC), SHIM_ANY, engine_cut_to_a_page, fd);
+}
+
+/* A disk that fails between the check of a batch and its copy: zeros get no seal. */
+static void f113_salvage_seals_nothing_that_it_could_not_read_twice(void **state)
+{
+    struct engine *engine = *state;
+    struct image image;
+    static char value[4 * PAGE];
+    memset(value, 'v', sizeof value - 1);
+    image_begin_first(&image);
+    image_put_text(&image, "a", value);
+    image_put_text(&image, "b", value);
+    image_seal(&image);
+    engine_catch_sigbus();
+    engine_place(engine, image_slice(&image));
+    int fd = engine_map_instead(engine, SHIM_LOG, image_slice(&image));
+    shim_before(SHIM_BIT(SHIM_OPENAT), SHIM_NEW, cut_when_copying_begins, &fd);
+    expect_run(engine, SALVAGE, KV_IO, "");
+    engine_expect_line(engine,
+                       "PATH: what was read a moment ago cannot be read any more; no new "
+                       "log is made",
+                       0, 0);
+    assert_false(engine_has_file(engine, NEW_LOG));
+    assert_false(engine_has_file(engine, NEW_LOG FILES_NEW));
+    engine_map_again(SHIM_LOG, fd);
+    expect_run(engine, SALVAGE, KV_OK, "kept 2 keys");
+    image_free(&image);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -513,6 +546,7 @@ int main(void)
         ON_ENGINE(f88_salvage_takes_only_the_older_log_that_is_wanted),
         ON_ENGINE(f88_salvage_refuses_an_older_log_that_is_no_plain_file),
         ON_ENGINE(f57_f88_salvage_tells_that_parts_could_not_be_read),
+        ON_ENGINE(f113_salvage_seals_nothing_that_it_could_not_read_twice),
     };
     /* Each write is made at once, so that an error shows where it happens. */
     if (setvbuf(stdout, NULL, _IONBF, 0) != 0) {
