@@ -332,20 +332,26 @@ static void tell_stuck(const struct compaction *compaction)
         log_path(older), log_suffix(older), keydir_older_entries(compaction->keydir));
 }
 
-/* Copy one slice and make it durable, or take all of the step back. */
+/*
+ * Copy one slice and make it durable, or take all of the step back: also if reading the
+ * older log failed meanwhile, since zeros may have come in the place of what was
+ * verified. Such a step is taken again, and then finds them.
+ */
 static enum status copy_step(struct compaction *compaction)
 {
     struct transaction *transaction = compaction->transaction;
     struct compaction before = *compaction;
-    bool is_in_log =
-        compaction->cursor < log_length(keydir_older_log(compaction->keydir));
+    const struct log *older = keydir_older_log(compaction->keydir);
+    uint64_t fault_count = log_fault_count(older);
+    bool is_in_log = compaction->cursor < log_length(older);
     enum status status = is_in_log ? copy_slice(compaction) : sweep_slice(compaction);
-    if (status != KV_OK) {
+    bool is_doubtful = log_fault_count(older) != fault_count;
+    if (status != KV_OK || is_doubtful) {
         transaction_abort(transaction);
     } else if (log_staged_bytes(keydir_log(compaction->keydir)) > 0) {
         status = transaction_commit(transaction);
     }
-    if (status != KV_OK) {
+    if (status != KV_OK || is_doubtful) {
         *compaction = before;
     } else if (compaction->is_stuck) {
         tell_stuck(compaction);

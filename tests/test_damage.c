@@ -273,6 +273,39 @@ static void f113_damage_beside_what_cannot_be_read_is_damage(void **state)
     assert_int_equal(engine_told(engine, "is damaged"), 1);
 }
 
+/* A disk that fails between the check of a record and its copy, and then recovers. */
+static void f113_compaction_copies_nothing_that_it_could_not_read_twice(void **state)
+{
+    struct engine *engine = *state;
+    static char large[32 * 1024 + 1];
+    memset(large, 'v', sizeof large - 1);
+    engine_catch_sigbus();
+    shim_set_clock(START_MS);
+    engine_open(engine);
+    engine_put(engine, "large", large);
+    engine_put(engine, "small", "value");
+    engine_close(engine);
+    struct script log = engine_read(engine, "");
+    int fd = engine_map_instead(engine, SHIM_LOG, script_slice(&log));
+    engine_open(engine);
+    assert_int_equal(store_compact(engine->store), KV_OK);
+    shim_before(SHIM_BIT(SHIM_REALLOC), SHIM_ANY, engine_cut_to_a_page, &fd);
+    assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
+    engine_expect_failure(engine, "large", KV_IO);
+    assert_int_equal(pwrite(fd, log.bytes, log.length, 0), log.length);
+    shim_advance_clock(READ_RETRY_MS_MIN);
+    for (int i = 0; i < 30; i++) {
+        shim_advance_clock(1000);
+        assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
+    }
+    assert_int_equal(store_stats(engine->store).compactions, 1);
+    engine_expect(engine, "large", large);
+    engine_expect(engine, "small", "value");
+    engine_close(engine);
+    engine_map_again(SHIM_LOG, fd);
+    script_free(&log);
+}
+
 /* Whatever was cut off takes one mapping and one line, not one for each page or key. */
 static void f104_a_log_cut_short_is_told_once_and_answered_for_each_key(void **state)
 {
@@ -314,6 +347,7 @@ int main(void)
         ON_ENGINE(f113_a_read_error_that_passes_is_over_without_a_restart),
         ON_ENGINE(f113_a_read_error_that_stays_is_looked_for_ever_more_rarely),
         ON_ENGINE(f113_damage_beside_what_cannot_be_read_is_damage),
+        ON_ENGINE(f113_compaction_copies_nothing_that_it_could_not_read_twice),
         ON_ENGINE(f104_a_log_cut_short_is_told_once_and_answered_for_each_key),
     };
     engine_catch_sigbus();
