@@ -218,7 +218,7 @@ int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout)
         fds[1].events = (short)(fds[1].events & ~POLLOUT);
     }
     int ready = __real_poll(fds, count, waiting.has_clock ? 0 : timeout);
-    if (ready == 0 && waiting.has_clock && timeout > 0) {
+    if (ready == 0 && timeout > 0) {
         shim_advance_clock((uint64_t)timeout);
     }
     bool is_other_there =

@@ -101,8 +101,8 @@ struct state {
     void (*witness)(void *context, const struct shim_change *change);
     void *witness_context;
 
-    bool has_clock;
-    uint64_t now_ms;
+    bool is_stopped;
+    uint64_t now_us; /* since CLOCK_START_US */
     bool is_obeying;
     int orders_fd;
     int answers_fd;
@@ -399,15 +399,23 @@ const char *shim_trace_text(unsigned calls)
     return text;
 }
 
+/* Far from 0, so that a moment that was never set is seen. */
+#define CLOCK_START_US UINT64_C(1000000000)
+
+static uint64_t clock_ms(void)
+{
+    return (CLOCK_START_US + state.now_us) / 1000;
+}
+
 void shim_set_clock(uint64_t now_ms)
 {
-    state.has_clock = true;
-    state.now_ms = now_ms;
+    state.is_stopped = true;
+    state.now_us = now_ms * 1000 - CLOCK_START_US; /* it may wrap around, and back */
 }
 
 void shim_advance_clock(uint64_t ms)
 {
-    state.now_ms += ms;
+    state.now_us += ms * 1000;
 }
 
 void shim_obey(int orders_fd, int answers_fd)
@@ -801,14 +809,14 @@ static void answer(uint64_t deadline_ms)
 /* A poll whose time is another process's. */
 static int poll_obeying(struct pollfd *fds, nfds_t count, int timeout)
 {
-    uint64_t deadline_ms = timeout < 0 ? UINT64_MAX : state.now_ms + (uint64_t)timeout;
+    uint64_t deadline_ms = timeout < 0 ? UINT64_MAX : clock_ms() + (uint64_t)timeout;
     int ready = __real_poll(fds, count, 0);
-    while (ready == 0 && state.now_ms < deadline_ms) {
-        uint64_t wanted_ms = deadline_ms - state.now_ms;
+    while (ready == 0 && clock_ms() < deadline_ms) {
+        uint64_t wanted_ms = deadline_ms - clock_ms();
         uint64_t step_ms = wanted_ms < state.ordered_ms ? wanted_ms : state.ordered_ms;
-        state.now_ms += step_ms;
+        shim_advance_clock(step_ms);
         state.ordered_ms -= step_ms;
-        if (state.now_ms < deadline_ms) {
+        if (clock_ms() < deadline_ms) {
             if (state.owes_answer) {
                 answer(deadline_ms);
             }
@@ -818,7 +826,7 @@ static int poll_obeying(struct pollfd *fds, nfds_t count, int timeout)
     return ready;
 }
 
-/* A stopped clock moves on by the whole wait, and nothing sleeps. */
+/* The clock moves on by the whole wait; when it is stopped, nothing sleeps. */
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout)
 {
     struct shim_event event = {.call = SHIM_POLL, .role = SHIM_OTHER};
@@ -828,9 +836,9 @@ int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout)
     if (state.is_obeying) {
         return done(&event, poll_obeying(fds, count, timeout));
     }
-    int ready = __real_poll(fds, count, state.has_clock ? 0 : timeout);
-    if (ready == 0 && state.has_clock && timeout > 0) {
-        state.now_ms += (uint64_t)timeout;
+    int ready = __real_poll(fds, count, state.is_stopped ? 0 : timeout);
+    if (ready == 0 && timeout > 0) {
+        shim_advance_clock((uint64_t)timeout);
     }
     return done(&event, ready);
 }
@@ -839,12 +847,22 @@ int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout)
 
 int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
 {
-    if (clock != CLOCK_MONOTONIC || !state.has_clock) {
+    if (clock != CLOCK_MONOTONIC) {
         return __real_clock_gettime(clock, now);
     }
-    now->tv_sec = (time_t)(state.now_ms / 1000);
-    now->tv_nsec = (long)(state.now_ms % 1000) * 1000000;
+    state.now_us += state.is_stopped ? 0 : 1;
+    uint64_t since_us = CLOCK_START_US + state.now_us;
+    now->tv_sec = (time_t)(since_us / 1000000);
+    now->tv_nsec = (long)(since_us % 1000000) * 1000;
     return 0;
+}
+
+uint64_t shim_real_clock_ms(void)
+{
+    struct timespec now;
+    bool is_wrapped = __real_clock_gettime != NULL;
+    (void)(is_wrapped ? __real_clock_gettime : clock_gettime)(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 static bool has_no_memory(enum shim_call call)

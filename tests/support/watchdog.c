@@ -3,32 +3,25 @@
  */
 #include "support/watchdog.h"
 
+#include "support/shim.h"
 #include "support/unit.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 /* A hundred times what the longest wait takes here: only a hang lasts so long. */
 #define WATCHDOG_MS UINT64_C(300000)
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now); /* cannot fail for this clock */
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 uint64_t watchdog_deadline_ms(void)
 {
-    return now_ms() + WATCHDOG_MS;
+    return shim_real_clock_ms() + WATCHDOG_MS;
 }
 
 void watchdog_check(uint64_t deadline_ms, const char *what)
 {
-    if (now_ms() > deadline_ms) {
+    if (shim_real_clock_ms() > deadline_ms) {
         fail_msg("gave up waiting for %s", what);
     }
 }
@@ -38,7 +31,7 @@ static int poll_until(int fd, short events, uint64_t deadline_ms)
 {
     struct pollfd wanted = {.fd = fd, .events = events};
     for (;;) {
-        uint64_t reached_ms = now_ms();
+        uint64_t reached_ms = shim_real_clock_ms();
         int left_ms = reached_ms < deadline_ms ? (int)(deadline_ms - reached_ms) : 0;
         int count = poll(&wanted, 1, left_ms);
         if (count >= 0 || errno != EINTR) {
