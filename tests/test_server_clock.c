@@ -16,6 +16,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 #define START_MS  UINT64_C(5000000)
@@ -216,6 +217,93 @@ static void f16_a_client_that_stays_after_quit_keeps_nobody_waiting(void **state
     client_close(&first);
 }
 
+/* ---- One that is hung up on: lingering ends when it closes, since no time goes by ----
+ */
+
+/* Requests that must not be executed, some of which the server will not even read. */
+static void add_unread_tail(struct script *requests)
+{
+    for (size_t i = 0; i < 2000; i++) {
+        script_add_text(requests, "SET late value\n");
+    }
+}
+
+static void f16_quit_delivers_earlier_replies_and_executes_nothing_later(void **state)
+{
+    struct scene *scene = *state;
+    struct script value = {0};
+    script_add_random(&value, 1, 300000);
+    struct script requests = {0};
+    script_add_text(&requests, "SET big ");
+    script_add(&requests, script_slice(&value));
+    script_add_text(&requests, "\nGET big\nGET big\nQUIT\n");
+    add_unread_tail(&requests);
+    struct script replies = {0};
+    script_add_text(&replies, "success\n");
+    for (int i = 0; i < 2; i++) {
+        script_add(&replies, script_slice(&value));
+        script_add_text(&replies, "\n");
+    }
+    for (size_t i = 0; i < watchdog_scaled(20, 3); i++) {
+        struct client client = scene_client(scene);
+        client_send(&client, script_slice(&requests));
+        client_expect(&client, script_slice(&replies));
+        client_expect_end(&client);
+        client_close(&client);
+    }
+    scene_talk_text(scene, "EXISTS late\nCOUNT\nquit\nCOUNT\n", "0\n1\n");
+    script_free(&value);
+    script_free(&requests);
+    script_free(&replies);
+}
+
+/*
+ * Requests that arrive once the server is through with the client must not tear down
+ * what it has sent: replies of many sizes, so that some still wait in the kernel.
+ */
+static void f16_requests_behind_a_quit_that_come_late_destroy_no_reply(void **state)
+{
+    struct script late = {0};
+    add_unread_tail(&late);
+    for (size_t i = 0; i < watchdog_scaled(20, 4); i++) {
+        struct script value = {0};
+        script_add_random(&value, i, 30000 + i * 20000);
+        script_add_text(&value, "\n");
+        struct script request = {0};
+        script_add_text(&request, "SET big ");
+        script_add(&request, script_slice(&value));
+        scene_talk(*state, script_slice(&request), SLICE_LITERAL("success\n"));
+        struct client client = scene_client(*state);
+        client_send_text(&client, "GET big\nQUIT\n");
+        watchdog_await(client.fd, POLLIN, watchdog_deadline_ms(), "the first reply");
+        client_send(&client, script_slice(&late));
+        client_expect(&client, script_slice(&value));
+        client_expect_end(&client);
+        client_close(&client);
+        script_free(&value);
+        script_free(&request);
+    }
+    scene_talk_text(*state, "EXISTS late\n", "0\n");
+    script_free(&late);
+}
+
+static void f16_hanging_up_on_unread_input_loses_no_reply(void **state)
+{
+    struct scene *scene = *state;
+    struct script requests = {0};
+    script_add_text(&requests, "COUNT\nPOST / HTTP/1.1\r\n");
+    add_unread_tail(&requests);
+    for (size_t i = 0; i < watchdog_scaled(20, 3); i++) {
+        struct client client = scene_client(scene);
+        client_send(&client, script_slice(&requests));
+        client_expect_text(&client, "0\n");
+        client_expect_end(&client);
+        client_close(&client);
+    }
+    scene_talk_text(scene, "COUNT\n", "0\n");
+    script_free(&requests);
+}
+
 /* ---- A stop ---- */
 
 /* Within a second it has ended in order. */
@@ -307,6 +395,19 @@ static void f72_a_second_sigint_ends_at_once(void **state)
     scene_talk_text(scene, "COUNT\n", "1\n");
 }
 
+/* What was acknowledged is safe, but its second seal, due at rest, has no log to go to.
+ */
+static void f42_a_stop_without_the_log_exits_1(void **state)
+{
+    struct scene *scene = *state;
+    scene_talk_text(scene, "SET k v\n", "success\n");
+    assert_int_equal(unlink(scene->log.path), 0);
+    server_process_signal(&scene->server, SIGTERM);
+    assert_int_equal(server_process_wait(&scene->server), 1);
+    assert_non_null(
+        strstr(scene->server.messages, "was removed while it was served; stopping"));
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -316,12 +417,16 @@ int main(void)
         ON_CLOCK(f2_commands_do_extend_the_time_though_another_waits),
         ON_CLOCK(f16_an_evicted_client_reads_why_though_its_input_was_unread),
         ON_CLOCK(f16_a_client_that_stays_after_quit_keeps_nobody_waiting),
+        ON_CLOCK(f16_quit_delivers_earlier_replies_and_executes_nothing_later),
+        ON_CLOCK(f16_requests_behind_a_quit_that_come_late_destroy_no_reply),
+        ON_CLOCK(f16_hanging_up_on_unread_input_loses_no_reply),
         ON_CLOCK(f72_a_stop_is_prompt_while_nothing_was_asked),
         ON_CLOCK(f72_a_stop_is_prompt_after_a_reply),
         ON_CLOCK(f72_a_stop_is_prompt_within_a_line),
         ON_CLOCK(f72_a_stop_is_prompt_behind_a_whole_line),
         ON_CLOCK(f72_a_client_that_does_not_read_does_not_hold_up_the_stop),
         ON_CLOCK(f72_a_second_sigint_ends_at_once),
+        ON_CLOCK(f42_a_stop_without_the_log_exits_1),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -187,73 +187,6 @@ static void f6_a_line_cut_by_a_close_changes_nothing(void **state)
     assert_int_equal(scene_log_record_count(scene), 2);
 }
 
-/* Requests that must not be executed, some of which the server will not even read. */
-static void add_unread_tail(struct script *requests)
-{
-    for (size_t i = 0; i < 2000; i++) {
-        script_add_text(requests, "SET late value\n");
-    }
-}
-
-static void f16_quit_delivers_earlier_replies_and_executes_nothing_later(void **state)
-{
-    struct scene *scene = *state;
-    struct script value = {0};
-    script_add_random(&value, 1, 300000);
-    struct script requests = {0};
-    script_add_text(&requests, "SET big ");
-    script_add(&requests, script_slice(&value));
-    script_add_text(&requests, "\nGET big\nGET big\nQUIT\n");
-    add_unread_tail(&requests);
-    struct script replies = {0};
-    script_add_text(&replies, "success\n");
-    for (int i = 0; i < 2; i++) {
-        script_add(&replies, script_slice(&value));
-        script_add_text(&replies, "\n");
-    }
-    for (size_t i = 0; i < watchdog_scaled(20, 3); i++) {
-        struct client client = scene_client(scene);
-        client_send(&client, script_slice(&requests));
-        client_expect(&client, script_slice(&replies));
-        client_expect_end(&client);
-        client_close(&client);
-    }
-    scene_talk_text(scene, "EXISTS late\nCOUNT\nquit\nCOUNT\n", "0\n1\n");
-    script_free(&value);
-    script_free(&requests);
-    script_free(&replies);
-}
-
-/*
- * Requests that arrive once the server is through with the client must not tear down
- * what it has sent: replies of many sizes, so that some still wait in the kernel.
- */
-static void f16_requests_behind_a_quit_that_come_late_destroy_no_reply(void **state)
-{
-    struct script late = {0};
-    add_unread_tail(&late);
-    for (size_t i = 0; i < watchdog_scaled(20, 4); i++) {
-        struct script value = {0};
-        script_add_random(&value, i, 30000 + i * 20000);
-        script_add_text(&value, "\n");
-        struct script request = {0};
-        script_add_text(&request, "SET big ");
-        script_add(&request, script_slice(&value));
-        scene_talk(*state, script_slice(&request), SLICE_LITERAL("success\n"));
-        struct client client = scene_client(*state);
-        client_send_text(&client, "GET big\nQUIT\n");
-        watchdog_await(client.fd, POLLIN, watchdog_deadline_ms(), "the first reply");
-        client_send(&client, script_slice(&late));
-        client_expect(&client, script_slice(&value));
-        client_expect_end(&client);
-        client_close(&client);
-        script_free(&value);
-        script_free(&request);
-    }
-    scene_talk_text(*state, "EXISTS late\n", "0\n");
-    script_free(&late);
-}
-
 static void a_stranger_is_hung_up_on_after_the_replies_before_it(void **state)
 {
     static const struct slice strangers[] = {
@@ -281,23 +214,6 @@ static void a_stranger_is_hung_up_on_after_the_replies_before_it(void **state)
         script_free(&requests);
     }
     scene_talk_text(scene, "EXISTS k\nCOUNT\n", "0\n1\n");
-}
-
-static void f16_hanging_up_on_unread_input_loses_no_reply(void **state)
-{
-    struct scene *scene = *state;
-    struct script requests = {0};
-    script_add_text(&requests, "COUNT\nPOST / HTTP/1.1\r\n");
-    add_unread_tail(&requests);
-    for (size_t i = 0; i < watchdog_scaled(20, 3); i++) {
-        struct client client = scene_client(scene);
-        client_send(&client, script_slice(&requests));
-        client_expect_text(&client, "0\n");
-        client_expect_end(&client);
-        client_close(&client);
-    }
-    scene_talk_text(scene, "COUNT\n", "0\n");
-    script_free(&requests);
 }
 
 /* What a browser sends for a GET: the request line is a bad command, Host: ends it. */
@@ -601,10 +517,7 @@ int main(void)
         ON_SERVER(f5_half_close_at_once_just_ends),
         ON_SERVER(f6_an_unfinished_read_is_answered_and_a_write_refused),
         ON_SERVER(f6_a_line_cut_by_a_close_changes_nothing),
-        ON_SERVER(f16_quit_delivers_earlier_replies_and_executes_nothing_later),
-        ON_SERVER(f16_requests_behind_a_quit_that_come_late_destroy_no_reply),
         ON_SERVER(a_stranger_is_hung_up_on_after_the_replies_before_it),
-        ON_SERVER(f16_hanging_up_on_unread_input_loses_no_reply),
         ON_SERVER(a_web_page_cannot_reach_the_store_by_get),
         ON_SERVER(f8_after_a_reset_exactly_the_first_lines_are_executed),
         ON_SERVER(f7_a_reset_amid_a_large_reply_leaves_the_server_serving),

@@ -607,18 +607,6 @@ static void f31_a_file_size_limit_refuses_writes_and_nothing_else(void **state)
     script_free(&request);
 }
 
-/* What was acknowledged is safe, but its second seal has no log to go to. */
-static void f42_a_stop_without_the_log_exits_1(void **state)
-{
-    struct scene *scene = *state;
-    scene_start(scene, NULL);
-    scene_talk_text(scene, "SET k v\n", "success\n");
-    assert_int_equal(unlink(scene->log.path), 0);
-    server_process_signal(&scene->server, SIGTERM);
-    assert_int_equal(server_process_wait(&scene->server), 1);
-    assert_message(&scene->server, "was removed while it was served; stopping");
-}
-
 /* Where nobody would look for it after a restart, nothing is acknowledged. */
 static void f101_a_log_that_was_renamed_is_not_written_to(void **state)
 {
@@ -656,7 +644,6 @@ static void f101_a_log_in_use_is_kept_from_a_second_server_under_any_name(void *
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        ON_SCENE(f42_a_stop_without_the_log_exits_1),
         ON_SCENE(f101_a_log_that_was_renamed_is_not_written_to),
         ON_SCENE(f101_a_log_in_use_is_kept_from_a_second_server_under_any_name),
         ON_SCENE(f85_wrong_usage_exits_2_and_makes_no_file),

@@ -98,6 +98,10 @@ static void collect_arguments(struct arguments *arguments,
     add_argument(arguments, program);
     add_argument(arguments, "--port");
     add_argument(arguments, "0");
+    /* However slow the machine is, no test is to meet it by accident; options may follow.
+     */
+    add_argument(arguments, "--idle");
+    add_argument(arguments, "1000000");
     add_argument(arguments, "--file");
     add_argument(arguments, launch->log);
     for (const char *const *option = launch->options; option != NULL && *option != NULL;

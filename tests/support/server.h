@@ -24,7 +24,7 @@ struct server_process {
 /* How to start it; all zero but the log is an ordinary start. */
 struct server_launch {
     const char *log;
-    const char *const *options; /* ended by NULL; NULL: none besides log and port 0 */
+    const char *const *options; /* ended by NULL; NULL: none besides log, port, idle */
     const char *stdout_path;    /* NULL: nowhere */
     bool has_closed_stdio;   /* 0, 1 and 2 are closed; 2 is not where a runner needs it */
     bool has_full_stderr;    /* stderr is a pipe that takes no more bytes */
