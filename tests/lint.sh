@@ -1,6 +1,6 @@
 #!/bin/bash
-# Static checks: clang-tidy, cppcheck, who includes whom, the map in README.md, and the
-# ceilings on lengths and parameters.
+# Static checks: clang-tidy, cppcheck, who includes whom, the map in README.md, tests that
+# measure or wait for real time, and the ceilings on lengths and parameters.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 failures=0
@@ -83,6 +83,22 @@ done
 for name in $(sed -n '/^## Track record/,$p' "$page" | grep -oE '`[a-z0-9]+_[a-z0-9_]+`' |
     tr -d '`'); do
     grep -qE "^static void $name\(" tests/*.c || fail "$page: there is no test $name"
+done
+
+# No test depends on how fast the machine is: time is the shim's (support/shim.h), what is
+# waited for is an event, and what bounds a hang is support/watchdog.h or $seconds_max.
+# What kills at random moments (torture) and measures speed (bench) may look at a clock.
+timed='\b(nanosleep|clock_nanosleep|usleep|sleep|gettimeofday|timespec_get|setitimer|timer_create|time|times|clock)\('
+timed+='|(^|[^_])clock_gettime\(|\b(sigtimedwait|SO_RCVTIMEO|SO_SNDTIMEO|RLIMIT_CPU)\b'
+timed+='|\bpoll\([^()]*, *[1-9][0-9]*\)|\balarm\([^W]'
+for place in $(grep -nE "$timed" tests/test_*.c | cut -d : -f 1,2); do
+    fail "$place: real time; see support/shim.h for the clock of tests"
+done
+timed='(^|[^a-z_])(sleep|usleep) |EPOCH(REALTIME|SECONDS)|\$SECONDS|\bdate \+|\btimeout [0-9]'
+timed+='|read .*-t *[0-9]|--max-time|--connect-timeout|time\.(sleep|time|perf_counter)\('
+for place in $(grep -nE "$timed" tests/clients/* tests/test_*.sh tests/install.sh \
+    tests/service.sh 2>/dev/null | grep -v -e run.sh: -e telnet.exp: | cut -d : -f 1,2); do
+    fail "$place: real time; await an event, and bound the wait by \$seconds_max"
 done
 
 # Functions of at most 70 lines, files of at most 500.

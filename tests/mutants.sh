@@ -55,8 +55,8 @@ overlong-utf8-accepted|test_utf8|utf8.c|s/uint8_t low = lead == 0xe0 ? 0xa0 :/ui
 key-limit-off-by-one|test_protocol|protocol.c|s/request->key.length > KEY_BYTES_MAX/request->key.length > KEY_BYTES_MAX - 1/
 cr-kept|test_conn|conn.c|s/bool has_cr = line.length > 0 \&\& /bool has_cr = line.length > SIZE_MAX - 1 \&\& /
 large-value-overtakes-held-replies|test_server_connection|session.c|s/if (result == CONN_DONE \&\& stream->kind == STREAM_VALUE) {/if (result != CONN_LOST \&\& stream->kind == STREAM_VALUE) {/
-closed-without-lingering|test_server_connection|session.c|s/if (session->is_closing \&\& !session->is_lost) {/if (false) {/
-idle-client-evicted-when-alone|test_server_waiting|server.c|s/if (wait_for(server, wait.socket, is_idle/if (is_idle || wait_for(server, wait.socket, is_idle/
+closed-without-lingering|test_server_clock|session.c|s/if (session->is_closing \&\& !session->is_lost) {/if (false) {/
+idle-client-evicted-when-alone|test_server_clock|server.c|s/if (wait_for(server, wait.socket, is_idle/if (is_idle || wait_for(server, wait.socket, is_idle/
 accept-spins|test_rows|server.c|/^static void pause_accepting/,/^}/s/now_ms + ACCEPT_PAUSE_MS/now_ms + 1/
 LIST
 }

@@ -5,6 +5,7 @@
 
 #include "bounds.h"
 #include "support/unit.h"
+#include "support/watchdog.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { KEPT_BYTES = 1 << 18, HANG_S = 60 };
+enum { KEPT_BYTES = 1 << 18 };
 
 /* stderr while a test listens: the pipe's ends, and the real one. */
 static int read_fd = -1;
@@ -340,7 +341,7 @@ int main(void)
     /* The server ignores it too. */
     (void)signal(SIGPIPE, SIG_IGN);
     /* A message that blocks must fail the test, not hang it. */
-    (void)alarm(HANG_S);
+    (void)alarm(WATCHDOG_S);
     const struct CMUnitTest tests[] = {
         LISTENING(diag_info_tells_one_line),
         LISTENING(diag_blanks_control_characters),

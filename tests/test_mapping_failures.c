@@ -10,6 +10,7 @@
 #include "support/engine.h"
 #include "support/shim.h"
 #include "support/unit.h"
+#include "support/watchdog.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -128,7 +129,7 @@ static int read_in_child(const uint8_t *place)
     if (child == 0) {
         struct rlimit none = {0, 0};
         (void)setrlimit(RLIMIT_CORE, &none); /* a core file would only be litter */
-        (void)alarm(20);                     /* the fault may come for ever */
+        (void)alarm(WATCHDOG_S);             /* the fault may come for ever */
         read_byte(place);
         _exit(WAS_SERVED);
     }

@@ -9,6 +9,7 @@
 #include "server.h"
 
 #include "bounds.h"
+#include "clock.h"
 #include "files.h"
 #include "io.h"
 #include "keydir.h"
@@ -71,23 +72,16 @@ static void connect_client(int listen_fd)
     assert_int_equal(shutdown(acceptor.client_fd, SHUT_WR), 0);
 }
 
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &now), 0);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* Some clients are lost, then descriptors are short for a while, then one is served. */
 int __wrap_accept(int fd, struct sockaddr *address, socklen_t *length)
 {
     size_t call = acceptor.calls++;
     if (call < PASSING_COUNT) {
-        acceptor.exhausted_until_ms = now_ms() + EXHAUSTION_MINUTES * MINUTE_MS;
+        acceptor.exhausted_until_ms = clock_now_ms() + EXHAUSTION_MINUTES * MINUTE_MS;
         errno = passing_errors[call];
         return -1;
     }
-    if (now_ms() < acceptor.exhausted_until_ms) {
+    if (clock_now_ms() < acceptor.exhausted_until_ms) {
         errno = exhaustion_errors[acceptor.exhausted_calls++ % EXHAUSTION_COUNT];
         return -1;
     }
@@ -164,8 +158,8 @@ static void f37_f38_no_reply_leaves_before_a_sync_however_long_it_takes(void **s
     shim_before(SHIM_BIT(SHIM_FDATASYNC), SHIM_LOG, look_amid_a_sync, &visit);
     for (size_t i = 0; i < 5; i++) {
         assert_int_equal(session_run(session, &session_state), KV_OK);
-        assert_true(session_wait(session).until_ms > now_ms());
-        assert_true(session_wait(session).idle_ms > now_ms());
+        assert_true(session_wait(session).until_ms > clock_now_ms());
+        assert_true(session_wait(session).idle_ms > clock_now_ms());
     }
     assert_int_equal(visit.syncs, 1);
     assert_int_equal(session_state, SESSION_WAITING);

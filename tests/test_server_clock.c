@@ -217,8 +217,7 @@ static void f16_a_client_that_stays_after_quit_keeps_nobody_waiting(void **state
     client_close(&first);
 }
 
-/* ---- One that is hung up on: lingering ends when it closes, since no time goes by ----
- */
+/* ---- One that is hung up on: the lingering ends when it closes ---- */
 
 /* Requests that must not be executed, some of which the server will not even read. */
 static void add_unread_tail(struct script *requests)

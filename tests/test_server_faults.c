@@ -14,6 +14,7 @@
 #include "support/keyed.h"
 #include "support/shim.h"
 #include "support/unit.h"
+#include "support/watchdog.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,8 +28,6 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-enum { HANG_S = 300 };
 
 /* ---- Calls that the shim does not know ---- */
 
@@ -511,7 +510,7 @@ static void expect_visit(struct engine *engine, const struct visit *visit)
     (void)fflush(stdout); /* or the child would say it again */
     pid_t child = fork();
     if (child == 0) {
-        (void)alarm(HANG_S); /* what never ends must fail, not hang */
+        (void)alarm(WATCHDOG_S); /* what never ends must fail, not hang */
         bool is_good = serve(engine, visit);
         (void)fflush(stdout);
         _exit(is_good ? 0 : 1);

@@ -9,6 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A hundred times what the longest wait takes here: only a hang lasts so long. */
+enum { WATCHDOG_S = 300 };
+
 /*
  * When a wait that begins now is given up. What time it is stays untold: a test that
  * measures proves nothing on another machine. Time that matters is the shim's.
