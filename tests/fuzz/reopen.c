@@ -11,8 +11,8 @@
 #include "record.h"
 #include "salvage.h"
 #include "store.h"
-#include "verify.h"
 #include "support/keyed.h"
+#include "verify.h"
 
 #include <stdio.h>
 
