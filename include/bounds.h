@@ -11,6 +11,9 @@
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
 
+/* A disk writes sectors of at least this size whole. */
+#define SECTOR_BYTES 512
+
 /* Keys and values. An index slot holds a key length in 16 bits, a value length in 32. */
 #define KEY_BYTES_MAX           UINT64_C(65535)
 #define VALUE_BYTES_MAX         UINT64_C(4294967295)

@@ -23,7 +23,10 @@
 #define FILES_NEW   ".new"
 #define FILES_OLD   ".old"
 #define FILES_INDEX ".index"
-#define FILES_TORN  ".torn." /* an offset follows, and perhaps another number */
+/* What an image of the index begins with; snapshot.c knows the rest. */
+#define FILES_INDEX_MAGIC UINT64_C(0x6b76696e64657831)
+
+#define FILES_TORN ".torn." /* an offset follows, and perhaps another number */
 
 /* A suffix with its NUL. */
 #define FILES_SUFFIX_BYTES_MAX 64
@@ -78,7 +81,10 @@ enum status files_view(const struct files *files, const char *suffix,
                        struct files_view *view_out);
 void files_release(struct files_view *view);
 
-/* Begin a new file in place of any earlier PATH.new. KV_NO_SPACE, KV_IO (reported). */
+/*
+ * Begin PATH.new. What stands there already is left alone, unless this process made it
+ * and could not remove it. KV_NO_SPACE, KV_IO (reported).
+ */
 enum status files_begin_new(const struct files *files, int *fd_out);
 
 /* Make a complete PATH.new durable; its name comes later. KV_IO, KV_NO_SPACE (reported).
@@ -86,14 +92,18 @@ enum status files_begin_new(const struct files *files, int *fd_out);
 enum status files_sync_new(const struct files *files, int fd);
 
 /*
- * Make a complete PATH.new durable and give it its name, durably.
+ * Make a complete PATH.new durable and give it its name, durably, in two steps: between
+ * them the caller makes sure that what has that name may be replaced.
  *
  * KV_IO, KV_NO_SPACE: it did not get the name (reported).  KV_FATAL: unknown whether it
  * has it for good (reported).
  */
-enum status files_publish_new(const struct files *files, int fd, const char *suffix);
+enum status files_sync_new(const struct files *files, int fd);
+enum status files_place_new(const struct files *files, const char *suffix);
 
-/* Give the log or a side file another name, durably. Failures as for files_publish_new.
+/*
+ * Give the log or a side file another name, durably, which no file has yet. Failures as
+ * for files_place_new.
  */
 enum status files_rename(const struct files *files, const char *from, const char *to);
 

@@ -46,7 +46,14 @@ enum status log_open(const struct files *files, const char *suffix,
  */
 enum status log_create(const struct files *files, const struct opening *opening,
                        struct log **log_out);
-enum status log_publish(struct log *log);
+
+/*
+ * Put a log that was created at PATH, durably.
+ *
+ * replaced: what is there now, and has not changed since it was opened; NULL: no file, or
+ * an empty one.  KV_IO, KV_NO_SPACE: it is not there (reported).  KV_FATAL: unknown.
+ */
+enum status log_publish(struct log *log, const struct log *replaced);
 
 /* The first half of that: it is durable, and log_rename to "" puts it in place. */
 enum status log_prepare(struct log *log);

@@ -127,6 +127,12 @@ bool record_decode_seal(struct slice bytes, uint64_t offset, struct seal *seal_o
 bool record_decode_drained(struct slice bytes, uint64_t offset,
                            struct drained *drained_out);
 
+/*
+ * Whether the bytes begin as every opening record does; where there are fewer of them,
+ * whether that much is right.
+ */
+bool record_begins_opening(struct slice bytes);
+
 /* Whether the bytes begin with the header of a seal, or of any mark, whatever follows. */
 bool record_has_seal_header(struct slice bytes);
 bool record_has_mark_header(struct slice bytes);

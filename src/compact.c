@@ -130,7 +130,7 @@ static enum status change_names(struct log *log, struct log *successor)
     if (status != KV_OK) {
         return status;
     }
-    status = log_rename(successor, "");
+    status = log_publish(successor, NULL);
     if (status == KV_OK || status == KV_FATAL) {
         return status;
     }

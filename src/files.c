@@ -19,10 +19,18 @@
 
 enum { TORN_COPIES_MAX = 1000 };
 
+/* What changes while the files are open, and nobody but this module knows of. */
+struct notes {
+    bool has_left_new; /* PATH.new is our own and could not be removed */
+    bool has_left_old; /* likewise */
+};
+
 struct files {
     int directory;
     int lock_fd;
-    const char *name; /* the last part of path */
+    struct notes own_notes;
+    struct notes *notes; /* which are those */
+    const char *name;    /* the last part of path */
     char path[];
 };
 
@@ -178,6 +186,7 @@ enum status files_open(const char *log_path, struct files **files_out)
         return KV_NO_MEMORY;
     }
     *files = (struct files){.directory = -1, .lock_fd = -1};
+    files->notes = &files->own_notes;
     memcpy(files->path, log_path, length + 1);
     files->name = last_part(files->path);
     enum status status = open_directory(files);
@@ -257,37 +266,63 @@ void files_release(struct files_view *view)
     (void)io_close(view->fd); /* nothing was written */
 }
 
+static bool is_new(const char *suffix)
+{
+    return strcmp(suffix, FILES_NEW) == 0;
+}
+
 void files_drop(const struct files *files, const char *suffix)
 {
     enum status status = io_unlink(files->directory, make_name(files, suffix).text);
-    if (status != KV_OK && status != KV_NOT_FOUND) {
+    bool is_left = status != KV_OK && status != KV_NOT_FOUND;
+    if (is_left) {
         diag_warn("%s%s: cannot remove; it is left there", files->path, suffix);
     }
-    if (strcmp(suffix, FILES_NEW) == 0) {
+    if (is_new(suffix)) {
         stop_forget_file();
+        files->notes->has_left_new = is_left;
     }
+}
+
+/* Make PATH.new, where nothing is; from then on a stop signal removes it. */
+static enum status make_new(const struct files *files, int *fd_out)
+{
+    int flags = O_RDWR | O_CREAT | O_EXCL;
+    enum status status =
+        io_open(files->directory, make_name(files, FILES_NEW).text, flags, fd_out);
+    if (status != KV_OK && errno == EEXIST) {
+        diag_errorx("%s" FILES_NEW ": is there already and was not made here; it is left "
+                    "there, and nothing is made",
+                    files->path);
+        return KV_IO;
+    }
+    if (status != KV_OK) {
+        diag_error("%s" FILES_NEW ": cannot create; giving up", files->path);
+        return status == KV_NOT_FOUND ? KV_IO : status;
+    }
+    status = check_is_ours(files, FILES_NEW, *fd_out);
+    if (status != KV_OK) {
+        (void)io_close(*fd_out); /* nothing was written */
+        files_drop(files, FILES_NEW);
+        return status;
+    }
+    stop_remember_file(files->directory, make_name(files, FILES_NEW).text);
+    return KV_OK;
 }
 
 enum status files_begin_new(const struct files *files, int *fd_out)
 {
-    files_drop(files, FILES_NEW);
+    if (files->notes->has_left_new) {
+        files_drop(files, FILES_NEW);
+    }
     stop_hold();
-    enum status status =
-        files_open_plain(files, FILES_NEW, O_RDWR | O_CREAT | O_EXCL, fd_out);
-    if (status == KV_NOT_FOUND) {
-        diag_error("%s" FILES_NEW ": cannot create; giving up", files->path);
-        status = KV_IO;
-    }
-    if (status != KV_OK) {
-        files_drop(files, FILES_NEW); /* it may have been created before it was refused */
-    } else {
-        stop_remember_file(files->directory, make_name(files, FILES_NEW).text);
-    }
+    enum status status = make_new(files, fd_out);
     stop_release();
     return status;
 }
 
-enum status files_rename(const struct files *files, const char *from, const char *to)
+static enum status rename_durably(const struct files *files, const char *from,
+                                  const char *to)
 {
     enum status status = io_rename(files->directory, make_name(files, from).text,
                                    make_name(files, to).text);
@@ -296,7 +331,7 @@ enum status files_rename(const struct files *files, const char *from, const char
                    files->path, to);
         return status == KV_NOT_FOUND ? KV_IO : status;
     }
-    if (strcmp(from, FILES_NEW) == 0) {
+    if (is_new(from)) {
         stop_forget_file(); /* it has its name */
     }
     if (io_sync_directory(files->directory) != KV_OK) {
@@ -305,6 +340,26 @@ enum status files_rename(const struct files *files, const char *from, const char
         return KV_FATAL;
     }
     return KV_OK;
+}
+
+enum status files_rename(const struct files *files, const char *from, const char *to)
+{
+    struct io_info info;
+    if (files->notes->has_left_old && strcmp(to, FILES_OLD) == 0) {
+        (void)files_remove(files, FILES_OLD); /* told; it may be in the way again */
+    }
+    enum status status = files_inspect(files, to, &info);
+    if (status == KV_OK) {
+        diag_errorx("%s%s: is there already and is not replaced; %s%s keeps its name",
+                    files->path, to, files->path, from);
+        return KV_IO;
+    }
+    if (status != KV_NOT_FOUND) {
+        diag_error("%s%s: cannot inspect; %s%s keeps its name", files->path, to,
+                   files->path, from);
+        return KV_IO;
+    }
+    return rename_durably(files, from, to);
 }
 
 enum status files_settle_names(const struct files *files)
@@ -325,10 +380,9 @@ enum status files_sync_new(const struct files *files, int fd)
     return status;
 }
 
-enum status files_publish_new(const struct files *files, int fd, const char *suffix)
+enum status files_place_new(const struct files *files, const char *suffix)
 {
-    enum status status = files_sync_new(files, fd);
-    return status == KV_OK ? files_rename(files, FILES_NEW, suffix) : status;
+    return rename_durably(files, FILES_NEW, suffix);
 }
 
 enum status files_remove(const struct files *files, const char *suffix)
@@ -336,6 +390,9 @@ enum status files_remove(const struct files *files, const char *suffix)
     enum status status = io_unlink(files->directory, make_name(files, suffix).text);
     if (status == KV_OK || status == KV_NOT_FOUND) { /* gone, but perhaps not for good */
         status = io_sync_directory(files->directory);
+    }
+    if (strcmp(suffix, FILES_OLD) == 0) {
+        files->notes->has_left_old = status != KV_OK;
     }
     if (status != KV_OK) {
         diag_warn("%s%s: cannot remove; to be tried again", files->path, suffix);
@@ -367,8 +424,30 @@ uint64_t files_kept(const struct io_space *space, uint64_t kept_bytes)
 }
 
 /*
+ * Whether a file holds nothing but what a copy of these bytes may have held when it was
+ * interrupted: in each sector either what belongs there or zeros, and not all of them.
+ */
+static bool is_part_of(struct slice part, struct slice bytes)
+{
+    static const uint8_t zeros[SECTOR_BYTES];
+    if (part.length > bytes.length) {
+        return false;
+    }
+    for (size_t at = 0; at < part.length; at += SECTOR_BYTES) {
+        size_t left = part.length - at;
+        size_t length = left < SECTOR_BYTES ? left : SECTOR_BYTES;
+        const uint8_t *sector = part.bytes + at;
+        if (memcmp(sector, bytes.bytes + at, length) != 0 &&
+            memcmp(sector, zeros, length) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/*
  * Choose a name for the copy. KV_NOT_FOUND: it is free.  KV_OK: the very same bytes are
- * there already.
+ * there already, or a part of them.
  */
 static enum status choose_torn_name(const struct files *files, struct slice bytes,
                                     uint64_t offset,
@@ -381,9 +460,9 @@ static enum status choose_torn_name(const struct files *files, struct slice byte
         if (status != KV_OK) {
             return status;
         }
-        bool is_same = slice_equal(there.bytes, bytes);
+        bool is_part = is_part_of(there.bytes, bytes);
         files_release(&there);
-        if (is_same) {
+        if (is_part) {
             return KV_OK;
         }
         (void)snprintf(suffix_out, FILES_SUFFIX_BYTES_MAX, FILES_TORN "%" PRIu64 ".%d",
@@ -395,32 +474,48 @@ static enum status choose_torn_name(const struct files *files, struct slice byte
     return KV_IO;
 }
 
+/* Write all of the copy, whatever part of it is there, and make it and its name durable.
+ */
+static enum status write_torn(const struct files *files, int fd, struct slice bytes,
+                              const char *suffix)
+{
+    enum status status = io_write_at(fd, bytes, 0);
+    if (status == KV_OK) {
+        status = io_sync(fd);
+    }
+    if (status != KV_OK) {
+        diag_error("%s%s: cannot save the torn tail, so it is not cut off", files->path,
+                   suffix);
+    }
+    if (io_close(fd) != KV_OK && status == KV_OK) {
+        diag_error("%s%s: cannot close, so the torn tail is not cut off", files->path,
+                   suffix);
+        return KV_IO;
+    }
+    return status == KV_OK ? files_settle_names(files) : status;
+}
+
 enum status files_save_torn(const struct files *files, struct slice bytes,
                             uint64_t offset, char suffix_out[FILES_SUFFIX_BYTES_MAX])
 {
     int fd = -1;
     enum status status = choose_torn_name(files, bytes, offset, suffix_out);
-    if (status != KV_NOT_FOUND) {
+    bool is_made = status == KV_NOT_FOUND;
+    if (status != KV_OK && !is_made) {
         return status;
     }
-    status = files_begin_new(files, &fd);
-    if (status != KV_OK) {
-        return status;
-    }
-    status = io_write_at(fd, bytes, 0);
-    if (status != KV_OK) {
-        diag_error("%s%s: cannot save the torn tail, so it is not cut off", files->path,
+    int flags = is_made ? O_RDWR | O_CREAT | O_EXCL : O_RDWR;
+    status = files_open_plain(files, suffix_out, flags, &fd);
+    if (status == KV_NOT_FOUND) {
+        diag_error("%s%s: cannot create, so the torn tail is not cut off", files->path,
                    suffix_out);
-    } else {
-        status = files_publish_new(files, fd, suffix_out);
+        return KV_IO;
     }
-    if (io_close(fd) != KV_OK && status == KV_OK) {
-        diag_error("%s%s: cannot close, so the torn tail is not cut off", files->path,
-                   suffix_out);
-        status = KV_IO;
+    if (status == KV_OK) {
+        status = write_torn(files, fd, bytes, suffix_out);
     }
-    if (status != KV_OK) {
-        files_drop(files, FILES_NEW);
+    if (status != KV_OK && is_made && fd >= 0) {
+        files_drop(files, suffix_out);
     }
     return status;
 }

@@ -46,7 +46,7 @@ static enum status rewrite(const struct logset *original, const struct keydir *k
         diag_errorx("%s: a part of the log cannot be read; nothing replaces it", path);
         status = KV_IO;
     }
-    return rewrite_end(original->files, to, status);
+    return rewrite_end(original->files, to, original->log, status);
 }
 
 enum status import_original(const struct logset *original)

@@ -132,6 +132,11 @@ static enum status write_opening(struct log *log, struct opening opening)
     }
     record_encode_opening(mark, &opening);
     enum status status = io_write_at(log->fd, bytes, 0);
+    if (status == KV_OK && opening.older_id == 0) {
+        /* Records will follow before the log is put in place: whatever a power loss
+         * leaves of it begins as a log does. */
+        status = io_sync(log->fd);
+    }
     if (status != KV_OK) {
         return tell(log, status, "cannot write the opening record; no log is made");
     }
@@ -149,9 +154,10 @@ enum status log_create(const struct files *files, const struct opening *opening,
     struct log *log = NULL;
     struct log made = {.files = files, .suffix = FILES_NEW};
     enum status status = files_begin_new(files, &made.fd);
-    if (status == KV_OK) {
-        status = take_over(&made, LOG_APPEND, &log);
+    if (status != KV_OK) {
+        return status;
     }
+    status = take_over(&made, LOG_APPEND, &log);
     if (status == KV_OK) {
         status = write_opening(log, *opening);
     }
@@ -171,12 +177,6 @@ enum status log_prepare(struct log *log)
         log->durable_length = log->end.offset;
     }
     return status;
-}
-
-enum status log_publish(struct log *log)
-{
-    enum status status = log_prepare(log);
-    return status == KV_OK ? log_rename(log, "") : status;
 }
 
 enum status log_close(struct log *log)
@@ -508,6 +508,47 @@ static enum status check_is_still_ours(const struct log *log)
         return KV_FATAL;
     }
     return KV_OK;
+}
+
+/* Whether what stands at PATH may be replaced: that log as it was read, or nothing. */
+static enum status judge_place(const struct log *log, const struct log *replaced)
+{
+    struct io_info info;
+    enum status status = files_inspect(log->files, "", &info);
+    if (status == KV_NOT_FOUND) {
+        return KV_OK;
+    }
+    if (status != KV_OK) {
+        diag_error("%s: cannot inspect; it is not replaced", files_path(log->files));
+        return KV_IO;
+    }
+    bool may_go = replaced == NULL ? info.is_regular && info.length == 0
+                                   : is_its_file(replaced, &info) &&
+                                         info.length == replaced->end.offset;
+    if (!may_go) {
+        diag_errorx("%s: was put there or changed meanwhile; it is not replaced",
+                    files_path(log->files));
+    }
+    return may_go ? KV_OK : KV_IO;
+}
+
+enum status log_publish(struct log *log, const struct log *replaced)
+{
+    bool is_durable = log->durable_length == log->end.offset;
+    enum status status = is_durable ? KV_OK : log_prepare(log);
+    if (status == KV_OK) {
+        status = judge_place(log, replaced);
+    }
+    if (status == KV_OK) {
+        status = check_is_still_ours(log);
+    }
+    if (status == KV_OK) {
+        status = files_place_new(log->files, "");
+    }
+    if (status == KV_OK) {
+        log->suffix = "";
+    }
+    return status;
 }
 
 /* Returns the chain behind the seal. Room for the seal was reserved. */

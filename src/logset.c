@@ -53,7 +53,8 @@ static enum status judge_older(struct logset *set)
     bool has_opening = record_decode_opening(log_bytes(set->older), &older);
     bool is_named = has_opening && set->opening.older_id == older.log_id &&
                     set->opening.generation == older.generation + 1;
-    bool is_cut_short = !has_opening && log_length(set->older) < OPENING_BYTES;
+    bool is_cut_short = !has_opening && log_length(set->older) < OPENING_BYTES &&
+                        record_begins_opening(log_bytes(set->older));
     enum status status = check_was_read(set->older, 0);
     if (status != KV_OK) {
         return status;

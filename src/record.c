@@ -177,6 +177,15 @@ void record_encode_opening(uint8_t out[OPENING_BYTES], const struct opening *ope
     encode_mark(out, MARK_OPENING, fields, 0);
 }
 
+bool record_begins_opening(struct slice bytes)
+{
+    uint8_t mark[OPENING_BYTES];
+    record_encode_opening(mark, &(struct opening){0});
+    struct slice fixed = {mark, RECORD_HEADER_BYTES + DIGITS_ID};
+    size_t length = bytes.length < fixed.length ? bytes.length : fixed.length;
+    return slice_equal(slice_first(bytes, length), slice_first(fixed, length));
+}
+
 bool record_decode_opening(struct slice bytes, struct opening *opening_out)
 {
     uint64_t fields[FIELDS_MAX];

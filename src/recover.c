@@ -18,7 +18,7 @@ static enum status create(const struct files *files)
 {
     struct log *log = NULL;
     enum status status = rewrite_begin(files, &log);
-    return status == KV_OK ? rewrite_end(files, log, status) : status;
+    return status == KV_OK ? rewrite_end(files, log, NULL, status) : status;
 }
 
 /* Open what is there; what is no log of ours yet is made one first. */
@@ -140,8 +140,10 @@ enum status recover_open(const struct files *files, struct keydir *keydir_out,
     struct logset_end end = {0};
     uint64_t started_ms = clock_now_ms();
     *keydir_out = (struct keydir){0};
-    files_drop(files, FILES_NEW); /* what a crash left half made */
-    enum status status = files_settle_names(files);
+    enum status status = rewrite_clear(files);
+    if (status == KV_OK) {
+        status = files_settle_names(files);
+    }
     if (status == KV_OK) {
         status = open_sealed(files, &set);
     }

@@ -205,13 +205,18 @@ static enum status copy_both(struct salvage *salvage, struct log *to)
     return status == KV_OK ? copy_source(salvage, &salvage->source, start, to) : status;
 }
 
+/* An older log beside the new one would be taken for a part of it. */
 static enum status refuse_existing(const struct files *files)
 {
-    enum status status = files_find(files, "");
-    if (status == KV_OK) {
-        diag_errorx("%s: is there already; salvage writes only a new log",
-                    files_path(files));
-        return KV_IO;
+    static const char *const suffixes[] = {"", FILES_OLD};
+    enum status status = KV_NOT_FOUND;
+    for (size_t i = 0; i < 2 && status == KV_NOT_FOUND; i++) {
+        status = files_find(files, suffixes[i]);
+        if (status == KV_OK) {
+            diag_errorx("%s%s: is there already; salvage writes only a new log",
+                        files_path(files), suffixes[i]);
+            return KV_IO;
+        }
     }
     return status == KV_NOT_FOUND ? KV_OK : status;
 }
@@ -220,8 +225,11 @@ static enum status write_new(struct salvage *salvage)
 {
     struct log *to = NULL;
     enum status status = rewrite_begin(salvage->new_files, &to);
-    return status == KV_OK ? rewrite_end(salvage->new_files, to, copy_both(salvage, to))
-                           : status;
+    if (status != KV_OK) {
+        return status;
+    }
+    status = copy_both(salvage, to);
+    return rewrite_end(salvage->new_files, to, NULL, status);
 }
 
 static enum status print_summary(const struct salvage *salvage)
@@ -256,6 +264,9 @@ static void tell_not_salvaged(const char *path, enum status status)
 static enum status run(struct salvage *salvage)
 {
     enum status status = refuse_existing(salvage->new_files);
+    if (status == KV_OK) {
+        status = rewrite_clear(salvage->new_files);
+    }
     if (status == KV_OK) {
         status = open_old(salvage);
     }

@@ -10,9 +10,6 @@
 
 #include <assert.h>
 
-/* A disk writes sectors of at least this size whole. */
-enum { SECTOR_BYTES = 512 };
-
 void scan_begin(struct scan *scan, struct slice log, uint64_t log_id)
 {
     assert(log.length >= OPENING_BYTES);

@@ -12,8 +12,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define MAGIC UINT64_C(0x6b76696e64657831)
-
 /* The fields before the parts of the index, in the order of the file. */
 enum header {
     HEADER_MAGIC,
@@ -76,7 +74,7 @@ static void put_header(struct buffer *piece, const struct keydir *keydir)
 {
     const struct log_end *end = log_end(keydir_log(keydir));
     const uint64_t fields[HEADER_FIELDS] = {
-        [HEADER_MAGIC] = MAGIC,
+        [HEADER_MAGIC] = FILES_INDEX_MAGIC,
         [HEADER_LOG_ID] = end->log_id,
         [HEADER_GENERATION] = end->generation,
         [HEADER_COVERED] = end->offset,
@@ -104,10 +102,49 @@ static enum status tell_no_memory(const struct files *files)
     return KV_NO_MEMORY;
 }
 
+static enum status sync_image(const struct snapshot_writer *writer)
+{
+    enum status status = io_sync(writer->fd);
+    if (status != KV_OK) {
+        diag_warn("%s" FILES_NEW
+                  ": cannot sync the index; the next start reads the whole log",
+                  files_path(writer->files));
+    }
+    return status;
+}
+
+static bool is_image(struct slice bytes)
+{
+    return bytes.length >= FIELD_BYTES && bytes_get_u64(bytes.bytes) == FILES_INDEX_MAGIC;
+}
+
+/* Whether what stands at PATH.index is an image, whatever it is worth, or nothing. */
+static bool may_be_replaced(const struct files *files, bool *is_there_out)
+{
+    struct files_view view;
+    enum status status = files_view(files, FILES_INDEX, &view);
+    *is_there_out = status != KV_NOT_FOUND;
+    if (status != KV_OK) {
+        return status == KV_NOT_FOUND; /* anything else was reported */
+    }
+    bool may_go = view.bytes.length == 0 || is_image(view.bytes);
+    files_release(&view);
+    if (!may_go) {
+        diag_warnx("%s" FILES_INDEX ": is no image of an index, so it is somebody's; it "
+                   "is left there, and none is saved",
+                   files_path(files));
+    }
+    return may_go;
+}
+
 enum status snapshot_begin(const struct files *files, const struct keydir *keydir,
                            struct snapshot_writer **writer_out)
 {
+    bool is_there = false;
     assert(keydir_older_log(keydir) == NULL);
+    if (!may_be_replaced(files, &is_there)) {
+        return KV_IO;
+    }
     struct snapshot_writer *writer = calloc(1, sizeof *writer);
     if (writer == NULL || buffer_reserve(&writer->piece, HEADER_BYTES) != KV_OK) {
         free(writer);
@@ -122,6 +159,14 @@ enum status snapshot_begin(const struct files *files, const struct keydir *keydi
         return status;
     }
     put_header(&writer->piece, keydir);
+    status = write_piece(writer);
+    if (status == KV_OK) {
+        status = sync_image(writer); /* what a crash leaves begins as an image does */
+    }
+    if (status != KV_OK) {
+        snapshot_abort(writer);
+        return status;
+    }
     *writer_out = writer;
     return KV_OK;
 }
@@ -142,15 +187,7 @@ enum status snapshot_step(struct snapshot_writer *writer, bool is_synced)
         return tell_no_memory(writer->files);
     }
     status = write_piece(writer);
-    if (status == KV_OK && is_synced) {
-        status = io_sync(writer->fd);
-        if (status != KV_OK) {
-            diag_warn("%s" FILES_NEW
-                      ": cannot sync the index; the next start reads the whole log",
-                      files_path(writer->files));
-        }
-    }
-    return status;
+    return status == KV_OK && is_synced ? sync_image(writer) : status;
 }
 
 enum status snapshot_finish(struct snapshot_writer *writer)
@@ -158,8 +195,14 @@ enum status snapshot_finish(struct snapshot_writer *writer)
     put_field(&writer->piece, log_length(keydir_log(writer->keydir)));
     put_field(&writer->piece, crc32c(writer->crc, buffer_slice(&writer->piece)));
     enum status status = write_piece(writer);
+    bool is_there = false;
     if (status == KV_OK) {
-        status = files_publish_new(writer->files, writer->fd, FILES_INDEX);
+        status = files_sync_new(writer->files, writer->fd);
+    }
+    if (status == KV_OK) {
+        status = may_be_replaced(writer->files, &is_there)
+                     ? files_place_new(writer->files, FILES_INDEX)
+                     : KV_IO;
     }
     if (status != KV_OK && status != KV_FATAL) {
         files_drop(writer->files, FILES_NEW);
@@ -191,6 +234,9 @@ struct image {
 static enum status open_image(const struct files *files, struct slice bytes,
                               const struct opening *opening, struct image *image)
 {
+    if (bytes.length >= FIELD_BYTES && !is_image(bytes)) {
+        return disbelieve(files, "is no image of an index");
+    }
     if (bytes.length < HEADER_BYTES + TRAILER_BYTES) {
         return disbelieve(files, "is damaged");
     }
@@ -202,8 +248,7 @@ static enum status open_image(const struct files *files, struct slice bytes,
     image->needed_length = bytes_get_u64(trailer);
     image->parts =
         slice_after(slice_first(bytes, bytes.length - TRAILER_BYTES), HEADER_BYTES);
-    if (image->header[HEADER_MAGIC] != MAGIC ||
-        crc32c(0, before_crc) != bytes_get_u64(trailer + FIELD_BYTES)) {
+    if (crc32c(0, before_crc) != bytes_get_u64(trailer + FIELD_BYTES)) {
         return disbelieve(files, "is damaged");
     }
     if (image->header[HEADER_LOG_ID] != opening->log_id ||
@@ -278,5 +323,8 @@ enum status snapshot_load(const struct files *files, const struct opening *openi
 
 void snapshot_remove(const struct files *files)
 {
-    files_drop(files, FILES_INDEX);
+    bool is_there = false;
+    if (may_be_replaced(files, &is_there) && is_there) {
+        files_drop(files, FILES_INDEX);
+    }
 }

@@ -20,7 +20,6 @@
 
 enum {
     BATCHES = 52,
-    SECTOR_BYTES = 512,
     BLOCK_BYTES = 4096,
     TAIL_BYTES_MAX = 8192,
     NAME_BYTES = 160,

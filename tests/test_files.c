@@ -290,19 +290,54 @@ static void f89_files_open_refuses_where_locks_do_not_work(void **state)
 
 /* ---- New files ---- */
 
-static void f68_files_begin_new_replaces_a_stale_one(void **state)
+static void f100_files_begin_new_leaves_another_file_there(void **state)
 {
     struct engine *engine = *state;
     int fd = -1;
-    engine_write(engine, ".new", SLICE_LITERAL("stale"));
     struct files *files = open_files(engine);
+    for (size_t i = 0; i < INTRUDER_COUNT; i++) {
+        struct tempdir_file new_file = engine_file(engine, FILES_NEW);
+        intruders[i].make(engine, new_file.path);
+        engine_forget_messages(engine);
+        assert_int_equal(files_begin_new(files, &fd), KV_IO);
+        assert_int_equal(engine_told(engine, "is there already and was not made here"),
+                         1);
+        assert_int_equal(remove(new_file.path), 0);        /* it was still there */
+        (void)unlink(engine_file(engine, ".target").path); /* if there is one */
+    }
     assert_int_equal(files_begin_new(files, &fd), KV_OK);
-    engine_expect_file(engine, ".new", SLICE_LITERAL(""));
+    assert_int_equal(io_close(fd), KV_OK);
+    /* Our own that could not be removed is in nobody's way. */
+    shim_fail_once(SHIM_BIT(SHIM_UNLINKAT), SHIM_NEW, 1, EACCES);
+    files_drop(files, FILES_NEW);
+    assert_true(engine_has_file(engine, FILES_NEW));
+    assert_int_equal(files_begin_new(files, &fd), KV_OK);
     assert_int_equal(io_close(fd), KV_OK);
     files_drop(files, FILES_NEW);
-    assert_false(engine_has_file(engine, ".new"));
+    assert_false(engine_has_file(engine, FILES_NEW));
+    engine_forget_messages(engine);
     files_drop(files, FILES_NEW); /* none is there: nothing to tell */
     assert_int_equal(engine_told(engine, ""), 0);
+    files_close(files);
+}
+
+static void f100_files_rename_never_replaces(void **state)
+{
+    struct engine *engine = *state;
+    struct files *files = open_files(engine);
+    engine_write(engine, "", SLICE_LITERAL("a log"));
+    for (size_t i = 0; i < INTRUDER_COUNT; i++) {
+        struct tempdir_file old = engine_file(engine, FILES_OLD);
+        intruders[i].make(engine, old.path);
+        engine_forget_messages(engine);
+        assert_int_equal(files_rename(files, "", FILES_OLD), KV_IO);
+        assert_int_equal(engine_told(engine, ""), 1);
+        engine_expect_file(engine, "", SLICE_LITERAL("a log"));
+        assert_int_equal(remove(old.path), 0);
+        (void)unlink(engine_file(engine, ".target").path); /* if there is one */
+    }
+    assert_int_equal(files_rename(files, "", FILES_OLD), KV_OK);
+    engine_expect_file(engine, FILES_OLD, SLICE_LITERAL("a log"));
     files_close(files);
 }
 
@@ -312,13 +347,13 @@ static void f68_store_open_removes_a_stale_new_file(void **state)
     engine_open(engine);
     engine_put(engine, "key", "value");
     engine_close(engine);
-    engine_write(engine, ".new", SLICE_LITERAL("stale"));
+    engine_write(engine, ".new", SLICE_LITERAL(""));
     engine_open(engine);
     engine_expect(engine, "key", "value");
     assert_false(engine_has_file(engine, ".new"));
 }
 
-static void files_publish_new_syncs_before_and_after_the_rename(void **state)
+static void files_new_is_synced_before_and_after_it_gets_its_name(void **state)
 {
     struct engine *engine = *state;
     int fd = -1;
@@ -326,27 +361,12 @@ static void files_publish_new_syncs_before_and_after_the_rename(void **state)
     assert_int_equal(files_begin_new(files, &fd), KV_OK);
     assert_int_equal(io_write_at(fd, SLICE_LITERAL("new"), 0), KV_OK);
     shim_forget_trace();
-    assert_int_equal(files_publish_new(files, fd, ""), KV_OK);
+    assert_int_equal(files_sync_new(files, fd), KV_OK);
+    assert_int_equal(files_place_new(files, ""), KV_OK);
     assert_string_equal(shim_trace_text(SHIM_FILES),
                         "fdatasync:new renameat:log fsync:directory");
     assert_int_equal(io_close(fd), KV_OK);
     engine_expect_file(engine, "", SLICE_LITERAL("new"));
-    files_close(files);
-}
-
-static void files_publish_new_keeps_what_was_there_when_the_sync_fails(void **state)
-{
-    struct engine *engine = *state;
-    int fd = -1;
-    engine_write(engine, "", SLICE_LITERAL("before"));
-    struct files *files = open_files(engine);
-    assert_int_equal(files_begin_new(files, &fd), KV_OK);
-    shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_ANY, 1, EIO);
-    assert_int_equal(files_publish_new(files, fd, ""), KV_IO);
-    assert_int_equal(shim_count(SHIM_RENAMEAT), 0);
-    assert_int_equal(engine_told(engine, engine->log.path), 1);
-    engine_expect_file(engine, "", SLICE_LITERAL("before"));
-    assert_int_equal(io_close(fd), KV_OK);
     files_close(files);
 }
 
@@ -577,10 +597,10 @@ int main(void)
         ON_ENGINE(f80_files_open_after_the_holder_was_killed),
         ON_ENGINE(f81_files_keep_the_lock_when_the_log_is_closed_elsewhere),
         ON_ENGINE(f89_files_open_refuses_where_locks_do_not_work),
-        ON_ENGINE(f68_files_begin_new_replaces_a_stale_one),
+        ON_ENGINE(f100_files_begin_new_leaves_another_file_there),
+        ON_ENGINE(f100_files_rename_never_replaces),
         ON_ENGINE(f68_store_open_removes_a_stale_new_file),
-        ON_ENGINE(files_publish_new_syncs_before_and_after_the_rename),
-        ON_ENGINE(files_publish_new_keeps_what_was_there_when_the_sync_fails),
+        ON_ENGINE(files_new_is_synced_before_and_after_it_gets_its_name),
         ON_ENGINE(f51_files_save_torn_never_replaces_another_copy),
         ON_ENGINE(f51_files_save_torn_refuses_an_intruder_at_its_name),
         ON_ENGINE(f56_files_save_torn_failing_anywhere_leaves_no_half),

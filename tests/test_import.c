@@ -247,7 +247,7 @@ static void f97_import_puts_the_new_log_in_place_by_rename(void **state)
                            SHIM_BIT(SHIM_RENAMEAT) | SHIM_BIT(SHIM_FSYNC) |
                            SHIM_BIT(SHIM_FTRUNCATE);
     const char *wanted =
-        "fsync:directory pwrite:new pwrite:new fdatasync:new renameat:log "
+        "fsync:directory pwrite:new fdatasync:new pwrite:new fdatasync:new renameat:log "
         "fsync:directory";
     assert_int_equal(strncmp(shim_trace_text(order), wanted, strlen(wanted)), 0);
     free_sample(sample);
@@ -260,7 +260,7 @@ static void f97_import_without_space_leaves_the_original(void **state)
     struct slice bytes = image_slice(&sample->image);
     engine_place(engine, bytes);
     engine_open(engine);
-    uint64_t needed = engine_log_length(engine);
+    uint64_t needed = engine_log_length(engine) - SEAL_BYTES; /* the second one follows */
     engine_crash(engine);
     uint64_t step = watchdog_is_slow() ? 11 : 1;
     for (uint64_t room = 0; room < needed; room += step) {

@@ -432,6 +432,8 @@ static void messages_name_files_that_are_refused(void **state)
     EXPECT_EVENTS(events);
 }
 
+static void have_an_empty_new_file(struct engine *engine);
+
 static void messages_name_what_keeps_a_start_from_making_a_log(void **state)
 {
     (void)state; /* each event has its own */
@@ -444,20 +446,135 @@ static void messages_name_what_keeps_a_start_from_making_a_log(void **state)
          FAILS(1, STRDUP, ANY, ENOMEM)},
         {"PATH: cannot sync the directory; giving up: ERROR", have_nothing, start,
          FAILS(1, FSYNC, DIRECTORY, EIO)},
-        {"PATH.new: cannot remove; it is left there: ERROR", have_nothing, start,
-         FAILS(1, UNLINKAT, NEW, EACCES)},
+        {"PATH.new: cannot remove; it is left there: ERROR", have_an_empty_new_file,
+         start, FAILS(1, UNLINKAT, NEW, EACCES)},
         {"PATH.new: cannot create; giving up: ERROR", have_nothing, start,
-         FAILS(1, OPENAT, NEW, ENOENT)},
+         FAILS(2, OPENAT, NEW, ENOENT)},
         {"/dev/urandom: cannot read a log id; no log is made: ERROR", have_nothing, start,
          FAILS(1, FOPEN, ANY, EMFILE)},
         {"PATH.new: cannot write the opening record; no log is made: ERROR", have_nothing,
          start, FAILS(1, PWRITE, NEW, ENOSPC)},
         {"PATH.new: cannot sync; it is not put in place: ERROR", have_nothing, start,
-         FAILS(1, FDATASYNC, NEW, EIO)},
+         FAILS(2, FDATASYNC, NEW, EIO)},
         {"PATH.new: cannot rename to PATH; the names stay: ERROR", have_nothing, start,
          FAILS(1, RENAMEAT, LOG, EIO)},
         {"PATH: cannot sync the directory after a rename; stopping: ERROR", have_nothing,
          start, FAILS(2, FSYNC, DIRECTORY, EIO)},
+    };
+    EXPECT_EVENTS(events);
+}
+
+/* ---- Files of somebody else ---- */
+
+static void have_an_empty_new_file(struct engine *engine)
+{
+    engine_write(engine, FILES_NEW, SLICE_LITERAL(""));
+}
+
+static void have_a_short_new_file(struct engine *engine)
+{
+    have_log(engine);
+    engine_write(engine, FILES_NEW, SLICE_LITERAL("somebody's work"));
+}
+
+/* What is worse to lose: another log, in use and then moved here. */
+static void have_a_log_as_new_file(struct engine *engine)
+{
+    have_log(engine);
+    struct script bytes = engine_read(engine, "");
+    assert_int_equal(unlink(engine->log.path), 0);
+    have_log(engine);
+    engine_write(engine, FILES_NEW, script_slice(&bytes));
+    script_free(&bytes);
+}
+
+static void write_new_file(void *engine)
+{
+    engine_write(engine, FILES_NEW, SLICE_LITERAL("somebody's work"));
+}
+
+static void write_log(void *engine)
+{
+    engine_write(engine, "", SLICE_LITERAL("somebody's work"));
+}
+
+/* Somebody comes in between. */
+static void start_while_a_new_file_is_put_there(struct engine *engine)
+{
+    shim_before(SHIM_BIT(SHIM_FSYNC), SHIM_DIRECTORY, write_new_file, engine);
+    start(engine);
+    engine_expect_file(engine, FILES_NEW, SLICE_LITERAL("somebody's work"));
+}
+
+static void start_while_a_log_is_put_there(struct engine *engine)
+{
+    shim_before(SHIM_BIT(SHIM_FDATASYNC), SHIM_NEW, write_log, engine);
+    start(engine);
+    engine_expect_file(engine, "", SLICE_LITERAL("somebody's work"));
+}
+
+static void start_on_a_new_file_that_cannot_be_read(struct engine *engine)
+{
+    int fd = engine_map_instead(engine, SHIM_NEW, SLICE_LITERAL(""));
+    start(engine);
+    engine_map_again(SHIM_NEW, fd);
+}
+
+static void compact_beside_a_copy(struct engine *engine)
+{
+    struct script bytes = engine_read(engine, "");
+    engine_write(engine, FILES_OLD, script_slice(&bytes));
+    assert_int_equal(store_compact(engine->store), KV_IO);
+    engine_expect_file(engine, FILES_OLD, script_slice(&bytes));
+    script_free(&bytes);
+}
+
+static void compact_in_vain(struct engine *engine)
+{
+    assert_int_equal(store_compact(engine->store), KV_IO);
+}
+
+static void stop_beside_another_index(struct engine *engine)
+{
+    engine_write(engine, FILES_INDEX, SLICE_LITERAL("somebody's work"));
+    stop(engine);
+    engine_expect_file(engine, FILES_INDEX, SLICE_LITERAL("somebody's work"));
+}
+
+static void have_another_index(struct engine *engine)
+{
+    static const uint8_t bytes[200] = {1};
+    have_log(engine);
+    engine_write(engine, FILES_INDEX, (struct slice){bytes, sizeof bytes});
+}
+
+static void f100_messages_name_files_of_somebody_else(void **state)
+{
+    (void)state; /* each event has its own */
+    static const struct event events[] = {
+        {"PATH.new: holds 15 bytes that may be somebody's, kept in PATH.torn.0",
+         have_a_short_new_file, start, NOTHING_FAILS},
+        {"PATH.new: was not left half made here, so it is somebody's: move it away; "
+         "nothing was changed",
+         have_a_log_as_new_file, start, NOTHING_FAILS},
+        {"PATH.new: cannot be read; it is left there", have_a_short_new_file,
+         start_on_a_new_file_that_cannot_be_read, NOTHING_FAILS},
+        {"PATH.new: is there already and was not made here; it is left there, and "
+         "nothing is made",
+         have_nothing, start_while_a_new_file_is_put_there, NOTHING_FAILS},
+        {"PATH: was put there or changed meanwhile; it is not replaced", have_nothing,
+         start_while_a_log_is_put_there, NOTHING_FAILS},
+        {"PATH: cannot inspect; it is not replaced: ERROR", have_nothing, start,
+         FAILS(1, FSTATAT, LOG, EIO)},
+        {"PATH.old: is there already and is not replaced; PATH keeps its name",
+         have_open_store, compact_beside_a_copy, NOTHING_FAILS},
+        {"PATH.old: cannot inspect; PATH keeps its name: ERROR", have_open_store,
+         compact_in_vain, FAILS(1, FSTATAT, OLD, EIO)},
+        {"PATH.index: is no image of an index; reading the whole log", have_another_index,
+         start, NOTHING_FAILS},
+        {"PATH.index: is no image of an index, so it is somebody's; it is left there, "
+         "and none is saved",
+         have_open_store, stop_beside_another_index, NOTHING_FAILS},
     };
     EXPECT_EVENTS(events);
 }
@@ -490,7 +607,9 @@ static void messages_name_the_torn_tail_and_its_copy(void **state)
         {"PATH: too many copies of torn tails at offset OFFSET; it is not cut off",
          have_torn_tail_with_all_copies, start, NOTHING_FAILS},
         {"PATH.torn.OFFSET: cannot save the torn tail, so it is not cut off: ERROR",
-         have_torn_tail, start, FAILS(1, PWRITE, NEW, ENOSPC)},
+         have_torn_tail, start, FAILS(1, PWRITE, TORN, ENOSPC)},
+        {"PATH.torn.OFFSET: cannot create, so the torn tail is not cut off: ERROR",
+         have_torn_tail, start, FAILS(2, OPENAT, TORN, ENOENT)},
         {"PATH.torn.OFFSET: cannot close, so the torn tail is not cut off: ERROR",
          have_torn_tail, start, FAILS(1, CLOSE, TORN, EIO)},
         {"PATH: cannot cut the log back to its last seal; stopping: ERROR",
@@ -669,7 +788,7 @@ static void start_on_a_failing_disk(struct engine *engine)
 {
     struct script bytes = engine_read(engine, "");
     int fd = engine_map_instead(engine, SHIM_LOG, script_slice(&bytes));
-    shim_before(SHIM_BIT(SHIM_OPENAT), SHIM_NEW, engine_cut_to_a_page, &fd);
+    shim_before(SHIM_BIT(SHIM_PWRITE), SHIM_NEW, engine_cut_to_a_page, &fd);
     start(engine);
     engine_map_again(SHIM_LOG, fd);
     script_free(&bytes);
@@ -1069,6 +1188,13 @@ static void have_something_salvaged(struct engine *engine)
     engine_write(engine, ".salvaged", SLICE_LITERAL("somebody's work"));
 }
 
+/* It would be taken for a part of the new one, or refused with it. */
+static void have_an_older_log_where_to_salvage(struct engine *engine)
+{
+    have_log(engine);
+    engine_write(engine, ".salvaged.old", SLICE_LITERAL("somebody's work"));
+}
+
 static void verify_without_memory(struct engine *engine)
 {
     told_offset = 0; /* what collects the records is made before the first is read */
@@ -1120,8 +1246,10 @@ static void messages_of_the_offline_modes_name_what_stands_in_their_way(void **s
          salvage, NOTHING_FAILS},
         {"PATH.salvaged: is there already; salvage writes only a new log",
          have_something_salvaged, salvage_alone_told, NOTHING_FAILS},
+        {"PATH.salvaged.old: is there already; salvage writes only a new log",
+         have_an_older_log_where_to_salvage, salvage_alone_told, NOTHING_FAILS},
         {"PATH.salvaged.new: cannot sync; it is not put in place: ERROR", have_log,
-         salvage_alone_told, FAILS(1, FDATASYNC, NEW, EIO)},
+         salvage_alone_told, FAILS(2, FDATASYNC, NEW, EIO)},
     };
     EXPECT_EVENTS(events);
 }
@@ -1189,6 +1317,7 @@ int main(void)
         ON_ENGINE(f9_offline_modes_end_quietly_when_their_reader_goes),
         ON_ENGINE(messages_name_files_that_are_refused),
         ON_ENGINE(messages_name_what_keeps_a_start_from_making_a_log),
+        ON_ENGINE(f100_messages_name_files_of_somebody_else),
         ON_ENGINE(messages_name_the_torn_tail_and_its_copy),
         ON_ENGINE(messages_name_what_is_wrong_with_a_log),
         ON_ENGINE(messages_name_what_cannot_be_read),

@@ -528,7 +528,7 @@ static void f30_recover_without_space_for_the_copy_touches_nothing(void **state)
     uint64_t tail = bytes.length - sample->ends[BATCHES - 1];
     for (uint64_t room = 0; room < tail; room += watchdog_scaled(1, 5)) {
         engine_place(engine, bytes);
-        shim_set_space(SHIM_NEW, room, ENOSPC);
+        shim_set_space(SHIM_TORN, room, ENOSPC);
         expect_refused(engine, bytes, KV_NO_SPACE);
     }
     shim_give_space();
@@ -592,8 +592,8 @@ static void f56_recover_saves_the_tail_durably_before_it_cuts(void **state)
                            SHIM_BIT(SHIM_FTRUNCATE);
     assert_string_equal(
         shim_trace_text(order),
-        "fsync:directory fdatasync:log pwrite:new fdatasync:new renameat:torn "
-        "fsync:directory ftruncate:log fdatasync:log");
+        "fsync:directory fdatasync:log pwrite:torn fdatasync:torn fsync:directory "
+        "ftruncate:log fdatasync:log");
     free_sample(sample);
 }
 

@@ -12,7 +12,7 @@
 
 #include <stdlib.h>
 
-enum { SECTOR_BYTES = 512, BATCHES = 5 };
+enum { BATCHES = 5 };
 
 /* How the seals of a sample log speak of durability. */
 enum seals {
