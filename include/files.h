@@ -45,6 +45,13 @@ bool files_is_side_name(const char *path);
  * KV_IO: it cannot be had (reported).  Release with files_close, which drops the lock.
  */
 enum status files_open(const char *log_path, struct files **files_out);
+
+/*
+ * The same for whoever changes nothing: works on a volume that is read-only, and for root
+ * on anybody's log. Several may read at once. Where there is no lock file none is made,
+ * and the log's own lock (log_open) must do.
+ */
+enum status files_open_to_read(const char *log_path, struct files **files_out);
 void files_close(struct files *files);
 
 /* The log's path as the operator gave it. */

@@ -27,7 +27,8 @@ struct notes {
 
 struct files {
     int directory;
-    int lock_fd;
+    int lock_fd;     /* -1: none is there, which only a reader does without */
+    bool is_to_read; /* nothing is made or changed */
     struct notes own_notes;
     struct notes *notes; /* which are those */
     const char *name;    /* the last part of path */
@@ -64,15 +65,17 @@ static enum status open_directory(struct files *files)
 }
 
 /* Why a file cannot be ours, or NULL. */
-static const char *find_fault(const struct io_info *info)
+static const char *find_fault(const struct files *files, const struct io_info *info)
 {
+    bool may_read_all = files->is_to_read && geteuid() == 0;
     if (!info->is_regular) {
         return "is not a regular file";
     }
     if (info->link_count != 1) {
         return "has more than one link";
     }
-    return info->owner == (uint64_t)geteuid() ? NULL : "belongs to another user";
+    return info->owner == (uint64_t)geteuid() || may_read_all ? NULL
+                                                              : "belongs to another user";
 }
 
 static enum status check_is_ours(const struct files *files, const char *suffix, int fd)
@@ -82,7 +85,7 @@ static enum status check_is_ours(const struct files *files, const char *suffix, 
         diag_error("%s%s: cannot inspect; it is not used", files->path, suffix);
         return KV_IO;
     }
-    const char *fault = find_fault(&info);
+    const char *fault = find_fault(files, &info);
     if (fault != NULL) {
         diag_errorx("%s%s: %s; it is not used", files->path, suffix, fault);
         return KV_IO;
@@ -110,23 +113,74 @@ enum status files_open_plain(const struct files *files, const char *suffix, int 
     status = check_is_ours(files, suffix, *fd_out);
     if (status != KV_OK) {
         (void)io_close(*fd_out); /* nothing was written */
+        *fd_out = -1;
     }
     return status;
 }
 
-static enum status take_lock(struct files *files)
+/*
+ * Refuse somebody else's log before there is a lock beside it that its owner could not
+ * use.
+ */
+static enum status check_owner(const struct files *files, const char *suffix)
 {
-    enum status status =
-        files_open_plain(files, FILES_LOCK, O_RDWR | O_CREAT, &files->lock_fd);
-    if (status != KV_OK) {
-        files->lock_fd = -1;
-        if (status == KV_NOT_FOUND) {
-            diag_error("%s" FILES_LOCK ": cannot create; giving up", files->path);
-        }
+    struct io_info info;
+    enum status status = files_inspect(files, suffix, &info);
+    if (status == KV_OK && info.owner != (uint64_t)geteuid()) {
+        diag_errorx("%s%s: belongs to another user; nothing was made", files->path,
+                    suffix);
         return KV_IO;
     }
+    return KV_OK; /* whatever else is wrong with it will be told when it is opened */
+}
+
+static enum status create_lock(struct files *files)
+{
+    const char *const name = FILES_LOCK;
+    int flags = O_RDWR | O_CREAT | O_EXCL;
+    if (check_owner(files, "") != KV_OK || check_owner(files, FILES_OLD) != KV_OK) {
+        return KV_IO;
+    }
+    enum status status =
+        io_open(files->directory, make_name(files, name).text, flags, &files->lock_fd);
+    if (status != KV_OK && errno == EEXIST) { /* somebody was faster */
+        return files_open_plain(files, name, O_RDWR, &files->lock_fd);
+    }
+    if (status != KV_OK) {
+        diag_error("%s" FILES_LOCK ": cannot create; giving up", files->path);
+        return KV_IO;
+    }
+    struct io_info info;
+    if (io_inspect(files->lock_fd, &info) == KV_OK && info.owner != (uint64_t)geteuid()) {
+        diag_errorx("%s" FILES_LOCK ": what is made here belongs to another user, as "
+                    "where a mount gives every file one owner; giving up",
+                    files->path);
+        files_drop(files, name);
+        return KV_IO;
+    }
+    return check_is_ours(files, name, files->lock_fd);
+}
+
+/* A reader does without a lock file: beside a server there is one. */
+static enum status open_lock(struct files *files)
+{
+    int flags = files->is_to_read ? O_RDONLY : O_RDWR;
+    enum status status = files_open_plain(files, FILES_LOCK, flags, &files->lock_fd);
+    if (status == KV_NOT_FOUND && files->is_to_read) {
+        return KV_OK;
+    }
+    return status == KV_NOT_FOUND ? create_lock(files) : status;
+}
+
+static enum status take_lock(struct files *files)
+{
+    enum status status = open_lock(files);
+    if (status != KV_OK || files->lock_fd < 0) {
+        return status;
+    }
     long owner = 0;
-    status = io_lock(files->lock_fd, IO_LOCK_ALONE, &owner);
+    status = io_lock(files->lock_fd, files->is_to_read ? IO_LOCK_SHARED : IO_LOCK_ALONE,
+                     &owner);
     if (status == KV_NOT_FOUND && owner == 0) {
         diag_errorx("%s: is in use by another process; giving up", files->path);
     } else if (status == KV_NOT_FOUND) {
@@ -172,7 +226,8 @@ bool files_is_side_name(const char *path)
     return is_side_name;
 }
 
-enum status files_open(const char *log_path, struct files **files_out)
+static enum status open_files(const char *log_path, bool is_to_read,
+                              struct files **files_out)
 {
     size_t length = strlen(log_path);
     const char *name = last_part(log_path);
@@ -185,7 +240,7 @@ enum status files_open(const char *log_path, struct files **files_out)
         diag_error("%s: not enough memory for the name; giving up", log_path);
         return KV_NO_MEMORY;
     }
-    *files = (struct files){.directory = -1, .lock_fd = -1};
+    *files = (struct files){.directory = -1, .lock_fd = -1, .is_to_read = is_to_read};
     files->notes = &files->own_notes;
     memcpy(files->path, log_path, length + 1);
     files->name = last_part(files->path);
@@ -199,6 +254,16 @@ enum status files_open(const char *log_path, struct files **files_out)
     }
     *files_out = files;
     return KV_OK;
+}
+
+enum status files_open(const char *log_path, struct files **files_out)
+{
+    return open_files(log_path, false, files_out);
+}
+
+enum status files_open_to_read(const char *log_path, struct files **files_out)
+{
+    return open_files(log_path, true, files_out);
 }
 
 void files_close(struct files *files)

@@ -367,7 +367,7 @@ enum status logset_read(const char *path, struct reading *reading_out)
 {
     struct reading *reading = reading_out;
     *reading = (struct reading){0};
-    enum status status = files_open(path, &reading->files);
+    enum status status = files_open_to_read(path, &reading->files);
     if (status == KV_OK) {
         status = logset_open(reading->files, LOG_READ, &reading->set);
     }

@@ -221,6 +221,18 @@ static enum status refuse_existing(const struct files *files)
     return status == KV_NOT_FOUND ? KV_OK : status;
 }
 
+/* Before anything is made there, so that a mistake leaves nothing behind. */
+static enum status look_at_place(const char *new_path)
+{
+    struct files *files = NULL;
+    enum status status = files_open_to_read(new_path, &files);
+    if (status == KV_OK) {
+        status = refuse_existing(files);
+    }
+    files_close(files);
+    return status;
+}
+
 static enum status write_new(struct salvage *salvage)
 {
     struct log *to = NULL;
@@ -267,9 +279,6 @@ static enum status run(struct salvage *salvage)
     if (status == KV_OK) {
         status = rewrite_clear(salvage->new_files);
     }
-    if (status == KV_OK) {
-        status = open_old(salvage);
-    }
     if (status != KV_OK) {
         return status;
     }
@@ -285,7 +294,13 @@ static enum status run(struct salvage *salvage)
 enum status salvage_log(const char *path, const char *new_path)
 {
     struct salvage salvage = {0};
-    enum status status = files_open(path, &salvage.files);
+    enum status status = look_at_place(new_path);
+    if (status == KV_OK) {
+        status = files_open_to_read(path, &salvage.files);
+    }
+    if (status == KV_OK) {
+        status = open_old(&salvage);
+    }
     if (status == KV_OK) {
         status = files_open(new_path, &salvage.new_files);
     }

@@ -521,10 +521,11 @@ static void f84_files_report_a_directory_that_is_gone(void **state)
     struct files *files = NULL;
     int fd = -1;
     const struct shim_fault gone = {
-        .calls = SHIM_BIT(SHIM_OPENAT), .nth = 1, .error = ENOENT};
+        .calls = SHIM_BIT(SHIM_OPENAT), .nth = 1, .error = ENOENT, .is_sticky = true};
     shim_inject(&gone);
     assert_int_equal(files_open(engine->log.path, &files), KV_IO);
     assert_int_equal(engine_told(engine, "kv.log.lock: cannot create"), 1);
+    shim_clear_faults();
     files = open_files(engine);
     shim_inject(&gone);
     assert_int_equal(files_begin_new(files, &fd), KV_IO);

@@ -89,7 +89,7 @@ static void log_create_publishes_a_synced_opening_record(void **state)
     struct engine *engine = *state;
     struct opening opening;
     assert_string_equal(shim_trace_text(SHIM_CHANGES),
-                        "openat:lock openat:new pwrite:new fdatasync:new "
+                        "openat:lock! openat:lock openat:new pwrite:new fdatasync:new "
                         "fdatasync:new renameat:log fsync:directory");
     struct script bytes = engine_read(engine, "");
     assert_int_equal(bytes.length, OPENING_BYTES);

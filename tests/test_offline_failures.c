@@ -4,7 +4,7 @@
  *
  * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap fopen clock_gettime
- * wrap: malloc calloc realloc strdup
+ * wrap: malloc calloc realloc strdup geteuid
  */
 #include "bounds.h"
 #include "dump.h"
@@ -69,6 +69,16 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
         rot.engine = NULL;
     }
     return 0;
+}
+
+/* Who runs the program. */
+static uid_t user;
+
+uid_t __wrap_geteuid(void);
+
+uid_t __wrap_geteuid(void)
+{
+    return user;
 }
 
 /* ---- Running a mode ---- */
@@ -533,6 +543,116 @@ static void f113_salvage_seals_nothing_that_it_could_not_read_twice(void **state
     image_free(&image);
 }
 
+/* ---- Where nothing can be changed, or not by us ---- */
+
+static void place_log(struct engine *engine)
+{
+    engine_open(engine);
+    engine_put(engine, "key", "value");
+    engine_close(engine);
+}
+
+/* Every mode does its work, and no file comes or goes but the one that was asked for. */
+static void expect_all_modes(struct engine *engine)
+{
+    size_t file_count = engine_count_files(engine, "kv.log");
+    expect_run(engine, VERIFY, KV_OK, "live_keys 1\n");
+    expect_run(engine, DUMP_LINES, KV_OK, "SET key value\n");
+    expect_run(engine, DUMP_REDIS, KV_OK, "value\r\n");
+    assert_int_equal(engine_count_files(engine, "kv.log"), file_count);
+    expect_run(engine, SALVAGE, KV_OK, "kept 1 keys");
+    drop_new_log(engine);
+    assert_int_equal(unlink(engine_file(engine, NEW_LOG ".lock").path), 0);
+    assert_int_equal(engine_count_files(engine, "kv.log"), file_count);
+}
+
+static void f107_the_modes_work_on_a_volume_that_is_read_only(void **state)
+{
+    struct engine *engine = *state;
+    place_log(engine);
+    shim_make_read_only("kv.log");
+    expect_all_modes(engine);
+    assert_int_equal(unlink(engine_file(engine, ".lock").path), 0);
+    expect_all_modes(engine);
+}
+
+/* A log that somebody serves is refused, though its lock can only be read. */
+static void f107_the_modes_refuse_a_log_in_use_on_a_volume_that_is_read_only(void **state)
+{
+    struct engine *engine = *state;
+    place_log(engine);
+    pid_t holder = engine_hold_elsewhere(engine);
+    shim_make_read_only("kv.log");
+    for (enum mode mode = 0; mode < MODE_COUNT; mode++) {
+        expect_run(engine, mode, KV_IO, "");
+        assert_int_equal(engine_told(engine, "is in use by process"), 1);
+    }
+    /* Without the lock file, the lock on the log itself says so. */
+    assert_int_equal(unlink(engine_file(engine, ".lock").path), 0);
+    for (enum mode mode = 0; mode < MODE_COUNT; mode++) {
+        expect_run(engine, mode, KV_IO, "");
+        assert_int_equal(engine_told(engine, "is in use by another process"), 1);
+    }
+    assert_false(engine_has_file(engine, NEW_LOG ".lock"));
+    engine_end_holder(holder);
+}
+
+static void f107_a_mistyped_path_leaves_nothing_behind(void **state)
+{
+    struct engine *engine = *state;
+    for (enum mode mode = 0; mode < MODE_COUNT; mode++) {
+        enum status wanted = mode == SALVAGE ? KV_NOT_FOUND : KV_IO;
+        expect_run(engine, mode, wanted, "");
+        assert_int_equal(engine_count_files(engine, "kv.log"), 0);
+    }
+    place_log(engine);
+    engine_write(engine, NEW_LOG, SLICE_LITERAL("somebody's work"));
+    expect_run(engine, SALVAGE, KV_IO, "");
+    assert_false(engine_has_file(engine, NEW_LOG ".lock"));
+}
+
+static void f108_root_may_read_the_log_of_another_and_leaves_no_file(void **state)
+{
+    struct engine *engine = *state;
+    const enum shim_role roles[] = {SHIM_LOG, SHIM_LOCK};
+    place_log(engine);
+    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++) {
+        user = 0;
+        shim_disown(roles[i]);
+        expect_run(engine, VERIFY, KV_OK, "live_keys 1\n");
+        expect_run(engine, DUMP_LINES, KV_OK, "SET key value\n");
+        user = 1000;
+        expect_run(engine, VERIFY, KV_IO, "");
+        assert_int_equal(engine_told(engine, "belongs to another user"), 1);
+        assert_int_equal(engine_told(engine, ""), 1);
+    }
+    /* Without a lock file nobody makes one that the owner could not use. */
+    assert_int_equal(unlink(engine_file(engine, ".lock").path), 0);
+    shim_disown(SHIM_LOG);
+    user = 0;
+    expect_run(engine, VERIFY, KV_OK, "live_keys 1\n");
+    assert_int_equal(engine_try_open(engine), KV_IO);
+    engine_expect_line(engine, "PATH: belongs to another user; nothing was made", 0, 0);
+    assert_int_equal(engine_count_files(engine, ".lock"), 0);
+    shim_disown(SHIM_ANY);
+    user = getuid();
+}
+
+/* A mount that gives every file one owner: what was just made is not ours. */
+static void f110_a_start_where_nothing_is_ours_says_why_and_leaves_nothing(void **state)
+{
+    struct engine *engine = *state;
+    shim_disown(SHIM_LOCK);
+    assert_int_equal(engine_try_open(engine), KV_IO);
+    engine_expect_line(engine,
+                       "PATH.lock: what is made here belongs to another user, as where a "
+                       "mount gives every file one owner; giving up",
+                       0, 0);
+    assert_int_equal(engine_told(engine, ""), 1);
+    assert_int_equal(engine_count_files(engine, "kv.log"), 0);
+    shim_disown(SHIM_ANY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -545,6 +665,11 @@ int main(void)
         ON_ENGINE(f30_salvage_without_room_for_the_new_log_leaves_none),
         ON_ENGINE(f88_salvage_takes_only_the_older_log_that_is_wanted),
         ON_ENGINE(f88_salvage_refuses_an_older_log_that_is_no_plain_file),
+        ON_ENGINE(f107_the_modes_work_on_a_volume_that_is_read_only),
+        ON_ENGINE(f107_the_modes_refuse_a_log_in_use_on_a_volume_that_is_read_only),
+        ON_ENGINE(f107_a_mistyped_path_leaves_nothing_behind),
+        ON_ENGINE(f108_root_may_read_the_log_of_another_and_leaves_no_file),
+        ON_ENGINE(f110_a_start_where_nothing_is_ours_says_why_and_leaves_nothing),
         ON_ENGINE(f57_f88_salvage_tells_that_parts_could_not_be_read),
         ON_ENGINE(f113_salvage_seals_nothing_that_it_could_not_read_twice),
     };
@@ -552,6 +677,7 @@ int main(void)
     if (setvbuf(stdout, NULL, _IONBF, 0) != 0) {
         return EXIT_FAILURE;
     }
+    user = getuid();
     engine_catch_sigbus();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

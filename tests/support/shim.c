@@ -85,6 +85,7 @@ struct state {
     int space_error;
 
     enum shim_role disowned_role; /* SHIM_ANY: none */
+    const char *read_only_name;   /* NULL: none */
     int map_instead_fd_plus_one;  /* 0: none */
     bool guards_views;
     enum shim_role map_instead_role;
@@ -288,6 +289,11 @@ void shim_disown(enum shim_role role)
     state.disowned_role = role;
 }
 
+void shim_make_read_only(const char *name)
+{
+    state.read_only_name = name;
+}
+
 void shim_map_role_instead(enum shim_role role, int fd)
 {
     state.map_instead_role = role;
@@ -449,6 +455,18 @@ int __wrap_open(const char *path, int flags, ...)
     return done(&event, fd);
 }
 
+static bool is_read_only(const char *name)
+{
+    static const char *const suffixes[] = {"", ".lock", ".new", ".old", ".index"};
+    size_t length = state.read_only_name == NULL ? 0 : strlen(state.read_only_name);
+    bool is_one = length > 0 && strncmp(name, state.read_only_name, length) == 0;
+    bool is_suffix = is_one && strncmp(name + length, ".torn.", 6) == 0;
+    for (size_t i = 0; is_one && i < sizeof suffixes / sizeof suffixes[0]; i++) {
+        is_suffix = is_suffix || strcmp(name + length, suffixes[i]) == 0;
+    }
+    return is_suffix;
+}
+
 int __wrap_openat(int directory, const char *name, int flags, ...)
 {
     va_list arguments;
@@ -457,6 +475,11 @@ int __wrap_openat(int directory, const char *name, int flags, ...)
     va_end(arguments);
     struct shim_event event = {.call = SHIM_OPENAT, .role = role_of_name(name)};
     if (fails(&event)) {
+        return -1;
+    }
+    if (is_read_only(name) && (flags & (O_WRONLY | O_RDWR | O_CREAT)) != 0) {
+        keep(&event, EROFS);
+        errno = EROFS;
         return -1;
     }
     int fd = __real_openat(directory, name, flags, mode);

@@ -118,6 +118,12 @@ void shim_give_space(void);
 void shim_disown(enum shim_role role);
 
 /*
+ * The file of this name and its side files lie where nothing can be changed: opening one
+ * of them to write or create it fails with EROFS.
+ */
+void shim_make_read_only(const char *name);
+
+/*
  * Mappings of the log, or of files of another role, show another file, which may be
  * shorter: reading behind its end raises SIGBUS, as a disk that cannot be read does.
  * -1: no more.
