@@ -100,7 +100,10 @@ void log_tell_fault(struct log *log, enum log_fault fault, uint64_t offset);
 /* Make everything in the file durable before it is judged. */
 enum status log_settle(struct log *log);
 
-/* Read from the disk, not from memory, what stands at `offset` or later. */
+/*
+ * Read from the disk, not from memory, what stands at `offset` or later. Where the system
+ * does not do that, the operator is told and nothing else.
+ */
 enum status log_reread(struct log *log, uint64_t offset);
 
 /*

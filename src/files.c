@@ -21,8 +21,9 @@ enum { TORN_COPIES_MAX = 1000 };
 
 /* What changes while the files are open, and nobody but this module knows of. */
 struct notes {
-    bool has_left_new; /* PATH.new is our own and could not be removed */
-    bool has_left_old; /* likewise */
+    bool has_left_new;      /* PATH.new is our own and could not be removed */
+    bool has_left_old;      /* likewise */
+    bool has_told_unsynced; /* that the directory cannot be synced */
 };
 
 struct files {
@@ -386,6 +387,25 @@ enum status files_begin_new(const struct files *files, int *fd_out)
     return status;
 }
 
+/*
+ * Some network and user-space file systems know no sync of a directory. They cannot be
+ * made to, and keep names as well as they do: tell once what that means.
+ */
+static enum status sync_directory(const struct files *files)
+{
+    enum status status = io_sync_directory(files->directory);
+    if (status == KV_OK || (errno != EINVAL && errno != ENOTSUP && errno != EOPNOTSUPP)) {
+        return status;
+    }
+    if (!files->notes->has_told_unsynced) {
+        diag_warn("%s: its directory cannot be synced; a loss of power may take away the "
+                  "name of a file that was just made, and what was written to it",
+                  files->path);
+    }
+    files->notes->has_told_unsynced = true;
+    return KV_OK;
+}
+
 static enum status rename_durably(const struct files *files, const char *from,
                                   const char *to)
 {
@@ -399,7 +419,7 @@ static enum status rename_durably(const struct files *files, const char *from,
     if (is_new(from)) {
         stop_forget_file(); /* it has its name */
     }
-    if (io_sync_directory(files->directory) != KV_OK) {
+    if (sync_directory(files) != KV_OK) {
         diag_error("%s%s: cannot sync the directory after a rename; stopping",
                    files->path, to);
         return KV_FATAL;
@@ -429,7 +449,7 @@ enum status files_rename(const struct files *files, const char *from, const char
 
 enum status files_settle_names(const struct files *files)
 {
-    if (io_sync_directory(files->directory) != KV_OK) {
+    if (sync_directory(files) != KV_OK) {
         diag_error("%s: cannot sync the directory; giving up", files->path);
         return KV_IO;
     }
@@ -454,7 +474,7 @@ enum status files_remove(const struct files *files, const char *suffix)
 {
     enum status status = io_unlink(files->directory, make_name(files, suffix).text);
     if (status == KV_OK || status == KV_NOT_FOUND) { /* gone, but perhaps not for good */
-        status = io_sync_directory(files->directory);
+        status = sync_directory(files);
     }
     if (strcmp(suffix, FILES_OLD) == 0) {
         files->notes->has_left_old = status != KV_OK;

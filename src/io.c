@@ -204,6 +204,10 @@ enum status io_measure(int directory, struct io_space *space_out)
     struct statvfs info;
     int result;
     RETRY(result, fstatvfs(directory, &info));
+    if (result == 0 && (info.f_blocks == 0 || info.f_frsize == 0)) {
+        errno = ENOSYS; /* a file system that has no size does not know */
+        result = -1;
+    }
     if (result < 0) {
         return KV_IO;
     }

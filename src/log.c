@@ -285,12 +285,16 @@ enum status log_reread(struct log *log, uint64_t offset)
 {
     /* Pages that are mapped cannot be dropped, so the view is renewed around it. */
     enum status status = mapping_renew(log->mapping);
-    if (status == KV_OK) {
-        status = io_forget_cache(log->fd, offset);
+    if (status != KV_OK) {
+        return tell(log, status, "cannot read the last batch anew; giving up");
     }
-    return status == KV_OK
-               ? KV_OK
-               : tell(log, status, "cannot read the last batch anew; giving up");
+    if (io_forget_cache(log->fd, offset) != KV_OK) {
+        diag_warn("%s%s: memory is not made to forget the log, so the last batch is not "
+                  "compared with the disk: if a sync failed before this start, a loss of "
+                  "power may still take it",
+                  files_path(log->files), log->suffix);
+    }
+    return KV_OK;
 }
 
 enum status log_cut(struct log *log, uint64_t offset)

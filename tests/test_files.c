@@ -538,7 +538,7 @@ static void f84_files_report_a_directory_that_is_gone(void **state)
 }
 
 /* Where the room cannot be learned, a write has to tell. */
-static void f64_files_space_is_endless_where_it_cannot_be_learned(void **state)
+static void f64_f109_files_space_is_endless_where_it_cannot_be_learned(void **state)
 {
     struct engine *engine = *state;
     struct files *files = open_files(engine);
@@ -609,7 +609,7 @@ int main(void)
         ON_ENGINE(f51_files_save_torn_gives_up_among_too_many_copies),
         ON_ENGINE(files_open_takes_a_name_without_a_directory),
         ON_ENGINE(f84_files_report_a_directory_that_is_gone),
-        ON_ENGINE(f64_files_space_is_endless_where_it_cannot_be_learned),
+        ON_ENGINE(f64_f109_files_space_is_endless_where_it_cannot_be_learned),
         ON_ENGINE(f31_files_space_ends_at_the_file_size_limit),
         cmocka_unit_test(files_keep_less_on_a_small_disk),
     };

@@ -446,6 +446,12 @@ static void messages_name_what_keeps_a_start_from_making_a_log(void **state)
          FAILS(1, STRDUP, ANY, ENOMEM)},
         {"PATH: cannot sync the directory; giving up: ERROR", have_nothing, start,
          FAILS(1, FSYNC, DIRECTORY, EIO)},
+        {"PATH: its directory cannot be synced; a loss of power may take away the name "
+         "of "
+         "a file that was just made, and what was written to it: ERROR",
+         have_nothing,
+         start,
+         {SHIM_BIT(SHIM_FSYNC), SHIM_DIRECTORY, 1, EINVAL, true}},
         {"PATH.new: cannot remove; it is left there: ERROR", have_an_empty_new_file,
          start, FAILS(1, UNLINKAT, NEW, EACCES)},
         {"PATH.new: cannot create; giving up: ERROR", have_nothing, start,
@@ -726,8 +732,12 @@ static void messages_name_what_is_wrong_with_a_log(void **state)
          FAILS(1, FOPEN, ANY, EMFILE)},
         {"PATH: cannot sync the log before reading it; giving up: ERROR", have_log, start,
          FAILS(1, FDATASYNC, LOG, EIO)},
+        {"PATH: memory is not made to forget the log, so the last batch is not compared "
+         "with the disk: if a sync failed before this start, a loss of power may still "
+         "take it: ERROR",
+         have_log, start, FAILS(1, FADVISE, LOG, ENOSYS)},
         {"PATH: cannot read the last batch anew; giving up: ERROR", have_log, start,
-         FAILS(1, FADVISE, LOG, EIO)},
+         FAILS(2, MMAP, LOG, ENOMEM)},
     };
     EXPECT_EVENTS(events);
 }
