@@ -135,13 +135,4 @@ uint64_t files_kept(const struct io_space *space, uint64_t kept_bytes);
 /* Remove a side file if there is one. It may come back after a power loss. */
 void files_drop(const struct files *files, const char *suffix);
 
-/*
- * Keep a copy of bytes that are about to be cut off the log, as PATH.torn.OFFSET;
- * a file there with other bytes is never replaced: the copy gets another number.
- *
- * suffix_out: the suffix that the copy got.
- */
-enum status files_save_torn(const struct files *files, struct slice bytes,
-                            uint64_t offset, char suffix_out[FILES_SUFFIX_BYTES_MAX]);
-
 #endif

@@ -7,6 +7,7 @@
 #include "diag.h"
 #include "progress.h"
 #include "rewrite.h"
+#include "torn.h"
 
 #include <inttypes.h>
 
@@ -18,7 +19,7 @@ static enum status save_torn(const struct logset *original, uint64_t end)
     if (tail.length == 0) {
         return KV_OK;
     }
-    enum status status = files_save_torn(original->files, tail, end, suffix);
+    enum status status = torn_save(original->files, tail, end, suffix);
     if (status == KV_OK) {
         diag_warnx("%s: leaving out an incomplete record at offset %" PRIu64
                    ": %zu bytes, kept in %s%s",

@@ -10,6 +10,7 @@
 #include "diag.h"
 #include "io.h"
 #include "mapping.h"
+#include "place.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -27,7 +28,7 @@ struct log {
     const struct files *files;
     const char *suffix; /* where the file is now: "", FILES_NEW or FILES_OLD */
     int fd;
-    uint64_t device; /* this and the next tell its file from every other */
+    uint64_t device; /* see place.h */
     uint64_t inode;
     struct mapping *mapping;
     struct log_end end;       /* only its offset until the log is resumed */
@@ -52,28 +53,16 @@ static enum status tell(const struct log *log, enum status status, const char *w
     return status == KV_NOT_FOUND ? KV_IO : status;
 }
 
-/*
- * Lock the file itself, under whatever name it will be found, and note which one it is.
- * The lock beside PATH keeps others off that name alone.
- */
-static enum status lock_file(struct log *log, enum log_access access)
+static struct place place_of(const struct log *log)
 {
-    struct io_info info;
-    enum status status = io_inspect(log->fd, &info);
-    if (status != KV_OK) {
-        return tell(log, status, "cannot inspect the log; it is not used");
-    }
-    log->device = info.device;
-    log->inode = info.inode;
-    status =
-        io_lock_open_file(log->fd, access == LOG_READ ? IO_LOCK_SHARED : IO_LOCK_ALONE);
-    if (status == KV_NOT_FOUND) {
-        diag_errorx("%s%s: is in use by another process under another name; giving up",
-                    files_path(log->files), log->suffix);
-        return KV_IO;
-    }
-    return status == KV_OK ? KV_OK
-                           : tell(log, status, "cannot lock the log; it is not used");
+    return (struct place){log->files, log->suffix, log->fd, log->device, log->inode};
+}
+
+/* Whether the log is where it should be, as long as it should be. */
+static enum status check_place(const struct log *log)
+{
+    struct place place = place_of(log);
+    return place_check(&place, log->end.offset);
 }
 
 static void tell_not_mapped(const struct log *log, enum status status)
@@ -102,7 +91,10 @@ static enum status take_over(const struct log *made, enum log_access access,
     if (status != KV_OK) {
         tell_not_mapped(log, status);
     } else {
-        status = lock_file(log, access);
+        struct place place = place_of(log);
+        status = place_take(&place, access == LOG_READ);
+        log->device = place.device;
+        log->inode = place.inode;
     }
     if (status != KV_OK) {
         (void)log_close(log); /* the first failure is the one that counts */
@@ -465,86 +457,19 @@ static enum status cut_back(struct log *log, enum status cause)
     return log_cut(log, log->end.offset) == KV_OK ? cause : KV_FATAL;
 }
 
-/* Its name leads nowhere. */
-static void tell_gone(const struct log *log)
-{
-    struct io_info info;
-    const char *path = files_path(log->files);
-    if (io_inspect(log->fd, &info) == KV_OK && info.link_count == 0) {
-        diag_errorx("%s%s: the log was removed while it was served; stopping", path,
-                    log->suffix);
-    } else {
-        diag_errorx("%s%s: the log was renamed while it was served; stopping", path,
-                    log->suffix);
-    }
-}
-
-static bool is_its_file(const struct log *log, const struct io_info *info)
-{
-    return info->device == log->device && info->inode == log->inode;
-}
-
-/*
- * Somebody else may have cut the file or taken its name away meanwhile: what is written
- * then, nobody would find.
- */
-static enum status check_is_still_ours(const struct log *log)
-{
-    struct io_info info;
-    enum status status = files_inspect(log->files, log->suffix, &info);
-    if (status == KV_NOT_FOUND) {
-        tell_gone(log);
-        return KV_FATAL;
-    }
-    if (status != KV_OK) {
-        (void)tell(log, KV_FATAL, "cannot inspect the log; stopping");
-        return KV_FATAL;
-    }
-    if (!is_its_file(log, &info)) {
-        diag_errorx("%s%s: another file has taken the place of the log; stopping",
-                    files_path(log->files), log->suffix);
-        return KV_FATAL;
-    }
-    if (info.length != log->end.offset) {
-        diag_errorx("%s: the log is %" PRIu64 " bytes long, not %" PRIu64
-                    ": something else changed it; stopping",
-                    files_path(log->files), info.length, log->end.offset);
-        return KV_FATAL;
-    }
-    return KV_OK;
-}
-
-/* Whether what stands at PATH may be replaced: that log as it was read, or nothing. */
-static enum status judge_place(const struct log *log, const struct log *replaced)
-{
-    struct io_info info;
-    enum status status = files_inspect(log->files, "", &info);
-    if (status == KV_NOT_FOUND) {
-        return KV_OK;
-    }
-    if (status != KV_OK) {
-        diag_error("%s: cannot inspect; it is not replaced", files_path(log->files));
-        return KV_IO;
-    }
-    bool may_go = replaced == NULL ? info.is_regular && info.length == 0
-                                   : is_its_file(replaced, &info) &&
-                                         info.length == replaced->end.offset;
-    if (!may_go) {
-        diag_errorx("%s: was put there or changed meanwhile; it is not replaced",
-                    files_path(log->files));
-    }
-    return may_go ? KV_OK : KV_IO;
-}
-
 enum status log_publish(struct log *log, const struct log *replaced)
 {
+    struct place known = {0};
     bool is_durable = log->durable_length == log->end.offset;
     enum status status = is_durable ? KV_OK : log_prepare(log);
-    if (status == KV_OK) {
-        status = judge_place(log, replaced);
+    if (status == KV_OK && replaced != NULL) {
+        known = place_of(replaced);
+        status = place_judge(log->files, &known, replaced->end.offset);
+    } else if (status == KV_OK) {
+        status = place_judge(log->files, NULL, 0);
     }
     if (status == KV_OK) {
-        status = check_is_still_ours(log);
+        status = check_place(log);
     }
     if (status == KV_OK) {
         status = files_place_new(log->files, "");
@@ -576,7 +501,7 @@ enum status log_write(struct log *log)
     if (status != KV_OK) {
         return status;
     }
-    status = check_is_still_ours(log);
+    status = check_place(log);
     if (status != KV_OK) {
         return status;
     }
@@ -604,7 +529,7 @@ void log_stage_drained(struct log *log, uint64_t older_id)
 
 enum status log_rename(struct log *log, const char *suffix)
 {
-    enum status status = check_is_still_ours(log);
+    enum status status = check_place(log);
     if (status == KV_OK) {
         status = files_rename(log->files, log->suffix, suffix);
     }
@@ -616,14 +541,8 @@ enum status log_rename(struct log *log, const char *suffix)
 
 enum status log_remove(const struct log *log)
 {
-    struct io_info info;
-    enum status status = files_inspect(log->files, log->suffix, &info);
-    if (status == KV_OK && !is_its_file(log, &info)) {
-        diag_warnx("%s%s: another file has taken the place of the log; it is left there",
-                   files_path(log->files), log->suffix);
-        return KV_OK;
-    }
-    return files_remove(log->files, log->suffix);
+    struct place place = place_of(log);
+    return place_remove(&place);
 }
 
 bool log_has_other_links(const struct log *log)

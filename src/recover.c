@@ -10,6 +10,7 @@
 #include "diag.h"
 #include "import.h"
 #include "rewrite.h"
+#include "torn.h"
 
 #include <inttypes.h>
 
@@ -86,7 +87,7 @@ static enum status drop_torn_tail(const struct logset *set, const struct scan *s
     char suffix[FILES_SUFFIX_BYTES_MAX];
     const char *path = files_path(set->files);
     struct slice tail = slice_after(log_bytes(set->log), (size_t)scan->offset);
-    enum status status = files_save_torn(set->files, tail, scan->offset, suffix);
+    enum status status = torn_save(set->files, tail, scan->offset, suffix);
     if (status != KV_OK) {
         return status;
     }

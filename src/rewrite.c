@@ -7,6 +7,7 @@
 #include "bytes.h"
 #include "diag.h"
 #include "progress.h"
+#include "torn.h"
 
 /* Whether a seal says that some of the log was durable: then it was in use. */
 static bool has_been_used(struct slice log)
@@ -49,7 +50,7 @@ static bool is_half_made(struct slice bytes)
 static enum status keep_copy(const struct files *files, struct slice bytes)
 {
     char suffix[FILES_SUFFIX_BYTES_MAX];
-    enum status status = files_save_torn(files, bytes, 0, suffix);
+    enum status status = torn_save(files, bytes, 0, suffix);
     if (status == KV_OK) {
         diag_warnx("%s" FILES_NEW
                    ": holds %zu bytes that may be somebody's, kept in %s%s",

@@ -17,8 +17,9 @@ buffer:1 crc32c:1 hash:1 utf8:1 diag:1
 progress:2 io:2 stop:2
 record:3 index:3 protocol:3 mapping:3
 scan:4 files:4
-log:5 keydir:6 load:7 lookup:7 rewrite:7 salvage:8 snapshot:7 logset:8 import:9 recover:10 verify:10 dump:10 transaction:7 compact:8 store:11
-conn:12 listener:12 notify:12 replies:13 commands:14 session:15 server:16 options:17 main:18
+place:5 torn:5
+log:6 keydir:7 load:8 lookup:8 rewrite:8 salvage:9 snapshot:8 logset:9 import:10 recover:11 verify:11 dump:11 transaction:8 compact:9 store:12
+conn:13 listener:13 notify:13 replies:14 commands:15 session:16 server:17 options:18 main:19
 "
 level_of() {
     tr ' ' '\n' <<<"$levels" | sed -n "s/^$1://p"
@@ -42,7 +43,7 @@ deny() { # deny FILES HEADERS: none of these files includes any of these headers
         done
     done
 }
-below_net="src/store.c src/recover.c src/import.c src/keydir.c src/log.c src/files.c src/io.c
+below_net="src/store.c src/recover.c src/import.c src/keydir.c src/log.c src/files.c src/place.c src/torn.c src/io.c
     src/mapping.c src/index.c src/record.c src/scan.c src/protocol.c include/store.h"
 network="sys/socket.h netinet/in.h netinet/tcp.h netdb.h arpa/inet.h"
 deny "$below_net src/commands.c src/options.c src/main.c" "$network"

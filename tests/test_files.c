@@ -11,6 +11,7 @@
 #include "support/engine.h"
 #include "support/shim.h"
 #include "support/unit.h"
+#include "torn.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -375,11 +376,11 @@ static void files_new_is_synced_before_and_after_it_gets_its_name(void **state)
 static void save(struct files *files, struct slice bytes, const char *suffix)
 {
     char given[FILES_SUFFIX_BYTES_MAX];
-    assert_int_equal(files_save_torn(files, bytes, 4711, given), KV_OK);
+    assert_int_equal(torn_save(files, bytes, 4711, given), KV_OK);
     assert_string_equal(given, suffix);
 }
 
-static void f51_files_save_torn_never_replaces_another_copy(void **state)
+static void f51_torn_save_never_replaces_another_copy(void **state)
 {
     struct engine *engine = *state;
     struct files *files = open_files(engine);
@@ -395,7 +396,7 @@ static void f51_files_save_torn_never_replaces_another_copy(void **state)
     files_close(files);
 }
 
-static void f51_files_save_torn_refuses_an_intruder_at_its_name(void **state)
+static void f51_torn_save_refuses_an_intruder_at_its_name(void **state)
 {
     struct engine *engine = *state;
     struct files *files = open_files(engine);
@@ -404,7 +405,7 @@ static void f51_files_save_torn_refuses_an_intruder_at_its_name(void **state)
         struct tempdir_file torn = engine_file(engine, ".torn.4711");
         intruders[i].make(engine, torn.path);
         engine_forget_messages(engine);
-        assert_int_equal(files_save_torn(files, SLICE_LITERAL("x"), 4711, suffix), KV_IO);
+        assert_int_equal(torn_save(files, SLICE_LITERAL("x"), 4711, suffix), KV_IO);
         assert_int_equal(engine_told(engine, torn.path), 1);
         assert_int_equal(remove(torn.path), 0);
         (void)unlink(engine_file(engine, ".target").path); /* if there is one */
@@ -412,7 +413,7 @@ static void f51_files_save_torn_refuses_an_intruder_at_its_name(void **state)
     files_close(files);
 }
 
-static void f56_files_save_torn_failing_anywhere_leaves_no_half(void **state)
+static void f56_torn_save_failing_anywhere_leaves_no_half(void **state)
 {
     struct engine *engine = *state;
     struct files *files = open_files(engine);
@@ -427,7 +428,7 @@ static void f56_files_save_torn_failing_anywhere_leaves_no_half(void **state)
         engine_forget_messages(engine);
         shim_reset();
         shim_fail_once(calls, SHIM_ANY, nth, ENOSPC);
-        assert_int_not_equal(files_save_torn(files, tail, 4711, suffix), KV_OK);
+        assert_int_not_equal(torn_save(files, tail, 4711, suffix), KV_OK);
         assert_int_equal(shim_fired_count(), 1);
         assert_int_equal(engine_told(engine, ""), 1);
         assert_false(engine_has_file(engine, ".new"));
@@ -447,7 +448,7 @@ struct failing {
 
 /* A copy that is there already cannot be read: then it is neither trusted nor replaced.
  */
-static void f56_files_save_torn_that_cannot_look_at_an_earlier_copy_fails(void **state)
+static void f56_torn_save_that_cannot_look_at_an_earlier_copy_fails(void **state)
 {
     struct engine *engine = *state;
     struct files *files = open_files(engine);
@@ -463,8 +464,7 @@ static void f56_files_save_torn_that_cannot_look_at_an_earlier_copy_fails(void *
         engine_forget_messages(engine);
         shim_reset();
         shim_inject(&failings[i].fault);
-        assert_int_not_equal(files_save_torn(files, SLICE_LITERAL("one"), 4711, suffix),
-                             KV_OK);
+        assert_int_not_equal(torn_save(files, SLICE_LITERAL("one"), 4711, suffix), KV_OK);
         shim_clear_faults();
         assert_true(shim_fired_count() > 0);
         assert_int_equal(engine_told(engine, failings[i].told), 1);
@@ -477,7 +477,7 @@ static void f56_files_save_torn_that_cannot_look_at_an_earlier_copy_fails(void *
 }
 
 /* The search for a free name has an end. */
-static void f51_files_save_torn_gives_up_among_too_many_copies(void **state)
+static void f51_torn_save_gives_up_among_too_many_copies(void **state)
 {
     struct engine *engine = *state;
     struct files *files = open_files(engine);
@@ -489,8 +489,7 @@ static void f51_files_save_torn_gives_up_among_too_many_copies(void **state)
         engine_write(engine, suffix, SLICE_LITERAL("other"));
     }
     save(files, SLICE_LITERAL("the last"), ".torn.4711.998");
-    assert_int_equal(files_save_torn(files, SLICE_LITERAL("one more"), 4711, suffix),
-                     KV_IO);
+    assert_int_equal(torn_save(files, SLICE_LITERAL("one more"), 4711, suffix), KV_IO);
     assert_int_equal(engine_told(engine, "too many copies of torn tails at offset 4711"),
                      1);
     assert_int_equal(engine_count_files(engine, ".torn."), COPIES);
@@ -602,11 +601,11 @@ int main(void)
         ON_ENGINE(f100_files_rename_never_replaces),
         ON_ENGINE(f68_store_open_removes_a_stale_new_file),
         ON_ENGINE(files_new_is_synced_before_and_after_it_gets_its_name),
-        ON_ENGINE(f51_files_save_torn_never_replaces_another_copy),
-        ON_ENGINE(f51_files_save_torn_refuses_an_intruder_at_its_name),
-        ON_ENGINE(f56_files_save_torn_failing_anywhere_leaves_no_half),
-        ON_ENGINE(f56_files_save_torn_that_cannot_look_at_an_earlier_copy_fails),
-        ON_ENGINE(f51_files_save_torn_gives_up_among_too_many_copies),
+        ON_ENGINE(f51_torn_save_never_replaces_another_copy),
+        ON_ENGINE(f51_torn_save_refuses_an_intruder_at_its_name),
+        ON_ENGINE(f56_torn_save_failing_anywhere_leaves_no_half),
+        ON_ENGINE(f56_torn_save_that_cannot_look_at_an_earlier_copy_fails),
+        ON_ENGINE(f51_torn_save_gives_up_among_too_many_copies),
         ON_ENGINE(files_open_takes_a_name_without_a_directory),
         ON_ENGINE(f84_files_report_a_directory_that_is_gone),
         ON_ENGINE(f64_f109_files_space_is_endless_where_it_cannot_be_learned),

@@ -3,10 +3,11 @@
  * a checksum, so most changes here are made record by record, and the marks are then
  * mended: all of them, those up to some place, or their own checksums alone.
  */
+#include "bounds.h"
 #include "crc32c.h"
 #include "record.h"
 
-enum { RECORDS_MAX = 4096, SECTOR_BYTES = 512 };
+enum { RECORDS_MAX = 4096 };
 
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max,
                                unsigned seed);
