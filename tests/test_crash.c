@@ -573,6 +573,13 @@ static int recover_state(struct lab *lab, const struct crash_state *state,
     /* A PATH.new may go, and an older log that is alone may get its name back before it
      * is judged; nothing else may change. */
     size_t changes_max = crash_find(state, lab->subject_name) == NULL ? 2 : 1;
+    char new_name[CRASH_NAME_BYTES];
+    (void)snprintf(new_name, sizeof new_name, "%s.new", lab->subject_name); /* fits */
+    const struct crash_file *new_file = crash_find(state, new_name);
+    if (new_file != NULL && new_file->has_garbage &&
+        new_file->bytes.length <= OPENING_BYTES) {
+        changes_max += 2; /* of what may be somebody's a copy is made first */
+    }
     if (outcome == OUTCOME_REFUSED &&
         crash_trace_change_count(lab->recovery) > changes_max) {
         outcome = OUTCOME_MEDDLED;
