@@ -4,6 +4,7 @@
  */
 #include "files.h"
 
+#include "bounds.h"
 #include "diag.h"
 #include "mapping.h"
 #include "stop.h"
