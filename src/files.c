@@ -391,7 +391,7 @@ enum status files_begin_new(const struct files *files, int *fd_out)
 static enum status sync_directory(const struct files *files)
 {
     enum status status = io_sync_directory(files->directory);
-    if (status == KV_OK || (errno != EINVAL && errno != ENOTSUP && errno != EOPNOTSUPP)) {
+    if (status == KV_OK || (errno != EINVAL && errno != EOPNOTSUPP)) {
         return status;
     }
     if (!files->notes->has_told_unsynced) {

@@ -205,14 +205,10 @@ enum status io_measure(int directory, struct io_space *space_out)
     int result;
     RETRY(result, fstatvfs(directory, &info));
     if (result == 0 && (info.f_blocks == 0 || info.f_frsize == 0)) {
-        errno = ENOSYS; /* a file system that has no size does not know */
+        errno = EOPNOTSUPP; /* some file systems count no blocks */
         result = -1;
     }
     if (result < 0) {
-        return KV_IO;
-    }
-    if (info.f_blocks == 0) {
-        errno = ENOSYS; /* some file systems count no blocks */
         return KV_IO;
     }
     *space_out = (struct io_space){

@@ -37,7 +37,7 @@ names() { # names PATTERN: that occur in the code and are not defined in it
 allow "headers" "
     assert.h errno.h inttypes.h limits.h signal.h stdarg.h stdbool.h stddef.h stdint.h
     stdio.h stdlib.h string.h time.h
-    fcntl.h netdb.h netinet/in.h netinet/tcp.h poll.h sys/mman.h sys/socket.h sys/stat.h
+    fcntl.h netdb.h netinet/in.h netinet/tcp.h poll.h sys/mman.h sys/resource.h sys/socket.h sys/stat.h
     sys/statvfs.h sys/time.h sys/un.h unistd.h
     getopt.h" < <(sed -n 's/^ *# *include *<\(.*\)>.*/\1/p' <<<"$code")
 
@@ -54,7 +54,7 @@ allow "pragmas" "" < <(sed -nE 's/^ *# *pragma *//p' <<<"$code"; names '\b_Pragm
 # Constants by their prefixes, and errors where they are compared.
 prefixes='AF|AI|AT|CLOCK|FD|F|IPPROTO|MAP|MS|MSG|NI|O|POSIX|PROT|SA|SIG|SOCK|SOL|SO|TCP|_PC|_SC|SHUT'
 allow "constants" "
-    AF_INET6 AF_UNIX AF_UNSPEC AI_NUMERICSERV AI_PASSIVE CLOCK_MONOTONIC FD_CLOEXEC F_GETFD F_GETLK F_SETFD
+    AF_INET6 AT_SYMLINK_NOFOLLOW AF_UNIX AF_UNSPEC AI_NUMERICSERV AI_PASSIVE CLOCK_MONOTONIC FD_CLOEXEC F_GETFD F_GETLK F_RDLCK F_SETFD
     F_SETFL F_SETLK F_UNLCK F_WRLCK IPPROTO_TCP MAP_FAILED MAP_FIXED MAP_PRIVATE MAP_SHARED
     MSG_NOSIGNAL NI_NUMERICHOST NI_NUMERICSERV O_CLOEXEC O_CREAT O_DIRECTORY O_EXCL O_NOCTTY
     O_NOFOLLOW O_NONBLOCK O_RDONLY O_RDWR O_WRONLY POLLIN POLLOUT POSIX_FADV_DONTNEED POSIX_MADV_NORMAL POSIX_MADV_RANDOM
@@ -78,8 +78,8 @@ if [[ $# -gt 0 ]]; then
     fi
     allow "calls" "
     accept bind calloc clock_gettime close _exit fclose fcntl fdatasync ferror fflush fopen
-    fputs fread free freeaddrinfo fstat fstatvfs fsync ftruncate fwrite gai_strerror
-    getaddrinfo getenv geteuid getnameinfo getsockname isatty listen malloc memchr memcmp memcpy memmove
+    fputs fread free freeaddrinfo fstat fstatat fstatvfs fsync ftruncate fwrite gai_strerror
+    getaddrinfo getenv geteuid getnameinfo getrlimit getsockname isatty listen malloc memchr memcmp memcpy memmove
     memset mmap munmap open openat optarg optind pipe poll posix_fadvise posix_madvise printf pwrite
     raise realloc recv renameat send setbuf setsockopt shutdown sigaction sigaddset sigemptyset signal
     sendto sigprocmask snprintf socket stdout strchr strcmp strdup strerror strlen strrchr

@@ -13,6 +13,7 @@
 #include "support/engine.h"
 #include "support/image.h"
 #include "support/unit.h"
+#include "support/watchdog.h"
 #include "verify.h"
 
 #include <fcntl.h>
@@ -22,7 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { FINISHED = 77, HANG_S = 60 };
+enum { FINISHED = 77 };
 
 #define ANY_CALL SHIM_FILES
 #define NEW_LOG  ".salvaged"
@@ -90,7 +91,7 @@ static int interrupt(struct engine *engine, work *task, int number, uint64_t nth
     if (child == 0) {
         int nowhere = open("/dev/null", O_WRONLY);
         (void)dup2(nowhere, STDOUT_FILENO);
-        (void)alarm(HANG_S); /* what never ends must fail, not hang */
+        (void)alarm(WATCHDOG_S); /* what never ends must fail, not hang */
         stop_catch();
         coming.number = number;
         coming.calls_left = nth;
@@ -233,7 +234,7 @@ static void f106_a_sighup_that_was_ignored_stays_ignored(void **state)
     (void)state;
     pid_t child = fork();
     if (child == 0) {
-        (void)alarm(HANG_S);
+        (void)alarm(WATCHDOG_S);
         (void)signal(SIGHUP, SIG_IGN);
         (void)signal(SIGINT, SIG_IGN);
         stop_catch();

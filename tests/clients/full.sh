@@ -14,13 +14,7 @@ if [[ -z ${KV_IN_OWN_MOUNTS:-} ]]; then
 fi
 
 mkdir "$work/disk" && mount -t tmpfs -o size=24m none "$work/disk" || exit 1
-"$program" --file "$work/disk/kv.log" --port 0 2>"$work/stderr" &
-server_pid=$!
-until grep -q 'listening on' "$work/stderr"; do
-    kill -0 "$server_pid" || exit 1
-    sleep 0.05
-done
-port=$(sed -n 's/.*listening on 127.0.0.1:\([0-9]*\)$/\1/p' "$work/stderr")
+serve "$work/disk/kv.log"
 
 value=$(head -c 1000000 /dev/zero | tr '\0' v)
 sets=$(for i in {1..30}; do printf 'SET %d %s\n' "$i" "$value"; done)
@@ -31,15 +25,16 @@ check "$name: values are refused when it is full" \
 check "$name: deletions are not" \
     "$(for i in {1..30}; do echo "DELETE $i"; done | nc_plain | sort | uniq -c | tr -s ' ')" \
     " 30 success"
-for ((tries = 0; tries < seconds_max; tries++)); do
-    again=$(nc_plain <<<"SET again $value")
-    [[ $again == success ]] && break
-    sleep 1
-done
-check "$name: values are accepted again" "$again" success
+# Each answer is awaited; that there is room again ends it.
+echo "SET again $value" >"$work/again"
+set_until_accepted() {
+    until [[ $(nc_plain <"$work/again") == success ]]; do :; done
+}
+export -f set_until_accepted nc_plain
+export port work seconds_max
+succeeds "$name: values are accepted again" \
+    timeout "$seconds_max" bash -c set_until_accepted
 check "$name: COUNT" "$(nc_plain <<<COUNT)" 1
-kill "$server_pid"
-wait "$server_pid"
-check "$name: it stops cleanly" $? 0
-server_pid=
+stop_server TERM
+check "$name: it stops cleanly" "$server_status" 0
 umount "$work/disk"
