@@ -23,13 +23,13 @@ CHECK_FLAGS := -O1 -g -Werror
 SAN_FLAGS   := -O1 -g -Werror -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 
-SOURCES      := $(wildcard src/*.c)
+SOURCES      := $(wildcard src/*.c src/*/*.c)
 MODULES      := $(filter-out src/main.c,$(SOURCES))
 OBJECTS       = $(MODULES:src/%.c=$(BUILD)/src/%.o)
 # The long sweeps over faults have a target of their own.
-FAULT_TESTS  := $(filter test_corpus test_crash test_sweep test_differential, \
-	$(basename $(notdir $(wildcard tests/test_*.c))))
-UNIT_TESTS   := $(filter-out $(FAULT_TESTS),$(basename $(notdir $(wildcard tests/test_*.c))))
+ALL_TESTS    := $(basename $(notdir $(wildcard tests/unit/test_*.c tests/server/test_*.c)))
+FAULT_TESTS  := $(filter test_corpus test_crash test_sweep test_differential,$(ALL_TESTS))
+UNIT_TESTS   := $(filter-out $(FAULT_TESTS),$(ALL_TESTS))
 # The server tests wait most, so they begin.
 UNIT_TESTS   := $(filter test_server_%,$(UNIT_TESTS)) $(filter-out test_server_%,$(UNIT_TESTS))
 UNIT_BINARIES = $(UNIT_TESTS:%=$(BUILD)/tests/%)
@@ -79,17 +79,21 @@ $(BUILD)/support/%.o: tests/support/%.c
 	@mkdir -p $(@D)
 	$(COMPILE) -Itests -MMD -MP -c -o $@ $<
 
-$(BUILD)/tests/%.o: tests/%.c
+$(BUILD)/tests/%.o: tests/unit/%.c
+	@mkdir -p $(@D)
+	$(COMPILE) -Itests -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/%.o: tests/server/%.c
 	@mkdir -p $(@D)
 	$(COMPILE) -Itests -MMD -MP -c -o $@ $<
 
 # A test may replace system calls: the names to wrap stand in a comment of its source.
 # The clock is replaced in all of them, see shim.h: none may depend on real time.
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT) $(BUILD)/libkv.a
-	$(COMPILE) -o $@ $^ $$(sed -n 's/^ \* wrap: //p' tests/$*.c | tr -s ' ' '\n' \
+	$(COMPILE) -o $@ $^ $$(sed -n 's/^ \* wrap: //p' tests/*/$*.c | tr -s ' ' '\n' \
 		| sed '/./s/^/-Wl,--wrap=/') -Wl,--wrap=clock_gettime -lcmocka
 
--include $(wildcard $(BUILD)/*/*.d)
+-include $(wildcard $(BUILD)/*/*.d $(BUILD)/*/*/*.d)
 
 # The saved inputs of the fuzzers are replayed with the unit tests.
 FUZZ_OBJECTS   = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%.o,\
@@ -117,7 +121,7 @@ run-faults: $(FAULT_BINARIES) $(BUILD)/kv-store $(BUILD)/torture
 	$(BUILD)/torture $(BUILD)/kv-store 200
 	@echo "torture: 200 kills, 0 violations" | tee -a $(RAN)
 
-$(BUILD)/torture: tests/torture.c $(SUPPORT) $(BUILD)/libkv.a
+$(BUILD)/torture: tests/server/torture.c $(SUPPORT) $(BUILD)/libkv.a
 	$(COMPILE) -Itests -o $@ $^ -lcmocka
 
 tools:
@@ -227,7 +231,7 @@ check-clients: kv-store
 lint:
 	tests/lint.sh
 
-FORMATTED = $(wildcard src/*.c include/*.h tests/*.c tests/*/*.c tests/*/*.h)
+FORMATTED = $(wildcard src/*.c src/*/*.c include/*.h include/*/*.h tests/*/*.c tests/*/*.h)
 
 #: format          apply .clang-format;  check-format: verify it
 format:

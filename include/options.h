@@ -4,9 +4,9 @@
 #ifndef KV_OPTIONS_H
 #define KV_OPTIONS_H
 
-#include "dump.h"
-#include "server.h"
-#include "store.h"
+#include "engine/store.h"
+#include "net/server.h"
+#include "offline/dump.h"
 
 enum options_result {
     OPTIONS_RUN,

@@ -1,10 +1,10 @@
 /*
  * kv-store: start-up and shutdown as a checklist.
  */
+#include "base/stop.h"
+#include "offline/salvage.h"
+#include "offline/verify.h"
 #include "options.h"
-#include "salvage.h"
-#include "stop.h"
-#include "verify.h"
 
 #include <fcntl.h>
 #include <signal.h>

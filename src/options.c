@@ -3,10 +3,10 @@
  */
 #include "options.h"
 
-#include "bounds.h"
-#include "diag.h"
-#include "files.h"
-#include "version.h"
+#include "base/bounds.h"
+#include "base/diag.h"
+#include "base/version.h"
+#include "file/files.h"
 
 #include <errno.h>
 #include <getopt.h>

@@ -39,14 +39,14 @@ build_native() { # build_native NAME CC CFLAGS
 build_posix() {
     run_make posix gcc "-O2 -DKV_POSIX_ONLY" all-binaries &&
         run_make posix gcc "-O2 -DKV_POSIX_ONLY" run-unit &&
-        tests/posix.sh "$out"/posix/src/*.o &&
+        tests/posix.sh "$out"/posix/src/*.o "$out"/posix/src/*/*.o &&
         # clang warns of a format that only the attribute left out would check.
         run_make posix-clang clang "-O2 -DKV_POSIX_ONLY -Wno-format-nonliteral" all-binaries
 }
 
 # Server tests built for this machine, and clients, drive a program built for another.
 drive() { # drive NAME CLIENT-SCRIPT...
-    local program=$out/$1/kv-store tests=(tests/test_server_*.c tests/test_offline.c)
+    local program=$out/$1/kv-store tests=(tests/server/test_server_*.c tests/unit/test_offline.c)
     shift
     tests=("${tests[@]#tests/}")
     tests=("${tests[@]/#/$out/gcc-O2/tests/}")
@@ -81,7 +81,7 @@ not_long() {
 build_musl() {
     run_make musl musl-gcc -O2 "$out/musl/kv-store" &&
         readelf -l "$out/musl/kv-store" | grep 'interpreter.*musl' &&
-        drive musl && mapfile -t tests < <(printf '%s\n' tests/test_*.c | not_long) &&
+        drive musl && mapfile -t tests < <(printf '%s\n' tests/*/test_*.c | not_long) &&
         unit musl musl-gcc "${tests[@]}"
 }
 
@@ -91,7 +91,7 @@ build_m32() {
     run_make m32 "gcc -m32" -O2 "$out/m32/kv-store" &&
         readelf -h "$out/m32/kv-store" | grep ELF32 &&
         drive m32 oneshot.sh pipes.sh compat.sh operations.sh crash.sh words.sh narrow.sh &&
-        mapfile -t tests < <(grep -L '^ \* wrap: ' tests/test_*.c | not_long) &&
+        mapfile -t tests < <(grep -L '^ \* wrap: ' tests/*/test_*.c | not_long) &&
         unit m32 "gcc -m32" "${tests[@]}"
 }
 

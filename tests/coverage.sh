@@ -1,6 +1,6 @@
 #!/bin/bash
 # Which lines and branches of src/ the tests take, and which they do not.
-#   coverage.sh [FILE...]      FILE: show what is missing of these alone, as src/log.c
+#   coverage.sh [FILE...]      FILE: show what is missing of these alone, as src/log/log.c
 # Builds with gcc --coverage in build/coverage and runs every test_*.c and fuzz/replay.
 # Fails unless each line of src/ that has a branch no test takes stands, with the reason,
 # in the list in README.md, and nothing else does. Needs lcov.
@@ -21,7 +21,7 @@ make --no-print-directory -k BUILD=$build CC=gcc \
     CFLAGS="-O0 -g --coverage -include tests/support/coverage.h" \
     all-binaries >"$build/make.txt" 2>&1 || status=1
 programs=()
-for source in tests/test_*.c; do
+for source in tests/*/test_*.c; do
     programs+=("$build/tests/$(basename "${source%.c}")")
 done
 programs+=("$build/fuzz/replay")

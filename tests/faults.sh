@@ -16,7 +16,7 @@ trap 'rm -f -- "$found"' EXIT
 
 # "number name file" for each test function and each row that it carries.
 list_functions() {
-    grep -HoE '^static void f[0-9]+_[a-z0-9_]+\(void \*\*state\)' ./*.c fuzz/*.c |
+    grep -HoE '^static void f[0-9]+_[a-z0-9_]+\(void \*\*state\)' ./*/*.c |
         sed -E 's/^(\.\/)?([^:]+):static void ([a-z0-9_]+)\(.*/\3 \2/' |
         while read -r name file; do
             rest=$name
@@ -29,7 +29,7 @@ list_functions() {
 
 # The same for the comments of scripts, and of the program that is no cmocka test.
 list_comments() {
-    grep -HoE '^ *(#|\*|/\*).*' clients/*.sh torture.c | sed 's|^\./||' |
+    grep -HoE '^ *(#|\*|/\*).*' clients/*.sh server/torture.c | sed 's|^\./||' |
         while IFS=: read -r file comment; do
             for word in $(grep -oE '\bF[0-9]+\b' <<<"$comment" | tr -d F); do
                 printf '%d comment %s\n' "$word" "$file"
@@ -38,7 +38,7 @@ list_comments() {
 }
 
 has_function() {
-    grep -qE "^static void $1\(" ./*.c fuzz/*.c
+    grep -qE "^static void $1\(" ./*/*.c
 }
 
 { list_functions; list_comments; } | sort -u >"$found"

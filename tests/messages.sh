@@ -131,8 +131,8 @@ names() { # names KIND: the helpers of that kind
 
 # "file:line TAB whole TAB form" for each message; "part" for a text that is filled in.
 sources=()
-for source in src/*.c; do
-    [ "$source" = src/diag.c ] || sources+=("$source")
+for source in src/*.c src/*/*.c; do
+    [ "$source" = src/base/diag.c ] || sources+=("$source")
 done
 list_texts "$(names call)" "$(names returns)" "${sources[@]}" |
     awk -F '\t' -v helpers="$helpers" -v wrappers="$wrappers" '
@@ -162,7 +162,7 @@ list_texts "$(names call)" "$(names returns)" "${sources[@]}" |
         }
     ' >"$work/messages"
 
-list_texts "" "" tests/*.c | awk -F '\t' '{ for (i = 3; i <= NF; i++) print $1 "\t" $i }' \
+list_texts "" "" tests/unit/*.c tests/server/*.c | awk -F '\t' '{ for (i = 3; i <= NF; i++) print $1 "\t" $i }' \
     >"$work/lines"
 
 # Each form becomes an expression: fixed text as it is, anything for a conversion.

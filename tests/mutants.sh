@@ -107,8 +107,9 @@ check_sound() { # check_sound TEST
 }
 
 try() { # try NAME TEST FILE EXPRESSION
-    local original=$scratch/original/$3
-    local copy=$scratch/src/$3
+    local original copy
+    original=$(find "$scratch/original" -name "$3")
+    copy=$scratch/src/${original#"$scratch/original/"}
     check_sound "$2" || return
     sed -e "$4" "$original" >"$copy"
     if cmp -s "$original" "$copy"; then

@@ -1,4 +1,4 @@
-"""Verify the marks of a log against the drawing in include/record.h.
+"""Verify the marks of a log against the drawing in include/log/record.h.
 
     seals.py LOG [always|everysec]
 

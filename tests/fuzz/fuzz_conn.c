@@ -4,8 +4,8 @@
  */
 #include "fuzz/fuzz.h"
 
-#include "conn.h"
 #include "fuzz/wire.h"
+#include "net/conn.h"
 
 #include <sys/socket.h>
 #include <unistd.h>

@@ -14,11 +14,11 @@
  */
 #include "fuzz/fuzz.h"
 
-#include "bounds.h"
-#include "buffer.h"
+#include "base/bounds.h"
+#include "base/buffer.h"
 #include "fuzz/model.h"
 #include "fuzz/reopen.h"
-#include "record.h"
+#include "log/record.h"
 
 enum {
     KIND_TOMBSTONE = 200,

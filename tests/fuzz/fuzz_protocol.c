@@ -3,9 +3,9 @@
  */
 #include "fuzz/fuzz.h"
 
-#include "bounds.h"
-#include "protocol.h"
-#include "utf8.h"
+#include "base/bounds.h"
+#include "base/utf8.h"
+#include "net/protocol.h"
 
 #include <stdlib.h>
 

@@ -4,8 +4,8 @@
  */
 #include "fuzz/fuzz.h"
 
-#include "crc32c.h"
-#include "scan.h"
+#include "base/crc32c.h"
+#include "log/scan.h"
 
 #include <stdlib.h>
 

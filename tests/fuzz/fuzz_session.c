@@ -4,12 +4,12 @@
  */
 #include "fuzz/fuzz.h"
 
-#include "clock.h"
+#include "base/clock.h"
 #include "fuzz/model.h"
 #include "fuzz/scratch.h"
 #include "fuzz/wire.h"
-#include "protocol.h"
-#include "session.h"
+#include "net/protocol.h"
+#include "net/session.h"
 #include "support/keyed.h"
 
 #include <sys/socket.h>

@@ -3,9 +3,9 @@
  * a checksum, so most changes here are made record by record, and the marks are then
  * mended: all of them, those up to some place, or their own checksums alone.
  */
-#include "bounds.h"
-#include "crc32c.h"
-#include "record.h"
+#include "base/bounds.h"
+#include "base/crc32c.h"
+#include "log/record.h"
 
 enum { RECORDS_MAX = 4096 };
 

@@ -4,7 +4,7 @@
 #ifndef KV_FUZZ_MODEL_H
 #define KV_FUZZ_MODEL_H
 
-#include "slice.h"
+#include "base/slice.h"
 
 struct model_entry {
     struct slice key;

@@ -4,15 +4,15 @@
  */
 #include "fuzz/reopen.h"
 
-#include "crc32c.h"
+#include "base/crc32c.h"
+#include "engine/store.h"
 #include "fuzz/fuzz.h"
 #include "fuzz/model.h"
 #include "fuzz/scratch.h"
-#include "record.h"
-#include "salvage.h"
-#include "store.h"
+#include "log/record.h"
+#include "offline/salvage.h"
+#include "offline/verify.h"
 #include "support/keyed.h"
-#include "verify.h"
 
 #include <stdio.h>
 

@@ -4,8 +4,8 @@
 #ifndef KV_FUZZ_REOPEN_H
 #define KV_FUZZ_REOPEN_H
 
-#include "slice.h"
-#include "status.h"
+#include "base/slice.h"
+#include "base/status.h"
 
 /*
  * Verify, salvage, open, read, close and open again a log of these bytes, and check that

@@ -6,7 +6,7 @@
  */
 #include "fuzz/fuzz.h"
 
-#include "buffer.h"
+#include "base/buffer.h"
 #include "support/unit.h"
 
 #include <dirent.h>

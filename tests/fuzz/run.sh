@@ -34,7 +34,7 @@ fi
 # Everything but the entry of libFuzzer is built once and linked into each target.
 build() {
     local objects=() source object
-    for source in src/*.c tests/fuzz/*.c; do
+    for source in src/*.c src/*/*.c tests/fuzz/*.c; do
         case $source in
         src/main.c | tests/fuzz/replay.c | tests/fuzz/libfuzzer_entry.c) continue ;;
         esac

@@ -5,7 +5,7 @@
 #ifndef KV_FUZZ_SCRATCH_H
 #define KV_FUZZ_SCRATCH_H
 
-#include "buffer.h"
+#include "base/buffer.h"
 
 /* The path of a file there; valid until the next call with the same name. */
 struct scratch_path {

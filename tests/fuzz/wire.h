@@ -11,7 +11,7 @@
 #ifndef KV_FUZZ_WIRE_H
 #define KV_FUZZ_WIRE_H
 
-#include "buffer.h"
+#include "base/buffer.h"
 
 struct piece {
     struct slice bytes; /* valid until the next piece is taken */

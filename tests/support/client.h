@@ -5,7 +5,7 @@
 #ifndef KV_SUPPORT_CLIENT_H
 #define KV_SUPPORT_CLIENT_H
 
-#include "slice.h"
+#include "base/slice.h"
 
 struct client {
     int fd;

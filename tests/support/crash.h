@@ -18,7 +18,7 @@
 #ifndef KV_SUPPORT_CRASH_H
 #define KV_SUPPORT_CRASH_H
 
-#include "slice.h"
+#include "base/slice.h"
 #include "support/shim.h"
 
 enum { CRASH_FILES_MAX = 12, CRASH_NAME_BYTES = 64 };

@@ -3,8 +3,8 @@
  */
 #include "support/engine.h"
 
-#include "mapping.h"
-#include "record.h"
+#include "file/mapping.h"
+#include "log/record.h"
 #include "support/keyed.h"
 #include "support/redirect.h"
 #include "support/unit.h"

@@ -5,7 +5,7 @@
 #ifndef KV_SUPPORT_ENGINE_H
 #define KV_SUPPORT_ENGINE_H
 
-#include "store.h"
+#include "engine/store.h"
 #include "support/script.h"
 #include "support/shim.h"
 #include "support/tempdir.h"

@@ -4,7 +4,7 @@
 #ifndef KV_SUPPORT_ENTRIES_H
 #define KV_SUPPORT_ENTRIES_H
 
-#include "index.h"
+#include "engine/index.h"
 
 /* Released with index_destroy. */
 struct index *entries_create(void);

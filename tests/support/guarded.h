@@ -5,7 +5,7 @@
 #ifndef KV_TESTS_GUARDED_H
 #define KV_TESTS_GUARDED_H
 
-#include "slice.h"
+#include "base/slice.h"
 
 struct guarded {
     uint8_t *pages;

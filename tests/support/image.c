@@ -3,7 +3,7 @@
  */
 #include "support/image.h"
 
-#include "crc32c.h"
+#include "base/crc32c.h"
 
 #include <stdlib.h>
 

@@ -4,8 +4,8 @@
 #ifndef KV_TESTS_IMAGE_H
 #define KV_TESTS_IMAGE_H
 
-#include "buffer.h"
-#include "record.h"
+#include "base/buffer.h"
+#include "log/record.h"
 
 #define IMAGE_LOG_ID     UINT64_C(0x0123456789abcdef)
 #define IMAGE_OLDER_ID   UINT64_C(0xfedcba9876543210)

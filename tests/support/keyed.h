@@ -5,7 +5,7 @@
 #ifndef KV_SUPPORT_KEYED_H
 #define KV_SUPPORT_KEYED_H
 
-#include "store.h"
+#include "engine/store.h"
 
 static inline enum status keyed_get(struct store *store, struct slice key,
                                     struct slice *value_out)

@@ -5,7 +5,7 @@
 #ifndef KV_SUPPORT_SCENE_H
 #define KV_SUPPORT_SCENE_H
 
-#include "slice.h"
+#include "base/slice.h"
 #include "support/client.h"
 #include "support/script.h"
 #include "support/server.h"

@@ -4,8 +4,8 @@
 #ifndef KV_SUPPORT_SCRIPT_H
 #define KV_SUPPORT_SCRIPT_H
 
-#include "platform.h"
-#include "slice.h"
+#include "base/platform.h"
+#include "base/slice.h"
 
 struct script {
     uint8_t *bytes; /* owned; script_free */

@@ -4,7 +4,7 @@
  */
 #include "support/shim.h"
 
-#include "platform.h"
+#include "base/platform.h"
 #include "support/dice.h"
 
 #include <errno.h>

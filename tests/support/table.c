@@ -1,7 +1,7 @@
 #include "support/table.h"
 #include "support/keyed.h"
 
-#include "record.h"
+#include "log/record.h"
 #include "support/unit.h"
 
 #include <stdio.h>

@@ -1,0 +1,67 @@
+/*
+ * Compaction: the log shrinks to its live records while it is served.
+ *
+ * It begins by making a new log that names the one at PATH, which gets the name PATH.old,
+ * and putting it in its place; new records go there. Then it takes one bounded step at a
+ * time: copy records that are still live, write the drained mark, cut the older log away.
+ * A crash between any two steps leaves a state that recovery takes up.
+ */
+#ifndef KV_COMPACT_H
+#define KV_COMPACT_H
+
+#include "engine/transaction.h"
+
+/* One is running while the key directory has an older log. */
+struct compaction {
+    const struct files *files;       /* borrowed */
+    struct keydir *keydir;           /* borrowed */
+    struct transaction *transaction; /* borrowed: copies are staged in it */
+    uint64_t cursor;                 /* how far the older log was gone through */
+    uint64_t position;               /* after that: how far the index was */
+    bool has_found_more;             /* ... and that something was copied on the way */
+    uint64_t removal_count;          /* ... and what was removed before it began */
+    bool is_stuck;   /* what is left in the older log is damaged: it stays */
+    bool is_drained; /* the drained mark is durable: the older log is being removed */
+    uint64_t finished_count;
+    uint64_t retry_ms;       /* after a failure: how long to wait */
+    bool has_told_no_room;   /* told once, until it begins */
+    bool has_told_no_memory; /* told once, until a step works */
+};
+
+/* Take up what recovery found: an older log to copy from, or none. */
+void compact_init(struct compaction *compaction, const struct files *files,
+                  struct transaction *transaction);
+
+/* Whether so much of the log is dead that it should begin by itself. */
+bool compact_is_worthwhile(const struct compaction *compaction);
+
+/*
+ * Begin. Everything in the log is durable and sealed, and nothing is staged.
+ *
+ * KV_NO_SPACE, KV_IO, KV_NO_MEMORY: it could not begin; all is as before (reported).
+ * KV_FATAL: unknown which files there are (reported).
+ */
+enum status compact_begin(struct compaction *compaction);
+
+/* Whether there is a step to take. */
+bool compact_has_work(const struct compaction *compaction);
+
+/*
+ * Whether all that held the compaction up, records of the older log that are damaged, has
+ * been replaced or deleted, and the next step makes that last.
+ */
+bool compact_is_mended(const struct compaction *compaction);
+
+/*
+ * Take one step, whose work is bounded but for a single record larger than a slice.
+ * Nothing is staged, before and after.
+ *
+ * KV_NO_SPACE, KV_IO, KV_NO_MEMORY: the step was taken back; try again later.
+ * KV_FATAL: as for a commit.
+ */
+enum status compact_step(struct compaction *compaction);
+
+/* How much of the older log was gone through; 100 when no compaction runs. */
+unsigned compact_percent(const struct compaction *compaction);
+
+#endif

@@ -1,0 +1,139 @@
+/*
+ * The in-memory index: from the hash of a key to the place of its record.
+ *
+ * It holds no key. A caller steps through the candidates of a hash and compares the
+ * key in the log, so memory per key is the same for every key length, and the index
+ * never touches a file.
+ */
+#ifndef KV_INDEX_H
+#define KV_INDEX_H
+
+#include "base/bounds.h"
+#include "base/buffer.h"
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Twice the longest log, so that a caller can tell two logs apart by one bit. */
+#define INDEX_OFFSET_MAX (2 * LOG_BYTES_MAX)
+
+/* Where a record stands in the log, and what it needs to be trusted. */
+struct location {
+    uint64_t offset;     /* of the record's header; below INDEX_OFFSET_MAX */
+    uint32_t key_length; /* 0: nowhere, there is no record */
+    uint32_t value_length;
+    uint32_t crc;      /* CRC-32C of the whole record */
+    bool is_tombstone; /* staged delete: the key counts as absent */
+};
+
+static inline bool location_is_nowhere(const struct location *location)
+{
+    return location->key_length == 0;
+}
+
+struct index;
+
+/* So many small tables, numbered from 0; the top bits of a hash choose one. */
+#define INDEX_PART_BITS  9
+#define INDEX_PART_COUNT (1 << INDEX_PART_BITS)
+
+static inline size_t index_part_of(uint64_t hash)
+{
+    return (size_t)(hash >> (64 - INDEX_PART_BITS));
+}
+
+/* A walk through the candidates of one hash; any change to the index ends it. */
+struct index_cursor {
+    uint64_t hash;
+    size_t slot;
+};
+
+/* KV_NO_MEMORY.  Release with index_destroy. */
+enum status index_create(struct index **index_out);
+void index_destroy(struct index *index);
+
+/*
+ * Make sure that one more insertion with this hash cannot fail.
+ *
+ * May copy one part of the table, whose size is bounded by the growth of the whole:
+ * the index is many small tables, each of which grows alone and by a third, so that
+ * no command waits for all of it.
+ * KV_NO_MEMORY: nothing changed.
+ */
+enum status index_reserve(struct index *index, uint64_t hash);
+
+/* Ask for the memory in which this hash will be looked up soon. */
+void index_prefetch(const struct index *index, uint64_t hash);
+
+/*
+ * A number that rises with each insertion, replacement or removal of an entry of this
+ * hash, and by others: while it stays, the candidates that were found are right.
+ */
+uint32_t index_version(const struct index *index, uint64_t hash);
+
+/* Step through candidates; false when there is none left. */
+struct index_cursor index_find(const struct index *index, uint64_t hash);
+bool index_next(struct index_cursor *cursor, const struct index *index,
+                struct location *location_out);
+
+/* Add an entry; room for it was reserved. */
+void index_insert(struct index *index, uint64_t hash, const struct location *location);
+
+/* Whether there is an entry of this hash at `offset`. */
+bool index_get(const struct index *index, uint64_t hash, uint64_t offset,
+               struct location *location_out);
+
+/*
+ * Point the entry of this hash that is at `offset` to another location, or remove it.
+ * Returns false if there is no such entry. Neither needs memory; a part of the table that
+ * removals have left nearly empty is made smaller if there is some for that.
+ */
+bool index_replace(struct index *index, uint64_t hash, uint64_t offset,
+                   const struct location *location);
+bool index_remove(struct index *index, uint64_t hash, uint64_t offset);
+
+/* How many entries were removed so far: what a walk had not visited may have passed it.
+ */
+uint64_t index_removal_count(const struct index *index);
+
+/* Bytes of memory held. */
+uint64_t index_bytes(const struct index *index);
+
+/*
+ * Visit all entries in no particular order: position starts at 0 and is moved on;
+ * false at the end. Replacing entries on the way is allowed, nothing else.
+ */
+bool index_walk(const struct index *index, uint64_t *position,
+                struct location *location_out);
+
+/* Whether a key with this hash may be what the entry last visited at position stands for.
+ */
+bool index_walk_matches(const struct index *index, uint64_t position, uint64_t hash);
+
+/*
+ * The index as bytes, a part at a time, for saving it.
+ *
+ * index_encode_part appends one part, with the top bit of offsets left out.
+ * KV_NO_MEMORY: nothing was appended.
+ */
+enum status index_encode_part(const struct index *index, size_t part, struct buffer *out);
+
+/* What was decoded, to be checked and counted by the caller. */
+struct index_sums {
+    uint64_t entry_count;
+    uint64_t payload_bytes; /* keys and values, without headers */
+    uint64_t
+        payload_end_max; /* the largest offset with its key and value lengths added */
+};
+
+/*
+ * Fill an empty part from what index_encode_part made of it. Any bytes are safe.
+ *
+ * bytes: moved on behind those that were used.  sums: raised by what was decoded.
+ * KV_CORRUPT: not such bytes.  KV_NO_MEMORY.  In both cases the index is to be destroyed.
+ */
+enum status index_decode_part(struct index *index, size_t part, struct slice *bytes,
+                              struct index_sums *sums);
+
+#endif

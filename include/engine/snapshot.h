@@ -1,0 +1,71 @@
+/*
+ * PATH.index: an image of the index, so that a start need not read the whole log.
+ *
+ * It is a hint. It is believed only if its own CRC is right and it names this log, this
+ * generation, and the seal that the log has where the image begins; anything else means
+ * that the log is read from its start. It may be deleted at any time.
+ *
+ *     u64      6b76696e64657831 ("kvindex1" in ASCII)
+ *     u64      log id
+ *     u64      generation
+ *     u64      covered offset: records from there on are replayed over the image
+ *     u64      chain: CRC-32C of the log before the covered offset
+ *     2 u64    seed of the hash
+ *     512 parts of the index, see index_encode_part
+ *     u64      needed length: no entry points behind it, and it was durable
+ *     u64      CRC-32C of everything before
+ *
+ * All big-endian. The image may be taken in steps while commands go on: an entry is then
+ * the one its key had at some moment after the covered offset, and replaying from there
+ * leads to the same state.
+ */
+#ifndef KV_SNAPSHOT_H
+#define KV_SNAPSHOT_H
+
+#include "engine/keydir.h"
+#include "log/scan.h"
+
+struct snapshot_writer;
+
+/*
+ * Begin an image of a key directory that has one log, which ends in a seal; nothing is
+ * staged, now and at each step.
+ *
+ * KV_NO_SPACE, KV_IO, KV_NO_MEMORY: reported.  Release with finish or abort.
+ */
+enum status snapshot_begin(const struct files *files, const struct keydir *keydir,
+                           struct snapshot_writer **writer_out);
+
+/*
+ * Write one piece. KV_NOT_FOUND: all is written, finish.  Errors as for begin.
+ *
+ * is_synced: make it durable at once, so that finishing need not sync all of it.
+ */
+enum status snapshot_step(struct snapshot_writer *writer, bool is_synced);
+
+/*
+ * Put the image in place; everything in the log is durable. Releases the writer.
+ * KV_FATAL: as for files_rename.  Other errors as for begin.
+ */
+enum status snapshot_finish(struct snapshot_writer *writer);
+
+/* Give up and release the writer. */
+void snapshot_abort(struct snapshot_writer *writer);
+
+/*
+ * Fill a fresh key directory from PATH.index, and set a scan of its log to where records
+ * have to be replayed.
+ *
+ * scan: begun at the opening record of the log; goes on only with KV_OK. Its proved
+ * length is set by an image of this log whose own CRC is right, believed or not.
+ * KV_NOT_FOUND: there is no image, or none to believe (reported).  KV_CORRUPT: the image
+ * is right, but the log is shorter than it was (reported).  KV_NO_MEMORY.  In all of
+ * these cases the key directory is to be destroyed.
+ */
+enum status snapshot_load(const struct files *files, const struct opening *opening,
+                          struct keydir *keydir, struct scan *scan);
+
+/* Remove PATH.index, if there is one. */
+void snapshot_remove(const struct files *files);
+
+#endif

@@ -1,0 +1,195 @@
+/*
+ * One append-only log file: its bytes for reading, and batches for writing.
+ *
+ * A batch is staged in memory, where its records can already be read at the offsets
+ * they will have; log_write appends it with its seal, log_sync makes it durable. The
+ * caller (transaction.c) owns the order of these steps. Failures are reported to the
+ * operator here, with path and offset.
+ */
+#ifndef KV_LOG_H
+#define KV_LOG_H
+
+#include "base/bounds.h"
+#include "file/files.h"
+#include "log/record.h"
+
+struct log;
+
+/* Which log it is, and where its last seal ends. */
+struct log_end {
+    uint64_t log_id;
+    uint64_t generation;
+    uint64_t offset;
+    uint32_t chain; /* CRC-32C of everything before offset */
+};
+
+enum log_access {
+    LOG_READ,  /* never written to */
+    LOG_APPEND /* may be cut and appended to */
+};
+
+/*
+ * Open an existing log, at PATH (suffix "") or PATH.old; nothing of its content is
+ * judged.
+ *
+ * KV_NOT_FOUND: there is none.  KV_IO, KV_NO_MEMORY: reported.
+ */
+enum status log_open(const struct files *files, const char *suffix,
+                     enum log_access access, struct log **log_out);
+
+/*
+ * Begin a new log as PATH.new, with its opening record; batches may follow, none of
+ * them durable before log_publish has put the file at PATH.
+ *
+ * opening: generation and, if it continues an older log, which; its id and version are
+ * given here.  KV_NO_SPACE, KV_IO, KV_NO_MEMORY: reported.
+ */
+enum status log_create(const struct files *files, const struct opening *opening,
+                       struct log **log_out);
+
+/*
+ * Put a log that was created at PATH, durably.
+ *
+ * replaced: what is there now, and has not changed since it was opened; NULL: no file, or
+ * an empty one.  KV_IO, KV_NO_SPACE: it is not there (reported).  KV_FATAL: unknown.
+ */
+enum status log_publish(struct log *log, const struct log *replaced);
+
+/* The first half of that: it is durable, and log_rename to "" puts it in place. */
+enum status log_prepare(struct log *log);
+
+/* Close the file. KV_IO: what was written may not have reached the disk (reported). */
+enum status log_close(struct log *log);
+
+/* For messages: the path of the log, and what is behind it in the file's name. */
+const char *log_path(const struct log *log);
+const char *log_suffix(const struct log *log);
+
+/* The last seal's end, in a log that was created or resumed. */
+const struct log_end *log_end(const struct log *log);
+
+/*
+ * The whole file; valid until the log is appended to, cut or closed. In one that was
+ * appended to, the last seal may lie beyond what can be read, until log_cover.
+ */
+struct slice log_bytes(const struct log *log);
+
+/* Make all of log_bytes readable. KV_NO_MEMORY: nothing changed. */
+enum status log_cover(struct log *log);
+
+/*
+ * Behind the last place that could not be read at some time, so that what was seen there
+ * is not to be judged; 0: everything could.
+ */
+uint64_t log_lost_end(const struct log *log);
+
+/* How often reading failed: what was verified before may read as zeros since. */
+uint64_t log_fault_count(const struct log *log);
+
+/* Whether these bytes cannot be read, and what stands for them is no damage. */
+bool log_is_lost(const struct log *log, uint64_t offset, uint64_t length);
+
+/* Try again what could not be read, now and then; whether these bytes are right now. */
+bool log_read_again(const struct log *log, uint64_t offset, uint64_t length);
+
+enum log_fault { LOG_FAULT_LOST, LOG_FAULT_DAMAGED, LOG_FAULT_KEY, LOG_FAULT_COUNT };
+
+/* Tell that a record is not served; of each fault once a minute at most, with a count. */
+void log_tell_fault(struct log *log, enum log_fault fault, uint64_t offset);
+
+/* Make everything in the file durable before it is judged. */
+enum status log_settle(struct log *log);
+
+/*
+ * Read from the disk, not from memory, what stands at `offset` or later. Where the system
+ * does not do that, the operator is told and nothing else.
+ */
+enum status log_reread(struct log *log, uint64_t offset);
+
+/*
+ * Cut the file back to a verified end and make that durable, or start to append at the
+ * end of a file that is whole.
+ */
+enum status log_cut(struct log *log, uint64_t offset);
+void log_resume(struct log *log, const struct log_end *end);
+
+/* Bytes up to the last seal; bytes of them known to be durable. */
+uint64_t log_length(const struct log *log);
+uint64_t log_durable_length(const struct log *log);
+
+/* Bytes staged and not yet written. */
+uint64_t log_staged_bytes(const struct log *log);
+
+/*
+ * Make sure that a record of these lengths can be staged.
+ *
+ * KV_NO_MEMORY: nothing changed.  KV_NO_SPACE: the log is at LOG_BYTES_MAX.
+ */
+enum status log_reserve(struct log *log, uint64_t key_length, uint64_t value_length);
+
+/*
+ * Whether this many more bytes can be staged and written so that what files_kept makes of
+ * `kept_bytes` is still free behind them. Asks the system only when what is known says
+ * no, or is old (log_look_again).
+ */
+bool log_has_room(struct log *log, uint64_t bytes, uint64_t kept_bytes);
+void log_look_again(struct log *log);
+
+/* What is known of that without asking; NULL: nothing. Valid until the next call. */
+const struct io_space *log_space(const struct log *log);
+
+/* Stage a record for which room was reserved; returns the offset it will have. */
+uint64_t log_stage(struct log *log, struct slice key, struct slice value);
+
+/* How the log will be read: see mapping_read_at_random, mapping_will_read. */
+void log_read_at_random(struct log *log, bool is_random);
+void log_will_read(const struct log *log, uint64_t offset, uint64_t length);
+
+/* The bytes of a record, staged or written; valid until the log is changed. */
+struct slice log_record(const struct log *log, uint64_t offset, uint64_t length);
+
+/*
+ * Append the staged batch and its seal with one write; with nothing staged, a seal.
+ *
+ * KV_NO_SPACE, KV_IO, KV_NO_MEMORY: nothing was appended, the file was cut back to the
+ * last seal.
+ * KV_FATAL: the file is not what it should be, or is not found under its name any more.
+ */
+enum status log_write(struct log *log);
+
+/*
+ * Stage the mark that says that everything live was copied from an older log, for which
+ * log_reserve made room as for a value of DRAINED_BYTES.
+ */
+void log_stage_drained(struct log *log, uint64_t older_id);
+
+/* Drop what is staged. */
+void log_unstage(struct log *log);
+
+/*
+ * Give the log the name PATH.old, or PATH (suffix "") again, durably.
+ * KV_IO, KV_NO_SPACE: it has the name it had.  KV_FATAL: unknown, or that name leads to
+ * it no more.  All are reported.
+ */
+enum status log_rename(struct log *log, const char *suffix);
+
+/* Remove the file's name, durably, if it leads to the file still. KV_IO (reported). */
+enum status log_remove(const struct log *log);
+
+/*
+ * Whether the file has another name, under which somebody keeps its bytes (or may have:
+ * it cannot be inspected). Such a log is only unlinked.
+ */
+bool log_has_other_links(const struct log *log);
+
+/* Free at most `bytes` at the end of a log that is not needed and has no other link;
+ * nothing of it is read again. */
+enum status log_cut_away(struct log *log, uint64_t bytes);
+
+/* A sync will come later: let the disk begin with what was written, if it is much. */
+void log_begin_sync(struct log *log);
+
+/* Make everything written durable. KV_FATAL: unknown how much of it is; stop. */
+enum status log_sync(struct log *log);
+
+#endif

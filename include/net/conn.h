@@ -1,0 +1,109 @@
+/*
+ * One client: bytes in, framed into lines; bytes out, held until the client takes them.
+ * Never blocks, except in conn_linger for a bounded time; knows no command.
+ */
+#ifndef KV_CONN_H
+#define KV_CONN_H
+
+#include "base/buffer.h"
+#include "base/slice.h"
+
+struct conn;
+
+enum conn_result {
+    CONN_DONE,    /* something was received; everything was sent */
+    CONN_BLOCKED, /* nothing there yet; the socket takes no more for now */
+    CONN_ENDED,   /* the client sends no more */
+    CONN_LOST     /* the connection is gone */
+};
+
+enum line {
+    LINE_NONE,       /* no whole line has arrived */
+    LINE_WHOLE,      /* without its LF and one CR before it */
+    LINE_UNFINISHED, /* the client ended its input within it */
+    LINE_TOO_LONG,   /* of which at least the first bytes are shown, if not all */
+    LINE_NO_MEMORY   /* likewise, since there was no memory to hold it */
+};
+
+/*
+ * Make the buffers that serve one client after another.
+ *
+ * line_bytes_max: the longest line that is not skipped.
+ * KV_NO_MEMORY.  Release with conn_destroy.
+ */
+enum status conn_create(size_t line_bytes_max, struct conn **conn_out);
+void conn_destroy(struct conn *conn);
+
+/* Serve this socket, which is taken over and must not block. */
+void conn_attach(struct conn *conn, int fd);
+
+/*
+ * Close the socket, forget everything about its client, and give memory back that only
+ * large requests and replies needed.
+ */
+void conn_close(struct conn *conn);
+
+int conn_fd(const struct conn *conn);
+
+/* Whether input is still expected and there is room for it. */
+bool conn_can_receive(const struct conn *conn);
+
+/* Whether input is expected for which there is no room until some is consumed. */
+bool conn_is_full(const struct conn *conn);
+
+/* Whether the client has said that it sends no more. */
+bool conn_has_ended(const struct conn *conn);
+
+/* Receive once what is there. CONN_DONE, CONN_BLOCKED, CONN_ENDED or CONN_LOST. */
+enum conn_result conn_receive(struct conn *conn);
+
+/*
+ * The next line after the last one returned.
+ *
+ * line_out: valid until conn_receive; written unless it is LINE_NONE.
+ */
+enum line conn_next_line(struct conn *conn, struct slice *line_out);
+
+/* What has arrived of a line whose end has not; of a long one, how it begins. */
+struct slice conn_partial_line(const struct conn *conn);
+
+/*
+ * The place behind the last line returned, in bytes of what is not consumed; going back
+ * to an earlier place. Receiving more does not move these places.
+ */
+size_t conn_position(const struct conn *conn);
+void conn_rewind(struct conn *conn, size_t position);
+
+/* Give up the lines returned so far: there is no way back before them. */
+void conn_consume(struct conn *conn);
+
+/* Throw away all input received so far. */
+void conn_discard_input(struct conn *conn);
+
+/* Where replies are appended. */
+struct buffer *conn_replies(struct conn *conn);
+
+/* Bytes of replies that the client has not taken. */
+size_t conn_backlog(const struct conn *conn);
+
+/* Send once what is held. CONN_DONE, CONN_BLOCKED or CONN_LOST. */
+enum conn_result conn_flush(struct conn *conn);
+
+/*
+ * Send bytes that are not held, when nothing is.
+ *
+ * rest: what is left of it afterwards.
+ */
+enum conn_result conn_send(struct conn *conn, struct slice *rest);
+
+/* How many bytes the client has taken since conn_attach. */
+uint64_t conn_sent_bytes(const struct conn *conn);
+
+/*
+ * Say that no more comes, and read what the client still sends, for at most ms_max and
+ * LINGER_BYTES_MAX: closing over unread input would make the system take back replies
+ * that the client has not read (RFC 1122, 4.2.2.13).
+ */
+void conn_linger(struct conn *conn, uint64_t ms_max);
+
+#endif

@@ -1,0 +1,88 @@
+/*
+ * The wire protocol, as bytes alone: one line to one request, one outcome to one
+ * reply. Knows neither sockets nor the store.
+ *
+ * A request is a line ended by LF, of which one CR before it is dropped:
+ *
+ *     SET key value      GET key      DELETE key      EXISTS key
+ *     KEYS [prefix]      COUNT        STATS           SYNC
+ *     COMPACT            HELP         QUIT
+ *
+ * Words are parted by exactly one space; the command word is matched in any case. A
+ * value is everything after the one space that follows the key. Each request gets one
+ * line in reply, except KEYS, STATS and HELP: lines, then an empty one.
+ */
+#ifndef KV_PROTOCOL_H
+#define KV_PROTOCOL_H
+
+#include "base/buffer.h"
+#include "base/slice.h"
+#include "base/status.h"
+
+enum verb {
+    VERB_SET,
+    VERB_GET,
+    VERB_DELETE,
+    VERB_EXISTS,
+    VERB_KEYS,
+    VERB_COUNT,
+    VERB_STATS,
+    VERB_SYNC,
+    VERB_COMPACT,
+    VERB_HELP,
+    VERB_QUIT,
+    VERB_NONE /* no command was recognised */
+};
+
+struct request {
+    enum verb verb;
+    struct slice key;   /* of KEYS: the prefix, empty if there is none */
+    struct slice value; /* of SET */
+};
+
+/* The longest line that can be a request, without its end, for values up to a length. */
+uint64_t protocol_line_bytes_max(uint64_t value_bytes_max);
+
+/*
+ * Parse one line, without its LF and the CR before it.
+ *
+ * line: borrowed; the slices of the request point into it.
+ * request_out: always written; the verb is right even where its words are not.
+ * Refusals, the first that applies: KV_EMPTY_LINE, KV_NUL_BYTE, KV_NOT_UTF8,
+ * KV_UNKNOWN_COMMAND, KV_USAGE, KV_KEY_TOO_LONG, KV_VALUE_TOO_LONG.
+ */
+enum status protocol_parse(struct slice line, uint64_t value_bytes_max,
+                           struct request *request_out);
+
+/* Whether a command is about one key. */
+bool protocol_has_key(enum verb verb);
+
+/* Whether a command changes the store, so that an unfinished line must not run it. */
+bool protocol_is_write(enum verb verb);
+
+/*
+ * Whether the peer is no client of ours, or is leaving, and the connection must be
+ * closed without a reply. Holds for a line that begins so, finished or not: `POST ` or
+ * `Host:` in any case, which a web page can make a browser send, or FF F4, which telnet
+ * sends for Ctrl-C.
+ */
+bool protocol_is_hangup(struct slice line);
+
+/*
+ * Append the one-line reply for an outcome: `success`, `no value stored`, or `error: `
+ * and the reason. verb: gives the usage text for KV_USAGE.
+ * At most REPLY_LINE_BYTES_MAX bytes; room for them was reserved.
+ */
+void protocol_put_status(struct buffer *replies, enum status status, enum verb verb);
+
+/* Append the reply to HELP. KV_NO_MEMORY: nothing was appended. */
+enum status protocol_put_help(struct buffer *replies);
+
+/* Append one `name value` line of STATS; at most REPLY_LINE_BYTES_MAX, reserved. */
+void protocol_put_stat_text(struct buffer *replies, const char *name, const char *text);
+void protocol_put_stat(struct buffer *replies, const char *name, uint64_t number);
+
+/* Append a number alone on its line; at most REPLY_LINE_BYTES_MAX, reserved. */
+void protocol_put_number(struct buffer *replies, uint64_t number);
+
+#endif

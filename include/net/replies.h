@@ -1,0 +1,74 @@
+/*
+ * The replies to one client that are on their way: those that are held, in the order of
+ * their requests, and behind them at most one that is too long to be made at once. That
+ * is a large value, sent from the log without a copy, or the list of keys.
+ *
+ * A long reply begins when nothing is staged; until it is over the store must not be
+ * changed, so that what it comes from stays where it is.
+ */
+#ifndef KV_REPLIES_H
+#define KV_REPLIES_H
+
+#include "engine/store.h"
+#include "net/conn.h"
+
+#include <stdbool.h>
+
+enum long_reply { LONG_NONE, LONG_VALUE, LONG_KEYS };
+
+struct replies {
+    struct conn *conn;          /* borrowed */
+    const struct store *store;  /* borrowed */
+    enum long_reply long_reply; /* the last one, if it is not over */
+    struct slice value;         /* LONG_VALUE: what is left of it; then an LF is due */
+    uint64_t position;          /* LONG_KEYS: of the walk through the store */
+    struct buffer prefix;       /* LONG_KEYS: which keys are wanted */
+};
+
+/* Release with replies_drop. */
+void replies_init(struct replies *replies, struct conn *conn, const struct store *store);
+
+/* Forget a long reply that is not over, and give memory back. */
+void replies_drop(struct replies *replies);
+
+/* Where the replies that fit a line are appended; those of conn.h. */
+struct buffer *replies_held(const struct replies *replies);
+
+/*
+ * Whether another request may be answered now: no long reply is unfinished, and there is
+ * room for REPLY_LINE_BYTES_MAX bytes, which is reserved.
+ */
+bool replies_have_room(const struct replies *replies);
+
+/* Append a value and its LF. KV_NO_MEMORY: nothing was appended. */
+enum status replies_put_value(struct replies *replies, struct slice value);
+
+/*
+ * Begin a long reply behind those that are held.
+ *
+ * value: borrowed, from store_get.  prefix: copied.  KV_NO_MEMORY: not begun.
+ */
+void replies_begin_value(struct replies *replies, struct slice value);
+enum status replies_begin_keys(struct replies *replies, struct slice prefix);
+
+/* Whether a long reply is unfinished. */
+bool replies_are_unfinished(const struct replies *replies);
+
+/* Whether anything is to be sent before the session can go on or end. */
+bool replies_are_due(const struct replies *replies);
+
+/* Whether the client has bytes to take; a list of keys that is being made has none. */
+bool replies_await_client(const struct replies *replies);
+
+/*
+ * Make more of a long reply, for a bounded time: keys in pieces, or all that may be held,
+ * if input waits.
+ *
+ * Returns whether more can be made at once, though nothing is sent.
+ */
+bool replies_make_more(struct replies *replies);
+
+/* Send what is held, once; a large value straight from the log. Results of conn_flush. */
+enum conn_result replies_send(struct replies *replies);
+
+#endif

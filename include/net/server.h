@@ -1,0 +1,25 @@
+/*
+ * The daemon: one listening socket, one client at a time, and the waits.
+ */
+#ifndef KV_SERVER_H
+#define KV_SERVER_H
+
+#include "net/session.h"
+
+struct server_options {
+    const char *address;
+    const char *port; /* decimal; "0" lets the system choose */
+    struct session_options session;
+};
+
+/*
+ * Listen, say that the server is ready, to the operator and to a service manager that
+ * asked, and serve until SIGTERM or SIGINT, which are taken over, says stop. A second
+ * SIGINT ends the process at once.
+ *
+ * KV_OK: stopped; everything acknowledged is as durable as the policy promises.
+ * KV_IO, KV_NO_MEMORY: it could not begin.  KV_FATAL: the log failed.  All are reported.
+ */
+enum status server_run(const struct server_options *options, struct store *store);
+
+#endif

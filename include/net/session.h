@@ -1,0 +1,64 @@
+/*
+ * Serving one client after another: lines to requests, requests to their handlers,
+ * replies to the socket, a batch at a time. Nothing is sent before what it rests on is
+ * committed. Never waits: the server does.
+ */
+#ifndef KV_SESSION_H
+#define KV_SESSION_H
+
+#include "engine/store.h"
+#include "net/conn.h"
+
+#include <poll.h>
+
+struct session;
+
+struct session_options {
+    uint64_t value_bytes_max;
+    uint64_t idle_ms; /* how long an idle client may keep others waiting */
+};
+
+/* store: borrowed. KV_NO_MEMORY.  Release with session_destroy. */
+enum status session_create(const struct session_options *options, struct store *store,
+                           struct session **session_out);
+void session_destroy(struct session *session);
+
+/*
+ * Begin with a client's socket, which is taken over; end by closing it.
+ *
+ * linger_ms_max: how long unread input may be waited for, when the server closes first.
+ */
+void session_begin(struct session *session, int fd);
+void session_end(struct session *session, uint64_t linger_ms_max);
+
+enum session_state {
+    SESSION_READY,   /* there is more to do: run again */
+    SESSION_WAITING, /* for the socket: see session_wait */
+    SESSION_OVER     /* everything is delivered, or the client is gone */
+};
+
+/*
+ * Receive what has come, execute every whole line, commit, and send what the socket
+ * takes. A client that has taken nothing for CLIENT_STALL_MS_MAX while replies were due
+ * counts as gone.
+ *
+ * KV_FATAL: the log failed; nothing more may be sent.
+ */
+enum status session_run(struct session *session, enum session_state *state_out);
+
+/* What the client leaves to the store's maintenance between two runs. */
+enum leisure session_leisure(const struct session *session);
+
+/* What a session that is SESSION_WAITING waits for; times are those of clock_now_ms. */
+struct session_wait {
+    struct pollfd socket;
+    uint64_t until_ms; /* run again then, whether it is ready or not; CLOCK_NEVER */
+    uint64_t idle_ms;  /* from then on it may not keep others waiting; CLOCK_NEVER */
+};
+
+struct session_wait session_wait(const struct session *session);
+
+/* Execute nothing more; deliver what is due, and last the error line for a reason. */
+void session_stop(struct session *session, enum status reason);
+
+#endif

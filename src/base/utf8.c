@@ -1,0 +1,76 @@
+/*
+ * UTF-8 validation: plain text is passed over eight bytes at a time, everything else
+ * goes through the table of well-formed sequences.
+ */
+#include "base/utf8.h"
+
+#define EACH_BYTE(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+static inline uint64_t word_at(const uint8_t *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, 8);
+    return word;
+}
+
+/* Taking 1 from a byte sets its top bit only if it was 0 or had that bit or more. */
+static inline bool is_plain_word(uint64_t word)
+{
+    return (((word - EACH_BYTE(1)) | word) & EACH_BYTE(0x80)) == 0;
+}
+
+/* The length of the run of ASCII without NUL at the start. */
+static inline size_t plain_length(struct slice text)
+{
+    size_t at = 0;
+    while (text.length - at >= 8 && is_plain_word(word_at(text.bytes + at))) {
+        at += 8;
+    }
+    while (at < text.length && text.bytes[at] > 0 && text.bytes[at] < 0x80) {
+        at++;
+    }
+    return at;
+}
+
+bool utf8_is_plain(struct slice text)
+{
+    return plain_length(text) == text.length;
+}
+
+/*
+ * The length of the well-formed sequence at the start, or 0. Only the second byte has a
+ * range that depends on the first.
+ */
+static size_t sequence_length(struct slice text)
+{
+    uint8_t lead = text.bytes[0];
+    size_t length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    bool is_lead = lead < 0x80 || (lead >= 0xc2 && lead <= 0xf4);
+    if (!is_lead || text.length < length) {
+        return 0;
+    }
+    uint8_t low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+    uint8_t high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+    for (size_t i = 1; i < length; i++) {
+        if (text.bytes[i] < low || text.bytes[i] > high) {
+            return 0;
+        }
+        low = 0x80;
+        high = 0xbf;
+    }
+    return length;
+}
+
+bool utf8_is_valid(struct slice text)
+{
+    struct slice rest = slice_after(text, plain_length(text));
+    while (rest.length > 0) {
+        size_t length = sequence_length(rest);
+        if (length == 0) {
+            return false;
+        }
+        rest = slice_after(rest, length);
+        rest = slice_after(rest, plain_length(rest));
+    }
+    return true;
+}

@@ -1,0 +1,421 @@
+/*
+ * The order of a compaction's steps. What must be durable before what:
+ *
+ *     the log's last seal     before  PATH -> PATH.old
+ *     PATH.new's opening      before  PATH -> PATH.old
+ *     the name PATH.old       before  PATH.new -> PATH
+ *     the name PATH           before  any record in it is acknowledged
+ *     all copies              before  the drained mark counts (one seal covers both)
+ *     the drained mark        before  PATH.old is cut or removed
+ */
+#include "engine/compact.h"
+
+#include "base/diag.h"
+#include "log/scan.h"
+
+#include <assert.h>
+#include <inttypes.h>
+
+/* What copying so many bytes of records takes, of so many entries, out of a log that
+ * long: the records, and a seal for each slice that has one. */
+static uint64_t bytes_to_copy(uint64_t live_bytes, uint64_t entries, uint64_t length)
+{
+    uint64_t slices = length / COMPACT_SLICE_BYTES + 1;
+    return live_bytes + (entries < slices ? entries : slices) * SEAL_BYTES;
+}
+
+/* What a compaction that begins now would write. */
+static uint64_t bytes_to_begin(const struct compaction *compaction)
+{
+    const struct keydir *keydir = compaction->keydir;
+    uint64_t marks = OPENING_BYTES + DRAINED_BYTES + 2 * SEAL_BYTES;
+    return bytes_to_copy(keydir->live_bytes, keydir->key_count,
+                         log_length(keydir_log(keydir))) +
+           marks;
+}
+
+/* What the one that is running will take yet, at most. */
+static uint64_t bytes_to_finish(const struct compaction *compaction)
+{
+    const struct keydir *keydir = compaction->keydir;
+    const struct log *older = keydir_older_log(keydir);
+    if (older == NULL || compaction->is_drained) {
+        return 0;
+    }
+    uint64_t left = log_length(older) - compaction->cursor;
+    return bytes_to_copy(left < keydir->live_bytes ? left : keydir->live_bytes,
+                         keydir_older_entries(keydir), left);
+}
+
+/* Values must leave the room that copying needs: without it nothing would be given back.
+ */
+static void keep_room(const struct compaction *compaction)
+{
+    compaction->transaction->copied_bytes = bytes_to_finish(compaction);
+}
+
+void compact_init(struct compaction *compaction, const struct files *files,
+                  struct transaction *transaction)
+{
+    *compaction = (struct compaction){
+        .files = files,
+        .keydir = transaction->keydir,
+        .transaction = transaction,
+        .cursor = OPENING_BYTES,
+        .retry_ms = COMPACT_RETRY_MS,
+    };
+    keep_room(compaction);
+}
+
+/*
+ * Whether a compaction, which needs room for all that is live, still fits the disk but
+ * soon would not: a log that is live to a third or more would be full for ever.
+ */
+static bool is_last_chance(const struct compaction *compaction, uint64_t dead_bytes)
+{
+    const struct io_space *space = log_space(keydir_log(compaction->keydir));
+    if (space == NULL) {
+        return false;
+    }
+    uint64_t spare = files_kept(space, COMPACT_SPARE_BYTES);
+    uint64_t needed = bytes_to_begin(compaction) + spare;
+    uint64_t share = needed / COMPACT_LAST_CHANCE_PART;
+    return space->free_bytes >= needed && dead_bytes >= share + spare &&
+           space->free_bytes - needed < share + files_kept(space, ROOM_KEPT_BYTES);
+}
+
+/* Whether a value was refused for want of room, and most of the log would give some. */
+static bool is_wanted(const struct compaction *compaction, uint64_t length)
+{
+    return compaction->transaction->is_full && length / 2 > bytes_to_begin(compaction);
+}
+
+bool compact_is_worthwhile(const struct compaction *compaction)
+{
+    uint64_t length = log_length(keydir_log(compaction->keydir));
+    uint64_t dead = length - compaction->keydir->live_bytes;
+    return keydir_older_log(compaction->keydir) == NULL &&
+           ((dead > COMPACT_DEAD_BYTES_MIN && dead > length / 2) ||
+            is_wanted(compaction, length) || is_last_chance(compaction, dead));
+}
+
+/* A new log at PATH.new, durable, that continues the one at PATH. */
+static enum status make_successor(const struct compaction *compaction,
+                                  const struct log *older, struct log **log_out)
+{
+    struct opening opening = {
+        .generation = log_end(older)->generation + 1,
+        .older_id = log_end(older)->log_id,
+        .older_length = log_end(older)->offset,
+    };
+    struct log *log = NULL;
+    enum status status = log_create(compaction->files, &opening, &log);
+    if (status != KV_OK) {
+        return status;
+    }
+    status = log_prepare(log);
+    if (status != KV_OK) {
+        (void)log_close(log); /* it counts for nothing */
+        files_drop(compaction->files, FILES_NEW);
+        return status;
+    }
+    *log_out = log;
+    return KV_OK;
+}
+
+/* PATH -> PATH.old, then PATH.new -> PATH; both or, unless that is fatal, none. */
+static enum status change_names(struct log *log, struct log *successor)
+{
+    enum status status = log_rename(log, FILES_OLD);
+    if (status != KV_OK) {
+        return status;
+    }
+    status = log_publish(successor, NULL);
+    if (status == KV_OK || status == KV_FATAL) {
+        return status;
+    }
+    return log_rename(log, "") == KV_OK ? status : KV_FATAL;
+}
+
+/* Everything that may be wanting is got first: until then PATH keeps its name. */
+static enum status succeed(struct compaction *compaction, struct log *log)
+{
+    struct log *successor = NULL;
+    enum status status =
+        log_cover(log); /* it is going to be walked through, to its end */
+    if (status == KV_OK) {
+        status = make_successor(compaction, log, &successor);
+    }
+    if (status != KV_OK) {
+        return status;
+    }
+    status = change_names(log, successor);
+    if (status != KV_OK) {
+        (void)log_close(successor); /* it counts for nothing */
+        if (status != KV_FATAL) {
+            files_drop(compaction->files, FILES_NEW);
+        }
+        return status;
+    }
+    keydir_push_log(compaction->keydir, successor);
+    log_read_at_random(successor, true);
+    return KV_OK;
+}
+
+/* Lack of memory is told once, until it works again. */
+static void tell_no_memory(struct compaction *compaction, enum status status)
+{
+    if (status == KV_NO_MEMORY && !compaction->has_told_no_memory) {
+        diag_warnx("%s: not enough memory for a compaction; waiting for it",
+                   log_path(keydir_log(compaction->keydir)));
+    }
+    compaction->has_told_no_memory = status == KV_NO_MEMORY;
+}
+
+/* What is missing is told once, until there is room again. */
+static bool has_room(struct compaction *compaction)
+{
+    struct io_space space = files_space(compaction->files, 0);
+    uint64_t needed =
+        bytes_to_begin(compaction) + files_kept(&space, COMPACT_SPARE_BYTES);
+    bool has_room = space.free_bytes >= needed;
+    if (!has_room && !compaction->has_told_no_room) {
+        diag_warnx("%s: no room on the disk for a compaction; waiting for it",
+                   log_path(keydir_log(compaction->keydir)));
+    }
+    compaction->has_told_no_room = !has_room;
+    return has_room;
+}
+
+enum status compact_begin(struct compaction *compaction)
+{
+    struct log *log = keydir_log(compaction->keydir);
+    assert(log_durable_length(log) == log_length(log) && log_staged_bytes(log) == 0);
+    compaction->retry_ms = COMPACT_RETRY_MS;
+    if (!has_room(compaction)) {
+        return KV_NO_SPACE;
+    }
+    enum status status = succeed(compaction, log);
+    tell_no_memory(compaction, status);
+    if (status != KV_OK) {
+        compaction->retry_ms = LOG_MESSAGE_MS; /* each time it is told */
+        return status;
+    }
+    compaction->cursor = OPENING_BYTES;
+    compaction->position = 0;
+    compaction->has_found_more = false;
+    compaction->is_stuck = false;
+    compaction->is_drained = false;
+    keep_room(compaction);
+    return KV_OK;
+}
+
+bool compact_has_work(const struct compaction *compaction)
+{
+    /* A damaged record may be overwritten or deleted, and then nothing holds the rest up.
+     */
+    return keydir_older_log(compaction->keydir) != NULL &&
+           (!compaction->is_stuck || keydir_older_entries(compaction->keydir) == 0);
+}
+
+bool compact_is_mended(const struct compaction *compaction)
+{
+    return compaction->is_stuck && !compaction->is_drained &&
+           keydir_older_log(compaction->keydir) != NULL &&
+           keydir_older_entries(compaction->keydir) == 0;
+}
+
+/* Stage a copy of a record, if it is live and passes its checksum. */
+static enum status copy_record(const struct compaction *compaction,
+                               const struct record *record)
+{
+    struct keydir *keydir = compaction->keydir;
+    struct change change = {.hash = keydir_hash(keydir, record->key)};
+    uint64_t offset = keydir_older_offset(keydir, compaction->cursor);
+    if (!index_get(keydir->index, change.hash, offset, &change.before) ||
+        keydir_verify(keydir, &change.before) != KV_OK) {
+        return KV_OK; /* dead, or damaged: then it must not get a new checksum */
+    }
+    return transaction_copy(compaction->transaction, change, record->key, record->value);
+}
+
+/* Behind damage the records are found again after the next seal. */
+static void skip_damage(struct compaction *compaction, const struct log *older)
+{
+    struct scan scan = {
+        .log = log_bytes(older),
+        .log_id = log_end(older)->log_id,
+        .offset = compaction->cursor,
+    };
+    compaction->cursor = scan_skip_damage(&scan) ? scan.offset : log_length(older);
+}
+
+/* Go through the older log from the cursor, for one slice. */
+static enum status copy_slice(struct compaction *compaction)
+{
+    const struct log *older = keydir_older_log(compaction->keydir);
+    struct slice bytes = log_bytes(older);
+    uint64_t end = compaction->cursor + COMPACT_SLICE_BYTES;
+    log_will_read(older, compaction->cursor, COMPACT_SLICE_BYTES);
+    enum status status = KV_OK;
+    while (status == KV_OK && compaction->cursor < end &&
+           compaction->cursor < bytes.length) {
+        struct record record;
+        if (!record_decode(slice_after(bytes, (size_t)compaction->cursor), &record)) {
+            skip_damage(compaction, older);
+            continue;
+        }
+        if (!record_is_mark(&record)) {
+            status = copy_record(compaction, &record);
+        }
+        compaction->cursor += status == KV_OK ? record.length : 0;
+    }
+    return status;
+}
+
+/* Stage a copy of the record of an entry, if it is in the older log and undamaged. */
+static enum status copy_entry(struct compaction *compaction,
+                              const struct location *location)
+{
+    const struct keydir *keydir = compaction->keydir;
+    struct slice value;
+    if (!keydir_is_older(keydir, location) ||
+        keydir_read(keydir, location, &value) != KV_OK) {
+        return KV_OK;
+    }
+    struct slice key = keydir_key(keydir, location);
+    struct change change = {.hash = keydir_hash(keydir, key), .before = *location};
+    compaction->has_found_more = true;
+    return transaction_copy(compaction->transaction, change, key, value);
+}
+
+/*
+ * Entries move meanwhile, and those behind a removed one may move to where the walk has
+ * been: only a walk that finds nothing, and amid which nothing was removed, is the last.
+ */
+static void end_sweep(struct compaction *compaction)
+{
+    uint64_t removal_count = index_removal_count(compaction->keydir->index);
+    compaction->is_stuck =
+        !compaction->has_found_more && removal_count == compaction->removal_count;
+    compaction->has_found_more = false;
+    compaction->removal_count = removal_count;
+    compaction->position = 0;
+}
+
+/*
+ * Damage in the framing of one record hides intact ones behind it from the walk through
+ * the log, but not from the index: go through that for what is left, for one slice.
+ */
+static enum status sweep_slice(struct compaction *compaction)
+{
+    const struct log *log = keydir_log(compaction->keydir);
+    struct location location;
+    enum status status = KV_OK;
+    for (int i = 0; status == KV_OK && i < COMPACT_SLICE_ENTRIES &&
+                    log_staged_bytes(log) < COMPACT_SLICE_BYTES;
+         i++) {
+        if (!index_walk(compaction->keydir->index, &compaction->position, &location)) {
+            end_sweep(compaction);
+            return KV_OK;
+        }
+        status = copy_entry(compaction, &location);
+    }
+    return status;
+}
+
+static void tell_stuck(const struct compaction *compaction)
+{
+    const struct log *older = keydir_older_log(compaction->keydir);
+    diag_warnx(
+        "%s%s: %" PRIu64 " records are damaged and cannot be copied; the file is kept",
+        log_path(older), log_suffix(older), keydir_older_entries(compaction->keydir));
+}
+
+/*
+ * Copy one slice and make it durable, or take all of the step back: also if reading the
+ * older log failed meanwhile, since zeros may have come in the place of what was
+ * verified. Such a step is taken again, and then finds them.
+ */
+static enum status copy_step(struct compaction *compaction)
+{
+    struct transaction *transaction = compaction->transaction;
+    struct compaction before = *compaction;
+    const struct log *older = keydir_older_log(compaction->keydir);
+    uint64_t fault_count = log_fault_count(older);
+    bool is_in_log = compaction->cursor < log_length(older);
+    enum status status = is_in_log ? copy_slice(compaction) : sweep_slice(compaction);
+    bool is_doubtful = log_fault_count(older) != fault_count;
+    if (status != KV_OK || is_doubtful) {
+        transaction_abort(transaction);
+    } else if (log_staged_bytes(keydir_log(compaction->keydir)) > 0) {
+        status = transaction_commit(transaction);
+    }
+    if (status != KV_OK || is_doubtful) {
+        *compaction = before;
+    } else if (compaction->is_stuck) {
+        tell_stuck(compaction);
+    }
+    return status;
+}
+
+/* Nothing points at the older log any more: say so, durably. */
+static enum status finish_copying(struct compaction *compaction)
+{
+    struct log *log = keydir_log(compaction->keydir);
+    enum status status = log_reserve(log, 0, DRAINED_BYTES);
+    if (status != KV_OK) {
+        return status;
+    }
+    log_stage_drained(log, log_end(keydir_older_log(compaction->keydir))->log_id);
+    status = transaction_commit(compaction->transaction);
+    if (status == KV_OK) {
+        status = log_sync(log); /* whatever the policy */
+    }
+    compaction->is_drained = status == KV_OK;
+    return status;
+}
+
+static enum status drop_step(struct compaction *compaction)
+{
+    struct log *older = keydir_older_log(compaction->keydir);
+    if (log_length(older) > 0 && !log_has_other_links(older)) {
+        return log_cut_away(older, COMPACT_DROP_BYTES);
+    }
+    enum status status = log_remove(older);
+    if (status != KV_OK) {
+        return status;
+    }
+    keydir_pop_older_log(compaction->keydir);
+    (void)log_close(older); /* nothing in it is wanted */
+    compaction->finished_count++;
+    return KV_OK;
+}
+
+static enum status take_step(struct compaction *compaction)
+{
+    if (compaction->is_drained) {
+        compaction->retry_ms = LOG_MESSAGE_MS; /* each time it is told */
+        return drop_step(compaction);
+    }
+    compaction->retry_ms = COMPACT_RETRY_MS;
+    return keydir_older_entries(compaction->keydir) == 0 ? finish_copying(compaction)
+                                                         : copy_step(compaction);
+}
+
+enum status compact_step(struct compaction *compaction)
+{
+    assert(log_staged_bytes(keydir_log(compaction->keydir)) == 0);
+    enum status status = take_step(compaction);
+    tell_no_memory(compaction, status);
+    keep_room(compaction);
+    return status;
+}
+
+unsigned compact_percent(const struct compaction *compaction)
+{
+    const struct log *older = keydir_older_log(compaction->keydir);
+    return older == NULL || compaction->is_drained
+               ? 100
+               : (unsigned)(compaction->cursor * 100 / log_length(older));
+}

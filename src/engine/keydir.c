@@ -1,0 +1,298 @@
+/*
+ * Candidates of a hash are told apart by their keys in the log. One whose key differs
+ * is either another key or a damaged record: only its CRC can say which.
+ */
+#include "engine/keydir.h"
+
+#include "base/crc32c.h"
+#include "base/diag.h"
+#include "base/platform.h"
+#include "file/io.h"
+
+#include <assert.h>
+
+/* A line of memory, and how much of a record is asked for: the rest comes by itself. */
+enum { LINE_BYTES = 64, PREFETCH_BYTES_MAX = 512 };
+
+enum status keydir_init(struct keydir *keydir, struct log *log)
+{
+    *keydir = (struct keydir){.logs = {log, NULL}};
+    if (io_random(&keydir->seed, sizeof keydir->seed) != KV_OK) {
+        diag_error("/dev/urandom: cannot read the hash seed; giving up");
+        return KV_IO;
+    }
+    return index_create(&keydir->index);
+}
+
+void keydir_destroy(struct keydir *keydir)
+{
+    index_destroy(keydir->index);
+    keydir->index = NULL;
+}
+
+void keydir_read_at_random(const struct keydir *keydir, bool is_random)
+{
+    for (size_t side = 0; side < sizeof keydir->logs / sizeof keydir->logs[0]; side++) {
+        if (keydir->logs[side] != NULL) {
+            log_read_at_random(keydir->logs[side], is_random);
+        }
+    }
+}
+
+uint64_t keydir_hash(const struct keydir *keydir, struct slice key)
+{
+    return hash_key(&keydir->seed, key);
+}
+
+struct log *keydir_log(const struct keydir *keydir)
+{
+    return keydir->logs[keydir->current];
+}
+
+struct log *keydir_older_log(const struct keydir *keydir)
+{
+    return keydir->logs[1 - keydir->current];
+}
+
+static uint64_t offset_on(unsigned side, uint64_t offset)
+{
+    assert(offset < LOG_BYTES_MAX);
+    return side == 0 ? offset : offset + LOG_BYTES_MAX;
+}
+
+static unsigned side_of(const struct location *location)
+{
+    return location->offset < LOG_BYTES_MAX ? 0 : 1;
+}
+
+uint64_t keydir_current_offset(const struct keydir *keydir, uint64_t offset)
+{
+    return offset_on(keydir->current, offset);
+}
+
+uint64_t keydir_older_offset(const struct keydir *keydir, uint64_t offset)
+{
+    return offset_on(1 - keydir->current, offset);
+}
+
+void keydir_push_log(struct keydir *keydir, struct log *log)
+{
+    assert(keydir_older_log(keydir) == NULL);
+    keydir->current = 1 - keydir->current;
+    keydir->logs[keydir->current] = log;
+}
+
+void keydir_pop_older_log(struct keydir *keydir)
+{
+    assert(keydir_older_entries(keydir) == 0);
+    keydir->logs[1 - keydir->current] = NULL;
+}
+
+uint64_t keydir_older_entries(const struct keydir *keydir)
+{
+    return keydir->entry_count[1 - keydir->current];
+}
+
+static struct slice bytes_of(const struct keydir *keydir, const struct location *location)
+{
+    return log_record(keydir->logs[side_of(location)],
+                      keydir_offset_in_log(location->offset),
+                      record_length(location->key_length, location->value_length));
+}
+
+struct slice keydir_key(const struct keydir *keydir, const struct location *location)
+{
+    return slice_first(slice_after(bytes_of(keydir, location), RECORD_HEADER_BYTES),
+                       location->key_length);
+}
+
+void keydir_prefetch_record(const struct keydir *keydir, const struct location *location)
+{
+    struct slice bytes = bytes_of(keydir, location);
+    size_t length = bytes.length < PREFETCH_BYTES_MAX ? bytes.length : PREFETCH_BYTES_MAX;
+    for (size_t at = 0; at < length; at += LINE_BYTES) {
+        KV_PREFETCH(bytes.bytes + at);
+    }
+    KV_PREFETCH(bytes.bytes + length - 1);
+}
+
+void keydir_will_read(const struct keydir *keydir, const struct location *location,
+                      uint64_t length)
+{
+    log_will_read(keydir->logs[side_of(location)], keydir_offset_in_log(location->offset),
+                  length);
+}
+
+struct location keydir_find_candidate(const struct keydir *keydir, uint64_t hash)
+{
+    struct location location = {0};
+    struct index_cursor cursor = index_find(keydir->index, hash);
+    (void)index_next(&cursor, keydir->index, &location); /* nowhere: there is none */
+    return location;
+}
+
+static bool passes_crc(const struct keydir *keydir, const struct location *location)
+{
+    return crc32c(0, bytes_of(keydir, location)) == location->crc;
+}
+
+enum status keydir_verify(const struct keydir *keydir, const struct location *location)
+{
+    const struct log *log = keydir->logs[side_of(location)];
+    uint64_t offset = keydir_offset_in_log(location->offset);
+    uint64_t length = record_length(location->key_length, location->value_length);
+    if (passes_crc(keydir, location) ||
+        (log_read_again(log, offset, length) && passes_crc(keydir, location))) {
+        return KV_OK;
+    }
+    return log_is_lost(log, offset, length) ? KV_IO : KV_CORRUPT;
+}
+
+/*
+ * Whether the record of a location is that of a key: KV_OK or KV_NOT_FOUND. What cannot
+ * be told so is looked at again behind the CRC, since reading it may have been what
+ * failed.
+ */
+static enum status compare(const struct keydir *keydir, const struct location *location,
+                           struct slice key)
+{
+    if (slice_equal(keydir_key(keydir, location), key)) {
+        return KV_OK;
+    }
+    enum status status = keydir_verify(keydir, location);
+    if (status != KV_OK) {
+        return status;
+    }
+    return slice_equal(keydir_key(keydir, location), key) ? KV_OK : KV_NOT_FOUND;
+}
+
+enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice key,
+                        struct location *location_out)
+{
+    struct location location;
+    struct index_cursor cursor = index_find(keydir->index, hash);
+    while (index_next(&cursor, keydir->index, &location)) {
+        enum status status = compare(keydir, &location, key);
+        if (status != KV_NOT_FOUND) {
+            *location_out = location;
+            return status;
+        }
+    }
+    return KV_NOT_FOUND;
+}
+
+/* Tell that a record is not served, and why. */
+static enum status tell(const struct keydir *keydir, const struct location *location,
+                        enum status status, enum log_fault damage)
+{
+    log_tell_fault(keydir->logs[side_of(location)],
+                   status == KV_IO ? LOG_FAULT_LOST : damage,
+                   keydir_offset_in_log(location->offset));
+    return status;
+}
+
+enum status keydir_read(const struct keydir *keydir, const struct location *location,
+                        struct slice *value_out)
+{
+    if (location->value_length >= READ_AHEAD_BYTES_MIN) {
+        keydir_will_read(keydir, location, location->value_length);
+    }
+    enum status status = keydir_verify(keydir, location);
+    if (status != KV_OK) {
+        return tell(keydir, location, status, LOG_FAULT_DAMAGED);
+    }
+    *value_out = slice_after(bytes_of(keydir, location),
+                             RECORD_HEADER_BYTES + (size_t)location->key_length);
+    return KV_OK;
+}
+
+bool keydir_is_older(const struct keydir *keydir, const struct location *location)
+{
+    return side_of(location) != keydir->current;
+}
+
+struct location keydir_locate(const struct keydir *keydir, const struct record *record,
+                              uint64_t offset)
+{
+    return (struct location){
+        .offset = keydir_current_offset(keydir, offset),
+        .key_length = (uint32_t)record->key.length,
+        .value_length = (uint32_t)record->value.length,
+        .crc = crc32c(0, log_record(keydir_log(keydir), offset, record->length)),
+        .is_tombstone = record_is_tombstone(record),
+    };
+}
+
+/* Count a location in (1) or out (-1), modulo 2^64; a staged delete holds no value. */
+static void tally(struct keydir *keydir, const struct location *location, int sign)
+{
+    uint64_t one = (uint64_t)(int64_t)sign;
+    keydir->entry_count[side_of(location)] += one;
+    if (!location->is_tombstone) {
+        keydir->key_count += one;
+        keydir->live_bytes +=
+            one * record_length(location->key_length, location->value_length);
+    }
+}
+
+/* Move the entry of a key from one location to another; one of them may be nowhere. */
+static void move(struct keydir *keydir, uint64_t hash, const struct location *from,
+                 const struct location *to)
+{
+    bool is_found = true;
+    if (location_is_nowhere(from)) {
+        index_insert(keydir->index, hash, to);
+    } else {
+        tally(keydir, from, -1);
+        is_found = location_is_nowhere(to)
+                       ? index_remove(keydir->index, hash, from->offset)
+                       : index_replace(keydir->index, hash, from->offset, to);
+    }
+    assert(is_found);
+    if (!location_is_nowhere(to)) {
+        tally(keydir, to, 1);
+    }
+}
+
+void keydir_apply(struct keydir *keydir, const struct change *change)
+{
+    move(keydir, change->hash, &change->before, &change->now);
+}
+
+void keydir_revert(struct keydir *keydir, const struct change *change)
+{
+    move(keydir, change->hash, &change->now, &change->before);
+}
+
+void keydir_settle(struct keydir *keydir, const struct change *change)
+{
+    /* A staged delete is not there any more if the key was set again in the same batch.
+     */
+    if (change->now.is_tombstone &&
+        index_remove(keydir->index, change->hash, change->now.offset)) {
+        keydir->entry_count[side_of(&change->now)]--;
+    }
+}
+
+enum status keydir_walk(const struct keydir *keydir, uint64_t *position,
+                        struct slice *key_out)
+{
+    struct location location;
+    do {
+        if (!index_walk(keydir->index, position, &location)) {
+            return KV_NOT_FOUND;
+        }
+    } while (location.is_tombstone);
+    *key_out = keydir_key(keydir, &location);
+    /* index_get would say so too, but search: KEYS would take twice as long. */
+    if (index_walk_matches(keydir->index, *position, keydir_hash(keydir, *key_out))) {
+        return KV_OK;
+    }
+    /* Reading it may have failed, and be right now. */
+    enum status status = keydir_verify(keydir, &location);
+    if (status == KV_OK &&
+        index_walk_matches(keydir->index, *position, keydir_hash(keydir, *key_out))) {
+        return KV_OK;
+    }
+    return tell(keydir, &location, status == KV_IO ? KV_IO : KV_CORRUPT, LOG_FAULT_KEY);
+}

@@ -1,0 +1,330 @@
+/*
+ * Writing the image in steps, and believing one only after every check.
+ */
+#include "engine/snapshot.h"
+
+#include "base/bytes.h"
+#include "base/crc32c.h"
+#include "base/diag.h"
+#include "file/io.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* The fields before the parts of the index, in the order of the file. */
+enum header {
+    HEADER_MAGIC,
+    HEADER_LOG_ID,
+    HEADER_GENERATION,
+    HEADER_COVERED,
+    HEADER_CHAIN,
+    HEADER_SEED,
+    HEADER_FIELDS = HEADER_SEED + 2
+};
+
+/* Behind them come two more: the needed length and the CRC. */
+enum {
+    FIELD_BYTES = 8,
+    HEADER_BYTES = HEADER_FIELDS * FIELD_BYTES,
+    TRAILER_BYTES = 2 * FIELD_BYTES
+};
+
+static_assert(TRAILER_BYTES <= HEADER_BYTES, "the trailer has the room of the header");
+
+/* Parts are written together until they make a piece of this size. */
+#define PIECE_BYTES_MIN (64 * KIB)
+
+struct snapshot_writer {
+    const struct files *files;
+    const struct keydir *keydir;
+    int fd;
+    size_t next_part;
+    uint64_t length; /* written so far */
+    uint32_t crc;    /* of what was written */
+    struct buffer piece;
+};
+
+static void put_field(struct buffer *piece, uint64_t number)
+{
+    uint8_t bytes[FIELD_BYTES];
+    bytes_put_u64(bytes, number);
+    buffer_append(piece, (struct slice){bytes, sizeof bytes});
+}
+
+/* Append the piece to the file and empty it. */
+static enum status write_piece(struct snapshot_writer *writer)
+{
+    struct slice bytes = buffer_slice(&writer->piece);
+    enum status status = io_write_at(writer->fd, bytes, writer->length);
+    if (status != KV_OK) {
+        diag_warn("%s" FILES_NEW
+                  ": cannot write the index; the next start reads the whole log",
+                  files_path(writer->files));
+        return status;
+    }
+    writer->crc = crc32c(writer->crc, bytes);
+    writer->length += bytes.length;
+    writer->piece.length = 0;
+    return KV_OK;
+}
+
+/* Room for the header was reserved. */
+static void put_header(struct buffer *piece, const struct keydir *keydir)
+{
+    const struct log_end *end = log_end(keydir_log(keydir));
+    const uint64_t fields[HEADER_FIELDS] = {
+        [HEADER_MAGIC] = FILES_INDEX_MAGIC,
+        [HEADER_LOG_ID] = end->log_id,
+        [HEADER_GENERATION] = end->generation,
+        [HEADER_COVERED] = end->offset,
+        [HEADER_CHAIN] = end->chain,
+        [HEADER_SEED] = keydir->seed.words[0],
+        [HEADER_SEED + 1] = keydir->seed.words[1],
+    };
+    for (size_t i = 0; i < HEADER_FIELDS; i++) {
+        put_field(piece, fields[i]);
+    }
+}
+
+static void release(struct snapshot_writer *writer)
+{
+    (void)io_close(writer->fd); /* synced, or given up */
+    buffer_free(&writer->piece);
+    free(writer);
+}
+
+static enum status tell_no_memory(const struct files *files)
+{
+    diag_warnx("%s" FILES_INDEX
+               ": not enough memory to write it; the next start reads the whole log",
+               files_path(files));
+    return KV_NO_MEMORY;
+}
+
+static enum status sync_image(const struct snapshot_writer *writer)
+{
+    enum status status = io_sync(writer->fd);
+    if (status != KV_OK) {
+        diag_warn("%s" FILES_NEW
+                  ": cannot sync the index; the next start reads the whole log",
+                  files_path(writer->files));
+    }
+    return status;
+}
+
+static bool is_image(struct slice bytes)
+{
+    return bytes.length >= FIELD_BYTES && bytes_get_u64(bytes.bytes) == FILES_INDEX_MAGIC;
+}
+
+/* Whether what stands at PATH.index is an image, whatever it is worth, or nothing. */
+static bool may_be_replaced(const struct files *files, bool *is_there_out)
+{
+    struct files_view view;
+    enum status status = files_view(files, FILES_INDEX, &view);
+    *is_there_out = status != KV_NOT_FOUND;
+    if (status != KV_OK) {
+        return status == KV_NOT_FOUND; /* anything else was reported */
+    }
+    bool may_go = view.bytes.length == 0 || is_image(view.bytes);
+    files_release(&view);
+    if (!may_go) {
+        diag_warnx("%s" FILES_INDEX ": is no image of an index, so it is somebody's; it "
+                   "is left there, and none is saved",
+                   files_path(files));
+    }
+    return may_go;
+}
+
+enum status snapshot_begin(const struct files *files, const struct keydir *keydir,
+                           struct snapshot_writer **writer_out)
+{
+    bool is_there = false;
+    assert(keydir_older_log(keydir) == NULL);
+    if (!may_be_replaced(files, &is_there)) {
+        return KV_IO;
+    }
+    struct snapshot_writer *writer = calloc(1, sizeof *writer);
+    if (writer == NULL || buffer_reserve(&writer->piece, HEADER_BYTES) != KV_OK) {
+        free(writer);
+        return tell_no_memory(files);
+    }
+    writer->files = files;
+    writer->keydir = keydir;
+    enum status status = files_begin_new(files, &writer->fd);
+    if (status != KV_OK) {
+        buffer_free(&writer->piece);
+        free(writer);
+        return status;
+    }
+    put_header(&writer->piece, keydir);
+    status = write_piece(writer);
+    if (status == KV_OK) {
+        status = sync_image(writer); /* what a crash leaves begins as an image does */
+    }
+    if (status != KV_OK) {
+        snapshot_abort(writer);
+        return status;
+    }
+    *writer_out = writer;
+    return KV_OK;
+}
+
+enum status snapshot_step(struct snapshot_writer *writer, bool is_synced)
+{
+    if (writer->next_part == INDEX_PART_COUNT) {
+        return KV_NOT_FOUND;
+    }
+    enum status status = KV_OK;
+    while (status == KV_OK && writer->next_part < INDEX_PART_COUNT &&
+           writer->piece.length < PIECE_BYTES_MIN) {
+        status =
+            index_encode_part(writer->keydir->index, writer->next_part, &writer->piece);
+        writer->next_part++;
+    }
+    if (status == KV_NO_MEMORY) {
+        return tell_no_memory(writer->files);
+    }
+    status = write_piece(writer);
+    return status == KV_OK && is_synced ? sync_image(writer) : status;
+}
+
+enum status snapshot_finish(struct snapshot_writer *writer)
+{
+    put_field(&writer->piece, log_length(keydir_log(writer->keydir)));
+    put_field(&writer->piece, crc32c(writer->crc, buffer_slice(&writer->piece)));
+    enum status status = write_piece(writer);
+    bool is_there = false;
+    if (status == KV_OK) {
+        status = files_sync_new(writer->files, writer->fd);
+    }
+    if (status == KV_OK) {
+        status = may_be_replaced(writer->files, &is_there)
+                     ? files_place_new(writer->files, FILES_INDEX)
+                     : KV_IO;
+    }
+    if (status != KV_OK && status != KV_FATAL) {
+        files_drop(writer->files, FILES_NEW);
+    }
+    release(writer);
+    return status;
+}
+
+void snapshot_abort(struct snapshot_writer *writer)
+{
+    files_drop(writer->files, FILES_NEW);
+    release(writer);
+}
+
+static enum status disbelieve(const struct files *files, const char *reason)
+{
+    diag_warnx("%s" FILES_INDEX ": %s; reading the whole log", files_path(files), reason);
+    return KV_NOT_FOUND;
+}
+
+/* An image whose own CRC is right, taken apart. */
+struct image {
+    uint64_t header[HEADER_FIELDS];
+    struct slice parts;
+    uint64_t needed_length;
+};
+
+/* Take the bytes of PATH.index apart; KV_NOT_FOUND: not to be believed (reported). */
+static enum status open_image(const struct files *files, struct slice bytes,
+                              const struct opening *opening, struct image *image)
+{
+    if (bytes.length >= FIELD_BYTES && !is_image(bytes)) {
+        return disbelieve(files, "is no image of an index");
+    }
+    if (bytes.length < HEADER_BYTES + TRAILER_BYTES) {
+        return disbelieve(files, "is damaged");
+    }
+    struct slice before_crc = slice_first(bytes, bytes.length - FIELD_BYTES);
+    const uint8_t *trailer = bytes.bytes + bytes.length - TRAILER_BYTES;
+    for (size_t i = 0; i < HEADER_FIELDS; i++) {
+        image->header[i] = bytes_get_u64(bytes.bytes + i * FIELD_BYTES);
+    }
+    image->needed_length = bytes_get_u64(trailer);
+    image->parts =
+        slice_after(slice_first(bytes, bytes.length - TRAILER_BYTES), HEADER_BYTES);
+    if (crc32c(0, before_crc) != bytes_get_u64(trailer + FIELD_BYTES)) {
+        return disbelieve(files, "is damaged");
+    }
+    if (image->header[HEADER_LOG_ID] != opening->log_id ||
+        image->header[HEADER_GENERATION] != opening->generation) {
+        return disbelieve(files, "is of another log");
+    }
+    return KV_OK;
+}
+
+static enum status load_parts(const struct image *image, struct keydir *keydir)
+{
+    struct slice rest = image->parts;
+    struct index_sums sums = {0};
+    keydir->seed =
+        (struct hash_seed){{image->header[HEADER_SEED], image->header[HEADER_SEED + 1]}};
+    for (size_t i = 0; i < INDEX_PART_COUNT; i++) {
+        enum status status = index_decode_part(keydir->index, i, &rest, &sums);
+        if (status != KV_OK) {
+            return status;
+        }
+    }
+    keydir->key_count = sums.entry_count;
+    keydir->entry_count[keydir->current] = sums.entry_count;
+    keydir->live_bytes = sums.payload_bytes + sums.entry_count * RECORD_HEADER_BYTES;
+    bool is_within_log =
+        sums.payload_end_max + RECORD_HEADER_BYTES <= image->needed_length;
+    return rest.length == 0 && is_within_log ? KV_OK : KV_CORRUPT;
+}
+
+/* The image is right and of this log: take it, if it also fits the log as it is. */
+static enum status believe(const struct files *files, const struct image *image,
+                           struct keydir *keydir, struct scan *scan)
+{
+    scan->proved_length = image->needed_length;
+    struct scan covered = *scan;
+    if (image->needed_length > scan->log.length) {
+        diag_errorx("%s: the log is %zu bytes long, but %" PRIu64
+                    " of it were durable when " FILES_INDEX
+                    " was written; nothing was changed",
+                    files_path(files), scan->log.length, image->needed_length);
+        return KV_CORRUPT;
+    }
+    if (!scan_go_to(&covered, image->header[HEADER_COVERED],
+                    image->header[HEADER_CHAIN])) {
+        return disbelieve(files, "does not match the log");
+    }
+    enum status status = load_parts(image, keydir);
+    if (status == KV_OK) {
+        *scan = covered;
+    }
+    return status == KV_CORRUPT ? disbelieve(files, "is damaged") : status;
+}
+
+enum status snapshot_load(const struct files *files, const struct opening *opening,
+                          struct keydir *keydir, struct scan *scan)
+{
+    struct image image = {0};
+    struct files_view view;
+    if (files_view(files, FILES_INDEX, &view) != KV_OK) {
+        return KV_NOT_FOUND; /* anything but a missing file was reported */
+    }
+    enum status status = open_image(files, view.bytes, opening, &image);
+    if (status == KV_OK) {
+        status = believe(files, &image, keydir, scan);
+    }
+    if (status == KV_OK) {
+        scan->drained_id = opening->older_id; /* no older log was left */
+    }
+    files_release(&view);
+    return status;
+}
+
+void snapshot_remove(const struct files *files)
+{
+    bool is_there = false;
+    if (may_be_replaced(files, &is_there) && is_there) {
+        files_drop(files, FILES_INDEX);
+    }
+}

@@ -1,0 +1,323 @@
+/*
+ * Batches, seals and the question "had it been durable?".
+ */
+#include "log/scan.h"
+
+#include "base/bounds.h"
+#include "base/crc32c.h"
+#include "base/platform.h"
+#include "base/progress.h"
+
+#include <assert.h>
+
+void scan_begin(struct scan *scan, struct slice log, uint64_t log_id)
+{
+    assert(log.length >= OPENING_BYTES);
+    *scan = (struct scan){
+        .log = log,
+        .log_id = log_id,
+        .offset = OPENING_BYTES,
+        .chain = crc32c(0, slice_first(log, OPENING_BYTES)),
+        .durable_length = OPENING_BYTES,
+    };
+}
+
+void scan_begin_unmarked(struct scan *scan, struct slice log)
+{
+    *scan = (struct scan){.log = log, .is_unmarked = true};
+}
+
+static struct slice bytes_from(const struct scan *scan, uint64_t offset)
+{
+    return slice_after(scan->log, (size_t)offset);
+}
+
+/* Where the batch that begins at the scan has its seal, and what a drained mark in it
+ * names. */
+struct batch_end {
+    uint64_t offset;
+    uint64_t drained_id;
+};
+
+/* Records are small steps through much memory: ask for what comes next in time. */
+static void prefetch_ahead(struct slice log, uint64_t offset)
+{
+    enum { AHEAD_BYTES = 2048, LINE_BYTES = 64 };
+    if (log.length - offset > AHEAD_BYTES + LINE_BYTES) {
+        KV_PREFETCH(log.bytes + offset + AHEAD_BYTES);
+        KV_PREFETCH(log.bytes + offset + AHEAD_BYTES + LINE_BYTES);
+    }
+}
+
+/*
+ * Find the first mark that is no drained mark: a batch must have its seal there. false:
+ * the records before it are not whole.
+ */
+static bool find_batch_end(const struct scan *scan, struct batch_end *end)
+{
+    struct record record;
+    struct drained drained;
+    *end = (struct batch_end){scan->offset, scan->drained_id};
+    while (record_decode(bytes_from(scan, end->offset), &record)) {
+        prefetch_ahead(scan->log, end->offset);
+        if (!record_is_within_limits(&record)) {
+            return false;
+        }
+        if (record_is_mark(&record)) {
+            if (!record_decode_drained(bytes_from(scan, end->offset), end->offset,
+                                       &drained) ||
+                drained.log_id != scan->log_id) {
+                return true;
+            }
+            end->drained_id = drained.older_id;
+        }
+        end->offset += record.length;
+    }
+    return false;
+}
+
+static bool is_own_seal(const struct scan *scan, uint64_t at, struct seal *seal_out)
+{
+    return record_decode_seal(bytes_from(scan, at), at, seal_out) &&
+           seal_out->log_id == scan->log_id && seal_out->durable_length <= at;
+}
+
+/* The chain behind a batch, in pieces: the value of one record may take long to read. */
+static uint32_t chain_behind(const struct scan *scan, struct slice records)
+{
+    enum { PIECE_BYTES = 1 << 20 };
+    uint32_t chain = scan->chain;
+    struct slice rest = records;
+    while (rest.length > 0) {
+        size_t length = rest.length < PIECE_BYTES ? rest.length : PIECE_BYTES;
+        chain = crc32c(chain, slice_first(rest, length));
+        rest = slice_after(rest, length);
+        progress_at(scan->offset + (records.length - rest.length));
+    }
+    return chain;
+}
+
+/* Go on behind a seal. */
+static void step_over_seal(struct scan *scan, uint64_t at, const struct seal *seal)
+{
+    struct slice mark = slice_first(bytes_from(scan, at), SEAL_BYTES);
+    scan->chain = crc32c(seal->chain, mark);
+    scan->offset = at + SEAL_BYTES;
+    scan->durable_length = seal->durable_length;
+}
+
+bool scan_go_to(struct scan *scan, uint64_t offset, uint64_t chain)
+{
+    struct seal seal;
+    struct scan there = *scan;
+    if (offset == scan->offset) {
+        return chain == scan->chain;
+    }
+    if (offset < scan->offset + SEAL_BYTES || offset > scan->log.length ||
+        !is_own_seal(scan, offset - SEAL_BYTES, &seal)) {
+        return false;
+    }
+    step_over_seal(&there, offset - SEAL_BYTES, &seal);
+    if (there.chain != chain) {
+        return false;
+    }
+    *scan = there;
+    return true;
+}
+
+/* As many records as a batch of ours would hold, whatever they say. */
+static bool next_unmarked(struct scan *scan, struct batch *batch_out)
+{
+    struct record record;
+    uint64_t start = scan->offset;
+    while (scan->offset - start < BATCH_BYTES_MAX &&
+           record_decode(bytes_from(scan, scan->offset), &record) &&
+           record_is_within_limits(&record)) {
+        scan->offset += record.length;
+    }
+    if (scan->offset == start) {
+        return false;
+    }
+    struct slice records = slice_after(scan->log, (size_t)start);
+    *batch_out = (struct batch){
+        .offset = start,
+        .records = slice_first(records, (size_t)(scan->offset - start)),
+    };
+    return true;
+}
+
+static bool next_sealed(struct scan *scan, struct batch *batch_out)
+{
+    struct batch_end end;
+    struct seal seal;
+    if (!find_batch_end(scan, &end) || !is_own_seal(scan, end.offset, &seal)) {
+        return false;
+    }
+    struct slice records =
+        slice_first(bytes_from(scan, scan->offset), (size_t)(end.offset - scan->offset));
+    uint32_t chain = chain_behind(scan, records);
+    if (chain != seal.chain) {
+        return false;
+    }
+    *batch_out = (struct batch){.offset = scan->offset, .records = records};
+    step_over_seal(scan, end.offset, &seal);
+    scan->drained_id = end.drained_id;
+    return true;
+}
+
+bool scan_next(struct scan *scan, struct batch *batch_out)
+{
+    do {
+        if (scan->is_unmarked ? next_unmarked(scan, batch_out)
+                              : next_sealed(scan, batch_out)) {
+            return true;
+        }
+    } while (scan->skips_damage && scan_skip_damage(scan));
+    return false;
+}
+
+/* Find the next intact seal of this log, at *at or later. */
+static bool find_seal(const struct scan *scan, uint64_t *at, struct seal *seal_out)
+{
+    for (; record_find_mark(scan->log, *at, at); ++*at) {
+        if (is_own_seal(scan, *at, seal_out)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool scan_skip_damage(struct scan *scan)
+{
+    uint64_t at = scan->offset;
+    struct seal seal;
+    if (!find_seal(scan, &at, &seal)) {
+        return false;
+    }
+    step_over_seal(scan, at, &seal);
+    return true;
+}
+
+uint64_t scan_count_records(const struct scan *scan)
+{
+    uint64_t count = 0;
+    struct record record;
+    struct slice rest = bytes_from(scan, scan->offset);
+    while (record_decode(rest, &record)) {
+        count += record_is_mark(&record) ? 0 : 1;
+        rest = slice_after(rest, (size_t)record.length);
+    }
+    return count;
+}
+
+/* Whether some intact seal behind the damage says that the damaged place was durable. */
+static bool had_been_durable(const struct scan *scan)
+{
+    struct seal seal;
+    for (uint64_t at = scan->offset; find_seal(scan, &at, &seal); at++) {
+        if (seal.durable_length > scan->offset) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A batch is closed before a record begins so far behind its start. */
+static bool is_larger_than_a_batch(const struct scan *scan)
+{
+    struct record record;
+    for (uint64_t at = scan->offset;
+         record_decode(bytes_from(scan, at), &record) && !record_is_mark(&record);
+         at += record.length) {
+        if (at - scan->offset >= BATCH_BYTES_MAX) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_all_zero(struct slice bytes)
+{
+    for (size_t i = 0; i < bytes.length; i++) {
+        if (bytes.bytes[i] != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether whole records lead from the scan to a seal that ends the file. */
+static bool is_framed_whole(const struct scan *scan)
+{
+    struct record record;
+    struct slice rest = bytes_from(scan, scan->offset);
+    while (record_decode(rest, &record)) {
+        if (record_is_mark(&record) && !record_has_mark_header(rest)) {
+            return false; /* zeros that decode as records were never written */
+        }
+        if (record.length == rest.length) {
+            return record_has_seal_header(rest);
+        }
+        rest = slice_after(rest, (size_t)record.length);
+    }
+    return false;
+}
+
+/*
+ * Whether the share that some disk sector has in the tail is all zero. A record begins
+ * with six zero bytes at least, and a mark with 15, so a first share proves nothing when
+ * it is no longer than that, or when the records that begin in it are whole to the end.
+ */
+static bool has_zero_sector(const struct scan *scan)
+{
+    enum { ZEROS_OF_A_RECORD = 6 };
+    uint64_t at = scan->offset;
+    while (at < scan->log.length) {
+        uint64_t end = at - at % SECTOR_BYTES + SECTOR_BYTES;
+        end = end < scan->log.length ? end : scan->log.length;
+        struct slice share = slice_first(bytes_from(scan, at), (size_t)(end - at));
+        bool is_telling = at > scan->offset ||
+                          (share.length > ZEROS_OF_A_RECORD && !is_framed_whole(scan));
+        if (is_telling && is_all_zero(share)) {
+            return true;
+        }
+        at = end;
+    }
+    return false;
+}
+
+/*
+ * Whether the tail is as long as the batch that was written there: its last bytes are a
+ * seal, of which either the header or all the rest is intact.
+ */
+static bool is_full_length(const struct scan *scan)
+{
+    struct slice tail = bytes_from(scan, scan->offset);
+    if (tail.length < SEAL_BYTES) {
+        return false;
+    }
+    uint8_t mended[SEAL_BYTES];
+    struct seal seal;
+    struct slice last = slice_after(tail, tail.length - SEAL_BYTES);
+    memcpy(mended, last.bytes, sizeof mended);
+    record_encode_header(mended, 0, SEAL_BYTES - RECORD_HEADER_BYTES);
+    return record_has_seal_header(last) ||
+           (record_decode_seal((struct slice){mended, sizeof mended},
+                               scan->log.length - SEAL_BYTES, &seal) &&
+            seal.log_id == scan->log_id);
+}
+
+enum tail scan_judge_tail(const struct scan *scan)
+{
+    if (scan_is_at_end(scan) || scan->is_unmarked) {
+        return TAIL_TORN;
+    }
+    if (scan->offset < scan->proved_length || had_been_durable(scan)) {
+        return TAIL_CORRUPT;
+    }
+    /* A write cut short leaves missing sectors, as a shorter file or as zeros. */
+    if (is_full_length(scan) && !has_zero_sector(scan)) {
+        return TAIL_CORRUPT;
+    }
+    return is_larger_than_a_batch(scan) ? TAIL_FOREIGN : TAIL_TORN;
+}

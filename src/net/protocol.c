@@ -1,0 +1,260 @@
+/*
+ * Lines to requests and outcomes to lines.
+ */
+#include "net/protocol.h"
+
+#include "base/bounds.h"
+#include "base/utf8.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+enum arguments {
+    ARGUMENTS_NONE,
+    ARGUMENTS_PREFIX, /* one word, which may be left out */
+    ARGUMENTS_KEY,
+    ARGUMENTS_KEY_VALUE
+};
+
+/* How the usage shows them behind the command word. */
+static const char *const argument_texts[] = {
+    [ARGUMENTS_NONE] = "",
+    [ARGUMENTS_PREFIX] = " [prefix]",
+    [ARGUMENTS_KEY] = " key",
+    [ARGUMENTS_KEY_VALUE] = " key value",
+};
+
+struct command {
+    struct slice name; /* of a literal: a NUL follows */
+    enum arguments arguments;
+    bool is_write;
+    const char *help;
+};
+
+/* A slice for a table, where SLICE_LITERAL is no constant. */
+#define NAME(text)                                                                       \
+    {                                                                                    \
+        (const uint8_t *)(text), sizeof(text) - 1                                        \
+    }
+
+static const struct command commands[VERB_NONE] = {
+    [VERB_SET] = {NAME("SET"), ARGUMENTS_KEY_VALUE, true,
+                  "store a value; everything after the key's space is kept"},
+    [VERB_GET] = {NAME("GET"), ARGUMENTS_KEY, false, "the value, or: no value stored"},
+    [VERB_DELETE] = {NAME("DELETE"), ARGUMENTS_KEY, true,
+                     "forget a key; success also if there was none"},
+    [VERB_EXISTS] = {NAME("EXISTS"), ARGUMENTS_KEY, false, "1 or 0"},
+    [VERB_KEYS] = {NAME("KEYS"), ARGUMENTS_PREFIX, false,
+                   "the keys that begin so, then an empty line"},
+    [VERB_COUNT] = {NAME("COUNT"), ARGUMENTS_NONE, false, "how many keys are stored"},
+    [VERB_STATS] = {NAME("STATS"), ARGUMENTS_NONE, false,
+                    "figures of the server, then an empty line"},
+    [VERB_SYNC] = {NAME("SYNC"), ARGUMENTS_NONE, false,
+                   "success when everything acknowledged is on disk"},
+    [VERB_COMPACT] = {NAME("COMPACT"), ARGUMENTS_NONE, false,
+                      "make the log as small as its data, while it is served"},
+    [VERB_HELP] = {NAME("HELP"), ARGUMENTS_NONE, false,
+                   "these lines, then an empty line"},
+    [VERB_QUIT] = {NAME("QUIT"), ARGUMENTS_NONE, false,
+                   "close the connection once all replies are delivered"},
+};
+
+uint64_t protocol_line_bytes_max(uint64_t value_bytes_max)
+{
+    uint64_t set =
+        commands[VERB_SET].name.length + 1 + KEY_BYTES_MAX + 1 + value_bytes_max;
+    uint64_t delete = commands[VERB_DELETE].name.length + 1 + KEY_BYTES_MAX;
+    return set > delete ? set : delete;
+}
+
+static uint8_t upper_case(uint8_t byte)
+{
+    return byte >= 'a' && byte <= 'z' ? (uint8_t)(byte - 'a' + 'A') : byte;
+}
+
+/* upper: all letters upper case. */
+static bool equals_in_any_case(struct slice word, struct slice upper)
+{
+    if (word.length != upper.length) {
+        return false;
+    }
+    for (size_t i = 0; i < word.length; i++) {
+        if (upper_case(word.bytes[i]) != upper.bytes[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool starts_in_any_case(struct slice line, struct slice upper)
+{
+    return line.length >= upper.length &&
+           equals_in_any_case(slice_first(line, upper.length), upper);
+}
+
+/* The bytes before the first space, or all of them. */
+static struct slice first_word(struct slice text)
+{
+    const uint8_t *space = text.length == 0 ? NULL : memchr(text.bytes, ' ', text.length);
+    return space == NULL ? text : slice_first(text, (size_t)(space - text.bytes));
+}
+
+static enum verb find_verb(struct slice word)
+{
+    for (int verb = 0; verb < VERB_NONE; verb++) {
+        if (equals_in_any_case(word, commands[verb].name)) {
+            return (enum verb)verb;
+        }
+    }
+    return VERB_NONE;
+}
+
+/* text: what follows the space after the command word. */
+static enum status parse_arguments(struct slice text, enum arguments wanted,
+                                   uint64_t value_bytes_max, struct request *request)
+{
+    request->key = first_word(text);
+    bool has_value = request->key.length < text.length;
+    if (request->key.length == 0 || has_value != (wanted == ARGUMENTS_KEY_VALUE)) {
+        return KV_USAGE;
+    }
+    if (has_value) {
+        request->value = slice_after(text, request->key.length + 1);
+    }
+    if (request->key.length > KEY_BYTES_MAX) {
+        return KV_KEY_TOO_LONG;
+    }
+    return request->value.length > value_bytes_max ? KV_VALUE_TOO_LONG : KV_OK;
+}
+
+/* Nearly every line is plain text, and one pass tells. */
+static enum status check_text(struct slice line)
+{
+    if (utf8_is_plain(line)) {
+        return KV_OK;
+    }
+    if (memchr(line.bytes, 0, line.length) != NULL) {
+        return KV_NUL_BYTE;
+    }
+    return utf8_is_valid(line) ? KV_OK : KV_NOT_UTF8;
+}
+
+enum status protocol_parse(struct slice line, uint64_t value_bytes_max,
+                           struct request *request_out)
+{
+    *request_out = (struct request){.verb = VERB_NONE};
+    if (line.length == 0) {
+        return KV_EMPTY_LINE;
+    }
+    struct slice word = first_word(line);
+    request_out->verb = find_verb(word);
+    enum status status = check_text(line);
+    if (status != KV_OK) {
+        return status;
+    }
+    if (request_out->verb == VERB_NONE) {
+        return KV_UNKNOWN_COMMAND;
+    }
+    enum arguments wanted = commands[request_out->verb].arguments;
+    if (word.length == line.length) {
+        return wanted == ARGUMENTS_NONE || wanted == ARGUMENTS_PREFIX ? KV_OK : KV_USAGE;
+    }
+    if (wanted == ARGUMENTS_NONE) {
+        return KV_USAGE;
+    }
+    return parse_arguments(slice_after(line, word.length + 1), wanted, value_bytes_max,
+                           request_out);
+}
+
+bool protocol_has_key(enum verb verb)
+{
+    return verb != VERB_NONE && (commands[verb].arguments == ARGUMENTS_KEY ||
+                                 commands[verb].arguments == ARGUMENTS_KEY_VALUE);
+}
+
+bool protocol_is_write(enum verb verb)
+{
+    return verb != VERB_NONE && commands[verb].is_write;
+}
+
+bool protocol_is_hangup(struct slice line)
+{
+    /* Nearly every line begins otherwise, and one look tells. */
+    switch (line.length == 0 ? 0 : line.bytes[0]) {
+    case 'P':
+    case 'p':
+        return starts_in_any_case(line, SLICE_LITERAL("POST "));
+    case 'H':
+    case 'h':
+        return starts_in_any_case(line, SLICE_LITERAL("HOST:"));
+    case 0xff:
+        return slice_starts_with(line, SLICE_LITERAL("\xff\xf4"));
+    default:
+        return false;
+    }
+}
+
+static void put_text(struct buffer *replies, const char *text)
+{
+    buffer_append(replies, slice_of_text(text));
+}
+
+void protocol_put_status(struct buffer *replies, enum status status, enum verb verb)
+{
+    if (status != KV_OK && status != KV_NOT_FOUND) {
+        put_text(replies, "error: ");
+    }
+    put_text(replies, status_text(status));
+    if (status == KV_USAGE) {
+        assert(verb < VERB_NONE);
+        put_text(replies, ": ");
+        buffer_append(replies, commands[verb].name);
+        put_text(replies, argument_texts[commands[verb].arguments]);
+    }
+    buffer_append_byte(replies, '\n');
+}
+
+/* Where the explanations of HELP begin. */
+enum { HELP_COLUMN = 14 };
+
+enum status protocol_put_help(struct buffer *replies)
+{
+    enum status status = buffer_reserve(replies, (VERB_NONE + 1) * REPLY_LINE_BYTES_MAX);
+    if (status != KV_OK) {
+        return status;
+    }
+    for (int verb = 0; verb < VERB_NONE; verb++) {
+        const struct command *command = &commands[verb];
+        char line[REPLY_LINE_BYTES_MAX];
+        (void)snprintf(
+            line, sizeof line, "%s%-*s %s\n", (const char *)command->name.bytes,
+            HELP_COLUMN - (int)command->name.length, argument_texts[command->arguments],
+            command->help); /* the table's texts are short */
+        put_text(replies, line);
+    }
+    buffer_append_byte(replies, '\n');
+    return KV_OK;
+}
+
+void protocol_put_stat_text(struct buffer *replies, const char *name, const char *text)
+{
+    put_text(replies, name);
+    buffer_append_byte(replies, ' ');
+    put_text(replies, text);
+    buffer_append_byte(replies, '\n');
+}
+
+void protocol_put_stat(struct buffer *replies, const char *name, uint64_t number)
+{
+    put_text(replies, name);
+    buffer_append_byte(replies, ' ');
+    protocol_put_number(replies, number);
+}
+
+void protocol_put_number(struct buffer *replies, uint64_t number)
+{
+    char line[24];
+    (void)snprintf(line, sizeof line, "%" PRIu64 "\n", number); /* 20 digits at most */
+    put_text(replies, line);
+}

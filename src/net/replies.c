@@ -1,0 +1,170 @@
+/*
+ * A client that is still sending cannot wedge a long reply: once its input no longer
+ * fits, the rest is copied to the replies that are held, and execution goes on.
+ */
+#include "net/replies.h"
+
+#include "base/bounds.h"
+#include "base/clock.h"
+#include "net/protocol.h"
+
+#include <assert.h>
+
+/* The list of keys is made in pieces of this size. */
+#define KEYS_PIECE_BYTES (64 * KIB)
+
+/* Keys that are walked over between looks at the clock. */
+enum { KEYS_BETWEEN_LOOKS = 16 };
+
+static_assert(KEYS_SLICE_COUNT % KEYS_BETWEEN_LOOKS == 0, "a slice is whole");
+
+void replies_init(struct replies *replies, struct conn *conn, const struct store *store)
+{
+    *replies = (struct replies){.conn = conn, .store = store};
+}
+
+void replies_drop(struct replies *replies)
+{
+    replies->long_reply = LONG_NONE;
+    buffer_free(&replies->prefix);
+}
+
+struct buffer *replies_held(const struct replies *replies)
+{
+    return conn_replies(replies->conn);
+}
+
+bool replies_have_room(const struct replies *replies)
+{
+    return replies->long_reply == LONG_NONE &&
+           conn_backlog(replies->conn) < BACKLOG_BYTES_MAX &&
+           buffer_reserve(replies_held(replies), REPLY_LINE_BYTES_MAX) == KV_OK;
+}
+
+enum status replies_put_value(struct replies *replies, struct slice value)
+{
+    struct buffer *held = replies_held(replies);
+    enum status status = buffer_reserve(held, value.length + 1);
+    if (status == KV_OK) {
+        buffer_append(held, value);
+        buffer_append_byte(held, '\n');
+    }
+    return status;
+}
+
+void replies_begin_value(struct replies *replies, struct slice value)
+{
+    replies->long_reply = LONG_VALUE;
+    replies->value = value;
+}
+
+enum status replies_begin_keys(struct replies *replies, struct slice prefix)
+{
+    replies->prefix.length = 0;
+    enum status status = buffer_reserve(&replies->prefix, prefix.length);
+    if (status == KV_OK) {
+        buffer_append(&replies->prefix, prefix);
+        replies->position = 0;
+        replies->long_reply = LONG_KEYS;
+    }
+    return status;
+}
+
+bool replies_are_unfinished(const struct replies *replies)
+{
+    return replies->long_reply != LONG_NONE;
+}
+
+bool replies_are_due(const struct replies *replies)
+{
+    return conn_backlog(replies->conn) > 0 || replies->long_reply != LONG_NONE;
+}
+
+bool replies_await_client(const struct replies *replies)
+{
+    return conn_backlog(replies->conn) > 0 || replies->long_reply == LONG_VALUE;
+}
+
+/* Hold the rest of the value and its LF, if there is room and memory for it. */
+static void hold_rest_of_value(struct replies *replies, size_t bytes_max)
+{
+    if (replies->value.length < bytes_max &&
+        replies_put_value(replies, replies->value) == KV_OK) {
+        replies->long_reply = LONG_NONE;
+    }
+}
+
+/* Append the key at the position, or the empty line after the last. */
+static void put_key(struct replies *replies)
+{
+    struct slice key;
+    struct buffer *held = replies_held(replies);
+    enum status status = store_walk(replies->store, &replies->position, &key);
+    if (status == KV_NOT_FOUND) {
+        buffer_append_byte(held, '\n');
+        replies->long_reply = LONG_NONE;
+    } else if (status != KV_OK) {
+        /* No key holds a space, so this line cannot be mistaken for one. */
+        protocol_put_status(held, status, VERB_KEYS);
+    } else if (slice_starts_with(key, buffer_slice(&replies->prefix))) {
+        buffer_append(held, key);
+        buffer_append_byte(held, '\n');
+    }
+}
+
+/* Walk over some keys; false when there is no more room for them, or no more of them. */
+static bool put_some_keys(struct replies *replies, size_t bytes_max)
+{
+    struct buffer *held = replies_held(replies);
+    size_t end = held->length + bytes_max;
+    for (int i = 0; i < KEYS_BETWEEN_LOOKS; i++) {
+        if (replies->long_reply != LONG_KEYS || held->length >= end ||
+            buffer_reserve(held, KEY_BYTES_MAX + REPLY_LINE_BYTES_MAX) != KV_OK) {
+            return false;
+        }
+        put_key(replies);
+    }
+    return true;
+}
+
+/* One slice of the list; returns whether there is room and memory for another. */
+static bool put_keys(struct replies *replies, size_t held_max)
+{
+    uint64_t end_us = clock_now_us() + KEYS_SLICE_US_MAX;
+    for (int i = 0; i < KEYS_SLICE_COUNT / KEYS_BETWEEN_LOOKS; i++) {
+        size_t backlog = conn_backlog(replies->conn);
+        if (backlog >= held_max || !put_some_keys(replies, held_max - backlog)) {
+            return false;
+        }
+        if (clock_now_us() >= end_us) {
+            break;
+        }
+    }
+    return true;
+}
+
+bool replies_make_more(struct replies *replies)
+{
+    size_t backlog = conn_backlog(replies->conn);
+    bool must_hold = conn_is_full(replies->conn);
+    if (replies->long_reply == LONG_KEYS) {
+        return put_keys(replies, must_hold ? BACKLOG_BYTES_MAX : KEYS_PIECE_BYTES);
+    }
+    if (replies->long_reply == LONG_VALUE && must_hold && backlog < BACKLOG_BYTES_MAX) {
+        hold_rest_of_value(replies, BACKLOG_BYTES_MAX - backlog);
+    }
+    return false;
+}
+
+enum conn_result replies_send(struct replies *replies)
+{
+    enum conn_result result = conn_flush(replies->conn);
+    if (result == CONN_DONE && replies->long_reply == LONG_VALUE) {
+        result = conn_send(replies->conn, &replies->value);
+        if (result == CONN_DONE) {
+            hold_rest_of_value(replies, 1); /* of which the LF is left */
+            result = conn_flush(replies->conn);
+        }
+    }
+    return result;
+}

@@ -1,0 +1,375 @@
+/*
+ * A batch is every whole line that has arrived. If its commit is refused, the store is
+ * as before it, so the same lines are gone through again: writes answer with the
+ * refusal, reads from what is committed. Lines are taken in groups, which are gone when
+ * they have been executed: what is known about a key is kept nowhere else.
+ *
+ * While a long reply is unfinished no line is executed.
+ */
+#include "net/session.h"
+
+#include "base/bounds.h"
+#include "base/clock.h"
+#include "net/commands.h"
+
+#include <assert.h>
+#include <poll.h>
+#include <stdlib.h>
+
+/* A line that was taken. */
+struct queued {
+    struct request request;
+    struct lookup *lookup; /* of its key; NULL if it has none */
+    enum status status;    /* KV_OK, or why the line is refused */
+    size_t start;          /* its place in the input */
+};
+
+/* Lines that are taken, looked up and executed together, before more is received. */
+struct group {
+    size_t line_count;
+    size_t lookup_count;
+    struct queued lines[GROUP_LINES_MAX];
+    struct lookup lookups[GROUP_LINES_MAX];
+};
+
+struct session {
+    struct session_options options;
+    struct conn *conn;
+    struct replies replies;
+    struct commands commands;
+
+    bool is_closing; /* nothing more is executed; unread input may be coming */
+    bool is_lost;
+    uint64_t last_command_ms;
+    uint64_t last_taken_ms; /* or when replies became due */
+};
+
+enum status session_create(const struct session_options *options, struct store *store,
+                           struct session **session_out)
+{
+    uint64_t line_bytes_max = protocol_line_bytes_max(options->value_bytes_max);
+    struct session *session = calloc(1, sizeof *session);
+    if (session == NULL || line_bytes_max > SIZE_MAX / 4) {
+        free(session);
+        return KV_NO_MEMORY;
+    }
+    session->options = *options;
+    enum status status = conn_create((size_t)line_bytes_max, &session->conn);
+    if (status != KV_OK) {
+        free(session);
+        return status;
+    }
+    replies_init(&session->replies, session->conn, store);
+    session->commands = (struct commands){
+        .store = store,
+        .replies = &session->replies,
+        .started_ms = clock_now_ms(),
+    };
+    *session_out = session;
+    return KV_OK;
+}
+
+void session_destroy(struct session *session)
+{
+    if (session == NULL) {
+        return;
+    }
+    replies_drop(&session->replies);
+    conn_destroy(session->conn);
+    free(session);
+}
+
+void session_begin(struct session *session, int fd)
+{
+    conn_attach(session->conn, fd);
+    session->is_closing = false;
+    session->is_lost = false;
+    session->last_command_ms = clock_now_ms();
+    session->last_taken_ms = session->last_command_ms;
+    session->commands.counters.connections++;
+}
+
+void session_end(struct session *session, uint64_t linger_ms_max)
+{
+    if (session->is_closing && !session->is_lost) {
+        conn_linger(session->conn, linger_ms_max);
+    }
+    replies_drop(&session->replies);
+    conn_close(session->conn);
+}
+
+/* Whether another line may be executed now. */
+static bool can_execute(const struct session *session)
+{
+    return !session->is_closing && replies_have_room(&session->replies) &&
+           store_staged_bytes(session->commands.store) < BATCH_BYTES_MAX;
+}
+
+/* What a line asks for, before anything is done; one that is none of ours, to quit. */
+static struct queued examine(const struct session *session, enum line kind,
+                             struct slice line, size_t start)
+{
+    struct queued queued = {.request.verb = VERB_NONE, .start = start};
+    if (protocol_is_hangup(line)) {
+        queued.request.verb = VERB_QUIT;
+    } else if (kind == LINE_TOO_LONG) {
+        queued.status = KV_LINE_TOO_LONG;
+    } else if (kind == LINE_NO_MEMORY) {
+        queued.status = KV_NO_MEMORY;
+    } else {
+        queued.status =
+            protocol_parse(line, session->options.value_bytes_max, &queued.request);
+        bool is_write = protocol_is_write(queued.request.verb);
+        queued.status =
+            kind == LINE_UNFINISHED && is_write ? KV_INCOMPLETE_LINE : queued.status;
+    }
+    return queued;
+}
+
+/*
+ * Take the next lines, up to a position, and look their keys up. Returns whether lines
+ * ran out.
+ */
+static bool take_group(struct session *session, size_t position_max, struct group *group)
+{
+    struct slice line;
+    struct store *store = session->commands.store;
+    group->line_count = 0;
+    group->lookup_count = 0;
+    while (group->line_count < GROUP_LINES_MAX &&
+           conn_position(session->conn) < position_max) {
+        size_t start = conn_position(session->conn);
+        enum line kind = conn_next_line(session->conn, &line);
+        if (kind == LINE_NONE) {
+            break;
+        }
+        struct queued *queued = &group->lines[group->line_count++];
+        *queued = examine(session, kind, line, start);
+        if (queued->status == KV_OK && protocol_has_key(queued->request.verb)) {
+            queued->lookup = &group->lookups[group->lookup_count++];
+            *queued->lookup = store_begin_lookup(store, queued->request.key);
+        }
+    }
+    store_fetch(store, group->lookups, group->lookup_count);
+    return group->line_count < GROUP_LINES_MAX;
+}
+
+/* Returns false if the line must be executed again once nothing is staged. */
+static bool execute(struct session *session, const struct queued *queued)
+{
+    bool is_executed = true;
+    if (queued->status != KV_OK) {
+        protocol_put_status(replies_held(&session->replies), queued->status,
+                            queued->request.verb);
+    } else if (queued->request.verb == VERB_QUIT) {
+        session->is_closing = true;
+    } else {
+        is_executed =
+            commands_execute(&session->commands, &queued->request, queued->lookup);
+    }
+    session->commands.counters.commands += is_executed ? 1 : 0;
+    return is_executed;
+}
+
+/* Returns false if it had to stop; the lines not executed are put back. */
+static bool execute_group(struct session *session, const struct group *group)
+{
+    for (size_t i = 0; i < group->line_count; i++) {
+        const struct queued *queued = &group->lines[i];
+        if (!can_execute(session) || !execute(session, queued)) {
+            conn_rewind(session->conn, queued->start);
+            return false;
+        }
+    }
+    return true;
+}
+
+/*
+ * Execute lines up to a position, or to the end of what has arrived if that is nearer.
+ * Returns whether it stopped for want of lines.
+ */
+static bool execute_lines(struct session *session, size_t position_max)
+{
+    /* A group ends here, before input can move and before the store can be changed by
+     * anybody else. */
+    struct group group;
+    while (can_execute(session)) {
+        bool is_last = take_group(session, position_max, &group);
+        if (!execute_group(session, &group)) {
+            return false;
+        }
+        if (is_last) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Receive once, where more can come and has room. Returns whether anything did. */
+static bool receive(struct session *session)
+{
+    if (session->is_closing) {
+        /* A client that sends on must get to its replies. */
+        conn_discard_input(session->conn);
+    }
+    if (!conn_can_receive(session->conn)) {
+        return false;
+    }
+    enum conn_result received = conn_receive(session->conn);
+    session->is_lost = received == CONN_LOST;
+    return received == CONN_DONE || received == CONN_ENDED;
+}
+
+/* Whether what has arrived meanwhile is to share the commit of what is staged. */
+static bool wants_company(const struct session *session)
+{
+    uint64_t staged_bytes = store_staged_bytes(session->commands.store);
+    return !session->is_closing && staged_bytes > 0 && staged_bytes < GATHER_BYTES_MAX;
+}
+
+/* Go through the lines of a refused batch again, as far as the first pass came. */
+static void answer_refused(struct session *session, enum status refusal)
+{
+    size_t end = conn_position(session->conn);
+    conn_rewind(session->conn, 0);
+    replies_drop(&session->replies);
+    session->is_closing = false;
+    session->commands.refusal = refusal;
+    /* Nothing is staged now, so nothing stops it early. */
+    (void)execute_lines(session, end);
+    session->commands.refusal = KV_OK;
+}
+
+/*
+ * Execute every whole line, and commit. is_out_of_lines_out: none is left that could be
+ * executed later.
+ */
+static enum status run_batch(struct session *session, bool *is_out_of_lines_out)
+{
+    struct commands *commands = &session->commands;
+    struct buffer *held = replies_held(&session->replies);
+    size_t held_before = held->length;
+    struct counters counters = commands->counters;
+    do {
+        *is_out_of_lines_out = execute_lines(session, SIZE_MAX);
+    } while (*is_out_of_lines_out && wants_company(session) && receive(session));
+    enum status status = store_commit(commands->store);
+    if (status != KV_OK && status != KV_FATAL) {
+        held->length = held_before;
+        commands->counters = counters;
+        answer_refused(session, status);
+        status = KV_OK;
+    }
+    if (status == KV_OK && commands->wants_sync) {
+        status = store_sync(commands->store);
+    }
+    commands->wants_sync = false;
+    return status;
+}
+
+/* Give up the lines of the batch, and note when the client got that far. */
+static void end_batch(struct session *session, bool was_due)
+{
+    if (conn_position(session->conn) > 0) {
+        session->last_command_ms = clock_now_ms();
+        session->last_taken_ms =
+            was_due ? session->last_taken_ms : session->last_command_ms;
+    }
+    conn_consume(session->conn);
+}
+
+static uint64_t stall_deadline_ms(const struct session *session)
+{
+    return session->last_taken_ms + CLIENT_STALL_MS_MAX;
+}
+
+/* Send what is due, once, and note whether the client takes it. */
+static enum conn_result send_replies(struct session *session)
+{
+    uint64_t taken_bytes = conn_sent_bytes(session->conn);
+    enum conn_result result = replies_send(&session->replies);
+    bool is_awaited = replies_await_client(&session->replies);
+    /* While keys are looked for, a client that has taken all there is keeps nobody. */
+    bool has_taken_all = !is_awaited && replies_are_unfinished(&session->replies);
+    if (conn_sent_bytes(session->conn) != taken_bytes || has_taken_all) {
+        session->last_taken_ms = clock_now_ms();
+    }
+    bool has_stalled = is_awaited && clock_now_ms() >= stall_deadline_ms(session);
+    session->is_lost = session->is_lost || result == CONN_LOST || has_stalled;
+    return result;
+}
+
+enum status session_run(struct session *session, enum session_state *state_out)
+{
+    bool was_due = replies_are_due(&session->replies);
+    bool is_out_of_lines = false;
+    bool has_received = receive(session);
+    enum status status = run_batch(session, &is_out_of_lines);
+    if (status != KV_OK) {
+        return status;
+    }
+    end_batch(session, was_due);
+    /* Telnet's Ctrl-C comes without an LF. */
+    if (is_out_of_lines && protocol_is_hangup(conn_partial_line(session->conn))) {
+        session->is_closing = true;
+    }
+    bool can_make_more = replies_make_more(&session->replies);
+    enum conn_result sent = send_replies(session);
+    bool is_finished =
+        session->is_closing || (is_out_of_lines && conn_has_ended(session->conn));
+    bool can_execute_more = !is_out_of_lines && can_execute(session);
+    bool can_send_more =
+        can_make_more || (sent == CONN_DONE && replies_are_unfinished(&session->replies));
+    if (session->is_lost || (is_finished && !replies_are_due(&session->replies))) {
+        *state_out = SESSION_OVER;
+    } else if (has_received || can_execute_more || can_send_more) {
+        *state_out = SESSION_READY;
+    } else {
+        *state_out = SESSION_WAITING;
+    }
+    return KV_OK;
+}
+
+enum leisure session_leisure(const struct session *session)
+{
+    if (replies_are_unfinished(&session->replies)) {
+        return LEISURE_NONE;
+    }
+    bool is_idle = clock_now_ms() >= session->last_command_ms + LEISURE_AFTER_MS;
+    return is_idle ? LEISURE_ALL : LEISURE_SOME;
+}
+
+struct session_wait session_wait(const struct session *session)
+{
+    struct session_wait wait = {
+        .socket = {.fd = conn_fd(session->conn)},
+        .until_ms = CLOCK_NEVER,
+        .idle_ms = CLOCK_NEVER,
+    };
+    if (session->is_closing ? !conn_has_ended(session->conn)
+                            : conn_can_receive(session->conn)) {
+        wait.socket.events = POLLIN;
+    }
+    if (replies_are_due(&session->replies)) {
+        wait.socket.events |= POLLOUT;
+        wait.until_ms = stall_deadline_ms(session);
+    } else {
+        wait.idle_ms =
+            session->options.idle_ms + (session->last_command_ms > session->last_taken_ms
+                                            ? session->last_command_ms
+                                            : session->last_taken_ms);
+    }
+    return wait;
+}
+
+void session_stop(struct session *session, enum status reason)
+{
+    struct buffer *held = replies_held(&session->replies);
+    if (!replies_are_due(&session->replies)) {
+        session->last_taken_ms = clock_now_ms(); /* its time for the last line begins */
+    }
+    if (reason != KV_OK && buffer_reserve(held, REPLY_LINE_BYTES_MAX) == KV_OK) {
+        protocol_put_status(held, reason, VERB_NONE);
+    }
+    session->is_closing = true;
+}

@@ -1,0 +1,321 @@
+/*
+ * The intact batches of both logs are gone through twice: to load them, which tells which
+ * record of each key is the last, and to copy those, which tells what lies lost between.
+ */
+#include "offline/salvage.h"
+
+#include "base/diag.h"
+#include "base/progress.h"
+#include "engine/load.h"
+#include "log/rewrite.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* One of the two logs that there may be. */
+struct source {
+    struct log *log;
+    struct opening opening; /* all zero if it is not intact */
+    struct scan start;      /* a copy of it goes through the intact batches */
+};
+
+struct salvage {
+    struct files *files;
+    struct files *new_files;
+    struct source older; /* PATH.old, if there is one and it is wanted */
+    struct source source;
+    struct keydir keydir;
+    uint64_t lost_bytes;
+};
+
+/*
+ * Find out which log it is, from its opening record or, if that is damaged, from a seal.
+ * false: there is neither.
+ */
+static bool identify(struct source *source)
+{
+    struct seal seal;
+    uint64_t at = 0;
+    struct slice bytes = log_bytes(source->log);
+    if (record_decode_opening(bytes, &source->opening)) {
+        scan_begin(&source->start, bytes, source->opening.log_id);
+        source->start.skips_damage = true;
+        return true;
+    }
+    for (; record_find_mark(bytes, at, &at); at++) {
+        if (record_decode_seal(slice_after(bytes, (size_t)at), at, &seal)) {
+            source->start =
+                (struct scan){.log = bytes, .log_id = seal.log_id, .skips_damage = true};
+            return true;
+        }
+    }
+    return false;
+}
+
+static void begin_progress(const char *verb, const struct source *source)
+{
+    progress_begin(verb, log_path(source->log), log_suffix(source->log),
+                   source->start.log.length);
+}
+
+static void close_source(struct source *source)
+{
+    (void)log_close(source->log); /* nothing was written */
+    source->log = NULL;
+}
+
+/* Whether an intact batch says that everything live was copied from the older log. */
+static bool is_drained(const struct source *source)
+{
+    struct batch batch;
+    struct scan scan = source->start;
+    begin_progress("reading", source);
+    while (scan_next(&scan, &batch)) {
+    }
+    progress_end();
+    return scan.drained_id == source->opening.older_id;
+}
+
+/* Keep PATH.old only if it holds data that PATH may lack; say so where it is missing. */
+static void judge_older(struct salvage *salvage)
+{
+    const struct opening *opening = &salvage->source.opening;
+    struct source *older = &salvage->older;
+    bool names_older = opening->older_id != 0;
+    bool is_unwanted = names_older && is_drained(&salvage->source);
+    /* A damaged opening record says nothing against it. */
+    bool is_older = older->log != NULL && identify(older) &&
+                    (opening->version == 0 || older->start.log_id == opening->older_id);
+    if (!is_older || is_unwanted) {
+        close_source(older);
+    }
+    if (names_older && !is_unwanted && !is_older) {
+        printf("lost whatever was only in %s" FILES_OLD
+               ", which is missing or no part of this log\n",
+               files_path(salvage->files));
+        salvage->lost_bytes += opening->older_length;
+    }
+}
+
+static enum status open_old(struct salvage *salvage)
+{
+    const char *path = files_path(salvage->files);
+    enum status status = log_open(salvage->files, "", LOG_READ, &salvage->source.log);
+    if (status == KV_OK || status == KV_NOT_FOUND) {
+        status = log_open(salvage->files, FILES_OLD, LOG_READ, &salvage->older.log);
+    }
+    if (status != KV_OK && status != KV_NOT_FOUND) {
+        return status;
+    }
+    if (salvage->source.log == NULL) { /* a compaction had only begun */
+        salvage->source.log = salvage->older.log;
+        salvage->older.log = NULL;
+    }
+    if (salvage->source.log == NULL) {
+        diag_errorx("%s: there is no such log; nothing to salvage", path);
+        return KV_NOT_FOUND;
+    }
+    if (!identify(&salvage->source)) {
+        diag_errorx("%s: holds no intact mark, so nothing in it can be proved", path);
+        return KV_CORRUPT;
+    }
+    judge_older(salvage);
+    return KV_OK;
+}
+
+/* Tell of bytes between two intact places, if there are any. */
+static void note_lost(struct salvage *salvage, const struct source *source, uint64_t from,
+                      uint64_t to)
+{
+    if (from == to) {
+        return;
+    }
+    diag_clear(); /* stdout may be the same terminal */
+    printf("lost %" PRIu64 " bytes from offset %" PRIu64 " to %" PRIu64 " of %s%s\n",
+           to - from, from, to, log_path(source->log), log_suffix(source->log));
+    salvage->lost_bytes += to - from;
+}
+
+static enum status load_source(struct salvage *salvage, const struct source *source)
+{
+    struct load_counts counts = {0}; /* what is kept in the end is told instead */
+    struct scan scan = source->start;
+    return load_log(&salvage->keydir, &scan, &counts);
+}
+
+/* The older log first, as in every start. */
+static enum status load_both(struct salvage *salvage)
+{
+    struct log *log = salvage->source.log;
+    struct log *older = salvage->older.log;
+    enum status status = keydir_init(&salvage->keydir, older != NULL ? older : log);
+    if (status == KV_OK && older != NULL) {
+        status = load_source(salvage, &salvage->older);
+        keydir_push_log(&salvage->keydir, log);
+    }
+    return status == KV_OK ? load_source(salvage, &salvage->source) : status;
+}
+
+/* Copy a batch that was verified; zeros that came in its place must get no seal. */
+static enum status copy_batch(const struct keydir *keydir, const struct log *from,
+                              const struct batch *batch, struct log *to)
+{
+    uint64_t faults = log_fault_count(from);
+    enum status status = rewrite_copy(to, keydir, batch->records, batch->offset);
+    if (status == KV_OK && log_fault_count(from) != faults) {
+        diag_errorx(
+            "%s%s: what was read a moment ago cannot be read any more; no new log "
+            "is made",
+            log_path(from), log_suffix(from));
+        return KV_IO;
+    }
+    return status;
+}
+
+/* start: what the offset 0 of this log is in a location. */
+static enum status copy_source(struct salvage *salvage, const struct source *source,
+                               uint64_t start, struct log *to)
+{
+    struct batch batch;
+    struct scan scan = source->start;
+    uint64_t intact_end = scan.offset;
+    enum status status = KV_OK;
+    begin_progress("copying", source);
+    while (status == KV_OK && scan_next(&scan, &batch)) {
+        note_lost(salvage, source, intact_end, batch.offset);
+        batch.offset += start;
+        status = copy_batch(&salvage->keydir, source->log, &batch, to);
+        intact_end = scan.offset;
+    }
+    if (status == KV_OK) {
+        note_lost(salvage, source, intact_end, scan.log.length);
+    }
+    progress_end();
+    return status;
+}
+
+static enum status copy_both(struct salvage *salvage, struct log *to)
+{
+    uint64_t start = keydir_current_offset(&salvage->keydir, 0);
+    uint64_t older_start = keydir_older_offset(&salvage->keydir, 0);
+    enum status status = KV_OK;
+    if (salvage->older.log != NULL) {
+        status = copy_source(salvage, &salvage->older, older_start, to);
+    }
+    return status == KV_OK ? copy_source(salvage, &salvage->source, start, to) : status;
+}
+
+/* An older log beside the new one would be taken for a part of it. */
+static enum status refuse_existing(const struct files *files)
+{
+    static const char *const suffixes[] = {"", FILES_OLD};
+    enum status status = KV_NOT_FOUND;
+    for (size_t i = 0; i < 2 && status == KV_NOT_FOUND; i++) {
+        status = files_find(files, suffixes[i]);
+        if (status == KV_OK) {
+            diag_errorx("%s%s: is there already; salvage writes only a new log",
+                        files_path(files), suffixes[i]);
+            return KV_IO;
+        }
+    }
+    return status == KV_NOT_FOUND ? KV_OK : status;
+}
+
+/* Before anything is made there, so that a mistake leaves nothing behind. */
+static enum status look_at_place(const char *new_path)
+{
+    struct files *files = NULL;
+    enum status status = files_open_to_read(new_path, &files);
+    if (status == KV_OK) {
+        status = refuse_existing(files);
+    }
+    files_close(files);
+    return status;
+}
+
+static enum status write_new(struct salvage *salvage)
+{
+    struct log *to = NULL;
+    enum status status = rewrite_begin(salvage->new_files, &to);
+    if (status != KV_OK) {
+        return status;
+    }
+    status = copy_both(salvage, to);
+    return rewrite_end(salvage->new_files, to, NULL, status);
+}
+
+static enum status print_summary(const struct salvage *salvage)
+{
+    printf("kept %" PRIu64 " keys, %" PRIu64 " bytes\n", salvage->keydir.key_count,
+           salvage->keydir.live_bytes);
+    printf("lost %" PRIu64 " bytes in all\n", salvage->lost_bytes);
+    if (salvage->lost_bytes > 0) {
+        printf("a lost range may have held newer values of these keys, or deletions\n");
+    }
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        diag_error("standard output: cannot write the summary; %s is complete",
+                   files_path(salvage->new_files));
+        return KV_IO;
+    }
+    return KV_OK;
+}
+
+static void tell_unreadable(const struct source *source)
+{
+    if (source->log != NULL && log_lost_end(source->log) > 0) {
+        diag_warnx("%s%s: parts could not be read and count as lost",
+                   log_path(source->log), log_suffix(source->log));
+    }
+}
+
+static void tell_not_salvaged(const char *path, enum status status)
+{
+    diag_errorx("%s: not salvaged: %s", path, status_text(status));
+}
+
+static enum status run(struct salvage *salvage)
+{
+    enum status status = refuse_existing(salvage->new_files);
+    if (status == KV_OK) {
+        status = rewrite_clear(salvage->new_files);
+    }
+    if (status != KV_OK) {
+        return status;
+    }
+    status = load_both(salvage);
+    tell_unreadable(&salvage->older);
+    tell_unreadable(&salvage->source);
+    if (status == KV_CORRUPT || status == KV_IO) {
+        tell_not_salvaged(files_path(salvage->files), status);
+    }
+    return status == KV_OK ? write_new(salvage) : status;
+}
+
+enum status salvage_log(const char *path, const char *new_path)
+{
+    struct salvage salvage = {0};
+    enum status status = look_at_place(new_path);
+    if (status == KV_OK) {
+        status = files_open_to_read(path, &salvage.files);
+    }
+    if (status == KV_OK) {
+        status = open_old(&salvage);
+    }
+    if (status == KV_OK) {
+        status = files_open(new_path, &salvage.new_files);
+    }
+    if (status == KV_OK) {
+        status = run(&salvage);
+    }
+    if (status == KV_OK) {
+        status = print_summary(&salvage);
+    } else if (status == KV_NO_MEMORY || status == KV_NO_SPACE) {
+        tell_not_salvaged(path, status); /* others were, where they were met */
+    }
+    keydir_destroy(&salvage.keydir);
+    close_source(&salvage.older);
+    close_source(&salvage.source);
+    files_close(salvage.new_files);
+    files_close(salvage.files);
+    return status;
+}

@@ -1,0 +1,70 @@
+/*
+ * The scan of start-up without its consequences.
+ */
+#include "offline/verify.h"
+
+#include "base/diag.h"
+#include "log/logset.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+static const char *describe(enum tail tail)
+{
+    static const char *const texts[] = {
+        [TAIL_TORN] = "torn tail, never acknowledged; cut off at the next start",
+        [TAIL_CORRUPT] = "corrupt: it had been durable, or cannot be a torn tail",
+        [TAIL_FOREIGN] = "corrupt: records without a seal",
+    };
+    return texts[tail];
+}
+
+static const char *describe_format(const struct logset *set)
+{
+    if (!set->has_marks) {
+        return "without marks";
+    }
+    return set->older == NULL ? "sealed" : "sealed, being compacted";
+}
+
+/* Print the findings; what is behind the last whole batch decides the outcome. */
+static enum status print(const struct reading *reading)
+{
+    const struct logset *set = &reading->set;
+    const struct scan *scan = &reading->end.scan;
+    enum tail tail = scan_judge_tail(scan);
+    uint64_t older_bytes = set->older == NULL ? 0 : log_length(set->older);
+    uint64_t whole_bytes = scan->offset + older_bytes;
+    uint64_t left = scan->log.length - scan->offset;
+    printf("format %s\n", describe_format(set));
+    printf("log_bytes %" PRIu64 "\n", whole_bytes + left);
+    printf("records %" PRIu64 "\n", reading->end.counts.records);
+    printf("live_keys %" PRIu64 "\n", reading->keydir.key_count);
+    printf("dead_bytes %" PRIu64 "\n", whole_bytes - reading->keydir.live_bytes);
+    printf("seals %" PRIu64 "\n", reading->end.counts.seals);
+    if (left == 0) {
+        printf("damage none\n");
+    } else {
+        printf("damage at offset %" PRIu64 ", %" PRIu64 " bytes: %s\n", scan->offset,
+               left, describe(tail));
+    }
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        if (errno != EPIPE) { /* else the reader has seen enough */
+            diag_error("standard output: cannot write the findings; giving up");
+        }
+        return KV_IO;
+    }
+    return tail == TAIL_TORN ? KV_OK : KV_CORRUPT;
+}
+
+enum status verify_log(const char *path)
+{
+    struct reading reading;
+    enum status status = logset_read(path, &reading);
+    if (status == KV_OK) {
+        status = print(&reading);
+    }
+    logset_release(&reading);
+    return status;
+}

@@ -1,0 +1,196 @@
+/*
+ * SipHash-1-3: known values, and a reference written straight from the paper.
+ */
+#include "base/hash.h"
+#include "support/dice.h"
+#include "support/guarded.h"
+#include "support/unit.h"
+
+/* The key 00 01 .. 0f that the paper's appendix uses, read in little-endian order. */
+static const struct hash_seed paper_seed = {
+    {UINT64_C(0x0706050403020100), UINT64_C(0x0f0e0d0c0b0a0908)}};
+
+/* Values for the first so many bytes of 00 01 02 ..; computed by another program. */
+static void hash_key_gives_known_values(void **state)
+{
+    static const struct {
+        size_t length;
+        uint64_t hash;
+    } cases[] = {
+        {0, UINT64_C(0xabac0158050fc4dc)},   {1, UINT64_C(0xc9f49bf37d57ca93)},
+        {2, UINT64_C(0x82cb9b024dc7d44d)},   {3, UINT64_C(0x8bf80ab8e7ddf7fb)},
+        {4, UINT64_C(0xcf75576088d38328)},   {5, UINT64_C(0xdef9d52f49533b67)},
+        {6, UINT64_C(0xc50d2b50c59f22a7)},   {7, UINT64_C(0xd3927d989bb11140)},
+        {8, UINT64_C(0x369095118d299a8e)},   {9, UINT64_C(0x25a48eb36c063de4)},
+        {10, UINT64_C(0x79de85ee92ff097f)},  {11, UINT64_C(0x70c118c1f94dc352)},
+        {12, UINT64_C(0x78a384b157b4d9a2)},  {13, UINT64_C(0x306f760c1229ffa7)},
+        {14, UINT64_C(0x605aa111c0f95d34)},  {15, UINT64_C(0xd320d86d2a519956)},
+        {16, UINT64_C(0xcc4fdd1a7d908b66)},  {63, UINT64_C(0x9d199062b7bbb3a8)},
+        {300, UINT64_C(0x4016a23bda5a2224)},
+    };
+    (void)state;
+    uint8_t bytes[300];
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (uint8_t)i;
+    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct slice key = {bytes, cases[i].length};
+        assert_true(hash_key(&paper_seed, key) == cases[i].hash);
+    }
+}
+
+struct sip {
+    uint64_t v[4];
+};
+
+static void turn(uint64_t *word, int bits)
+{
+    for (int i = 0; i < bits; i++) {
+        *word = (*word << 1) + (*word >> 63);
+    }
+}
+
+/* One SipRound, in the order of figure 2.1 of the paper. */
+static void sip_round(struct sip *sip)
+{
+    uint64_t *v = sip->v;
+    v[0] += v[1];
+    turn(&v[1], 13);
+    v[1] ^= v[0];
+    turn(&v[0], 32);
+    v[2] += v[3];
+    turn(&v[3], 16);
+    v[3] ^= v[2];
+    v[0] += v[3];
+    turn(&v[3], 21);
+    v[3] ^= v[0];
+    v[2] += v[1];
+    turn(&v[1], 17);
+    v[1] ^= v[2];
+    turn(&v[2], 32);
+}
+
+/*
+ * The hash with `block_rounds` rounds a block and `last_rounds` at the end, gathering
+ * each word byte by byte: the message, zeros, and the length in the very last byte.
+ */
+static uint64_t slow_siphash(const struct hash_seed *seed, struct slice key,
+                             int block_rounds, int last_rounds)
+{
+    const uint64_t *k = seed->words;
+    struct sip sip = {
+        {k[0] ^ UINT64_C(0x736f6d6570736575), k[1] ^ UINT64_C(0x646f72616e646f6d),
+         k[0] ^ UINT64_C(0x6c7967656e657261), k[1] ^ UINT64_C(0x7465646279746573)}};
+    size_t padded = (key.length / 8 + 1) * 8;
+    uint64_t word = 0;
+    for (size_t i = 0; i < padded; i++) {
+        uint8_t byte = i < key.length ? key.bytes[i] : 0;
+        byte = i == padded - 1 ? (uint8_t)key.length : byte;
+        word = word >> 8 | (uint64_t)byte << 56;
+        if (i % 8 == 7) {
+            sip.v[3] ^= word;
+            for (int round = 0; round < block_rounds; round++) {
+                sip_round(&sip);
+            }
+            sip.v[0] ^= word;
+        }
+    }
+    sip.v[2] ^= 0xff;
+    for (int round = 0; round < last_rounds; round++) {
+        sip_round(&sip);
+    }
+    return sip.v[0] ^ sip.v[1] ^ sip.v[2] ^ sip.v[3];
+}
+
+/* The reference itself is right: the paper's test value, which is of SipHash-2-4. */
+static void hash_reference_gives_the_value_of_the_paper(void **state)
+{
+    (void)state;
+    uint8_t bytes[15];
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (uint8_t)i;
+    }
+    struct slice key = {bytes, sizeof bytes};
+    assert_true(slow_siphash(&paper_seed, key, 2, 4) == UINT64_C(0xa129ca6149be45e5));
+}
+
+/* Lengths pass 256, since only the lowest byte of the length is hashed. */
+static void hash_key_is_siphash_1_3_at_every_length_and_alignment(void **state)
+{
+    (void)state;
+    struct dice dice;
+    dice_begin(&dice);
+    uint8_t bytes[600];
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (uint8_t)dice_next(&dice);
+    }
+    for (size_t length = 0; length <= sizeof bytes - 8; length++) {
+        struct hash_seed seed = {{dice_next(&dice), dice_next(&dice)}};
+        struct slice key = {bytes + length % 8, length};
+        assert_true(hash_key(&seed, key) == slow_siphash(&seed, key, 1, 3));
+    }
+}
+
+static void hash_key_takes_the_longest_key(void **state)
+{
+    (void)state;
+    static uint8_t bytes[65535];
+    memset(bytes, 0xa5, sizeof bytes);
+    struct slice key = {bytes, sizeof bytes};
+    assert_true(hash_key(&paper_seed, key) == slow_siphash(&paper_seed, key, 1, 3));
+}
+
+static void hash_key_changes_with_both_words_of_the_seed(void **state)
+{
+    (void)state;
+    struct slice key = SLICE_LITERAL("key");
+    uint64_t hash = hash_key(&paper_seed, key);
+    for (int bit = 0; bit < 64; bit++) {
+        struct hash_seed first = paper_seed;
+        struct hash_seed second = paper_seed;
+        first.words[0] ^= UINT64_C(1) << bit;
+        second.words[1] ^= UINT64_C(1) << bit;
+        assert_true(hash_key(&first, key) != hash);
+        assert_true(hash_key(&second, key) != hash);
+        assert_true(hash_key(&first, key) != hash_key(&second, key));
+    }
+}
+
+/* Zeros at the end of a key are not padding. */
+static void hash_key_tells_zeros_at_the_end_apart(void **state)
+{
+    (void)state;
+    uint8_t zeros[17] = {0};
+    for (size_t length = 1; length <= sizeof zeros; length++) {
+        assert_true(hash_key(&paper_seed, (struct slice){zeros, length}) !=
+                    hash_key(&paper_seed, (struct slice){zeros, length - 1}));
+    }
+}
+
+static void hash_key_reads_no_byte_too_many(void **state)
+{
+    (void)state;
+    uint8_t bytes[40] = "0123456789abcdefghijklmnopqrstuvwxyzABC";
+    struct guarded guarded;
+    guarded_create(&guarded, sizeof bytes);
+    for (size_t length = 0; length <= sizeof bytes; length++) {
+        struct slice key = {bytes, length};
+        assert_true(hash_key(&paper_seed, guarded_place(&guarded, key)) ==
+                    hash_key(&paper_seed, key));
+    }
+    guarded_destroy(&guarded);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hash_key_gives_known_values),
+        cmocka_unit_test(hash_reference_gives_the_value_of_the_paper),
+        cmocka_unit_test(hash_key_is_siphash_1_3_at_every_length_and_alignment),
+        cmocka_unit_test(hash_key_takes_the_longest_key),
+        cmocka_unit_test(hash_key_changes_with_both_words_of_the_seed),
+        cmocka_unit_test(hash_key_tells_zeros_at_the_end_apart),
+        cmocka_unit_test(hash_key_reads_no_byte_too_many),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

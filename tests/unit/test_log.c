@@ -1,0 +1,405 @@
+/*
+ * One log file: staging, batches and seals, syncs, and the cut after a failed write.
+ *
+ * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: renameat unlinkat fcntl mmap clock_gettime malloc calloc realloc
+ * wrap: sync_file_range
+ */
+#include "log/log.h"
+
+#include "base/bounds.h"
+#include "log/scan.h"
+#include "support/engine.h"
+#include "support/shim.h"
+#include "support/unit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const unsigned writing =
+    SHIM_BIT(SHIM_PWRITE) | SHIM_BIT(SHIM_FTRUNCATE) | SHIM_BIT(SHIM_FDATASYNC);
+
+static struct files *files;
+static struct log *log_file;
+
+static int setup(void **state)
+{
+    const struct opening wanted = {.generation = 1};
+    struct opening opening;
+    engine_setup(state);
+    struct engine *engine = *state;
+    assert_int_equal(files_open(engine->log.path, &files), KV_OK);
+    assert_int_equal(log_create(files, &wanted, &log_file), KV_OK);
+    assert_int_equal(log_publish(log_file, NULL), KV_OK);
+    assert_true(record_decode_opening(log_bytes(log_file), &opening));
+    assert_int_equal(opening.version, RECORD_FORMAT_VERSION);
+    assert_int_equal(opening.generation, 1);
+    assert_int_equal(opening.log_id, log_end(log_file)->log_id);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    shim_reset();
+    (void)log_close(log_file); /* whatever the test left it in */
+    log_file = NULL;
+    files_close(files);
+    files = NULL;
+    return engine_teardown(state);
+}
+
+#define ON_LOG(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+static uint64_t stage(const char *key, const char *value)
+{
+    assert_int_equal(log_reserve(log_file, strlen(key), strlen(value)), KV_OK);
+    return log_stage(log_file, slice_of_text(key), slice_of_text(value));
+}
+
+static void expect_record(uint64_t offset, const char *key, const char *value)
+{
+    struct record record;
+    uint64_t length = record_length(strlen(key), strlen(value));
+    assert_true(record_decode(log_record(log_file, offset, length), &record));
+    assert_true(slice_equal(record.key, slice_of_text(key)));
+    assert_true(slice_equal(record.value, slice_of_text(value)));
+}
+
+/* Scan the file as it is: every batch is whole; the durable length that each says. */
+static size_t scan_file(const struct engine *engine, uint64_t *durable_lengths,
+                        size_t batches_max)
+{
+    struct script bytes = engine_read(engine, "");
+    struct scan scan;
+    struct batch batch;
+    size_t count = 0;
+    scan_begin(&scan, script_slice(&bytes), log_end(log_file)->log_id);
+    while (scan_next(&scan, &batch)) {
+        assert_in_range(count, 0, batches_max - 1);
+        durable_lengths[count++] = scan.durable_length;
+    }
+    assert_true(scan_is_at_end(&scan));
+    script_free(&bytes);
+    return count;
+}
+
+static void log_create_publishes_a_synced_opening_record(void **state)
+{
+    struct engine *engine = *state;
+    struct opening opening;
+    assert_string_equal(shim_trace_text(SHIM_CHANGES),
+                        "openat:lock! openat:lock openat:new pwrite:new fdatasync:new "
+                        "fdatasync:new renameat:log fsync:directory");
+    struct script bytes = engine_read(engine, "");
+    assert_int_equal(bytes.length, OPENING_BYTES);
+    assert_true(record_decode_opening(script_slice(&bytes), &opening));
+    script_free(&bytes);
+    assert_int_equal(log_length(log_file), OPENING_BYTES);
+    assert_int_equal(log_durable_length(log_file), OPENING_BYTES);
+}
+
+static void log_records_are_readable_where_they_will_be(void **state)
+{
+    (void)state;
+    uint64_t first = stage("a", "one");
+    uint64_t second = stage("b", "");
+    assert_int_equal(first, OPENING_BYTES);
+    assert_int_equal(second, first + record_length(1, 3));
+    assert_int_equal(log_staged_bytes(log_file),
+                     record_length(1, 3) + record_length(1, 0));
+    expect_record(first, "a", "one");
+    expect_record(second, "b", "");
+    assert_int_equal(log_write(log_file), KV_OK);
+    assert_int_equal(log_staged_bytes(log_file), 0);
+    uint64_t third = stage("c", "three");
+    assert_int_equal(third, second + record_length(1, 0) + SEAL_BYTES);
+    expect_record(first, "a", "one");
+    expect_record(second, "b", "");
+    expect_record(third, "c", "three");
+}
+
+static void log_write_appends_batch_and_seal_with_one_write(void **state)
+{
+    shim_forget_trace();
+    (void)stage("a", "one");
+    (void)stage("b", "two");
+    assert_int_equal(log_write(log_file), KV_OK);
+    assert_string_equal(shim_trace_text(writing), "pwrite:log");
+    const struct shim_event *event = shim_event_at(0);
+    for (size_t i = 1; event->call != SHIM_PWRITE; i++) {
+        event = shim_event_at(i);
+    }
+    assert_int_equal(event->offset, OPENING_BYTES);
+    assert_int_equal(event->length, 2 * record_length(1, 3) + SEAL_BYTES);
+    assert_int_equal(engine_log_length(*state), event->offset + event->length);
+}
+
+static void log_sync_makes_what_was_written_durable_once(void **state)
+{
+    (void)state;
+    (void)stage("a", "one");
+    assert_int_equal(log_write(log_file), KV_OK);
+    assert_int_equal(log_durable_length(log_file), OPENING_BYTES);
+    shim_forget_trace();
+    assert_int_equal(log_sync(log_file), KV_OK);
+    assert_int_equal(log_sync(log_file), KV_OK); /* nothing is left to do */
+    assert_string_equal(shim_trace_text(writing), "fdatasync:log");
+    assert_int_equal(log_durable_length(log_file), log_length(log_file));
+}
+
+static void log_seals_tell_how_far_the_log_was_durable(void **state)
+{
+    uint64_t durable[4] = {0};
+    uint64_t ends[4] = {0};
+    const bool is_synced[4] = {false, false, true, false};
+    for (size_t i = 0; i < 4; i++) {
+        (void)stage("key", "value");
+        assert_int_equal(log_write(log_file), KV_OK);
+        ends[i] = log_length(log_file);
+        if (is_synced[i]) {
+            assert_int_equal(log_sync(log_file), KV_OK);
+        }
+    }
+    uint64_t batch = record_length(3, 5) + SEAL_BYTES;
+    assert_int_equal(ends[3], OPENING_BYTES + 4 * batch);
+    assert_int_equal(scan_file(*state, durable, 4), 4);
+    assert_int_equal(durable[0], OPENING_BYTES);
+    assert_int_equal(durable[1], OPENING_BYTES);
+    assert_int_equal(durable[2], OPENING_BYTES);
+    assert_int_equal(durable[3], ends[2]);
+}
+
+static void log_write_of_nothing_is_a_seal(void **state)
+{
+    uint64_t durable[2] = {0};
+    (void)stage("a", "one");
+    assert_int_equal(log_write(log_file), KV_OK);
+    assert_int_equal(log_sync(log_file), KV_OK);
+    uint64_t length = log_length(log_file);
+    assert_int_equal(log_write(log_file), KV_OK);
+    assert_int_equal(log_length(log_file), length + SEAL_BYTES);
+    assert_int_equal(scan_file(*state, durable, 2), 2);
+    assert_int_equal(durable[1], length);
+}
+
+static void log_unstage_drops_a_batch(void **state)
+{
+    (void)stage("a", "one");
+    log_unstage(log_file);
+    assert_int_equal(log_staged_bytes(log_file), 0);
+    assert_int_equal(stage("b", "two"), OPENING_BYTES);
+    assert_int_equal(log_write(log_file), KV_OK);
+    uint64_t durable[1];
+    assert_int_equal(scan_file(*state, durable, 1), 1);
+    expect_record(OPENING_BYTES, "b", "two");
+}
+
+static void f30_log_write_without_space_cuts_back_durably(void **state)
+{
+    uint64_t before = log_length(log_file);
+    shim_forget_trace();
+    shim_set_space(SHIM_LOG, before + 10, ENOSPC);
+    (void)stage("a", "one");
+    assert_int_equal(log_write(log_file), KV_NO_SPACE);
+    assert_string_equal(shim_trace_text(writing),
+                        "pwrite:log pwrite:log! ftruncate:log fdatasync:log");
+    assert_int_equal(engine_log_length(*state), before);
+    assert_int_equal(log_length(log_file), before);
+    char told[64];
+    (void)snprintf(told, sizeof told, "cannot append at offset %llu",
+                   (unsigned long long)before);
+    assert_int_equal(engine_told(*state, told), 1);
+}
+
+/* The operator hears when it begins and when it ends, not each time. */
+static void f30_log_tells_once_that_it_cannot_append(void **state)
+{
+    struct engine *engine = *state;
+    shim_set_space(SHIM_LOG, log_length(log_file), ENOSPC);
+    for (int i = 0; i < 5; i++) {
+        (void)stage("a", "one");
+        assert_int_equal(log_write(log_file), KV_NO_SPACE);
+        log_unstage(log_file);
+    }
+    assert_int_equal(engine_told(engine, ""), 1);
+    assert_int_equal(engine_told(engine, engine->log.path), 1);
+    assert_int_equal(engine_told(engine, "No space left on device"), 1);
+    shim_give_space();
+    for (int i = 0; i < 5; i++) {
+        (void)stage("a", "one");
+        assert_int_equal(log_write(log_file), KV_OK);
+    }
+    assert_int_equal(engine_told(engine, ""), 2);
+    assert_int_equal(engine_told(engine, "appending works again"), 1);
+}
+
+/* A disk that is nearly full fails and works by turns: one line a minute is enough. */
+static void f30_log_tells_again_after_a_minute_that_it_cannot_append(void **state)
+{
+    struct engine *engine = *state;
+    const uint64_t waits_ms[] = {0, LOG_MESSAGE_MS - 1, 1, LOG_MESSAGE_MS};
+    const size_t told[] = {1, 1, 2, 3};
+    shim_set_clock(5000000);
+    for (size_t i = 0; i < sizeof told / sizeof told[0]; i++) {
+        shim_advance_clock(waits_ms[i]);
+        shim_set_space(SHIM_LOG, log_length(log_file), ENOSPC);
+        (void)stage("a", "one");
+        assert_int_equal(log_write(log_file), KV_NO_SPACE);
+        assert_int_equal(engine_told(engine, "cannot append"), told[i]);
+        shim_give_space();
+        assert_int_equal(log_write(log_file), KV_OK);
+        assert_int_equal(engine_told(engine, "works again"), told[i]);
+    }
+}
+
+/* A seal alone may be the first that needs the buffer: it is put off, not half written.
+ */
+static void f71_log_write_of_a_seal_without_memory_writes_nothing(void **state)
+{
+    const struct engine *engine = *state;
+    uint64_t before = log_length(log_file);
+    shim_forget_trace();
+    shim_fail_from(SHIM_MEMORY, SHIM_ANY, 1, ENOMEM);
+    assert_int_equal(log_write(log_file), KV_NO_MEMORY);
+    shim_clear_faults();
+    assert_string_equal(shim_trace_text(writing), "");
+    assert_int_equal(engine_log_length(engine), before);
+    assert_int_equal(log_length(log_file), before);
+    assert_int_equal(log_write(log_file), KV_OK);
+    assert_int_equal(engine_log_length(engine), before + SEAL_BYTES);
+}
+
+/* Some network disks say so of a file that is open: it is a failure, not an answer. */
+static void f57_log_settle_takes_not_found_for_a_failure(void **state)
+{
+    shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_ANY, 1, ENOENT);
+    assert_int_equal(log_settle(log_file), KV_IO);
+    assert_int_equal(engine_told(*state, "cannot sync the log before reading it"), 1);
+    assert_int_equal(log_settle(log_file), KV_OK);
+}
+
+static void f35_log_sync_failing_cuts_to_the_durable_length(void **state)
+{
+    uint64_t before = log_length(log_file);
+    (void)stage("a", "one");
+    assert_int_equal(log_write(log_file), KV_OK);
+    shim_forget_trace();
+    shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_ANY, 1, EIO);
+    assert_int_equal(log_sync(log_file), KV_FATAL);
+    assert_string_equal(shim_trace_text(writing), "fdatasync:log! ftruncate:log");
+    assert_int_equal(engine_log_length(*state), before);
+}
+
+/* The length is set by hand: nobody has a disk of that size for a test. */
+static void log_reserve_ends_at_the_largest_log(void **state)
+{
+    (void)state;
+    uint64_t more = record_length(3, 5) + 2 * SEAL_BYTES; /* and its second seal */
+    struct log_end end = {.offset = LOG_BYTES_MAX - more};
+    log_resume(log_file, &end);
+    assert_int_not_equal(log_reserve(log_file, 3, 5), KV_NO_SPACE);
+    end.offset++;
+    log_resume(log_file, &end);
+    assert_int_equal(log_reserve(log_file, 3, 5), KV_NO_SPACE);
+    assert_int_equal(log_staged_bytes(log_file), 0);
+}
+
+/* A batch beyond the room of the first view: the view moves, what it shows does not. */
+static void log_grows_past_its_view(void **state)
+{
+    (void)state;
+    uint64_t offset = stage("a", "one");
+    assert_int_equal(log_write(log_file), KV_OK);
+    uint64_t mappings = shim_count(SHIM_MMAP);
+    struct log_end end = {.offset = 17 * GIB};
+    log_resume(log_file, &end); /* as if that much had been appended */
+    assert_int_equal(log_reserve(log_file, 1, 1), KV_OK);
+    assert_int_equal(shim_count(SHIM_MMAP), mappings + 1);
+    expect_record(offset, "a", "one");
+}
+
+static void f91_log_close_reports_a_failed_close(void **state)
+{
+    struct log *log = log_file;
+    log_file = NULL;
+    shim_fail_once(SHIM_BIT(SHIM_CLOSE), SHIM_ANY, 1, EIO);
+    assert_int_equal(log_close(log), KV_IO);
+    assert_int_equal(engine_told(*state, "cannot close"), 1);
+}
+
+/* What the disk was asked to begin with. */
+static struct {
+    int calls;
+    uint64_t offset;
+    uint64_t length;
+} begun;
+
+int __wrap_sync_file_range(int fd, off_t offset, off_t length, unsigned flags);
+
+int __wrap_sync_file_range(int fd, off_t offset, off_t length, unsigned flags)
+{
+    (void)fd;
+    assert_int_equal(flags, 2); /* SYNC_FILE_RANGE_WRITE: it does not wait */
+    begun.calls++;
+    begun.offset = (uint64_t)offset;
+    begun.length = (uint64_t)length;
+    return 0;
+}
+
+static void put_long(size_t value_bytes)
+{
+    char *value = calloc(1, value_bytes + 1);
+    assert_non_null(value);
+    memset(value, 'v', value_bytes);
+    (void)stage("key", value);
+    assert_int_equal(log_write(log_file), KV_OK);
+    log_begin_sync(log_file);
+    free(value);
+}
+
+static void log_begin_sync_asks_for_much_at_once_and_for_nothing_twice(void **state)
+{
+    (void)state;
+#ifdef KV_POSIX_ONLY
+    skip(); /* POSIX has no such call */
+#endif
+    put_long(MIB / 4);
+    assert_int_equal(begun.calls, 0);
+    put_long(MIB / 4);
+    assert_int_equal(begun.calls, 1);
+    assert_int_equal(begun.offset, OPENING_BYTES);
+    assert_int_equal(begun.length, log_length(log_file) - OPENING_BYTES);
+    put_long(MIB / 4);
+    assert_int_equal(begun.calls, 1);
+    assert_int_equal(log_sync(log_file), KV_OK);
+    uint64_t durable = log_length(log_file);
+    put_long(MIB / 2);
+    assert_int_equal(begun.calls, 2);
+    assert_int_equal(begun.offset, durable);
+    assert_int_equal(begun.length, log_length(log_file) - durable);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_LOG(log_create_publishes_a_synced_opening_record),
+        ON_LOG(log_records_are_readable_where_they_will_be),
+        ON_LOG(log_write_appends_batch_and_seal_with_one_write),
+        ON_LOG(log_sync_makes_what_was_written_durable_once),
+        ON_LOG(log_seals_tell_how_far_the_log_was_durable),
+        ON_LOG(log_write_of_nothing_is_a_seal),
+        ON_LOG(log_unstage_drops_a_batch),
+        ON_LOG(f30_log_write_without_space_cuts_back_durably),
+        ON_LOG(f30_log_tells_once_that_it_cannot_append),
+        ON_LOG(f30_log_tells_again_after_a_minute_that_it_cannot_append),
+        ON_LOG(f71_log_write_of_a_seal_without_memory_writes_nothing),
+        ON_LOG(f57_log_settle_takes_not_found_for_a_failure),
+        ON_LOG(f35_log_sync_failing_cuts_to_the_durable_length),
+        ON_LOG(log_reserve_ends_at_the_largest_log),
+        ON_LOG(log_grows_past_its_view),
+        ON_LOG(log_begin_sync_asks_for_much_at_once_and_for_nothing_twice),
+        ON_LOG(f91_log_close_reports_a_failed_close),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,341 @@
+/*
+ * The command line: what each option sets, and what is refused.
+ */
+#include "options.h"
+
+#include "base/bounds.h"
+#include "support/engine.h"
+#include "support/redirect.h"
+#include "support/unit.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { ARGUMENTS_MAX = 8 };
+
+/* getopt keeps its place between calls: 0 makes it begin anew (glibc, musl, BSD: 1). */
+static enum options_result parse(const char *const *arguments, struct options *options)
+{
+    static char copies[ARGUMENTS_MAX][256];
+    static char *argv[ARGUMENTS_MAX + 1];
+    int argc = 1;
+    (void)snprintf(copies[0], sizeof copies[0], "kv-store");
+    argv[0] = copies[0];
+    for (size_t i = 0; arguments[i] != NULL; i++) {
+        assert_in_range(argc, 1, ARGUMENTS_MAX - 1);
+        (void)snprintf(copies[argc], sizeof copies[argc], "%s", arguments[i]);
+        argv[argc] = copies[argc];
+        argc++;
+    }
+    argv[argc] = NULL;
+    optind = 0;
+    return options_parse(argc, argv, options);
+}
+
+static void options_have_defaults(void **state)
+{
+    struct options options;
+    const char *const none[] = {NULL};
+    (void)state;
+    assert_int_equal(parse(none, &options), OPTIONS_RUN);
+    assert_string_equal(options.store.path, "./kv.log");
+    assert_int_equal(options.store.sync, SYNC_ALWAYS);
+    assert_string_equal(options.server.address, "127.0.0.1");
+    assert_string_equal(options.server.port, "7878");
+    assert_int_equal(options.server.session.idle_ms, 10000);
+    assert_int_equal(options.server.session.value_bytes_max, 64 * MIB);
+}
+
+static void options_take_every_value(void **state)
+{
+    const char *const forms[][ARGUMENTS_MAX + 1] = {
+        {"-f", "/x/log", "-a", "::1", "-p", "0", "-severysec", NULL},
+        {"--file=/x/log", "--address=::1", "--port=0", "--sync=everysec", NULL},
+        {"--file", "/x/log", "--address", "::1", "-p0", "--sync", "everysec", NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+        struct options options;
+        assert_int_equal(parse(forms[i], &options), OPTIONS_RUN);
+        assert_string_equal(options.store.path, "/x/log");
+        assert_string_equal(options.server.address, "::1");
+        assert_string_equal(options.server.port, "0");
+        assert_int_equal(options.store.sync, SYNC_EVERYSEC);
+    }
+}
+
+static void options_choose_what_is_done(void **state)
+{
+    struct options options;
+    const char *const none[] = {NULL};
+    const char *const verify[] = {"--verify", NULL};
+    const char *const salvage[] = {"--salvage", "/x/new", "-f", "/x/log", NULL};
+    const char *const dump[] = {"--dump", NULL};
+    const char *const dump_set[] = {"--dump=set", NULL};
+    const char *const dump_resp[] = {"--dump=resp", NULL};
+    (void)state;
+    assert_int_equal(parse(none, &options), OPTIONS_RUN);
+    assert_int_equal(options.mode, MODE_SERVE);
+    assert_int_equal(parse(verify, &options), OPTIONS_RUN);
+    assert_int_equal(options.mode, MODE_VERIFY);
+    assert_int_equal(parse(salvage, &options), OPTIONS_RUN);
+    assert_int_equal(options.mode, MODE_SALVAGE);
+    assert_string_equal(options.salvage_path, "/x/new");
+    assert_string_equal(options.store.path, "/x/log");
+    assert_int_equal(parse(dump, &options), OPTIONS_RUN);
+    assert_int_equal(options.mode, MODE_DUMP);
+    assert_int_equal(options.dump_format, DUMP_SET);
+    assert_int_equal(parse(dump_set, &options), OPTIONS_RUN);
+    assert_int_equal(options.dump_format, DUMP_SET);
+    assert_int_equal(parse(dump_resp, &options), OPTIONS_RUN);
+    assert_int_equal(options.mode, MODE_DUMP);
+    assert_int_equal(options.dump_format, DUMP_RESP);
+}
+
+struct size {
+    const char *text;
+    uint64_t bytes;
+};
+
+static void options_read_sizes_with_units(void **state)
+{
+    const struct size sizes[] = {
+        {"1", 1},    {"1024", 1024},
+        {"1K", KIB}, {"3M", 3 * MIB},
+        {"1G", GIB}, {"4294967295", VALUE_BYTES_MAX},
+        {"007", 7},  {"4194303K", 4194303 * KIB},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        struct options options;
+        const char *const arguments[] = {"--max-value", sizes[i].text, NULL};
+        assert_int_equal(parse(arguments, &options), OPTIONS_RUN);
+        assert_int_equal(options.server.session.value_bytes_max, sizes[i].bytes);
+    }
+}
+
+static void options_take_idle_seconds_up_to_the_limit(void **state)
+{
+    struct options options;
+    const char *const least[] = {"--idle", "1", NULL};
+    const char *const most[] = {"--idle", "1000000", NULL};
+    (void)state;
+    assert_int_equal(parse(least, &options), OPTIONS_RUN);
+    assert_int_equal(options.server.session.idle_ms, 1000);
+    assert_int_equal(parse(most, &options), OPTIONS_RUN);
+    assert_int_equal(options.server.session.idle_ms, UINT64_C(1000000) * 1000);
+}
+
+static void f85_options_take_ports_up_to_the_limit(void **state)
+{
+    struct options options;
+    const char *const most[] = {"--port", "65535", NULL};
+    (void)state;
+    assert_int_equal(parse(most, &options), OPTIONS_RUN);
+    assert_string_equal(options.server.port, "65535");
+}
+
+/* A log is never put where another one keeps its side files. */
+static void f100_options_refuse_the_names_of_side_files(void **state)
+{
+    struct engine *engine = *state;
+    const char *const refused[] = {
+        "/x/kv.log.lock",      "kv.log.new",
+        "./kv.log.old",        "/x.d/kv.log.index",
+        "kv.log.torn.104",     "kv.log.torn.7.12",
+        "a.torn.1.torn.32",    ".new",
+        "kv.log.torn.x/y.new",
+    };
+    const char *const taken[] = {
+        "kv.log",       "new",       "kv.new.log",       "kv.log.old/kv.log",
+        "kv.log.torn.", "kv.log.1",  "kv.log.torn.1.gz", "kv.log.torn",
+        "index",        "kv.log.ol",
+    };
+    struct options options;
+    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+        const char *const file[] = {"--file", refused[i], NULL};
+        const char *const salvage[] = {"--salvage", refused[i], NULL};
+        char line[256];
+        engine_forget_messages(engine);
+        assert_int_equal(parse(file, &options), OPTIONS_WRONG);
+        assert_int_equal(parse(salvage, &options), OPTIONS_WRONG);
+        (void)snprintf(line, sizeof line, "a side file of a log has: %s", refused[i]);
+        assert_int_equal(engine_told(engine, line), 2);
+    }
+    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
+        const char *const file[] = {"--file", taken[i], NULL};
+        assert_int_equal(parse(file, &options), OPTIONS_RUN);
+    }
+}
+
+/* Each is refused with one line that names what was wrong. */
+static void f85_options_refuse_what_is_wrong(void **state)
+{
+    struct engine *engine = *state;
+    const char *const wrong[][3] = {
+        {"--port", "-1", NULL},
+        {"--port", "65536", NULL},
+        {"--port", "70000", NULL},
+        {"--port", "", NULL},
+        {"--port", "12x", NULL},
+        {"--port", " 12", NULL},
+        {"--port", "+12", NULL},
+        {"--port", "http", NULL},
+        {"--port", "18446744073709551617", NULL},
+        {"--sync", "never", NULL},
+        {"--sync", "", NULL},
+        {"--sync", "ALWAYS", NULL},
+        {"--idle", "0", NULL},
+        {"--idle", "1000001", NULL},
+        {"--idle", "-1", NULL},
+        {"--idle", "1.5", NULL},
+        {"--idle", "", NULL},
+        {"--max-value", "", NULL},
+        {"--max-value", "K", NULL},
+        {"--max-value", "-1", NULL},
+        {"--max-value", "4G", NULL},
+        {"--max-value", "4294967296", NULL},
+        {"--max-value", "1T", NULL},
+        {"--max-value", "1KB", NULL},
+        {"--max-value", "1k", NULL},
+        {"--max-value", "18446744073709551616", NULL},
+        {"--max-value", "18014398509481985K", NULL},
+        {"--nonsense", NULL, NULL},
+        {"-x", NULL, NULL},
+        {"--dump=json", NULL, NULL},
+        {"--salvage", NULL, NULL},
+        {"--port", NULL, NULL},
+        {"--file", NULL, NULL},
+        {"argument", NULL, NULL},
+        {"--", "argument", NULL},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        struct options options;
+        engine_forget_messages(engine);
+        assert_int_equal(parse(wrong[i], &options), OPTIONS_WRONG);
+        assert_int_equal(engine_told(engine, ""), 1);
+    }
+}
+
+struct refusal {
+    const char *line; /* as engine_expect_line takes it */
+    const char *const arguments[3];
+};
+
+static void options_say_what_they_take_instead(void **state)
+{
+    struct engine *engine = *state;
+    static const struct refusal refusals[] = {
+        {.line = "--port takes a number from 0 to 65535, not: 65536",
+         .arguments = {"--port", "65536"}},
+        {.line = "--file takes no name that a side file of a log has: kv.log.old",
+         .arguments = {"--file", "kv.log.old"}},
+        {.line = "--salvage takes no name that a side file of a log has: kv.log.new",
+         .arguments = {"--salvage", "kv.log.new"}},
+        {.line = "--sync takes always or everysec, not: never",
+         .arguments = {"--sync", "never"}},
+        {.line = "--idle takes seconds from 1 to 1000000, not: 0",
+         .arguments = {"--idle", "0"}},
+        {.line = "--max-value takes bytes from 1 to 4294967295, K, M or G behind them, "
+                 "not: 4G",
+         .arguments = {"--max-value", "4G"}},
+        {.line = "--max-value takes bytes from 1 to 4294967295, K, M or G behind them, "
+                 "not: 0",
+         .arguments = {"--max-value", "0"}},
+        {.line = "--dump takes =set or =resp, not: json", .arguments = {"--dump=json"}},
+        {.line = "only one of --verify, --salvage and --dump can be done at a time",
+         .arguments = {"--verify", "--dump"}},
+        {.line = "takes no arguments, only options: argument", .arguments = {"argument"}},
+    };
+    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
+        struct options options;
+        engine_forget_messages(engine);
+        assert_int_equal(parse(refusals[i].arguments, &options), OPTIONS_WRONG);
+        engine_expect_line(engine, refusals[i].line, 0, 0);
+    }
+}
+
+/* The same mode twice is one mode. */
+static void options_take_one_mode_more_than_once(void **state)
+{
+    struct options options;
+    const char *const twice[] = {"--verify", "--verify", NULL};
+    (void)state;
+    assert_int_equal(parse(twice, &options), OPTIONS_RUN);
+    assert_int_equal(options.mode, MODE_VERIFY);
+}
+
+/* What a call writes to stdout; the file is removed with the directory. */
+static struct script answer_of(const struct engine *engine, const char *option)
+{
+    struct options options;
+    struct script answer = {0};
+    struct tempdir_file file = engine_file(engine, ".stdout");
+    const char *const arguments[] = {option, NULL};
+    int kept_fd = redirect_begin(stdout, file.path);
+    enum options_result result = parse(arguments, &options);
+    redirect_end(stdout, kept_fd);
+    assert_int_equal(result, OPTIONS_DONE);
+    script_add_file(&answer, file.path);
+    script_add(&answer, (struct slice){(const uint8_t *)"", 1}); /* ends the text */
+    return answer;
+}
+
+static void options_answer_help_and_version_on_stdout(void **state)
+{
+    const char *const named[] = {"--file", "--address",   "--port", "--sync",
+                                 "--idle", "--max-value", "--help", "--version"};
+    const char *const asked[] = {"-h", "--help", "-V", "--version"};
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+        struct script answer = answer_of(*state, asked[i]);
+        const char *text = (const char *)answer.bytes;
+        for (size_t j = 0; i < 2 && j < sizeof named / sizeof named[0]; j++) {
+            assert_non_null(strstr(text, named[j]));
+        }
+        if (i >= 2) {
+            assert_memory_equal(text, "kv-store ", 9);
+        }
+        assert_int_equal(text[answer.length - 2], '\n');
+        script_free(&answer);
+    }
+    assert_int_equal(engine_told(*state, ""), 0);
+}
+
+/* Neither where each byte is written at once nor where it is when all is there. */
+static void options_do_not_claim_an_answer_that_nobody_got(void **state)
+{
+    const int modes[] = {_IOFBF, _IONBF};
+    static char buffer[BUFSIZ];
+    const char *const version[] = {"--version", NULL};
+    (void)state;
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        struct options options;
+        int kept_fd = redirect_begin(stdout, "/dev/full");
+        assert_int_equal(setvbuf(stdout, buffer, modes[i], sizeof buffer), 0);
+        enum options_result result = parse(version, &options);
+        redirect_end(stdout, kept_fd);
+        assert_int_equal(setvbuf(stdout, buffer, _IOLBF, sizeof buffer), 0);
+        assert_int_not_equal(result, OPTIONS_DONE);
+        assert_int_not_equal(result, OPTIONS_RUN);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(options_have_defaults),
+        cmocka_unit_test(options_take_every_value),
+        cmocka_unit_test(options_choose_what_is_done),
+        cmocka_unit_test(options_read_sizes_with_units),
+        cmocka_unit_test(options_take_idle_seconds_up_to_the_limit),
+        cmocka_unit_test(f85_options_take_ports_up_to_the_limit),
+        ON_ENGINE(f100_options_refuse_the_names_of_side_files),
+        ON_ENGINE(f85_options_refuse_what_is_wrong),
+        ON_ENGINE(options_say_what_they_take_instead),
+        cmocka_unit_test(options_take_one_mode_more_than_once),
+        cmocka_unit_test(options_do_not_claim_an_answer_that_nobody_got),
+        ON_ENGINE(options_answer_help_and_version_on_stdout),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,785 @@
+/*
+ * The bytes on disk: golden texts written out by hand, refusals, and the search for
+ * marks in what may be anything.
+ */
+#include "log/record.h"
+
+#include "base/bounds.h"
+#include "base/bytes.h"
+#include "base/crc32c.h"
+#include "support/dice.h"
+#include "support/guarded.h"
+#include "support/unit.h"
+
+#include <stdlib.h>
+
+/* The header of a mark whose text has `length` bytes, an octal or a printable literal. */
+#define MARK_HEADER(length) "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0" length
+
+static const struct opening golden_opening = {
+    .version = 1,
+    .log_id = UINT64_C(0x0123456789abcdef),
+    .generation = 2,
+    .older_id = UINT64_C(0xfedcba9876543210),
+    .older_length = UINT64_C(0x1234abcd),
+};
+
+static const struct seal golden_seal = {
+    .log_id = UINT64_C(0x0123456789abcdef),
+    .durable_length = 104,
+    .chain = UINT32_C(0xb568597b),
+};
+
+static const struct drained golden_drained = {
+    .log_id = UINT64_C(0x0123456789abcdef),
+    .older_id = UINT64_C(0xfedcba9876543210),
+};
+
+enum { GOLDEN_SEAL_OFFSET = 104, GOLDEN_DRAINED_OFFSET = 168 };
+
+/* Checksums by another program, bit by bit from the text in record.h. */
+static const char opening_bytes[] = MARK_HEADER("\130") "6b762d73746f7265"
+                                                        "0001"
+                                                        "0123456789abcdef"
+                                                        "0000000000000002"
+                                                        "fedcba9876543210"
+                                                        "00001234abcd"
+                                                        "c73db11d";
+static const char seal_bytes[] = MARK_HEADER("\060") "5ea1"
+                                                     "0123456789abcdef"
+                                                     "000000000068"
+                                                     "b568597b"
+                                                     "098a4254";
+static const char drained_bytes[] = MARK_HEADER("\054") "d4a1"
+                                                        "0123456789abcdef"
+                                                        "fedcba9876543210"
+                                                        "34d87cee";
+
+/* The three kinds of marks behind one face. */
+struct kind {
+    const char *name;
+    struct slice golden;
+    uint64_t offset;
+    bool (*decode)(struct slice bytes, uint64_t offset);
+};
+
+static bool decode_opening(struct slice bytes, uint64_t offset)
+{
+    struct opening opening;
+    return offset == 0 && record_decode_opening(bytes, &opening);
+}
+
+static bool decode_seal(struct slice bytes, uint64_t offset)
+{
+    struct seal seal;
+    return record_decode_seal(bytes, offset, &seal);
+}
+
+static bool decode_drained(struct slice bytes, uint64_t offset)
+{
+    struct drained drained;
+    return record_decode_drained(bytes, offset, &drained);
+}
+
+enum { KIND_COUNT = 3 };
+
+static const struct kind kinds[KIND_COUNT] = {
+    {"opening record",
+     {(const uint8_t *)opening_bytes, OPENING_BYTES},
+     0,
+     decode_opening},
+    {"seal", {(const uint8_t *)seal_bytes, SEAL_BYTES}, GOLDEN_SEAL_OFFSET, decode_seal},
+    {"drained mark",
+     {(const uint8_t *)drained_bytes, DRAINED_BYTES},
+     GOLDEN_DRAINED_OFFSET,
+     decode_drained},
+};
+
+/* Write the checksum anew over text that was changed, so that only the text is wrong. */
+static void write_checksum(uint8_t *mark, size_t length, uint64_t offset)
+{
+    uint8_t place[8];
+    bytes_put_u64(place, offset);
+    uint32_t crc = crc32c(0, (struct slice){place, sizeof place});
+    crc = crc32c(crc, (struct slice){mark, length - 8});
+    for (int i = 0; i < 8; i++) {
+        mark[length - 8 + (size_t)i] =
+            (uint8_t) "0123456789abcdef"[crc >> (28 - 4 * i) & 15];
+    }
+}
+
+static void record_sizes_are_those_of_the_format(void **state)
+{
+    (void)state;
+    assert_int_equal(RECORD_FORMAT_VERSION, 1);
+    assert_int_equal(sizeof opening_bytes - 1, OPENING_BYTES);
+    assert_int_equal(sizeof seal_bytes - 1, SEAL_BYTES);
+    assert_int_equal(sizeof drained_bytes - 1, DRAINED_BYTES);
+    assert_true(record_length(3, 5) == 24);
+    assert_true(record_length(KEY_BYTES_MAX, VALUE_BYTES_MAX) ==
+                UINT64_C(16) + 65535 + UINT64_C(4294967295));
+}
+
+static void record_encode_header_writes_two_big_endian_lengths(void **state)
+{
+    (void)state;
+    uint8_t header[RECORD_HEADER_BYTES];
+    record_encode_header(header, 3, 0x0102030405060708);
+    assert_memory_equal(header, "\0\0\0\0\0\0\0\3\1\2\3\4\5\6\7\10", sizeof header);
+}
+
+static void record_encode_opening_gives_the_golden_bytes(void **state)
+{
+    (void)state;
+    uint8_t out[OPENING_BYTES];
+    record_encode_opening(out, &golden_opening);
+    assert_memory_equal(out, opening_bytes, sizeof out);
+}
+
+static void record_encode_seal_gives_the_golden_bytes(void **state)
+{
+    (void)state;
+    uint8_t out[SEAL_BYTES];
+    record_encode_seal(out, &golden_seal, GOLDEN_SEAL_OFFSET);
+    assert_memory_equal(out, seal_bytes, sizeof out);
+}
+
+/* The largest durable length, and a chain that begins with zeros. */
+static void record_encode_seal_fills_its_fields_with_zeros(void **state)
+{
+    (void)state;
+    struct seal seal = {golden_seal.log_id, LOG_BYTES_MAX - 1, UINT32_C(0x00c0ffee)};
+    uint8_t out[SEAL_BYTES];
+    record_encode_seal(out, &seal, UINT64_C(0xfedcba987654));
+    assert_memory_equal(out + RECORD_HEADER_BYTES,
+                        "5ea10123456789abcdefffffffffffff00c0ffee39cd3b14", 48);
+    struct seal again = {0};
+    assert_true(record_decode_seal((struct slice){out, sizeof out},
+                                   UINT64_C(0xfedcba987654), &again));
+    assert_true(again.durable_length == LOG_BYTES_MAX - 1);
+    assert_int_equal(again.chain, 0x00c0ffee);
+}
+
+static void record_encode_drained_gives_the_golden_bytes(void **state)
+{
+    (void)state;
+    uint8_t out[DRAINED_BYTES];
+    record_encode_drained(out, &golden_drained, GOLDEN_DRAINED_OFFSET);
+    assert_memory_equal(out, drained_bytes, sizeof out);
+}
+
+static void record_decode_reads_the_golden_marks(void **state)
+{
+    (void)state;
+    struct opening opening = {0};
+    assert_true(record_decode_opening(kinds[0].golden, &opening));
+    assert_true(opening.version == golden_opening.version);
+    assert_true(opening.log_id == golden_opening.log_id);
+    assert_true(opening.generation == golden_opening.generation);
+    assert_true(opening.older_id == golden_opening.older_id);
+    assert_true(opening.older_length == golden_opening.older_length);
+    struct seal seal = {0};
+    assert_true(record_decode_seal(kinds[1].golden, GOLDEN_SEAL_OFFSET, &seal));
+    assert_true(seal.log_id == golden_seal.log_id);
+    assert_true(seal.durable_length == golden_seal.durable_length);
+    assert_int_equal(seal.chain, golden_seal.chain);
+    struct drained drained = {0};
+    assert_true(record_decode_drained(kinds[2].golden, GOLDEN_DRAINED_OFFSET, &drained));
+    assert_true(drained.log_id == golden_drained.log_id);
+    assert_true(drained.older_id == golden_drained.older_id);
+}
+
+/* What stands behind a mark is not looked at, and nothing beyond the text is read. */
+static void record_decode_of_marks_reads_their_own_bytes_only(void **state)
+{
+    (void)state;
+    struct guarded guarded;
+    guarded_create(&guarded, 256);
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        uint8_t bytes[256];
+        memset(bytes, 'z', sizeof bytes);
+        memcpy(bytes, kinds[i].golden.bytes, kinds[i].golden.length);
+        assert_true(
+            kinds[i].decode((struct slice){bytes, sizeof bytes}, kinds[i].offset));
+        assert_true(
+            kinds[i].decode(guarded_place(&guarded, kinds[i].golden), kinds[i].offset));
+    }
+    guarded_destroy(&guarded);
+}
+
+static void record_decode_refuses_every_cut_of_a_mark(void **state)
+{
+    (void)state;
+    struct guarded guarded;
+    guarded_create(&guarded, 256);
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        for (size_t length = 0; length < kinds[i].golden.length; length++) {
+            struct slice cut = slice_first(kinds[i].golden, length);
+            assert_false(kinds[i].decode(guarded_place(&guarded, cut), kinds[i].offset));
+        }
+    }
+    guarded_destroy(&guarded);
+}
+
+static void record_decode_refuses_every_single_bit_flip_of_a_mark(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        uint8_t bytes[OPENING_BYTES];
+        memcpy(bytes, kinds[i].golden.bytes, kinds[i].golden.length);
+        struct slice flipped = {bytes, kinds[i].golden.length};
+        for (size_t bit = 0; bit < 8 * flipped.length; bit++) {
+            bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+            if (kinds[i].decode(flipped, kinds[i].offset)) {
+                fail_msg("%s with bit %zu flipped", kinds[i].name, bit);
+            }
+            bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        }
+        assert_true(kinds[i].decode(flipped, kinds[i].offset));
+    }
+}
+
+static void record_decode_refuses_every_other_byte_in_the_text_of_a_mark(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        uint8_t bytes[OPENING_BYTES];
+        memcpy(bytes, kinds[i].golden.bytes, kinds[i].golden.length);
+        struct slice changed = {bytes, kinds[i].golden.length};
+        for (size_t at = 0; at < changed.length; at++) {
+            for (unsigned byte = 0; byte < 256; byte++) {
+                bytes[at] = (uint8_t)byte;
+                bool is_golden = byte == kinds[i].golden.bytes[at];
+                assert_int_equal(kinds[i].decode(changed, kinds[i].offset), is_golden);
+            }
+            bytes[at] = kinds[i].golden.bytes[at];
+        }
+    }
+}
+
+static void record_decode_refuses_a_mark_at_another_offset(void **state)
+{
+    (void)state;
+    for (size_t i = 1; i < KIND_COUNT; i++) {
+        for (int bit = 0; bit < 64; bit++) {
+            uint64_t elsewhere = kinds[i].offset ^ UINT64_C(1) << bit;
+            assert_false(kinds[i].decode(kinds[i].golden, elsewhere));
+        }
+        assert_false(kinds[i].decode(kinds[i].golden, kinds[i].offset + 1));
+        assert_false(kinds[i].decode(kinds[i].golden, kinds[i].offset - 1));
+        assert_false(kinds[i].decode(kinds[i].golden, 0));
+    }
+}
+
+/* Upper case would be a second way to write the same mark. */
+static void record_decode_refuses_digits_that_are_not_lower_case_hexadecimal(void **state)
+{
+    static const char wrong[] = {'A', 'F', 'g', '/',  ':',   '@',
+                                 '`', ' ', 'G', '\0', '\xff'};
+    (void)state;
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        size_t length = kinds[i].golden.length;
+        for (size_t at = RECORD_HEADER_BYTES; at < length - 8; at++) {
+            for (size_t k = 0; k < sizeof wrong; k++) {
+                uint8_t bytes[OPENING_BYTES];
+                memcpy(bytes, kinds[i].golden.bytes, length);
+                bytes[at] = (uint8_t)wrong[k];
+                write_checksum(bytes, length, kinds[i].offset);
+                assert_false(
+                    kinds[i].decode((struct slice){bytes, length}, kinds[i].offset));
+            }
+        }
+    }
+}
+
+static void record_decode_refuses_another_kind_with_a_right_checksum(void **state)
+{
+    static const char *const replaced[KIND_COUNT] = {"6b762d73746f7266", "5ea2", "d4a0"};
+    (void)state;
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        uint8_t bytes[OPENING_BYTES];
+        size_t length = kinds[i].golden.length;
+        memcpy(bytes, kinds[i].golden.bytes, length);
+        memcpy(bytes + RECORD_HEADER_BYTES, replaced[i], strlen(replaced[i]));
+        write_checksum(bytes, length, kinds[i].offset);
+        assert_false(kinds[i].decode((struct slice){bytes, length}, kinds[i].offset));
+        memcpy(bytes, kinds[i].golden.bytes, length);
+        write_checksum(bytes, length, kinds[i].offset);
+        assert_memory_equal(bytes, kinds[i].golden.bytes, length);
+    }
+}
+
+static void record_decode_refuses_a_mark_of_another_kind(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        for (size_t k = 0; k < KIND_COUNT; k++) {
+            bool decoded = kinds[i].decode(kinds[k].golden, kinds[k].offset);
+            assert_int_equal(decoded, i == k);
+        }
+    }
+}
+
+/* So that a newer log is told apart from a damaged one. */
+static void record_decode_opening_reads_versions_it_does_not_know(void **state)
+{
+    (void)state;
+    struct opening opening = golden_opening;
+    opening.version = 0xffff;
+    uint8_t bytes[OPENING_BYTES];
+    record_encode_opening(bytes, &opening);
+    struct opening again = {0};
+    assert_true(record_decode_opening((struct slice){bytes, sizeof bytes}, &again));
+    assert_true(again.version == 0xffff);
+}
+
+static void record_decode_leaves_its_result_alone_when_it_refuses(void **state)
+{
+    (void)state;
+    struct slice junk = SLICE_LITERAL("no record");
+    struct record record = {.length = 77};
+    struct opening opening = {.version = 77};
+    struct seal seal = {.chain = 77};
+    struct drained drained = {.log_id = 77};
+    assert_false(record_decode(junk, &record));
+    assert_false(record_decode_opening(junk, &opening));
+    assert_false(record_decode_seal(junk, 0, &seal));
+    assert_false(record_decode_drained(junk, 0, &drained));
+    assert_true(record.length == 77 && opening.version == 77);
+    assert_true(seal.chain == 77 && drained.log_id == 77);
+}
+
+static void record_marks_survive_a_round_trip_at_random(void **state)
+{
+    (void)state;
+    struct dice dice;
+    dice_begin(&dice);
+    for (int round = 0; round < 500; round++) {
+        uint8_t bytes[OPENING_BYTES];
+        uint64_t offset = dice_next(&dice) >> dice_below(&dice, 64);
+        struct opening opening = {dice_next(&dice) >> 48, dice_next(&dice),
+                                  dice_next(&dice), dice_next(&dice),
+                                  dice_next(&dice) >> 16};
+        struct opening opening_again;
+        record_encode_opening(bytes, &opening);
+        assert_true(
+            record_decode_opening((struct slice){bytes, OPENING_BYTES}, &opening_again));
+        assert_memory_equal(&opening, &opening_again, sizeof opening);
+        struct drained drained = {dice_next(&dice), dice_next(&dice)};
+        struct drained drained_again;
+        record_encode_drained(bytes, &drained, offset);
+        assert_true(record_decode_drained((struct slice){bytes, DRAINED_BYTES}, offset,
+                                          &drained_again));
+        assert_memory_equal(&drained, &drained_again, sizeof drained);
+        struct seal seal = {dice_next(&dice), dice_next(&dice) >> 16,
+                            (uint32_t)dice_next(&dice)};
+        struct seal again;
+        record_encode_seal(bytes, &seal, offset);
+        assert_true(
+            record_decode_seal((struct slice){bytes, SEAL_BYTES}, offset, &again));
+        assert_true(seal.log_id == again.log_id && seal.chain == again.chain);
+        assert_true(seal.durable_length == again.durable_length);
+    }
+}
+
+static void record_decode_takes_any_reader_s_view_of_a_mark(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        struct record record;
+        assert_true(record_decode(kinds[i].golden, &record));
+        assert_true(record_is_mark(&record));
+        assert_false(record_is_tombstone(&record));
+        assert_true(record.length == kinds[i].golden.length);
+    }
+}
+
+static void record_decode_finds_key_and_value(void **state)
+{
+    (void)state;
+    static const char bytes[] = "\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0\5keyvaluerest";
+    struct record record;
+    assert_true(record_decode(SLICE_LITERAL(bytes), &record));
+    assert_true(slice_equal(record.key, SLICE_LITERAL("key")));
+    assert_true(slice_equal(record.value, SLICE_LITERAL("value")));
+    assert_true(record.length == 24);
+    assert_false(record_is_mark(&record));
+    assert_false(record_is_tombstone(&record));
+}
+
+static void record_decode_takes_empty_keys_and_values(void **state)
+{
+    (void)state;
+    struct record record;
+    assert_true(
+        record_decode(SLICE_LITERAL("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"), &record));
+    assert_int_equal(record.key.length, 0);
+    assert_int_equal(record.value.length, 0);
+    assert_true(record.length == RECORD_HEADER_BYTES);
+    assert_true(record_is_mark(&record));
+    assert_true(
+        record_decode(SLICE_LITERAL("\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0k"), &record));
+    assert_int_equal(record.value.length, 0);
+    assert_false(record_is_mark(&record));
+    assert_false(record_is_tombstone(&record));
+}
+
+static void record_tombstone_is_the_single_byte_zero_and_nothing_else(void **state)
+{
+    (void)state;
+    assert_true(slice_equal(record_tombstone_value(), SLICE_LITERAL("\0")));
+    static const struct {
+        struct slice value;
+        bool is_tombstone;
+    } cases[] = {
+        {{(const uint8_t *)"", 1}, true},      {{(const uint8_t *)"", 0}, false},
+        {{(const uint8_t *)"\0\0", 2}, false}, {{(const uint8_t *)"0", 1}, false},
+        {{(const uint8_t *)"\1", 1}, false},   {{(const uint8_t *)"\0x", 2}, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct record record = {.key = SLICE_LITERAL("k"), .value = cases[i].value};
+        assert_int_equal(record_is_tombstone(&record), cases[i].is_tombstone);
+    }
+}
+
+static void record_decode_refuses_every_cut_of_a_record(void **state)
+{
+    (void)state;
+    static const char bytes[] = "\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0\5keyvalue";
+    struct slice whole = SLICE_LITERAL(bytes);
+    struct guarded guarded;
+    guarded_create(&guarded, whole.length);
+    struct record record;
+    for (size_t length = 0; length < whole.length; length++) {
+        struct slice cut = guarded_place(&guarded, slice_first(whole, length));
+        assert_false(record_decode(cut, &record));
+    }
+    assert_true(record_decode(guarded_place(&guarded, whole), &record));
+    guarded_destroy(&guarded);
+}
+
+/* Twenty bytes stand behind each header, so these are the only lengths that fit. */
+static void record_decode_refuses_lengths_that_do_not_fit(void **state)
+{
+    static const struct {
+        uint64_t key_length;
+        uint64_t value_length;
+        bool fits;
+    } cases[] = {
+        {20, 0, true},
+        {0, 20, true},
+        {7, 13, true},
+        {21, 0, false},
+        {0, 21, false},
+        {7, 14, false},
+        {UINT64_C(1) << 31, 0, false},
+        {0, UINT64_C(1) << 31, false},
+        {UINT64_C(1) << 32, 0, false},
+        {0, UINT64_C(1) << 32, false},
+        {(UINT64_C(1) << 32) + 1, 1, false},
+        {UINT64_C(1) << 63, 0, false},
+        {0, UINT64_C(1) << 63, false},
+        {UINT64_C(1) << 63, UINT64_C(1) << 63, false},
+        {UINT64_MAX, 0, false},
+        {0, UINT64_MAX, false},
+        {UINT64_MAX, 1, false},
+        {1, UINT64_MAX, false},
+        {UINT64_MAX, 21, false},
+        {10, UINT64_MAX - 9, false},
+        {UINT64_MAX - 9, 10, false},
+        {UINT64_MAX - 9, 20, false},
+        {UINT64_MAX, UINT64_MAX, false},
+        {UINT64_MAX - 15, 0, false},
+        {0, UINT64_MAX - 15, false},
+    };
+    (void)state;
+    struct guarded guarded;
+    guarded_create(&guarded, 36);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint8_t bytes[36];
+        memset(bytes, 'x', sizeof bytes);
+        record_encode_header(bytes, cases[i].key_length, cases[i].value_length);
+        struct record record;
+        struct slice slice = guarded_place(&guarded, (struct slice){bytes, sizeof bytes});
+        assert_int_equal(record_decode(slice, &record), cases[i].fits);
+        if (cases[i].fits) {
+            assert_int_equal(record.key.length, cases[i].key_length);
+            assert_int_equal(record.value.length, cases[i].value_length);
+        }
+    }
+    guarded_destroy(&guarded);
+}
+
+static void record_has_seal_header_looks_at_the_header_alone(void **state)
+{
+    (void)state;
+    assert_true(record_has_seal_header(kinds[1].golden));
+    assert_true(record_has_seal_header(slice_first(kinds[1].golden, 16)));
+    assert_false(record_has_seal_header(slice_first(kinds[1].golden, 15)));
+    assert_false(record_has_seal_header((struct slice){NULL, 0}));
+    assert_false(record_has_seal_header(kinds[0].golden));
+    assert_false(record_has_seal_header(kinds[2].golden));
+    assert_true(record_has_seal_header(SLICE_LITERAL(MARK_HEADER("\060") "anything")));
+}
+
+/* A run of letters with one mark in it; log: room for everything. */
+static struct slice place_mark(uint8_t *log, size_t length, size_t at, int kind)
+{
+    memset(log, 'x', length);
+    uint8_t *out = log + at;
+    if (kind == 0) {
+        record_encode_seal(out, &golden_seal, at);
+    } else {
+        record_encode_drained(out, &golden_drained, at);
+    }
+    return (struct slice){log, length};
+}
+
+static void record_find_mark_finds_one_at_every_alignment(void **state)
+{
+    (void)state;
+    uint8_t log[512];
+    struct guarded guarded;
+    guarded_create(&guarded, sizeof log);
+    for (int kind = 0; kind < 2; kind++) {
+        size_t mark_bytes = kind == 0 ? SEAL_BYTES : DRAINED_BYTES;
+        for (size_t at = 0; at <= 200; at++) {
+            for (size_t behind = 0; behind <= 20; behind += 5) {
+                struct slice slice = place_mark(log, at + mark_bytes + behind, at, kind);
+                uint64_t found = 0;
+                assert_true(record_find_mark(guarded_place(&guarded, slice), 0, &found));
+                assert_true(found == at);
+            }
+        }
+    }
+    guarded_destroy(&guarded);
+}
+
+/* A tombstone, or a tail of zeros, may stand right before a mark. */
+static void record_find_mark_finds_one_behind_zeros(void **state)
+{
+    (void)state;
+    for (size_t zeros = 0; zeros <= 100; zeros++) {
+        uint8_t log[256];
+        struct slice slice = place_mark(log, 10 + zeros + SEAL_BYTES, 10 + zeros, 0);
+        memset(log + 10, 0, zeros);
+        for (uint64_t from = 0; from <= 10 + zeros; from++) {
+            uint64_t found = UINT64_MAX;
+            assert_true(record_find_mark(slice, from, &found));
+            assert_true(found == 10 + zeros);
+        }
+    }
+}
+
+static void record_find_mark_begins_where_it_is_told(void **state)
+{
+    (void)state;
+    uint8_t log[400];
+    place_mark(log, sizeof log, 100, 0);
+    struct seal seal = golden_seal;
+    seal.log_id = 99; /* a mark of another log counts as well */
+    record_encode_seal(log + 300, &seal, 300);
+    struct slice slice = {log, sizeof log};
+    for (uint64_t from = 0; from <= sizeof log; from++) {
+        uint64_t found = 7777;
+        bool is_found = record_find_mark(slice, from, &found);
+        assert_int_equal(is_found, from <= 300);
+        assert_true(found == (from <= 100 ? 100 : from <= 300 ? 300 : 7777));
+    }
+    uint64_t found = 0;
+    assert_false(record_find_mark(slice, sizeof log + 1, &found));
+    assert_false(record_find_mark(slice, UINT64_MAX, &found));
+}
+
+static void record_find_mark_finds_an_opening_record_at_offset_0_only(void **state)
+{
+    (void)state;
+    uint8_t log[300];
+    memset(log, 'x', sizeof log);
+    memcpy(log, opening_bytes, OPENING_BYTES);
+    memcpy(log + 150, opening_bytes, OPENING_BYTES);
+    struct slice slice = {log, sizeof log};
+    uint64_t found = 77;
+    assert_true(record_find_mark(slice, 0, &found));
+    assert_true(found == 0);
+    assert_false(record_find_mark(slice, 1, &found));
+}
+
+static void record_find_mark_passes_over_marks_that_were_moved_or_cut(void **state)
+{
+    (void)state;
+    uint8_t log[300];
+    struct slice slice = place_mark(log, sizeof log, 100, 0);
+    uint64_t found = 0;
+    memmove(log + 99, log + 100, SEAL_BYTES);
+    assert_false(record_find_mark(slice, 0, &found));
+    for (size_t length = 0; length < SEAL_BYTES; length++) {
+        place_mark(log, sizeof log, 100, 0);
+        assert_false(record_find_mark(slice_first(slice, 100 + length), 0, &found));
+    }
+    assert_true(record_find_mark(slice_first(slice, 100 + SEAL_BYTES), 0, &found));
+}
+
+static void record_find_mark_finds_none_in_nothing(void **state)
+{
+    (void)state;
+    uint64_t found = 0;
+    assert_false(record_find_mark((struct slice){NULL, 0}, 0, &found));
+    assert_false(record_find_mark((struct slice){NULL, 0}, 1, &found));
+    static const uint8_t zeros[64];
+    for (size_t length = 0; length <= sizeof zeros; length++) {
+        assert_false(record_find_mark((struct slice){zeros, length}, 0, &found));
+    }
+}
+
+/* Lengths whose bytes hold as many zeros as a client can get. */
+static size_t pick_length(struct dice *dice, bool may_be_zero)
+{
+    static const size_t lengths[] = {0, 1, 2, 48, 88, 256, 512, 65280};
+    size_t at = (size_t)dice_below(dice, sizeof lengths / sizeof *lengths);
+    size_t length = lengths[at];
+    return length == 0 && !may_be_zero ? 1 : length;
+}
+
+/* Append one record as a client can make it, with the text of a mark as its value. */
+static size_t put_user_record(struct dice *dice, uint8_t *out)
+{
+    size_t key_length = pick_length(dice, false);
+    bool is_delete = dice_below(dice, 4) == 0;
+    size_t value_length = is_delete ? 1 : pick_length(dice, true);
+    record_encode_header(out, key_length, value_length);
+    uint8_t *at = out + RECORD_HEADER_BYTES;
+    memset(at, '0', key_length + value_length);
+    if (value_length >= 48) {
+        memcpy(at + key_length, seal_bytes + RECORD_HEADER_BYTES, 48);
+    }
+    if (is_delete) {
+        at[key_length] = 0;
+    }
+    return RECORD_HEADER_BYTES + key_length + value_length;
+}
+
+static void record_find_mark_finds_none_in_records_of_clients(void **state)
+{
+    (void)state;
+    struct dice dice;
+    dice_begin(&dice);
+    enum { LOG_BYTES = 1 << 21, RECORD_BYTES_MAX = 16 + 2 * 65280 };
+    uint8_t *log = malloc(LOG_BYTES);
+    assert_non_null(log);
+    size_t length = 0;
+    while (length + RECORD_BYTES_MAX <= LOG_BYTES) {
+        length += put_user_record(&dice, log + length);
+    }
+    size_t run = 0;
+    for (size_t i = 0; i < length; i++) {
+        run = log[i] == 0 ? run + 1 : 0;
+        assert_in_range(run, 0, 9); /* the bound that record.h promises */
+    }
+    uint64_t found = 0;
+    assert_false(record_find_mark((struct slice){log, length}, 0, &found));
+    free(log);
+}
+
+/*
+ * Zeros, and headers of marks without a mark behind them, are met in one pass: a search
+ * that began again at each byte would take hours for these.
+ */
+static void record_find_mark_takes_one_pass_through_zeros(void **state)
+{
+    (void)state;
+    enum { LOG_BYTES = 1 << 22 };
+    uint8_t *log = calloc(1, LOG_BYTES);
+    assert_non_null(log);
+    struct slice slice = {log, LOG_BYTES};
+    uint64_t found = 0;
+    assert_false(record_find_mark(slice, 0, &found));
+    record_encode_seal(log + LOG_BYTES - SEAL_BYTES, &golden_seal,
+                       LOG_BYTES - SEAL_BYTES);
+    assert_true(record_find_mark(slice, 0, &found));
+    assert_true(found == LOG_BYTES - SEAL_BYTES);
+    free(log);
+}
+
+static void record_find_mark_takes_one_pass_through_false_headers(void **state)
+{
+    (void)state;
+    enum { LOG_BYTES = 1 << 20 };
+    uint8_t *log = calloc(1, LOG_BYTES);
+    assert_non_null(log);
+    for (size_t at = 0; at < LOG_BYTES - SEAL_BYTES; at += RECORD_HEADER_BYTES) {
+        record_encode_header(log + at, 0, 48);
+    }
+    record_encode_seal(log + LOG_BYTES - SEAL_BYTES, &golden_seal,
+                       LOG_BYTES - SEAL_BYTES);
+    uint64_t found = 0;
+    assert_true(record_find_mark((struct slice){log, LOG_BYTES}, 0, &found));
+    assert_true(found == LOG_BYTES - SEAL_BYTES);
+    free(log);
+}
+
+/* The lengths alone are looked at: nobody has such a value for a test. */
+static void record_limits_are_those_of_an_index_slot(void **state)
+{
+    static const uint8_t bytes[1] = {'x'};
+    const struct {
+        uint64_t key_length;
+        uint64_t value_length;
+        bool is_within;
+    } cases[] = {
+        {KEY_BYTES_MAX, 0, true},
+        {KEY_BYTES_MAX + 1, 0, false},
+        {1, VALUE_BYTES_MAX, true},
+        {1, VALUE_BYTES_MAX + 1, false},
+        {0, 0, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct record record = {.key = {bytes, (size_t)cases[i].key_length},
+                                .value = {bytes, (size_t)cases[i].value_length}};
+        assert_int_equal(record_is_within_limits(&record), cases[i].is_within);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(record_sizes_are_those_of_the_format),
+        cmocka_unit_test(record_encode_header_writes_two_big_endian_lengths),
+        cmocka_unit_test(record_encode_opening_gives_the_golden_bytes),
+        cmocka_unit_test(record_encode_seal_gives_the_golden_bytes),
+        cmocka_unit_test(record_encode_seal_fills_its_fields_with_zeros),
+        cmocka_unit_test(record_encode_drained_gives_the_golden_bytes),
+        cmocka_unit_test(record_decode_reads_the_golden_marks),
+        cmocka_unit_test(record_decode_of_marks_reads_their_own_bytes_only),
+        cmocka_unit_test(record_decode_refuses_every_cut_of_a_mark),
+        cmocka_unit_test(record_decode_refuses_every_single_bit_flip_of_a_mark),
+        cmocka_unit_test(record_decode_refuses_every_other_byte_in_the_text_of_a_mark),
+        cmocka_unit_test(record_decode_refuses_a_mark_at_another_offset),
+        cmocka_unit_test(
+            record_decode_refuses_digits_that_are_not_lower_case_hexadecimal),
+        cmocka_unit_test(record_decode_refuses_another_kind_with_a_right_checksum),
+        cmocka_unit_test(record_decode_refuses_a_mark_of_another_kind),
+        cmocka_unit_test(record_decode_opening_reads_versions_it_does_not_know),
+        cmocka_unit_test(record_decode_leaves_its_result_alone_when_it_refuses),
+        cmocka_unit_test(record_marks_survive_a_round_trip_at_random),
+        cmocka_unit_test(record_decode_takes_any_reader_s_view_of_a_mark),
+        cmocka_unit_test(record_decode_finds_key_and_value),
+        cmocka_unit_test(record_decode_takes_empty_keys_and_values),
+        cmocka_unit_test(record_tombstone_is_the_single_byte_zero_and_nothing_else),
+        cmocka_unit_test(record_decode_refuses_every_cut_of_a_record),
+        cmocka_unit_test(record_decode_refuses_lengths_that_do_not_fit),
+        cmocka_unit_test(record_has_seal_header_looks_at_the_header_alone),
+        cmocka_unit_test(record_find_mark_finds_one_at_every_alignment),
+        cmocka_unit_test(record_find_mark_finds_one_behind_zeros),
+        cmocka_unit_test(record_find_mark_begins_where_it_is_told),
+        cmocka_unit_test(record_find_mark_finds_an_opening_record_at_offset_0_only),
+        cmocka_unit_test(record_find_mark_passes_over_marks_that_were_moved_or_cut),
+        cmocka_unit_test(record_find_mark_finds_none_in_nothing),
+        cmocka_unit_test(record_find_mark_finds_none_in_records_of_clients),
+        cmocka_unit_test(record_find_mark_takes_one_pass_through_zeros),
+        cmocka_unit_test(record_find_mark_takes_one_pass_through_false_headers),
+        cmocka_unit_test(record_limits_are_those_of_an_index_slot),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

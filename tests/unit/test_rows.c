@@ -1,0 +1,406 @@
+/*
+ * Faults that concern several modules at once, each driven through the engine, a session
+ * or the server in this process, where the system calls and the clock are the test's.
+ *
+ * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: renameat unlinkat fcntl mmap fopen recv send shutdown poll clock_gettime
+ * wrap: accept
+ */
+#include "net/server.h"
+
+#include "base/bounds.h"
+#include "base/clock.h"
+#include "engine/keydir.h"
+#include "file/files.h"
+#include "file/io.h"
+#include "net/session.h"
+#include "support/engine.h"
+#include "support/shim.h"
+#include "support/unit.h"
+#include "support/watchdog.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define START_MS  UINT64_C(5000000)
+#define SECOND_MS UINT64_C(1000)
+#define MINUTE_MS (60 * SECOND_MS)
+
+/* ---- A server whose accept fails ---- */
+
+static const int passing_errors[] = {ECONNABORTED, EPROTO, EHOSTUNREACH, ENETDOWN,
+                                     ETIMEDOUT};
+static const int exhaustion_errors[] = {EMFILE, ENFILE, ENOBUFS, ENOMEM};
+
+enum {
+    PASSING_COUNT = sizeof passing_errors / sizeof passing_errors[0],
+    EXHAUSTION_COUNT = sizeof exhaustion_errors / sizeof exhaustion_errors[0],
+    EXHAUSTION_MINUTES = 10
+};
+
+static struct {
+    size_t calls;
+    size_t exhausted_calls;
+    uint64_t exhausted_until_ms;
+    int client_fd; /* -1: there was none yet */
+} acceptor;
+
+int __real_accept(int fd, struct sockaddr *address, socklen_t *length);
+int __wrap_accept(int fd, struct sockaddr *address, socklen_t *length);
+
+/* A client that has sent everything before it is accepted. */
+static void connect_client(int listen_fd)
+{
+    static const char request[] = "SET k v\nGET k\n";
+    struct sockaddr_in address;
+    socklen_t length = sizeof address;
+    assert_int_equal(getsockname(listen_fd, (struct sockaddr *)&address, &length), 0);
+    acceptor.client_fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(acceptor.client_fd, (struct sockaddr *)&address, length), 0);
+    assert_int_equal(write(acceptor.client_fd, request, sizeof request - 1),
+                     sizeof request - 1);
+    assert_int_equal(shutdown(acceptor.client_fd, SHUT_WR), 0);
+}
+
+/* Some clients are lost, then descriptors are short for a while, then one is served. */
+int __wrap_accept(int fd, struct sockaddr *address, socklen_t *length)
+{
+    size_t call = acceptor.calls++;
+    if (call < PASSING_COUNT) {
+        acceptor.exhausted_until_ms = clock_now_ms() + EXHAUSTION_MINUTES * MINUTE_MS;
+        errno = passing_errors[call];
+        return -1;
+    }
+    if (clock_now_ms() < acceptor.exhausted_until_ms) {
+        errno = exhaustion_errors[acceptor.exhausted_calls++ % EXHAUSTION_COUNT];
+        return -1;
+    }
+    if (acceptor.client_fd < 0) {
+        connect_client(fd);
+        return __real_accept(fd, address, length);
+    }
+    assert_int_equal(raise(SIGTERM), 0);
+    errno = EAGAIN;
+    return -1;
+}
+
+/* A stop is for ever in one process, so both rows share one run of a server. */
+static void f13_f14_a_failing_accept_neither_ends_the_server_nor_spins(void **state)
+{
+    struct engine *engine = *state;
+    char reply[64];
+    struct server_options options = {
+        .address = "127.0.0.1",
+        .port = "0",
+        .session = {.value_bytes_max = MIB, .idle_ms = 10000},
+    };
+    shim_set_clock(START_MS);
+    acceptor.client_fd = -1;
+    engine_open(engine);
+    assert_int_equal(server_run(&options, engine->store), KV_OK);
+    assert_int_equal(engine_told(engine, "was lost before"), PASSING_COUNT);
+    assert_in_range(engine_told(engine, "cannot accept"), EXHAUSTION_MINUTES - 1,
+                    EXHAUSTION_MINUTES + 1);
+    /* At most a tenth of a second apart, so that it recovers at once, and no faster. */
+    assert_in_range(acceptor.exhausted_calls, EXHAUSTION_MINUTES * 60 * 10,
+                    EXHAUSTION_MINUTES * 60 * 50);
+    ssize_t length = read(acceptor.client_fd, reply, sizeof reply);
+    assert_int_equal(length, 10);
+    assert_memory_equal(reply, "success\nv\n", 10);
+    assert_int_equal(close(acceptor.client_fd), 0);
+}
+
+/* ---- A session over a disk that is slow ---- */
+
+struct visit {
+    int client_fd;
+    size_t syncs;
+};
+
+/* In the midst of a sync nothing has reached the client; then half a minute goes by. */
+static void look_amid_a_sync(void *context)
+{
+    struct visit *visit = context;
+    struct pollfd in = {.fd = visit->client_fd, .events = POLLIN};
+    assert_int_equal(poll(&in, 1, 0), 0);
+    shim_advance_clock(CLIENT_STALL_MS_MAX + SECOND_MS);
+    visit->syncs++;
+}
+
+static void f37_f38_no_reply_leaves_before_a_sync_however_long_it_takes(void **state)
+{
+    static const char request[] = "GET k\nSET k v\nGET k\n";
+    static const char expected[] = "no value stored\nsuccess\nv\n";
+    struct engine *engine = *state;
+    struct session *session = NULL;
+    enum session_state session_state = SESSION_READY;
+    struct session_options options = {MIB, 10000};
+    char reply[128];
+    int fds[2];
+    engine_open(engine);
+    shim_set_clock(START_MS);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    assert_int_equal(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
+    struct visit visit = {.client_fd = fds[1]};
+    assert_int_equal(session_create(&options, engine->store, &session), KV_OK);
+    session_begin(session, fds[0]);
+    assert_int_equal(write(fds[1], request, sizeof request - 1), sizeof request - 1);
+    shim_before(SHIM_BIT(SHIM_FDATASYNC), SHIM_LOG, look_amid_a_sync, &visit);
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(session_run(session, &session_state), KV_OK);
+        assert_true(session_wait(session).until_ms > clock_now_ms());
+        assert_true(session_wait(session).idle_ms > clock_now_ms());
+    }
+    assert_int_equal(visit.syncs, 1);
+    assert_int_equal(session_state, SESSION_WAITING);
+    ssize_t length = read(fds[1], reply, sizeof reply);
+    assert_int_equal(length, sizeof expected - 1);
+    assert_memory_equal(reply, expected, sizeof expected - 1);
+    assert_int_equal(close(fds[1]), 0);
+    session_end(session, 0);
+    session_destroy(session);
+}
+
+/* ---- The file system ---- */
+
+/*
+ * As ext4 is after an error: nothing can be written, nor cut, and nothing was. What is
+ * there can still be read.
+ */
+static void f41_a_read_only_file_system_leaves_reads_working(void **state)
+{
+    struct engine *engine = *state;
+    engine_open(engine);
+    engine_put(engine, "k", "v");
+    uint64_t length = engine_log_length(engine);
+    shim_fail_from(SHIM_BIT(SHIM_PWRITE) | SHIM_BIT(SHIM_FTRUNCATE), SHIM_LOG, 1, EROFS);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(engine_set(engine, "k", "w"), KV_OK);
+        assert_int_equal(store_commit(engine->store), KV_IO);
+        engine_expect(engine, "k", "v");
+        assert_int_equal(engine_log_length(engine), length);
+    }
+    assert_int_equal(engine_told(engine, "cannot append"), 1);
+    shim_clear_faults();
+    engine_put(engine, "k", "again");
+    engine_crash(engine);
+    engine_open(engine);
+    engine_expect(engine, "k", "again");
+}
+
+/* To /dev/null, which takes any number of bytes and looks at none. */
+static void f43_what_is_beyond_a_gibibyte_is_written_in_parts(void **state)
+{
+    (void)state; /* only the shim is wanted */
+    if (sizeof(size_t) <= 4) {
+        skip();
+    }
+    size_t length = (size_t)(2 * WRITE_BYTES_MAX + 12345);
+    void *bytes =
+        mmap(NULL, length, PROT_READ, MAP_PRIVATE, open("/dev/zero", O_RDONLY), 0);
+    int fd = open("/dev/null", O_WRONLY);
+    assert_true(bytes != MAP_FAILED);
+    assert_in_range(fd, 0, 1023);
+    shim_forget_trace();
+    assert_int_equal(io_write_at(fd, (struct slice){bytes, length}, 7), KV_OK);
+    assert_int_equal(shim_event_count(), 3);
+    uint64_t offset = 7;
+    for (size_t i = 0; i < 3; i++) {
+        const struct shim_event *event = shim_event_at(i);
+        assert_int_equal(event->call, SHIM_PWRITE);
+        assert_int_equal(event->offset, offset);
+        assert_int_equal(event->length, i < 2 ? WRITE_BYTES_MAX : 12345);
+        offset += event->length;
+    }
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(munmap(bytes, length), 0);
+}
+
+/* ---- The index beside the log ---- */
+
+/* A store that was closed with its index; the log as it was before the last batch. */
+static struct script close_with_index(struct engine *engine)
+{
+    engine->keeps_index = true;
+    engine_open(engine);
+    engine_put(engine, "k", "first");
+    struct script before = engine_read(engine, "");
+    engine_put(engine, "k", "second");
+    engine_close(engine);
+    assert_true(engine_has_file(engine, FILES_INDEX));
+    return before;
+}
+
+/*
+ * Cut exactly at a seal, as an older copy of the log is, it would be a whole log: only
+ * the index knows that there was more.
+ */
+static void f54_f87_a_log_shorter_than_its_index_is_refused(void **state)
+{
+    struct engine *engine = *state;
+    struct script before = close_with_index(engine);
+    engine_write(engine, "", script_slice(&before));
+    assert_int_equal(engine_try_open(engine), KV_CORRUPT);
+    assert_int_equal(engine_told(engine, "nothing was changed"), 1);
+    engine_expect_file(engine, "", script_slice(&before));
+    engine_drop_index(engine); /* whoever means it says so */
+    engine_open(engine);
+    engine_expect(engine, "k", "first");
+    script_free(&before);
+}
+
+static void f87_a_missing_or_empty_log_with_an_index_is_refused(void **state)
+{
+    struct engine *engine = *state;
+    struct script before = close_with_index(engine);
+    script_free(&before);
+    struct script log = engine_read(engine, "");
+    engine_write(engine, "", (struct slice){NULL, 0});
+    assert_int_equal(engine_try_open(engine), KV_CORRUPT);
+    assert_int_equal(engine_log_length(engine), 0);
+    assert_int_equal(remove(engine->log.path), 0);
+    assert_int_equal(engine_try_open(engine), KV_CORRUPT);
+    assert_false(engine_has_file(engine, ""));
+    engine_write(engine, "", script_slice(&log));
+    engine_open(engine);
+    engine_expect(engine, "k", "second");
+    script_free(&log);
+}
+
+/* The index is a hint: whatever is wrong with it, the log alone decides. */
+static void f87_an_index_with_any_flipped_bit_changes_nothing(void **state)
+{
+    struct engine *engine = *state;
+    struct script before = close_with_index(engine);
+    struct script image = engine_read(engine, FILES_INDEX);
+    size_t step = watchdog_scaled(7, 293);
+    script_free(&before);
+    shim_omit_syncs();
+    for (size_t bit = 0; bit < 8 * image.length; bit += step) {
+        image.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        engine_write(engine, FILES_INDEX, script_slice(&image));
+        engine_forget_messages(engine);
+        engine_open(engine);
+        assert_int_equal(engine_told(engine, "reading the whole log"), 1);
+        engine_expect(engine, "k", "second");
+        assert_int_equal(store_count(engine->store), 1);
+        engine_close(engine);
+        image.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    script_free(&image);
+}
+
+/* ---- Hashes ---- */
+
+/* Whoever learns which keys collide in one run has learnt nothing about the next. */
+static void f28_each_start_hashes_keys_with_another_seed(void **state)
+{
+    (void)state;
+    uint64_t hashes[8];
+    for (size_t i = 0; i < 8; i++) {
+        struct keydir keydir;
+        assert_int_equal(keydir_init(&keydir, NULL), KV_OK);
+        hashes[i] = keydir_hash(&keydir, SLICE_LITERAL("key"));
+        keydir_destroy(&keydir);
+        for (size_t k = 0; k < i; k++) {
+            assert_true(hashes[i] != hashes[k]);
+        }
+    }
+}
+
+/* ---- In the long run ---- */
+
+static size_t count_open_files(void)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    assert_non_null(directory);
+    size_t count = 0;
+    while (readdir(directory) != NULL) {
+        count++;
+    }
+    closedir(directory);
+    return count;
+}
+
+static size_t count_mappings(void)
+{
+    char line[512];
+    size_t count = 0;
+    FILE *file = fopen("/proc/self/maps", "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file) != NULL) {
+        count += strstr(line, "kv.log") != NULL;
+    }
+    (void)fclose(file); /* only read */
+    return count;
+}
+
+static void compact_once(struct engine *engine)
+{
+    assert_int_equal(store_compact(engine->store), KV_OK);
+    for (size_t i = 0; engine_has_file(engine, FILES_OLD); i++) {
+        assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
+        assert_in_range(i, 0, 100);
+    }
+}
+
+/* What a day of service does many times leaves nothing behind. */
+static void f77_a_hundred_compactions_leave_nothing_behind(void **state)
+{
+    struct engine *engine = *state;
+    struct model model = {0};
+    char value[32];
+    shim_omit_syncs();
+    engine_open(engine);
+    for (size_t k = 0; k < MODEL_KEYS; k++) {
+        engine_put(engine, model_key(k), "first");
+    }
+    compact_once(engine);
+    size_t files = count_open_files();
+    size_t mappings = count_mappings();
+    struct store_stats before = store_stats(engine->store);
+    for (size_t i = 0; i < watchdog_scaled(100, 20); i++) {
+        for (size_t k = 0; k < 2 * MODEL_KEYS; k++) {
+            (void)snprintf(value, sizeof value, "%zu/%zu", i, k);
+            engine_put(engine, model_key(k % MODEL_KEYS), value);
+            model_set(&model, k % MODEL_KEYS, value);
+        }
+        compact_once(engine);
+        model_expect(&model, engine);
+    }
+    struct store_stats after = store_stats(engine->store);
+    assert_int_equal(count_open_files(), files);
+    assert_int_equal(count_mappings(), mappings);
+    assert_int_equal(after.index_bytes, before.index_bytes);
+    assert_int_equal(engine_count_files(engine, "kv.log"), 2); /* and its lock */
+    assert_in_range(after.log_bytes, 0, 4096);
+    engine_crash(engine);
+    engine_open(engine);
+    model_expect(&model, engine);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        ON_ENGINE(f13_f14_a_failing_accept_neither_ends_the_server_nor_spins),
+        ON_ENGINE(f37_f38_no_reply_leaves_before_a_sync_however_long_it_takes),
+        ON_ENGINE(f41_a_read_only_file_system_leaves_reads_working),
+        ON_ENGINE(f43_what_is_beyond_a_gibibyte_is_written_in_parts),
+        ON_ENGINE(f54_f87_a_log_shorter_than_its_index_is_refused),
+        ON_ENGINE(f87_a_missing_or_empty_log_with_an_index_is_refused),
+        ON_ENGINE(f87_an_index_with_any_flipped_bit_changes_nothing),
+        ON_ENGINE(f28_each_start_hashes_keys_with_another_seed),
+        ON_ENGINE(f77_a_hundred_compactions_leave_nothing_behind),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,244 @@
+/*
+ * One session over a socket pair and a store in this process, where the test decides
+ * what each receive brings: which lines share a commit.
+ *
+ * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: renameat unlinkat fcntl mmap recv
+ */
+#include "net/session.h"
+
+#include "base/bounds.h"
+#include "net/protocol.h"
+#include "support/engine.h"
+#include "support/shim.h"
+#include "support/unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { TEXT_BYTES_MAX = 64 * 1024 };
+
+struct pair {
+    struct engine *engine;
+    struct session *session;
+    enum session_state state;
+    int client_fd;
+};
+
+static struct pair begin_with(struct engine *engine, uint64_t value_bytes_max)
+{
+    struct pair pair = {.engine = engine, .state = SESSION_READY};
+    struct session_options options = {value_bytes_max, 10000};
+    int fds[2];
+    if (engine->store == NULL) {
+        engine_open(engine);
+    }
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    assert_int_equal(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
+    assert_int_equal(session_create(&options, engine->store, &pair.session), KV_OK);
+    session_begin(pair.session, fds[0]);
+    pair.client_fd = fds[1];
+    return pair;
+}
+
+static struct pair begin(struct engine *engine)
+{
+    return begin_with(engine, 16 * MIB);
+}
+
+static void end(struct pair *pair)
+{
+    assert_int_equal(close(pair->client_fd), 0);
+    session_end(pair->session, 0);
+    session_destroy(pair->session);
+}
+
+static void send_text(const struct pair *pair, const char *text)
+{
+    size_t length = strlen(text);
+    assert_int_equal(write(pair->client_fd, text, length), length);
+}
+
+/* A text again and again. Released with free. */
+static char *repeat(const char *text, size_t count)
+{
+    size_t length = strlen(text);
+    char *all = malloc(count * length + 1);
+    assert_non_null(all);
+    for (size_t i = 0; i < count; i++) {
+        memcpy(all + i * length, text, length);
+    }
+    all[count * length] = '\0';
+    return all;
+}
+
+static void run(struct pair *pair)
+{
+    do {
+        assert_int_equal(session_run(pair->session, &pair->state), KV_OK);
+    } while (pair->state == SESSION_READY);
+}
+
+static void expect_replies(const struct pair *pair, const char *expected)
+{
+    static char replies[TEXT_BYTES_MAX];
+    ssize_t length = read(pair->client_fd, replies, sizeof replies - 1);
+    assert_true(length >= 0);
+    replies[length] = '\0';
+    assert_string_equal(replies, expected);
+}
+
+static void session_gives_one_sync_to_all_that_has_arrived(void **state)
+{
+    struct pair pair = begin(*state);
+    char *request = repeat("SET a value\nSET b value\nSET c value\n", 100);
+    char *replies = repeat("success\n", 300);
+    run(&pair);
+    shim_limit_bytes(SHIM_BIT(SHIM_RECV), 1000);
+    uint64_t syncs = shim_count(SHIM_FDATASYNC);
+    uint64_t writes = shim_count(SHIM_PWRITE);
+    send_text(&pair, request);
+    run(&pair);
+    assert_int_equal(shim_count(SHIM_FDATASYNC) - syncs, 1);
+    assert_int_equal(shim_count(SHIM_PWRITE) - writes, 1);
+    expect_replies(&pair, replies);
+    free(request);
+    free(replies);
+    end(&pair);
+}
+
+/* A client that never stops sending: before each receive there is more. */
+static void send_more(void *context)
+{
+    struct pair *pair = context;
+    static char line[32 * 1024];
+    int length = snprintf(line, sizeof line, "SET key %030000d\n", 7);
+    assert_int_equal(write(pair->client_fd, line, (size_t)length), length);
+    shim_before(SHIM_BIT(SHIM_RECV), SHIM_ANY, send_more, pair);
+}
+
+static void session_commits_in_time_while_a_client_sends_on_and_on(void **state)
+{
+    struct pair pair = begin(*state);
+    run(&pair);
+    send_more(&pair);
+    assert_int_equal(session_run(pair.session, &pair.state), KV_OK); /* it receives */
+    uint64_t before = engine_log_length(pair.engine);
+    assert_int_equal(session_run(pair.session, &pair.state), KV_OK);
+    assert_in_range(engine_log_length(pair.engine) - before, GATHER_BYTES_MAX,
+                    GATHER_BYTES_MAX + RECEIVE_BYTES_KEPT);
+    shim_reset();
+    end(&pair);
+}
+
+static void f30_session_refuses_each_write_of_a_gathered_batch(void **state)
+{
+    struct pair pair = begin(*state);
+    char *request = repeat("SET k new\nGET k\nDELETE k\nGET k\nEXISTS n\n", 50);
+    char *replies = repeat("error: storage full\nold\nerror: storage full\nold\n0\n", 50);
+    send_text(&pair, "SET k old\n");
+    run(&pair);
+    expect_replies(&pair, "success\n");
+    shim_set_space(SHIM_LOG, engine_log_length(pair.engine) + 200, ENOSPC);
+    shim_limit_bytes(SHIM_BIT(SHIM_RECV), 333);
+    send_text(&pair, request);
+    run(&pair);
+    expect_replies(&pair, replies);
+    shim_give_space();
+    send_text(&pair, "GET k\nSET k new\nGET k\n");
+    run(&pair);
+    expect_replies(&pair, "old\nsuccess\nnew\n");
+    free(request);
+    free(replies);
+    end(&pair);
+}
+
+/* What closes the connection comes with the batch, and its lines once more as well. */
+static void f30_session_refuses_the_writes_before_a_quit(void **state)
+{
+    struct pair pair = begin(*state);
+    shim_set_space(SHIM_LOG, engine_log_length(pair.engine) + 10, ENOSPC);
+    send_text(&pair, "SET a 1\nGET a\nQUIT\n");
+    run(&pair);
+    assert_int_equal(pair.state, SESSION_OVER);
+    expect_replies(&pair, "error: storage full\nno value stored\n");
+    shim_give_space();
+    end(&pair);
+}
+
+static void f8_session_keeps_what_came_before_a_client_was_lost_amid_a_batch(void **state)
+{
+    struct pair pair = begin(*state);
+    run(&pair);
+    send_text(&pair, "SET a 1\nSET b 2\n");
+    shim_fail_once(SHIM_BIT(SHIM_RECV), SHIM_ANY, 2, ECONNRESET);
+    run(&pair);
+    assert_int_equal(pair.state, SESSION_OVER);
+    engine_expect(pair.engine, "a", "1");
+    engine_expect(pair.engine, "b", "2");
+    end(&pair);
+}
+
+static void f6_session_executes_the_end_of_input_that_a_batch_runs_into(void **state)
+{
+    struct pair pair = begin(*state);
+    run(&pair);
+    shim_limit_bytes(SHIM_BIT(SHIM_RECV), 8);
+    send_text(&pair, "SET a 1\nGET a\nSET b 2");
+    assert_int_equal(shutdown(pair.client_fd, SHUT_WR), 0);
+    run(&pair);
+    assert_int_equal(pair.state, SESSION_OVER);
+    expect_replies(&pair, "success\n1\nerror: incomplete line\n");
+    engine_expect(pair.engine, "b", NULL);
+    end(&pair);
+}
+
+/* Keys are looked up for a group of lines ahead, so these must see each other's doing. */
+static void session_executes_lines_on_one_key_in_order(void **state)
+{
+    struct pair pair = begin(*state);
+    send_text(&pair, "GET k\nSET k 1\nGET k\nSET k 2\nGET k\nDELETE k\nGET k\nEXISTS k\n"
+                     "SET k 3\nEXISTS k\nGET k\nDELETE k\nDELETE k\nEXISTS k\n");
+    run(&pair);
+    expect_replies(&pair, "no value stored\nsuccess\n1\nsuccess\n2\nsuccess\n"
+                          "no value stored\n0\nsuccess\n1\n3\nsuccess\nsuccess\n0\n");
+    end(&pair);
+}
+
+/* A web page's line is none of ours, however long: neither whole nor before it ends. */
+static void session_drops_who_is_no_client_before_its_line_is_too_long(void **state)
+{
+    static const char *const ends[] = {"", "\n", "\nSET k v\n"};
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        struct pair pair = begin_with(*state, 1);
+        char *filler = repeat("x", protocol_line_bytes_max(1) + 3);
+        send_text(&pair, "SET a 1\nPOST ");
+        send_text(&pair, filler);
+        send_text(&pair, ends[i]);
+        run(&pair);
+        assert_int_equal(pair.state, SESSION_OVER);
+        expect_replies(&pair, "success\n");
+        engine_expect(pair.engine, "k", NULL);
+        free(filler);
+        end(&pair);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_ENGINE(session_gives_one_sync_to_all_that_has_arrived),
+        ON_ENGINE(session_commits_in_time_while_a_client_sends_on_and_on),
+        ON_ENGINE(f30_session_refuses_each_write_of_a_gathered_batch),
+        ON_ENGINE(f30_session_refuses_the_writes_before_a_quit),
+        ON_ENGINE(f8_session_keeps_what_came_before_a_client_was_lost_amid_a_batch),
+        ON_ENGINE(f6_session_executes_the_end_of_input_that_a_batch_runs_into),
+        ON_ENGINE(session_drops_who_is_no_client_before_its_line_is_too_long),
+        ON_ENGINE(session_executes_lines_on_one_key_in_order),
+    };
+    return cmocka_run_group_tests_name("session", tests, NULL, NULL);
+}
