@@ -37,8 +37,8 @@ FAULT_BINARIES = $(FAULT_TESTS:%=$(BUILD)/tests/%)
 SUPPORT       = $(patsubst tests/support/%.c,$(BUILD)/support/%.o,$(wildcard tests/support/*.c))
 
 .PHONY: all help debug run test check check-san check-valgrind check-clang check-clients \
-	check-faults check-service check-rows check-builds check-all torture fuzz coverage \
-	mutants bench bench-restart bench-compact bench-larger lint format check-format install \
+	check-faults check-service check-rows check-builds check-power check-all torture fuzz \
+	coverage mutants bench bench-restart bench-compact bench-larger bench-disk lint format check-format install \
 	uninstall clean unit-binaries all-binaries run-unit run-faults tools
 
 all: kv-store
@@ -130,12 +130,13 @@ tools:
 # Each part of `make test` adds a line to this file, which its end shows.
 RAN = $${KV_RAN:-/dev/null}
 
-TEST_PARTS := check check-clients check-faults check-san check-valgrind check-clang check-service check-rows
+TEST_PARTS := check check-clients check-faults check-san check-valgrind check-clang check-service check-rows \
+	check-power
 
 #: test            every test; installs what is missing on a Debian machine first
 test: tools
 	@mkdir -p build && rm -f build/ran
-	@KV_RAN="$(CURDIR)/build/ran" $(MAKE) --no-print-directory $(TEST_PARTS) || { \
+	@KV_RAN="$(CURDIR)/build/ran" $(MAKE) --no-print-directory SECONDS=30 $(TEST_PARTS) || { \
 		echo "make test FAILED; up to there it ran:"; sed 's/^/    /' build/ran; exit 1; }
 	@echo "make test passed; it ran:"; sed 's/^/    /' build/ran
 	@echo "not a part of it: $(NOT_IN_TEST)"
@@ -186,11 +187,17 @@ SECONDS ?= 60
 fuzz:
 	tests/fuzz/run.sh $(SECONDS)
 
+#: check-power     power cuts on real ext4, xfs, btrfs for SECONDS (60), SEED; PROVE=1, COST=1
+check-power: kv-store
+	tests/power/run.sh ./kv-store --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) \
+		$(if $(STATES),--states $(STATES) --seconds 1000000) $(if $(KINDS),--kinds $(KINDS)) \
+		$(if $(REPEAT),--repeat $(REPEAT)) $(if $(COST),--cost) $(if $(PROVE),--prove)
+
 #: coverage        every branch is taken by a test, or listed with the reason
 coverage:
 	tests/coverage.sh
 
-#: bench           the table against Redis and others; bench-restart, -compact, -larger
+#: bench           the table against Redis and others; bench-restart, -compact, -larger, -disk
 bench: kv-store
 	tests/bench/bench.sh $(ROWS)
 bench-restart: kv-store
@@ -199,6 +206,8 @@ bench-compact: kv-store
 	tests/bench/compact.sh
 bench-larger: kv-store
 	tests/bench/larger.sh
+bench-disk: kv-store
+	tests/bench/disk.sh $(ROWS)
 
 #: mutants         break the program in 36 ways, and see a test fail each time
 mutants:

@@ -27,6 +27,13 @@ need wamerican 'test -e /usr/share/dict/american-english'
 need systemd 'command -v systemd-analyze'
 need libclang-rt-14-dev 'test -e /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a || test -e /usr/lib/clang/14/lib/linux/libclang_rt.fuzzer-x86_64.a'
 need lcov 'command -v lcov'
+if [ "$(id -u)" -eq 0 ] && [ -c /dev/fuse ]; then # check-power runs nowhere else
+    need libfuse3-dev 'test -e /usr/include/fuse3/fuse.h'
+    need fuse3 'command -v fusermount3'
+    need e2fsprogs 'command -v mkfs.ext4'
+    need xfsprogs 'command -v mkfs.xfs'
+    need btrfs-progs 'command -v mkfs.btrfs'
+fi
 need wukrainian 'test -e /usr/share/dict/ukrainian'
 
 if [ -z "$missing" ]; then
