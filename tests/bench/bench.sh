@@ -8,7 +8,7 @@
 #
 #   BENCH_ROUNDS=N   rounds (3)              BENCH_QUICK=1     a minute, not for quoting
 #   BENCH_DIR=PATH   where the data goes     POGOCACHE=PATH    a pogocache program
-#   KV_STORE=PATH    another kv-store
+#   KV_STORE=PATH    another kv-store        BENCH_SLOW_DISK=1 set by disk.sh: its goals
 #
 # build/bench/ gets the raw numbers (bench.csv) and the plot (bench.svg).
 # shellcheck source=tests/bench/lib.sh
@@ -285,10 +285,14 @@ group_keys() {
 # What the table shows: label, row, ours, theirs, column of the CSV, and the goal: a ratio
 # with >= or <= before it, or nothing where there is none.
 table_lines() {
+    local durable=(1.2 2.2 9)
+    [[ -z ${BENCH_SLOW_DISK:-} ]] || durable=(2.0 2.0 10)
+    cat <<END
+durable SET, 1 in flight|durable-1|kv|redis|ops_per_s|>=${durable[0]}
+durable SET, 128 in flight|durable-128|kv|redis|ops_per_s|>=${durable[1]}
+durable SET, 1024 in flight|durable-1024|kv|redis|ops_per_s|>=${durable[2]}
+END
     cat <<'END'
-durable SET, 1 in flight|durable-1|kv|redis|ops_per_s|>=1.2
-durable SET, 128 in flight|durable-128|kv|redis|ops_per_s|>=2.2
-durable SET, 1024 in flight|durable-1024|kv|redis|ops_per_s|>=9
 everysec SET, 128 in flight|everysec-128|kv|redis|ops_per_s|>=3
 everysec SET, 1024 in flight|everysec-1024|kv|redis|ops_per_s|>=5
 everysec SET, 1024 in flight|everysec-1024|kv|pogocache|ops_per_s|>=1.5

@@ -3,6 +3,7 @@
 
     power.py DISK PROGRAM OUT [--seconds N] [--seed N] [--states N] [--kinds A,B]
              [--cost] [--prove LIBRARY] [--repeat DIRECTORY]
+             [--sync-us N --run COMMAND...]
 
 A load runs on a file system on a disk that keeps a record. For a point in the record the
 disk is put together as a loss of power may leave it, the file system mounted, the program
@@ -22,6 +23,7 @@ import time
 import cost
 import history
 import kernel
+import slow
 from filesystem import KINDS, Disk, Mounted
 from judge import Task, judge
 from load import Load, Nudges
@@ -386,6 +388,8 @@ def parse():
     parser.add_argument("--cost", action="store_true")
     parser.add_argument("--prove", metavar="LIBRARY")
     parser.add_argument("--repeat", metavar="DIRECTORY")
+    parser.add_argument("--sync-us", type=int, default=1000)
+    parser.add_argument("--run", nargs=argparse.REMAINDER)
     return parser.parse_args()
 
 
@@ -397,6 +401,8 @@ def body(arguments):
     arguments.deadline = time.monotonic() + arguments.seconds
     if arguments.repeat:
         return repeat(arguments, work)
+    if arguments.run:
+        return slow.run(arguments, work)
     arguments.usable = usable(arguments, work)
     if not arguments.usable:
         return 1
