@@ -31,6 +31,7 @@ class Load:
         self.server = self.client = None
         self.next_number = dice.randrange(1, 1 << 20) * 1_000_000
         self.compaction_place = None
+        self.kills = True
 
     @property
     def segment(self):
@@ -79,6 +80,9 @@ class Load:
 
     def kill(self):
         """While commands are on their way, if the dice say so."""
+        if not self.kills:
+            self.stop()
+            return
         if self.dice.random() < 0.8:
             self.send(self.random_commands(self.dice.choice((1, 3, 20, 100, 400))))
         time.sleep(self.dice.choice((0, 0.0002, 0.001, 0.004)) * self.dice.random())
@@ -90,7 +94,7 @@ class Load:
 
     def kill_starts(self):
         begin = self.place()
-        for _ in range(self.dice.randrange(1, 4)):
+        for _ in range(self.dice.randrange(1, 4) if self.kills else 0):
             server = Server(self.program, self.log, self.sync, self.preload)
             time.sleep(self.dice.random() * 0.008)
             server.kill()

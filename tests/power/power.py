@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Power cuts on the kernel's own file systems. Run by tests/power/run.sh, which builds `disk`.
 
-    power.py DISK PROGRAM OUT [--seconds N] [--seed N] [--states N] [--kinds A,B]
+    power.py DISK PROGRAM WITNESS OUT [--seconds N] [--seed N] [--states N] [--kinds A,B]
              [--cost] [--prove LIBRARY] [--repeat DIRECTORY]
              [--sync-us N --run COMMAND...]
 
 A load runs on a file system on a disk that keeps a record. For a point in the record the
 disk is put together as a loss of power may leave it, the file system mounted, the program
 started, and what it holds compared with what had been answered and what had been sent.
+Some states are compared, too, with the rules by which tests/support/crash.c makes them.
 Some states are recorded again, while the program starts on them, and lose power once more.
 """
 import argparse
@@ -28,6 +29,7 @@ from filesystem import KINDS, Disk, Mounted
 from judge import Task, judge
 from load import Load, Nudges
 from record import BLOCK_BYTES, Record, Remains, copy_sparse
+from rules import Rules, Witness
 from server import Violation
 
 STATES_OF_A_RECORDING = 100
@@ -35,6 +37,9 @@ STATES_OF_A_SECOND_RECORDING = 8
 ACTIONS_OF_A_RECORDING = 40
 EVERYSEC_SECONDS = 3.2
 DEPTH_MAX = 3
+# --sync, and whether states are compared with the rules; one with everysec takes seconds.
+PLANS = (("always", False), ("always", True), ("everysec", False), ("always", False),
+         ("everysec", True))
 AGAIN_CHANCE = 0.02
 VIOLATIONS_MAX = 3
 
@@ -48,6 +53,8 @@ SEEN = {
     "old": "an older log was there", "torn": "a torn tail", "unanswered":
     "unanswered commands", "untorn": "the file system could be mounted only without torn blocks",
 }
+RULES_SEEN = ("names pending", "names missing", "content pending", "content older",
+              "lengths between", "sectors of zeros", "sectors of garbage")
 
 
 class Figures(collections.Counter):
@@ -58,7 +65,13 @@ class Figures(collections.Counter):
         seen = [f"{text} {self[key]}" for key, text in SEEN.items() if self[key]]
         return (f"{kind}: {self['states']} states, {self['points']} points, "
                 f"{self['violations']} violations; {self['recordings']} recordings; "
-                f"{', '.join(phases)}; found: {', '.join(seen)}")
+                f"{', '.join(phases)}; found: {', '.join(seen)}{self.compared()}")
+
+    def compared(self):
+        """What was seen where states were compared with the rules."""
+        seen = [f"{key} {self[key]}" for key in RULES_SEEN]
+        return f"; compared with the rules {self['compared']}: {', '.join(seen)}" \
+            if self["compared"] else ""
 
 
 class Run:
@@ -70,8 +83,7 @@ class Run:
         self.end = None
         self.base = f"{work}/{kind.name}.base"
         self.preload = None
-        # One with everysec takes seconds.
-        self.syncs = ("always", "everysec", "always", "always")
+        self.plans = PLANS
         self.states_max = None
         kind.make_image(self.base)
 
@@ -87,8 +99,9 @@ class Run:
         while not self.is_over():
             seed = f"{self.arguments.seed}/{self.kind.name}/{number}"
             dice = random.Random(seed)
-            sync = self.syncs[number % len(self.syncs)]
+            sync, is_witnessed = self.plans[number % len(self.plans)]
             recording = Recording(self, dice, seed, sync)
+            recording.is_witnessed = is_witnessed
             recording.make(self.base)
             recording.lose_power(STATES_OF_A_RECORDING)
             recording.close()
@@ -112,6 +125,8 @@ class Recording:
         self.state = f"{self.work}/state"
         self.directory = f"{self.work}/mounted"
         self.base = self.load = self.record = self.remains = self.state_loop = None
+        self.witness = self.rules = self.root = None
+        self.is_witnessed = False
 
     def make(self, base, segment=None):
         """segment: what is known of the base, if it is no fresh file system."""
@@ -122,8 +137,9 @@ class Recording:
         disk = Disk(self.run.arguments.disk, f"{self.work}/disk", self.image, self.log,
                     self.dice.choice((0, 0, 0, 300)))
         mounted = Mounted(self.kind, disk.loop, self.directory, self.options)
+        self.root = os.stat(self.directory).st_ino
         self.load = Load(self.directory, self.log, self.run.arguments.program, self.dice,
-                         self.sync, self.run.preload)
+                         self.sync, self.preload())
         if segment is not None:
             self.load.segments = [segment]
         nudges = Nudges(self.directory, random.Random(self.seed + "/nudges"))
@@ -132,6 +148,7 @@ class Recording:
             if self.depth > 0:
                 self.load.run_short()
             else:
+                self.load.kills = self.witness is None  # a call that is cut off leaves doubt
                 self.load.run(ACTIONS_OF_A_RECORDING,
                               EVERYSEC_SECONDS if self.sync == "everysec" else 0)
         except Violation as violation:
@@ -142,7 +159,18 @@ class Recording:
             mounted.close()
             disk.close()
         self.record = Record(self.log)
+        if self.witness:
+            self.rules = Rules(Witness(self.witness, self.root), self.run.figures)
         self.load.phases.extend(self.record.phases())
+
+    def preload(self):
+        """What the program runs with while it is recorded."""
+        if not self.is_witnessed:
+            return self.run.preload
+        self.witness = f"{self.work}/witness"
+        open(self.witness, "wb").close()
+        return {"LD_PRELOAD": self.run.arguments.witness, "KV_POWER_WITNESS": self.witness,
+                "KV_POWER_RECORD": self.log}
 
     def close(self):
         self.record.close()
@@ -234,6 +262,10 @@ class Recording:
         dice = random.Random(state_seed + "/judge")
         failure = None
         try:
+            if self.rules is not None:
+                excluded = self.rules.check(self.directory, self.record.place(point))
+                if excluded:
+                    raise Violation("the rules exclude this: " + "; ".join(excluded[:5]))
             seen = judge(self.directory, task, self.run.arguments.program, dice)
             self.run.figures.update(seen)
         except Violation as violation:
@@ -340,7 +372,7 @@ def prove(arguments, work):
             run = Run(arguments, kind, work)
             run.end = began + arguments.seconds
             run.preload = {"LD_PRELOAD": arguments.prove, "KV_POWER_FAULT": fault}
-            run.syncs = (sync,)
+            run.plans = ((sync, False),)
             run.explore()
             found = run.figures["violations"]
             missed += found == 0
@@ -380,6 +412,7 @@ def parse():
     parser = argparse.ArgumentParser()
     parser.add_argument("disk")
     parser.add_argument("program")
+    parser.add_argument("witness")
     parser.add_argument("out")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", default=str(random.SystemRandom().randrange(1 << 32)))

@@ -38,6 +38,7 @@ command -v python3 >/dev/null || skip "there is no python3"
 mkdir -p -- "$out"
 build disk -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -isystem /usr/include/fuse3 \
     -lfuse3
+build witness -fPIC -shared -ldl
 options=()
 for option; do
     options+=("$option")
@@ -46,5 +47,5 @@ for option; do
         options+=("$out/faults")
     fi
 done
-PYTHONDONTWRITEBYTECODE=1 exec python3 "$here/power.py" "$out/disk" "$program" "$out" \
-    "${options[@]}"
+PYTHONDONTWRITEBYTECODE=1 exec python3 "$here/power.py" "$out/disk" "$program" \
+    "$out/witness" "$out" "${options[@]}"
