@@ -106,27 +106,32 @@ class Rules:
             if entry.name not in OTHERS:
                 found[entry.name.encode()] = entry.inode()
         self.figures["compared"] += 1
-        names = self.match_names(found, place)
-        if names is None:
-            return [f"names {found} are no subset of the changes: "
-                    f"{self.witness.names_changes(place)}"]
-        wrong = []
-        for name, file in names.items():
-            with open(f"{directory}/{name.decode()}", "rb") as content:
-                wrong += [f"{name.decode()}: {what}"
-                          for what in self.match_content(content.read(), file, place)]
+        contents = {}
+        for name in found:
+            with open(f"{directory}/{name.decode()}", "rb") as file:
+                contents[name] = file.read()
+        wrong = [f"names {found} are no subset of the changes: "
+                 f"{self.witness.names_changes(place)}"]
+        # An inode's number is used again: what it was then, the content has to tell.
+        for names, pending, missing in self.matching_names(found, place):
+            wrong = [f"{name.decode()}: {what}" for name, file in names.items()
+                     for what in self.match_content(contents[name], file, place)]
+            if not wrong:
+                self.figures["names pending"] += pending > 0
+                self.figures["names missing"] += missing > 0
+                break
         return wrong
 
-    def match_names(self, found, place):
-        """The files that the names lead to, if some subset of changes gives these names."""
+    def matching_names(self, found, place):
+        """The files that the names may lead to: some subset of changes gives these names."""
         certain, pending = self.witness.names_changes(place)
         pending = [change for change in pending
                    if change[2][0].decode() not in OTHERS]
         durable = {}
         for change in certain:
             apply_name(durable, change)
-        for lock in OTHERS:
-            durable.pop(lock.encode(), None)
+        for other in OTHERS:
+            durable.pop(other.encode(), None)
         if len(pending) > NAMES_FULL_MAX:
             raise OverflowError("more changes of names than are tried")
         for missing in range(len(pending) + 1):
@@ -137,10 +142,7 @@ class Rules:
                         apply_name(names, change)
                 if {name: self.witness.inode_of[file]
                         for name, file in names.items()} == found:
-                    self.figures["names pending"] += bool(pending)
-                    self.figures["names missing"] += missing > 0
-                    return names
-        return None
+                    yield names, len(pending), missing
 
     def match_content(self, content, file, place):
         certain, pending = self.witness.content_changes(file, place)
