@@ -76,7 +76,8 @@ class Segment:
             if self.syncs_always or key is None or \
                     time_ns - answered_ns > EVERYSEC_LOST_NS:
                 least = number + 1
-        return least, most
+        # What changed nothing, as a DELETE without a key, needs no write to be answered.
+        return least, max(least, most)
 
     def find(self, world, least, most):
         """The number of commands whose outcome is this world, or None."""

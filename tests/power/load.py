@@ -109,7 +109,8 @@ class Load:
     def random_command(self):
         if self.dice.random() < 0.15:
             return self.dice.choice(KEYS), 0
-        return self.dice.choice(KEYS[HEAVY_KEYS:]), self.number(self.dice.randrange(LARGE))
+        number = self.number(self.dice.randrange(LARGE))
+        return self.dice.choice(KEYS[HEAVY_KEYS:]), number
 
     def random_commands(self, count):
         return [self.random_command() for _ in range(count)]
@@ -163,7 +164,8 @@ class Load:
                     for _ in range(self.dice.randrange(1, 4))])
 
     def large(self):
-        self.write([(self.dice.choice(KEYS[HEAVY_KEYS:HEAVY_KEYS + 3]), self.number(LARGE))])
+        key = self.dice.choice(KEYS[HEAVY_KEYS:HEAVY_KEYS + 3])
+        self.write([(key, self.number(LARGE))])
 
     def sync_all(self):
         self.write([(None, 0)])
@@ -248,7 +250,7 @@ def identity(path):
 
 
 class Nudges(threading.Thread):
-    """What else happens on a file system: others sync their files, the kernel writes back."""
+    """What else happens there: others sync their files, the kernel writes back."""
 
     def __init__(self, directory, dice):
         super().__init__(daemon=True)
