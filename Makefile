@@ -38,8 +38,8 @@ SUPPORT       = $(patsubst tests/support/%.c,$(BUILD)/support/%.o,$(wildcard tes
 
 .PHONY: all help debug run test check check-san check-valgrind check-clang check-clients \
 	check-faults check-service check-rows check-builds check-power check-all torture fuzz \
-	coverage mutants bench bench-restart bench-compact bench-larger bench-disk lint format check-format install \
-	uninstall clean unit-binaries all-binaries run-unit run-faults tools
+	coverage mutants bench bench-restart bench-compact bench-larger bench-disk lint format \
+	check-format install uninstall clean unit-binaries all-binaries run-unit run-faults tools
 
 all: kv-store
 
@@ -188,10 +188,11 @@ fuzz:
 	tests/fuzz/run.sh $(SECONDS)
 
 #: check-power     power cuts on real ext4, xfs, btrfs for SECONDS (60), SEED; PROVE=1, COST=1
+POWER_OPTIONS = $(strip --seconds $(if $(STATES),1000000 --states $(STATES),$(SECONDS)) \
+	$(if $(SEED),--seed $(SEED)) $(if $(KINDS),--kinds $(KINDS)) \
+	$(if $(REPEAT),--repeat $(REPEAT)) $(if $(COST),--cost) $(if $(PROVE),--prove))
 check-power: kv-store
-	tests/power/run.sh ./kv-store --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) \
-		$(if $(STATES),--states $(STATES) --seconds 1000000) $(if $(KINDS),--kinds $(KINDS)) \
-		$(if $(REPEAT),--repeat $(REPEAT)) $(if $(COST),--cost) $(if $(PROVE),--prove)
+	tests/power/run.sh ./kv-store $(POWER_OPTIONS)
 
 #: coverage        every branch is taken by a test, or listed with the reason
 coverage:
