@@ -66,17 +66,15 @@ class Figures(collections.Counter):
     """What was counted on one kind of file system."""
 
     def line(self, kind):
-        phases = [f"{text} {self[key]}" for key, text in PHASES.items() if self[key]]
-        seen = [f"{text} {self[key]}" for key, text in SEEN.items() if self[key]]
-        return (f"{kind}: {self['states']} states, {self['points']} points, "
-                f"{self['violations']} violations; {self['recordings']} recordings; "
-                f"{', '.join(phases)}; found: {', '.join(seen)}{self.compared()}")
+        return (f"{kind}: {self['states']} states at {self['points']} points of "
+                f"{self['recordings']} recordings, {self['violations']} violations")
 
-    def compared(self):
-        """What was seen where states were compared with the rules."""
-        seen = [f"{key} {self[key]}" for key in RULES_SEEN]
-        return f"; compared with the rules {self['compared']}: {', '.join(seen)}" \
-            if self["compared"] else ""
+    def details(self):
+        """Where the points lay, and what was seen, in lines."""
+        yield "points", [f"{text} {self[key]}" for key, text in PHASES.items() if self[key]]
+        yield "found", [f"{text} {self[key]}" for key, text in SEEN.items() if self[key]]
+        yield f"{self['compared']} compared with the rules", [
+            f"{key} {self[key]}" for key in RULES_SEEN if self[key]]
 
 
 class Run:
@@ -368,6 +366,8 @@ def explore(arguments, work):
         run.end = time.monotonic() + left / (len(arguments.usable) - number)
         run.explore()
         tell(run.figures.line(kind.name))
+        for title, items in run.figures.details():
+            print(f"    {title}: {', '.join(items)}", flush=True)
         violations += run.figures["violations"]
     return 1 if violations else 0
 
