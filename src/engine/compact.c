@@ -379,6 +379,8 @@ static enum status finish_copying(struct compaction *compaction)
 static enum status drop_step(struct compaction *compaction)
 {
     struct log *older = keydir_older_log(compaction->keydir);
+    /* This gives room back, and whether the next one still fits is judged by it. */
+    log_look_again(keydir_log(compaction->keydir));
     if (log_length(older) > 0 && !log_has_other_links(older)) {
         return log_cut_away(older, COMPACT_DROP_BYTES);
     }

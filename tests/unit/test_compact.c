@@ -832,22 +832,14 @@ static void f99_deletions_end_where_a_compaction_still_begins(void **state)
     assert_true(disk_bytes - used_bytes() >= COMPACT_SPARE_BYTES / 16);
 }
 
-/*
- * Two fifths of the disk are live and overwritten for ever: a compaction begins while it
- * fits, and its room is not given away meanwhile.
- */
-static void
-f99_a_log_that_is_live_to_two_fifths_of_the_disk_never_gets_stuck(void **state)
+static void overwrite_two_fifths_of_a_disk(struct engine *engine, struct dice *dice)
 {
-    struct engine *engine = *state;
     struct table table;
-    struct dice dice;
-    dice_begin(&dice);
     begin(&table, engine, 1000, 16000);
     be_on_a_disk(&table, table_live_bytes(&table) / 2 * 5);
     size_t refused = 0;
     for (size_t i = 0; i < watchdog_scaled(6000, 1000); i++) {
-        size_t row = (size_t)dice_below(&dice, table.row_count);
+        size_t row = (size_t)dice_below(dice, table.row_count);
         while (try_to_put(&table, row) != KV_OK) {
             assert_int_equal(step(engine), KV_OK);
             assert_in_range(++refused, 0, i + 200);
@@ -857,6 +849,26 @@ f99_a_log_that_is_live_to_two_fifths_of_the_disk_never_gets_stuck(void **state)
     }
     assert_in_range(store_stats(engine->store).compactions, 1, 1000);
     assert_true(table_holds(&table));
+}
+
+/*
+ * Two fifths of the disk are live and overwritten for ever: a compaction begins while it
+ * fits, and its room is not given away meanwhile.
+ */
+static void
+f99_a_log_that_is_live_to_two_fifths_of_the_disk_never_gets_stuck(void **state)
+{
+    struct dice dice;
+    dice_begin(&dice);
+    overwrite_two_fifths_of_a_disk(*state, &dice);
+}
+
+/* What a compaction gives back counts at once: with this sequence it was not seen until
+ * the next no longer fitted. */
+static void f99_room_given_back_is_seen_at_once(void **state)
+{
+    struct dice dice = {UINT64_C(1795839115600606269)};
+    overwrite_two_fifths_of_a_disk(*state, &dice);
 }
 
 /* Values that come while it runs leave it the room to finish, however many they are. */
@@ -2074,6 +2086,7 @@ int main(void)
         ON_ENGINE(f99_a_full_disk_gets_its_room_back_when_its_data_is_deleted),
         ON_ENGINE(f99_deletions_end_where_a_compaction_still_begins),
         ON_ENGINE(f99_a_log_that_is_live_to_two_fifths_of_the_disk_never_gets_stuck),
+        ON_ENGINE(f99_room_given_back_is_seen_at_once),
         ON_ENGINE(f99_values_leave_a_compaction_the_room_to_finish),
         ON_ENGINE(f99_a_large_value_that_is_refused_begins_a_compaction),
         ON_ENGINE(f99_a_small_full_disk_gets_its_room_back_by_itself),
