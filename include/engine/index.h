@@ -15,16 +15,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Twice the longest log, so that a caller can tell two logs apart by one bit. */
-#define INDEX_OFFSET_MAX (2 * LOG_BYTES_MAX)
-
-/* Where a record stands in the log, and what it needs to be trusted. */
+/* Where a record stands, and what it needs to be trusted. */
 struct location {
-    uint64_t offset;     /* of the record's header; below INDEX_OFFSET_MAX */
+    uint64_t offset;     /* of the record's header; below LOG_BYTES_MAX */
     uint32_t key_length; /* 0: nowhere, there is no record */
     uint32_t value_length;
     uint32_t crc;      /* CRC-32C of the whole record */
     bool is_tombstone; /* staged delete: the key counts as absent */
+    uint8_t side;      /* 0 or 1: in which of two logs; see keydir.h */
 };
 
 static inline bool location_is_nowhere(const struct location *location)
@@ -80,18 +78,22 @@ bool index_next(struct index_cursor *cursor, const struct index *index,
 /* Add an entry; room for it was reserved. */
 void index_insert(struct index *index, uint64_t hash, const struct location *location);
 
-/* Whether there is an entry of this hash at `offset`. */
-bool index_get(const struct index *index, uint64_t hash, uint64_t offset,
-               struct location *location_out);
+/*
+ * Whether there is an entry of this hash at a place.
+ *
+ * location: its side and offset say where; all of it is written if there is.
+ */
+bool index_get(const struct index *index, uint64_t hash, struct location *location);
 
 /*
- * Point the entry of this hash that is at `offset` to another location, or remove it.
+ * Point the entry of this hash that is at a place to another location, or remove it. Of
+ * `from` only side and offset count.
  * Returns false if there is no such entry. Neither needs memory; a part of the table that
  * removals have left nearly empty is made smaller if there is some for that.
  */
-bool index_replace(struct index *index, uint64_t hash, uint64_t offset,
-                   const struct location *location);
-bool index_remove(struct index *index, uint64_t hash, uint64_t offset);
+bool index_replace(struct index *index, uint64_t hash, const struct location *from,
+                   const struct location *to);
+bool index_remove(struct index *index, uint64_t hash, const struct location *from);
 
 /* How many entries were removed so far: what a walk had not visited may have passed it.
  */
@@ -112,28 +114,29 @@ bool index_walk(const struct index *index, uint64_t *position,
 bool index_walk_matches(const struct index *index, uint64_t position, uint64_t hash);
 
 /*
- * The index as bytes, a part at a time, for saving it.
- *
- * index_encode_part appends one part, with the top bit of offsets left out.
- * KV_NO_MEMORY: nothing was appended.
+ * An entry as an image of the index has it: the part it lies in is known, so of its hash
+ * the low bits are left.
  */
-enum status index_encode_part(const struct index *index, size_t part, struct buffer *out);
-
-/* What was decoded, to be checked and counted by the caller. */
-struct index_sums {
-    uint64_t entry_count;
-    uint64_t payload_bytes; /* keys and values, without headers */
-    uint64_t
-        payload_end_max; /* the largest offset with its key and value lengths added */
+struct index_entry {
+    uint32_t hash; /* at most INDEX_ENTRY_HASH_MAX */
+    struct location location;
 };
 
+#define INDEX_ENTRY_HASH_MAX ((UINT32_C(1) << 30) - 1)
+
+size_t index_part_count(const struct index *index, size_t part);
+
+/* Visit the entries of one part in order of their hashes: slot starts at 0. */
+bool index_next_entry(const struct index *index, size_t part, size_t *slot,
+                      struct index_entry *entry_out);
+
 /*
- * Fill an empty part from what index_encode_part made of it. Any bytes are safe.
- *
- * bytes: moved on behind those that were used.  sums: raised by what was decoded.
- * KV_CORRUPT: not such bytes.  KV_NO_MEMORY.  In both cases the index is to be destroyed.
+ * Fill an empty part with entries in order of their hashes: room for `count` of them,
+ * then each. next starts at 0 and is moved on. KV_NO_MEMORY: the index is to be
+ * destroyed.
  */
-enum status index_decode_part(struct index *index, size_t part, struct slice *bytes,
-                              struct index_sums *sums);
+enum status index_begin_part(struct index *index, size_t part, size_t count);
+enum status index_append(struct index *index, size_t part, size_t *next,
+                         const struct index_entry *entry);
 
 #endif

@@ -3,9 +3,9 @@
  * found by its own bytes and not by a hash alone.
  *
  * While a compaction runs there are two logs: the current one, which is appended to, and
- * the older one, which is being emptied. Offsets in a location say which: those in the
- * log of side 1 have LOG_BYTES_MAX added. Sides change places with each compaction, so
- * that no entry has to be touched when one begins.
+ * the older one, which is being emptied. A location says by its side which it is in.
+ * Sides change places with each compaction, so that no entry has to be touched when one
+ * begins.
  *
  * Used at start-up and while serving. Reads logs, never writes them.
  */
@@ -19,7 +19,7 @@
 struct keydir {
     struct index *index;
     struct log *logs[2]; /* borrowed; NULL where there is none */
-    unsigned current;    /* the side that is appended to */
+    uint8_t current;     /* the side that is appended to */
     struct hash_seed seed;
     uint64_t key_count;      /* keys that have a value */
     uint64_t live_bytes;     /* of the records that hold these values */
@@ -40,15 +40,6 @@ void keydir_destroy(struct keydir *keydir);
 /* The log that is appended to; the one it continues, or NULL. */
 struct log *keydir_log(const struct keydir *keydir);
 struct log *keydir_older_log(const struct keydir *keydir);
-
-/* What the offset of a record in the current, or the older, log is in a location; back.
- */
-uint64_t keydir_current_offset(const struct keydir *keydir, uint64_t offset);
-uint64_t keydir_older_offset(const struct keydir *keydir, uint64_t offset);
-static inline uint64_t keydir_offset_in_log(uint64_t offset)
-{
-    return offset % LOG_BYTES_MAX;
-}
 
 /* Make a new log the current one: the one before becomes the older, of which there was
  * none. */
@@ -102,6 +93,14 @@ enum status keydir_verify(const struct keydir *keydir, const struct location *lo
  */
 enum status keydir_read(const struct keydir *keydir, const struct location *location,
                         struct slice *value_out);
+
+/* Whether the record at this offset of the older log is live: then its location. */
+bool keydir_find_older(const struct keydir *keydir, uint64_t hash, uint64_t offset,
+                       struct location *location_out);
+
+/* Whether a record at this offset of one of the logs is what gives its key its value. */
+bool keydir_is_latest(const struct keydir *keydir, const struct log *log,
+                      const struct record *record, uint64_t offset);
 
 /* Whether a location is in the older log. */
 bool keydir_is_older(const struct keydir *keydir, const struct location *location);

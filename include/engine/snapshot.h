@@ -11,7 +11,11 @@
  *     u64      covered offset: records from there on are replayed over the image
  *     u64      chain: CRC-32C of the log before the covered offset
  *     2 u64    seed of the hash
- *     512 parts of the index, see index_encode_part
+ *     512 parts of the index, by the top bits of the hash: for each
+ *         u64  how many entries, then these in order of the rest of the hash:
+ *         u64  hash (its low 30 bits, in 32), CRC of the record (32)
+ *         u64  key length (16), offset (48)
+ *         u32  value length
  *     u64      needed length: no entry points behind it, and it was durable
  *     u64      CRC-32C of everything before
  *

@@ -5,6 +5,7 @@
 #define KV_REWRITE_H
 
 #include "engine/keydir.h"
+#include "log/scan.h"
 
 /*
  * Remove what a crash left half made at PATH.new; of a file too short to tell, a copy is
@@ -18,12 +19,12 @@ enum status rewrite_clear(const struct files *files);
 enum status rewrite_begin(const struct files *files, struct log **log_out);
 
 /*
- * Append those of a run of records that give their key its value in the old log.
+ * Append those records of a batch of an old log that give their key its value.
  *
- * offset: of the first record, as it is in a location.
+ * KV_NO_SPACE, KV_IO, KV_NO_MEMORY: as for log_write.
  */
-enum status rewrite_copy(struct log *to, const struct keydir *from, struct slice records,
-                         uint64_t offset);
+enum status rewrite_copy(struct log *to, const struct keydir *keydir,
+                         const struct log *from, const struct batch *batch);
 
 /*
  * Put the new log in place and close it, if status is KV_OK; else drop it. Returns the

@@ -231,8 +231,7 @@ static enum status copy_record(const struct compaction *compaction,
 {
     struct keydir *keydir = compaction->keydir;
     struct change change = {.hash = keydir_hash(keydir, record->key)};
-    uint64_t offset = keydir_older_offset(keydir, compaction->cursor);
-    if (!index_get(keydir->index, change.hash, offset, &change.before) ||
+    if (!keydir_find_older(keydir, change.hash, compaction->cursor, &change.before) ||
         keydir_verify(keydir, &change.before) != KV_OK) {
         return KV_OK; /* dead, or damaged: then it must not get a new checksum */
     }

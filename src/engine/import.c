@@ -39,8 +39,8 @@ static enum status rewrite(const struct logset *original, const struct keydir *k
         return status;
     }
     progress_begin("copying", path, "", end);
-    status = rewrite_copy(to, keydir, slice_first(log_bytes(original->log), (size_t)end),
-                          keydir_current_offset(keydir, 0));
+    struct batch whole = {.records = slice_first(log_bytes(original->log), (size_t)end)};
+    status = rewrite_copy(to, keydir, original->log, &whole);
     progress_end();
     /* Zeros that stand for what could not be read must never replace it. */
     if (status == KV_OK && log_lost_end(original->log) > 0) {

@@ -9,7 +9,6 @@
  */
 #include "engine/index.h"
 
-#include "base/bytes.h"
 #include "base/platform.h"
 
 #include <assert.h>
@@ -56,7 +55,9 @@ static_assert(sizeof(struct slot) == 20, "memory per key is a promise");
 
 #define HASH_MASK     ((UINT32_C(1) << HASH_BITS) - 1)
 #define TOMBSTONE_BIT (UINT32_C(1) << HASH_BITS)
-#define OFFSET_TOP    (UINT32_C(2) << HASH_BITS) /* the 49th bit of the offset */
+#define SIDE_BIT      (UINT32_C(2) << HASH_BITS)
+
+static_assert(HASH_MASK == INDEX_ENTRY_HASH_MAX, "an image has what a slot has");
 
 struct part {
     struct slot *slots; /* homes, then spare slots */
@@ -89,8 +90,12 @@ static bool is_empty(const struct slot *slot)
 
 static uint64_t offset_of(const struct slot *slot)
 {
-    uint64_t top = (slot->hash & OFFSET_TOP) != 0 ? LOG_BYTES_MAX : 0;
-    return top | (uint64_t)slot->offset_high << 32 | slot->offset_low;
+    return (uint64_t)slot->offset_high << 32 | slot->offset_low;
+}
+
+static uint8_t side_of(const struct slot *slot)
+{
+    return (uint8_t)((slot->hash & SIDE_BIT) != 0);
 }
 
 static size_t home_of(const struct part *part, uint32_t hash)
@@ -100,11 +105,11 @@ static size_t home_of(const struct part *part, uint32_t hash)
 
 static struct slot encode(uint64_t hash, const struct location *location)
 {
-    assert(location->offset < INDEX_OFFSET_MAX);
+    assert(location->offset < LOG_BYTES_MAX && location->side <= 1);
     assert(location->key_length > 0 && location->key_length <= KEY_BYTES_MAX);
     return (struct slot){
         .hash = short_hash(hash) | (location->is_tombstone ? TOMBSTONE_BIT : 0) |
-                (location->offset >= LOG_BYTES_MAX ? OFFSET_TOP : 0),
+                (location->side != 0 ? SIDE_BIT : 0),
         .crc = location->crc,
         .value_length = location->value_length,
         .offset_low = (uint32_t)location->offset,
@@ -121,36 +126,7 @@ static struct location decode(const struct slot *slot)
         .value_length = slot->value_length,
         .crc = slot->crc,
         .is_tombstone = (slot->hash & TOMBSTONE_BIT) != 0,
-    };
-}
-
-/*
- * A part as bytes: how many entries (u64), then each in order of its hash
- *     u64  hash (32 bits), CRC (32 bits)
- *     u64  key length (16 bits), offset (48 bits)
- *     u32  value length
- */
-enum { PART_HEADER_BYTES = 8, ENTRY_BYTES = 20 };
-
-static void encode_entry(uint8_t out[ENTRY_BYTES], const struct slot *slot)
-{
-    uint64_t offset = (uint64_t)slot->offset_high << 32 | slot->offset_low;
-    bytes_put_u64(out, (uint64_t)hash_of(slot) << 32 | slot->crc);
-    bytes_put_u64(out + 8, (uint64_t)slot->key_length << 48 | offset);
-    bytes_put_u32(out + 16, slot->value_length);
-}
-
-static struct slot decode_entry(const uint8_t in[ENTRY_BYTES])
-{
-    uint64_t hash_crc = bytes_get_u64(in);
-    uint64_t key_offset = bytes_get_u64(in + 8);
-    return (struct slot){
-        .hash = (uint32_t)(hash_crc >> 32),
-        .crc = (uint32_t)hash_crc,
-        .value_length = bytes_get_u32(in + 16),
-        .offset_low = (uint32_t)key_offset,
-        .offset_high = (uint16_t)(key_offset >> 32),
-        .key_length = (uint16_t)(key_offset >> 48),
+        .side = side_of(slot),
     };
 }
 
@@ -211,18 +187,6 @@ static bool copy_entries(struct part *to, const struct part *from)
     return true;
 }
 
-static bool place_entries(struct part *part, struct slice entries)
-{
-    size_t next = 0;
-    for (size_t at = 0; at < entries.length; at += ENTRY_BYTES) {
-        struct slot slot = decode_entry(entries.bytes + at);
-        if (!append(part, &next, &slot)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static uint64_t a_third_more(uint64_t home_count)
 {
     return home_count + home_count / 3 + 1;
@@ -238,18 +202,17 @@ static uint64_t spread(size_t part_number, uint64_t home_count)
 }
 
 /*
- * Give a part so many homes, with its own entries and, if it is empty, those of an image.
- * A layout that leaves no spare slot is tried again larger; only equal hashes beyond the
- * spare slots, which no seed gives, exhaust the tries.
+ * Give a part so many homes. A layout that leaves no spare slot is tried again larger;
+ * only equal hashes beyond the spare slots, which no seed gives, exhaust the tries.
  */
-static enum status lay_out(struct part *part, uint64_t home_count, struct slice image)
+static enum status lay_out(struct part *part, uint64_t home_count)
 {
     for (int tries = 0; tries < LAYOUT_TRIES_MAX; tries++) {
         struct part laid;
         if (!make_slots(&laid, home_count)) {
             return KV_NO_MEMORY;
         }
-        if (copy_entries(&laid, part) && place_entries(&laid, image)) {
+        if (copy_entries(&laid, part)) {
             laid.version = part->version;
             free(part->slots);
             *part = laid;
@@ -273,7 +236,7 @@ enum status index_reserve(struct index *index, uint64_t hash)
     if (part->home_count < HOMES_SPREAD && more >= HOMES_SPREAD) {
         more = spread(part_number, more);
     }
-    return lay_out(part, more, (struct slice){0});
+    return lay_out(part, more);
 }
 
 void index_prefetch(const struct index *index, uint64_t hash)
@@ -336,7 +299,8 @@ void index_insert(struct index *index, uint64_t hash, const struct location *loc
     part->version++;
 }
 
-static struct slot *find_slot(const struct part *part, uint64_t hash, uint64_t offset)
+static struct slot *find_slot(const struct part *part, uint64_t hash,
+                              const struct location *place)
 {
     uint32_t wanted = short_hash(hash);
     for (size_t at = home_of(part, wanted); at < part->slot_count; at++) {
@@ -344,32 +308,33 @@ static struct slot *find_slot(const struct part *part, uint64_t hash, uint64_t o
         if (is_empty(slot) || hash_of(slot) > wanted) {
             return NULL;
         }
-        if (hash_of(slot) == wanted && offset_of(slot) == offset) {
+        if (hash_of(slot) == wanted && offset_of(slot) == place->offset &&
+            side_of(slot) == place->side) {
             return slot;
         }
     }
     return NULL;
 }
 
-bool index_get(const struct index *index, uint64_t hash, uint64_t offset,
-               struct location *location_out)
+bool index_get(const struct index *index, uint64_t hash, struct location *location)
 {
-    const struct slot *slot = find_slot(&index->parts[index_part_of(hash)], hash, offset);
+    const struct part *part = &index->parts[index_part_of(hash)];
+    const struct slot *slot = find_slot(part, hash, location);
     if (slot != NULL) {
-        *location_out = decode(slot);
+        *location = decode(slot);
     }
     return slot != NULL;
 }
 
-bool index_replace(struct index *index, uint64_t hash, uint64_t offset,
-                   const struct location *location)
+bool index_replace(struct index *index, uint64_t hash, const struct location *from,
+                   const struct location *to)
 {
     struct part *part = &index->parts[index_part_of(hash)];
-    struct slot *slot = find_slot(part, hash, offset);
+    struct slot *slot = find_slot(part, hash, from);
     if (slot == NULL) {
         return false;
     }
-    *slot = encode(hash, location);
+    *slot = encode(hash, to);
     part->version++;
     return true;
 }
@@ -385,7 +350,7 @@ static void shrink(struct index *index, size_t part_number)
     }
     uint64_t wanted = (uint64_t)part->entry_count * SHRINK_FACTOR;
     wanted = wanted < HOMES_SPREAD ? HOMES_SPREAD : wanted;
-    if (lay_out(part, spread(part_number, wanted), (struct slice){0}) != KV_OK ||
+    if (lay_out(part, spread(part_number, wanted)) != KV_OK ||
         part->slot_count >= slot_count) {
         return;
     }
@@ -396,10 +361,10 @@ static void shrink(struct index *index, size_t part_number)
     }
 }
 
-bool index_remove(struct index *index, uint64_t hash, uint64_t offset)
+bool index_remove(struct index *index, uint64_t hash, const struct location *from)
 {
     struct part *part = &index->parts[index_part_of(hash)];
-    struct slot *slot = find_slot(part, hash, offset);
+    struct slot *slot = find_slot(part, hash, from);
     if (slot == NULL) {
         return false;
     }
@@ -462,69 +427,51 @@ bool index_walk_matches(const struct index *index, uint64_t position, uint64_t h
            hash_of(&index->parts[part_number].slots[next - 1]) == short_hash(hash);
 }
 
-enum status index_encode_part(const struct index *index, size_t part_number,
-                              struct buffer *out)
+size_t index_part_count(const struct index *index, size_t part_number)
 {
-    const struct part *part = &index->parts[part_number];
-    size_t length = PART_HEADER_BYTES + (size_t)part->entry_count * ENTRY_BYTES;
-    enum status status = buffer_reserve(out, length);
-    if (status != KV_OK) {
-        return status;
-    }
-    uint8_t *at = out->bytes + out->length;
-    bytes_put_u64(at, part->entry_count);
-    at += PART_HEADER_BYTES;
-    for (size_t i = 0; i < part->slot_count; i++) {
-        if (!is_empty(&part->slots[i])) {
-            assert((part->slots[i].hash & TOMBSTONE_BIT) == 0);
-            encode_entry(at, &part->slots[i]);
-            at += ENTRY_BYTES;
-        }
-    }
-    out->length += length;
-    return KV_OK;
+    return index->parts[part_number].entry_count;
 }
 
-/* Whether the bytes of these entries are in order; what they sum up to. */
-static bool check_entries(struct slice entries, struct index_sums *sums)
+bool index_next_entry(const struct index *index, size_t part_number, size_t *slot,
+                      struct index_entry *entry_out)
 {
-    uint32_t hash_before = 0;
-    for (size_t at = 0; at < entries.length; at += ENTRY_BYTES) {
-        struct slot slot = decode_entry(entries.bytes + at);
-        if (slot.hash > HASH_MASK || slot.hash < hash_before || is_empty(&slot)) {
-            return false;
-        }
-        uint64_t payload = (uint64_t)slot.key_length + slot.value_length;
-        uint64_t end = offset_of(&slot) + payload;
-        sums->payload_bytes += payload;
-        sums->payload_end_max = end > sums->payload_end_max ? end : sums->payload_end_max;
-        hash_before = slot.hash;
+    const struct part *part = &index->parts[part_number];
+    while (*slot < part->slot_count && is_empty(&part->slots[*slot])) {
+        ++*slot;
     }
+    if (*slot == part->slot_count) {
+        return false;
+    }
+    const struct slot *found = &part->slots[(*slot)++];
+    *entry_out = (struct index_entry){hash_of(found), decode(found)};
     return true;
 }
 
-enum status index_decode_part(struct index *index, size_t part_number,
-                              struct slice *bytes, struct index_sums *sums)
+enum status index_begin_part(struct index *index, size_t part_number, size_t count)
+{
+    uint64_t least = (uint64_t)count * LOAD_DENOMINATOR / LOAD_NUMERATOR + 1;
+    assert(index->parts[part_number].slots == NULL);
+    return lay_out(&index->parts[part_number], spread(part_number, least));
+}
+
+enum status index_append(struct index *index, size_t part_number, size_t *next,
+                         const struct index_entry *entry)
 {
     struct part *part = &index->parts[part_number];
-    assert(part->slots == NULL);
-    if (bytes->length < PART_HEADER_BYTES) {
-        return KV_CORRUPT;
+    struct slot slot = encode(entry->hash, &entry->location);
+    for (int tries = 0; tries < LAYOUT_TRIES_MAX; tries++) {
+        if (append(part, next, &slot)) {
+            return KV_OK;
+        }
+        /* The spare slots have run out: the entries so far go to a larger layout. */
+        enum status status = lay_out(part, a_third_more(part->home_count));
+        if (status != KV_OK) {
+            return status;
+        }
+        *next = part->slot_count;
+        while (*next > 0 && is_empty(&part->slots[*next - 1])) {
+            --*next;
+        }
     }
-    uint64_t count = bytes_get_u64(bytes->bytes);
-    struct slice rest = slice_after(*bytes, PART_HEADER_BYTES);
-    if (count > rest.length / ENTRY_BYTES) {
-        return KV_CORRUPT;
-    }
-    struct slice entries = slice_first(rest, (size_t)count * ENTRY_BYTES);
-    if (!check_entries(entries, sums)) {
-        return KV_CORRUPT;
-    }
-    sums->entry_count += count;
-    *bytes = slice_after(rest, entries.length);
-    if (entries.length == 0) {
-        return KV_OK;
-    }
-    uint64_t least = count * LOAD_DENOMINATOR / LOAD_NUMERATOR + 1;
-    return lay_out(part, spread(part_number, least), entries);
+    return KV_NO_MEMORY;
 }

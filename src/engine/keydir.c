@@ -44,6 +44,11 @@ uint64_t keydir_hash(const struct keydir *keydir, struct slice key)
     return hash_key(&keydir->seed, key);
 }
 
+static uint8_t other_side(const struct keydir *keydir)
+{
+    return keydir->current == 0 ? 1 : 0;
+}
+
 struct log *keydir_log(const struct keydir *keydir)
 {
     return keydir->logs[keydir->current];
@@ -51,52 +56,35 @@ struct log *keydir_log(const struct keydir *keydir)
 
 struct log *keydir_older_log(const struct keydir *keydir)
 {
-    return keydir->logs[1 - keydir->current];
+    return keydir->logs[other_side(keydir)];
 }
 
-static uint64_t offset_on(unsigned side, uint64_t offset)
+static struct log *log_of(const struct keydir *keydir, const struct location *location)
 {
-    assert(offset < LOG_BYTES_MAX);
-    return side == 0 ? offset : offset + LOG_BYTES_MAX;
-}
-
-static unsigned side_of(const struct location *location)
-{
-    return location->offset < LOG_BYTES_MAX ? 0 : 1;
-}
-
-uint64_t keydir_current_offset(const struct keydir *keydir, uint64_t offset)
-{
-    return offset_on(keydir->current, offset);
-}
-
-uint64_t keydir_older_offset(const struct keydir *keydir, uint64_t offset)
-{
-    return offset_on(1 - keydir->current, offset);
+    return keydir->logs[location->side];
 }
 
 void keydir_push_log(struct keydir *keydir, struct log *log)
 {
     assert(keydir_older_log(keydir) == NULL);
-    keydir->current = 1 - keydir->current;
+    keydir->current = other_side(keydir);
     keydir->logs[keydir->current] = log;
 }
 
 void keydir_pop_older_log(struct keydir *keydir)
 {
     assert(keydir_older_entries(keydir) == 0);
-    keydir->logs[1 - keydir->current] = NULL;
+    keydir->logs[other_side(keydir)] = NULL;
 }
 
 uint64_t keydir_older_entries(const struct keydir *keydir)
 {
-    return keydir->entry_count[1 - keydir->current];
+    return keydir->entry_count[other_side(keydir)];
 }
 
 static struct slice bytes_of(const struct keydir *keydir, const struct location *location)
 {
-    return log_record(keydir->logs[side_of(location)],
-                      keydir_offset_in_log(location->offset),
+    return log_record(log_of(keydir, location), location->offset,
                       record_length(location->key_length, location->value_length));
 }
 
@@ -119,8 +107,7 @@ void keydir_prefetch_record(const struct keydir *keydir, const struct location *
 void keydir_will_read(const struct keydir *keydir, const struct location *location,
                       uint64_t length)
 {
-    log_will_read(keydir->logs[side_of(location)], keydir_offset_in_log(location->offset),
-                  length);
+    log_will_read(log_of(keydir, location), location->offset, length);
 }
 
 struct location keydir_find_candidate(const struct keydir *keydir, uint64_t hash)
@@ -138,14 +125,13 @@ static bool passes_crc(const struct keydir *keydir, const struct location *locat
 
 enum status keydir_verify(const struct keydir *keydir, const struct location *location)
 {
-    const struct log *log = keydir->logs[side_of(location)];
-    uint64_t offset = keydir_offset_in_log(location->offset);
+    const struct log *log = log_of(keydir, location);
     uint64_t length = record_length(location->key_length, location->value_length);
     if (passes_crc(keydir, location) ||
-        (log_read_again(log, offset, length) && passes_crc(keydir, location))) {
+        (log_read_again(log, location->offset, length) && passes_crc(keydir, location))) {
         return KV_OK;
     }
-    return log_is_lost(log, offset, length) ? KV_IO : KV_CORRUPT;
+    return log_is_lost(log, location->offset, length) ? KV_IO : KV_CORRUPT;
 }
 
 /*
@@ -185,9 +171,8 @@ enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice
 static enum status tell(const struct keydir *keydir, const struct location *location,
                         enum status status, enum log_fault damage)
 {
-    log_tell_fault(keydir->logs[side_of(location)],
-                   status == KV_IO ? LOG_FAULT_LOST : damage,
-                   keydir_offset_in_log(location->offset));
+    log_tell_fault(log_of(keydir, location), status == KV_IO ? LOG_FAULT_LOST : damage,
+                   location->offset);
     return status;
 }
 
@@ -206,20 +191,38 @@ enum status keydir_read(const struct keydir *keydir, const struct location *loca
     return KV_OK;
 }
 
+bool keydir_find_older(const struct keydir *keydir, uint64_t hash, uint64_t offset,
+                       struct location *location_out)
+{
+    *location_out = (struct location){.side = other_side(keydir), .offset = offset};
+    return index_get(keydir->index, hash, location_out);
+}
+
+bool keydir_is_latest(const struct keydir *keydir, const struct log *log,
+                      const struct record *record, uint64_t offset)
+{
+    struct location location;
+    return !record_is_mark(record) &&
+           keydir_find(keydir, keydir_hash(keydir, record->key), record->key,
+                       &location) == KV_OK &&
+           log_of(keydir, &location) == log && location.offset == offset;
+}
+
 bool keydir_is_older(const struct keydir *keydir, const struct location *location)
 {
-    return side_of(location) != keydir->current;
+    return location->side != keydir->current;
 }
 
 struct location keydir_locate(const struct keydir *keydir, const struct record *record,
                               uint64_t offset)
 {
     return (struct location){
-        .offset = keydir_current_offset(keydir, offset),
+        .offset = offset,
         .key_length = (uint32_t)record->key.length,
         .value_length = (uint32_t)record->value.length,
         .crc = crc32c(0, log_record(keydir_log(keydir), offset, record->length)),
         .is_tombstone = record_is_tombstone(record),
+        .side = keydir->current,
     };
 }
 
@@ -227,7 +230,7 @@ struct location keydir_locate(const struct keydir *keydir, const struct record *
 static void tally(struct keydir *keydir, const struct location *location, int sign)
 {
     uint64_t one = (uint64_t)(int64_t)sign;
-    keydir->entry_count[side_of(location)] += one;
+    keydir->entry_count[location->side] += one;
     if (!location->is_tombstone) {
         keydir->key_count += one;
         keydir->live_bytes +=
@@ -244,9 +247,8 @@ static void move(struct keydir *keydir, uint64_t hash, const struct location *fr
         index_insert(keydir->index, hash, to);
     } else {
         tally(keydir, from, -1);
-        is_found = location_is_nowhere(to)
-                       ? index_remove(keydir->index, hash, from->offset)
-                       : index_replace(keydir->index, hash, from->offset, to);
+        is_found = location_is_nowhere(to) ? index_remove(keydir->index, hash, from)
+                                           : index_replace(keydir->index, hash, from, to);
     }
     assert(is_found);
     if (!location_is_nowhere(to)) {
@@ -269,8 +271,8 @@ void keydir_settle(struct keydir *keydir, const struct change *change)
     /* A staged delete is not there any more if the key was set again in the same batch.
      */
     if (change->now.is_tombstone &&
-        index_remove(keydir->index, change->hash, change->now.offset)) {
-        keydir->entry_count[side_of(&change->now)]--;
+        index_remove(keydir->index, change->hash, &change->now)) {
+        keydir->entry_count[change->now.side]--;
     }
 }
 

@@ -41,8 +41,7 @@ struct load {
  */
 static bool is_of_image(const struct load *load, const struct location *earlier)
 {
-    return !keydir_is_older(load->keydir, earlier) &&
-           keydir_offset_in_log(earlier->offset) < load->start;
+    return !keydir_is_older(load->keydir, earlier) && earlier->offset < load->start;
 }
 
 static enum status put(struct load *load, const struct waiting *waiting)

@@ -32,6 +32,8 @@ enum {
 
 static_assert(TRAILER_BYTES <= HEADER_BYTES, "the trailer has the room of the header");
 
+enum { PART_HEADER_BYTES = 8, ENTRY_BYTES = 20 };
+
 /* Parts are written together until they make a piece of this size. */
 #define PIECE_BYTES_MIN (64 * KIB)
 
@@ -171,6 +173,54 @@ enum status snapshot_begin(const struct files *files, const struct keydir *keydi
     return KV_OK;
 }
 
+static void encode_entry(uint8_t out[ENTRY_BYTES], const struct index_entry *entry)
+{
+    const struct location *location = &entry->location;
+    bytes_put_u64(out, (uint64_t)entry->hash << 32 | location->crc);
+    bytes_put_u64(out + 8, (uint64_t)location->key_length << 48 | location->offset);
+    bytes_put_u32(out + 16, location->value_length);
+}
+
+/* side: of the log that the image is of. */
+static struct index_entry decode_entry(const uint8_t in[ENTRY_BYTES], uint8_t side)
+{
+    uint64_t hash_crc = bytes_get_u64(in);
+    uint64_t key_offset = bytes_get_u64(in + 8);
+    return (struct index_entry){
+        .hash = (uint32_t)(hash_crc >> 32),
+        .location =
+            {
+                .offset = key_offset & (LOG_BYTES_MAX - 1),
+                .key_length = (uint32_t)(key_offset >> 48),
+                .value_length = bytes_get_u32(in + 16),
+                .crc = (uint32_t)hash_crc,
+                .side = side,
+            },
+    };
+}
+
+/* KV_NO_MEMORY: nothing was appended. */
+static enum status encode_part(const struct index *index, size_t part, struct buffer *out)
+{
+    size_t count = index_part_count(index, part);
+    size_t length = PART_HEADER_BYTES + count * ENTRY_BYTES;
+    enum status status = buffer_reserve(out, length);
+    if (status != KV_OK) {
+        return status;
+    }
+    struct index_entry entry;
+    size_t slot = 0;
+    uint8_t *at = out->bytes + out->length;
+    bytes_put_u64(at, count);
+    for (at += PART_HEADER_BYTES; index_next_entry(index, part, &slot, &entry);
+         at += ENTRY_BYTES) {
+        assert(!entry.location.is_tombstone);
+        encode_entry(at, &entry);
+    }
+    out->length += length;
+    return KV_OK;
+}
+
 enum status snapshot_step(struct snapshot_writer *writer, bool is_synced)
 {
     if (writer->next_part == INDEX_PART_COUNT) {
@@ -179,8 +229,7 @@ enum status snapshot_step(struct snapshot_writer *writer, bool is_synced)
     enum status status = KV_OK;
     while (status == KV_OK && writer->next_part < INDEX_PART_COUNT &&
            writer->piece.length < PIECE_BYTES_MIN) {
-        status =
-            index_encode_part(writer->keydir->index, writer->next_part, &writer->piece);
+        status = encode_part(writer->keydir->index, writer->next_part, &writer->piece);
         writer->next_part++;
     }
     if (status == KV_NO_MEMORY) {
@@ -258,14 +307,64 @@ static enum status open_image(const struct files *files, struct slice bytes,
     return KV_OK;
 }
 
+/* What the entries of an image add up to. */
+struct sums {
+    uint64_t entry_count;
+    uint64_t payload_bytes;   /* keys and values, without headers */
+    uint64_t payload_end_max; /* the largest offset with key and value lengths added */
+};
+
+/* KV_CORRUPT: no part has these entries. */
+static enum status load_entries(struct keydir *keydir, size_t part, struct slice entries,
+                                struct sums *sums)
+{
+    size_t next = 0;
+    uint32_t hash_before = 0;
+    enum status status =
+        index_begin_part(keydir->index, part, entries.length / ENTRY_BYTES);
+    for (size_t at = 0; status == KV_OK && at < entries.length; at += ENTRY_BYTES) {
+        struct index_entry entry = decode_entry(entries.bytes + at, keydir->current);
+        const struct location *location = &entry.location;
+        if (entry.hash > INDEX_ENTRY_HASH_MAX || entry.hash < hash_before ||
+            location_is_nowhere(location)) {
+            return KV_CORRUPT;
+        }
+        uint64_t payload = (uint64_t)location->key_length + location->value_length;
+        uint64_t end = location->offset + payload;
+        sums->payload_bytes += payload;
+        sums->payload_end_max = end > sums->payload_end_max ? end : sums->payload_end_max;
+        hash_before = entry.hash;
+        status = index_append(keydir->index, part, &next, &entry);
+    }
+    sums->entry_count += entries.length / ENTRY_BYTES;
+    return status;
+}
+
+/* bytes: moved on behind the part. Errors as above. */
+static enum status load_part(struct keydir *keydir, size_t part, struct slice *bytes,
+                             struct sums *sums)
+{
+    if (bytes->length < PART_HEADER_BYTES) {
+        return KV_CORRUPT;
+    }
+    uint64_t count = bytes_get_u64(bytes->bytes);
+    struct slice rest = slice_after(*bytes, PART_HEADER_BYTES);
+    if (count > rest.length / ENTRY_BYTES) {
+        return KV_CORRUPT;
+    }
+    struct slice entries = slice_first(rest, (size_t)count * ENTRY_BYTES);
+    *bytes = slice_after(rest, entries.length);
+    return count == 0 ? KV_OK : load_entries(keydir, part, entries, sums);
+}
+
 static enum status load_parts(const struct image *image, struct keydir *keydir)
 {
     struct slice rest = image->parts;
-    struct index_sums sums = {0};
+    struct sums sums = {0};
     keydir->seed =
         (struct hash_seed){{image->header[HEADER_SEED], image->header[HEADER_SEED + 1]}};
-    for (size_t i = 0; i < INDEX_PART_COUNT; i++) {
-        enum status status = index_decode_part(keydir->index, i, &rest, &sums);
+    for (size_t part = 0; part < INDEX_PART_COUNT; part++) {
+        enum status status = load_part(keydir, part, &rest, &sums);
         if (status != KV_OK) {
             return status;
         }

@@ -100,17 +100,6 @@ enum status rewrite_begin(const struct files *files, struct log **log_out)
     return log_create(files, &(struct opening){.generation = 1}, log_out);
 }
 
-/* Whether a record is the one that gives its key its value. */
-static bool is_latest(const struct keydir *keydir, const struct record *record,
-                      uint64_t offset)
-{
-    struct location location;
-    return !record_is_mark(record) &&
-           keydir_find(keydir, keydir_hash(keydir, record->key), record->key,
-                       &location) == KV_OK &&
-           location.offset == offset;
-}
-
 static enum status copy_record(struct log *to, const struct record *record)
 {
     enum status status = log_reserve(to, record->key.length, record->value.length);
@@ -122,20 +111,22 @@ static enum status copy_record(struct log *to, const struct record *record)
     return log_staged_bytes(to) < BATCH_BYTES_MAX ? KV_OK : log_write(to);
 }
 
-enum status rewrite_copy(struct log *to, const struct keydir *from, struct slice records,
-                         uint64_t offset)
+enum status rewrite_copy(struct log *to, const struct keydir *keydir,
+                         const struct log *from, const struct batch *batch)
 {
     struct record record;
-    while (record_decode(records, &record)) {
-        if (is_latest(from, &record, offset)) {
+    struct slice rest = batch->records;
+    uint64_t offset = batch->offset;
+    while (record_decode(rest, &record)) {
+        if (keydir_is_latest(keydir, from, &record, offset)) {
             enum status status = copy_record(to, &record);
             if (status != KV_OK) {
                 return status;
             }
         }
-        progress_at(keydir_offset_in_log(offset));
+        progress_at(offset);
         offset += record.length;
-        records = slice_after(records, (size_t)record.length);
+        rest = slice_after(rest, (size_t)record.length);
     }
     return KV_OK;
 }

@@ -161,7 +161,7 @@ static enum status copy_batch(const struct keydir *keydir, const struct log *fro
                               const struct batch *batch, struct log *to)
 {
     uint64_t faults = log_fault_count(from);
-    enum status status = rewrite_copy(to, keydir, batch->records, batch->offset);
+    enum status status = rewrite_copy(to, keydir, from, batch);
     if (status == KV_OK && log_fault_count(from) != faults) {
         diag_errorx(
             "%s%s: what was read a moment ago cannot be read any more; no new log "
@@ -172,9 +172,8 @@ static enum status copy_batch(const struct keydir *keydir, const struct log *fro
     return status;
 }
 
-/* start: what the offset 0 of this log is in a location. */
 static enum status copy_source(struct salvage *salvage, const struct source *source,
-                               uint64_t start, struct log *to)
+                               struct log *to)
 {
     struct batch batch;
     struct scan scan = source->start;
@@ -183,7 +182,6 @@ static enum status copy_source(struct salvage *salvage, const struct source *sou
     begin_progress("copying", source);
     while (status == KV_OK && scan_next(&scan, &batch)) {
         note_lost(salvage, source, intact_end, batch.offset);
-        batch.offset += start;
         status = copy_batch(&salvage->keydir, source->log, &batch, to);
         intact_end = scan.offset;
     }
@@ -196,13 +194,11 @@ static enum status copy_source(struct salvage *salvage, const struct source *sou
 
 static enum status copy_both(struct salvage *salvage, struct log *to)
 {
-    uint64_t start = keydir_current_offset(&salvage->keydir, 0);
-    uint64_t older_start = keydir_older_offset(&salvage->keydir, 0);
     enum status status = KV_OK;
     if (salvage->older.log != NULL) {
-        status = copy_source(salvage, &salvage->older, older_start, to);
+        status = copy_source(salvage, &salvage->older, to);
     }
-    return status == KV_OK ? copy_source(salvage, &salvage->source, start, to) : status;
+    return status == KV_OK ? copy_source(salvage, &salvage->source, to) : status;
 }
 
 /* An older log beside the new one would be taken for a part of it. */

@@ -50,11 +50,22 @@ static struct location location_at(uint64_t offset)
     };
 }
 
+static bool replace_at(struct index *index, uint64_t hash, uint64_t offset,
+                       const struct location *to)
+{
+    return index_replace(index, hash, &(struct location){.offset = offset}, to);
+}
+
+static bool remove_at(struct index *index, uint64_t hash, uint64_t offset)
+{
+    return index_remove(index, hash, &(struct location){.offset = offset});
+}
+
 static bool is_same(const struct location *a, const struct location *b)
 {
     return a->offset == b->offset && a->key_length == b->key_length &&
            a->value_length == b->value_length && a->crc == b->crc &&
-           a->is_tombstone == b->is_tombstone;
+           a->is_tombstone == b->is_tombstone && a->side == b->side;
 }
 
 /* How many candidates a hash has, and whether one of them is this location. */
@@ -88,7 +99,7 @@ static size_t thrash(struct index *index, struct dice *dice, uint64_t entries)
     for (uint64_t i = 0; i < 2000; i++) {
         uint64_t hash = dice_next(dice);
         entries_insert(index, hash, location_at(entries + i));
-        assert_true(index_remove(index, hash, entries + i));
+        assert_true(remove_at(index, hash, entries + i));
     }
     return allocation_count - before;
 }
@@ -113,7 +124,7 @@ static void index_gives_memory_back_as_it_empties(void **state)
     for (uint64_t left = KEYS; left > 0;) {
         for (uint64_t i = 0; i < KEYS / STEPS; i++) {
             left--;
-            assert_true(index_remove(index, hashes[left], left));
+            assert_true(remove_at(index, hashes[left], left));
         }
         /* Four homes an entry and a third at most, but for the smallest tables. */
         assert_true(index_bytes(index) <= left * 20 * 16 / 3 + 2500000);
@@ -150,13 +161,13 @@ static void index_remove_without_memory_keeps_the_table(void **state)
     uint64_t bytes = index_bytes(index);
     allocation_bytes_max = 0;
     for (uint64_t i = 10; i < KEYS; i++) {
-        assert_true(index_remove(index, hashes[i], i));
+        assert_true(remove_at(index, hashes[i], i));
     }
     assert_true(index_bytes(index) == bytes);
     allocation_bytes_max = SIZE_MAX;
     for (uint64_t i = 0; i < 10; i++) {
         assert_true(has(index, hashes[i], location_at(i)));
-        assert_true(index_remove(index, hashes[i], i));
+        assert_true(remove_at(index, hashes[i], i));
     }
     assert_true(index_bytes(index) < bytes);
     free(hashes);
@@ -175,8 +186,8 @@ static void index_new_is_empty(void **state)
     assert_false(index_walk(index, &position, &location));
     assert_false(has(index, 0, location));
     assert_false(has(index, UINT64_MAX, location));
-    assert_false(index_replace(index, 5, 77, &(struct location){.key_length = 1}));
-    assert_false(index_remove(index, 5, 77));
+    assert_false(replace_at(index, 5, 77, &(struct location){.key_length = 1}));
+    assert_false(remove_at(index, 5, 77));
     assert_true(location.offset == 77);
     index_destroy(index);
     index_destroy(NULL);
@@ -185,16 +196,16 @@ static void index_new_is_empty(void **state)
 static void index_keeps_every_field_of_a_location(void **state)
 {
     static const struct location cases[] = {
-        {0, 1, 0, 0, false},
-        {0, 1, 0, 0, true},
-        {LOG_BYTES_MAX - 1, 1, 0, 0, false},
-        {UINT64_C(1) << 32, 65535, 0, 0, true},
-        {UINT32_MAX, 256, UINT32_MAX, 0, false},
-        {1, 65535, UINT32_MAX, UINT32_MAX, true},
-        {LOG_BYTES_MAX, 65535, 7, 7, true},
-        {INDEX_OFFSET_MAX - 1, 65535, UINT32_MAX, UINT32_MAX, false},
-        {LOG_BYTES_MAX - 1, 65535, UINT32_MAX, UINT32_MAX, true},
-        {UINT64_C(0x123456789abc), 0x1234, 0x89abcdef, 0xfedcba98, false},
+        {0, 1, 0, 0, false, 0},
+        {0, 1, 0, 0, true, 0},
+        {LOG_BYTES_MAX - 1, 1, 0, 0, false, 0},
+        {UINT64_C(1) << 32, 65535, 0, 0, true, 0},
+        {UINT32_MAX, 256, UINT32_MAX, 0, false, 0},
+        {1, 65535, UINT32_MAX, UINT32_MAX, true, 0},
+        {0, 65535, 7, 7, true, 1},
+        {LOG_BYTES_MAX - 1, 65535, UINT32_MAX, UINT32_MAX, false, 1},
+        {LOG_BYTES_MAX - 1, 65535, UINT32_MAX, UINT32_MAX, true, 0},
+        {UINT64_C(0x123456789abc), 0x1234, 0x89abcdef, 0xfedcba98, false, 0},
     };
     static const uint64_t hashes[] = {
         0, 1, UINT64_MAX, UINT64_C(0x3fffffff), UINT64_C(0x40000000), UINT64_C(1) << 63};
@@ -205,7 +216,10 @@ static void index_keeps_every_field_of_a_location(void **state)
             entries_insert(index, hashes[k], cases[i]);
             assert_true(has(index, hashes[k], cases[i]));
             struct location other = cases[sizeof cases / sizeof *cases - 1 - i];
-            assert_true(index_replace(index, hashes[k], cases[i].offset, &other));
+            struct location elsewhere = cases[i];
+            elsewhere.side = 1 - elsewhere.side;
+            assert_false(index_replace(index, hashes[k], &elsewhere, &other));
+            assert_true(index_replace(index, hashes[k], &cases[i], &other));
             assert_true(has(index, hashes[k], other));
             assert_true(entries_count(index) == 1);
             index_destroy(index);
@@ -213,9 +227,9 @@ static void index_keeps_every_field_of_a_location(void **state)
     }
 }
 
-static void insert_at_index_offset_max(void *context)
+static void insert_at_log_bytes_max(void *context)
 {
-    struct location location = {.offset = INDEX_OFFSET_MAX, .key_length = 1};
+    struct location location = {.offset = LOG_BYTES_MAX, .key_length = 1};
     index_insert(context, 1, &location);
 }
 
@@ -234,7 +248,7 @@ static void insert_an_empty_key(void *context)
 static void replace_beyond_log_bytes_max(void *context)
 {
     struct location location = {.offset = UINT64_MAX, .key_length = 1};
-    (void)index_replace(context, 1, 5, &location);
+    (void)replace_at(context, 1, 5, &location);
 }
 
 static void index_refuses_locations_that_no_slot_can_hold(void **state)
@@ -243,7 +257,7 @@ static void index_refuses_locations_that_no_slot_can_hold(void **state)
     struct index *index = entries_create();
     entries_insert(index, 1, (struct location){.offset = 5, .key_length = 1});
     assert_int_equal(index_reserve(index, 1), KV_OK);
-    assert_true(aborts(insert_at_index_offset_max, index));
+    assert_true(aborts(insert_at_log_bytes_max, index));
     assert_true(aborts(insert_too_long_a_key, index));
     assert_true(aborts(insert_an_empty_key, index));
     assert_true(aborts(replace_beyond_log_bytes_max, index));
@@ -267,9 +281,9 @@ static void index_keeps_entries_with_equal_hashes_apart(void **state)
             assert_int_equal(count_candidates(index, hashes[k], &location, &is_found),
                              EQUALS - i);
             assert_true(is_found);
-            assert_false(index_remove(index, hashes[k], 1000 + i + EQUALS));
-            assert_true(index_remove(index, hashes[k], 1000 + i));
-            assert_false(index_remove(index, hashes[k], 1000 + i));
+            assert_false(remove_at(index, hashes[k], 1000 + i + EQUALS));
+            assert_true(remove_at(index, hashes[k], 1000 + i));
+            assert_false(remove_at(index, hashes[k], 1000 + i));
             assert_false(has(index, hashes[k], location));
         }
         assert_true(entries_count(index) == 0);
@@ -286,10 +300,10 @@ static void index_replace_wants_the_hash_and_the_offset(void **state)
     struct location third = location_at(30);
     entries_insert(index, 111, first);
     entries_insert(index, 111, second);
-    assert_false(index_replace(index, 111, 30, &third));
-    assert_false(index_replace(index, 112, 10, &third));
-    assert_false(index_replace(index, UINT64_C(1) << 63 | 111, 10, &third));
-    assert_true(index_replace(index, 111, 10, &third));
+    assert_false(replace_at(index, 111, 30, &third));
+    assert_false(replace_at(index, 112, 10, &third));
+    assert_false(replace_at(index, UINT64_C(1) << 63 | 111, 10, &third));
+    assert_true(replace_at(index, 111, 10, &third));
     assert_false(has(index, 111, first));
     assert_true(has(index, 111, second) && has(index, 111, third));
     assert_true(entries_count(index) == 2);
@@ -305,10 +319,10 @@ static void index_counts_staged_deletes(void **state)
     location.is_tombstone = false;
     entries_insert(index, 111, location);
     location.is_tombstone = true;
-    assert_true(index_replace(index, 111, 10, &location));
+    assert_true(replace_at(index, 111, 10, &location));
     assert_true(entries_count(index) == 1);
     assert_true(has(index, 111, location));
-    assert_true(index_remove(index, 111, 10));
+    assert_true(remove_at(index, 111, 10));
     assert_true(entries_count(index) == 0);
     index_destroy(index);
 }
@@ -416,13 +430,13 @@ static void step(struct model *model)
     } else if (dice_below(&model->dice, 2) == 0) {
         uint64_t offset = group->locations[which].offset;
         struct location location = new_location(model, number);
-        assert_true(index_replace(model->index, group->hash, offset, &location));
+        assert_true(replace_at(model->index, group->hash, offset, &location));
         model->owners[offset] = 0;
         group->locations[which] = location;
     } else {
         uint64_t offset = group->locations[which].offset;
-        assert_true(index_remove(model->index, group->hash, offset));
-        assert_false(index_remove(model->index, group->hash, offset));
+        assert_true(remove_at(model->index, group->hash, offset));
+        assert_false(remove_at(model->index, group->hash, offset));
         model->owners[offset] = 0;
         group->locations[which] = group->locations[--group->count];
         model->count--;
@@ -491,7 +505,7 @@ static void index_is_empty_after_everything_is_removed(void **state)
     uint64_t bytes = index_bytes(index);
     for (uint64_t i = 0; i < KEYS; i++) {
         uint64_t at = (i * 7919) % KEYS; /* prime to KEYS: each once */
-        assert_true(index_remove(index, hashes[at], at));
+        assert_true(remove_at(index, hashes[at], at));
     }
     assert_true(entries_count(index) == 0);
     uint64_t position = 0;
@@ -525,8 +539,7 @@ static void index_walk_allows_replacing_on_the_way(void **state)
     while (index_walk(index, &position, &location)) {
         assert_true(location.offset < KEYS); /* no replaced entry is met again */
         struct location moved = location_at(location.offset + KEYS);
-        assert_true(
-            index_replace(index, hashes[location.offset], location.offset, &moved));
+        assert_true(replace_at(index, hashes[location.offset], location.offset, &moved));
         count++;
     }
     assert_true(count == KEYS);
@@ -599,8 +612,8 @@ static void index_reserve_without_memory_changes_nothing(void **state)
     }
     /* Nothing that needs no room is hindered. */
     struct location moved = location_at(50000);
-    assert_true(index_replace(index, hashes[7], 7, &moved));
-    assert_true(index_remove(index, hashes[7], 50000));
+    assert_true(replace_at(index, hashes[7], 7, &moved));
+    assert_true(remove_at(index, hashes[7], 50000));
     allocation_bytes_max = SIZE_MAX;
     entries_insert(index, hashes[7], location_at(7));
     index_destroy(index);
@@ -645,8 +658,8 @@ static void index_remove_from_a_full_table_keeps_the_rest(void **state)
             count++;
         }
         uint64_t removed = victim * (count - 1) / 8;
-        assert_true(index_remove(index, UINT64_MAX, removed));
-        assert_false(index_remove(index, UINT64_MAX, removed));
+        assert_true(remove_at(index, UINT64_MAX, removed));
+        assert_false(remove_at(index, UINT64_MAX, removed));
         assert_true(entries_count(index) == count - 1);
         for (uint64_t i = 0; i < count; i++) {
             assert_int_equal(has(index, UINT64_MAX, location_at(i)), i != removed);
@@ -655,48 +668,34 @@ static void index_remove_from_a_full_table_keeps_the_rest(void **state)
     }
 }
 
-/* A part as index_encode_part writes it, with these hashes in the order given. */
-static void put_part(struct buffer *bytes, const uint64_t *hashes, uint64_t count)
-{
-    assert_int_equal(buffer_reserve(bytes, 8 + (size_t)count * 20), KV_OK);
-    bytes_put_u64(bytes->bytes, count);
-    for (uint64_t i = 0; i < count; i++) {
-        uint8_t *entry = bytes->bytes + 8 + i * 20;
-        bytes_put_u64(entry, hashes[i] << 32 | i);
-        bytes_put_u64(entry + 8, UINT64_C(5) << 48 | i);
-        bytes_put_u32(entry + 16, 7);
-    }
-    bytes->length = 8 + (size_t)count * 20;
-}
-
 /*
  * Crowded hashes at the end of a part need more homes than an image usually gets; equal
  * ones cannot be spread at all, which is refused like a lack of memory.
  */
-static void index_decode_part_spreads_a_crowd_or_refuses_it(void **state)
+static void index_append_spreads_a_crowd_or_refuses_it(void **state)
 {
     enum { COUNT = 60 };
-    const uint64_t top = (UINT64_C(1) << 30) - 1;
+    const uint32_t top = INDEX_ENTRY_HASH_MAX;
     (void)state;
     for (int is_equal = 0; is_equal < 2; is_equal++) {
-        uint64_t hashes[COUNT];
-        struct buffer bytes = {0};
-        struct index_sums sums = {0};
         struct index *index = entries_create();
-        for (uint64_t i = 0; i < COUNT; i++) {
-            hashes[i] = is_equal ? top : top - (COUNT - 1 - i) * (top / 100 / COUNT);
+        size_t next = 0;
+        enum status status = index_begin_part(index, 511, COUNT);
+        for (uint32_t i = 0; status == KV_OK && i < COUNT; i++) {
+            struct index_entry entry = {
+                .hash = is_equal ? top : top - (COUNT - 1 - i) * (top / 100 / COUNT),
+                .location = {.offset = i, .key_length = 5, .value_length = 7},
+            };
+            status = index_append(index, 511, &next, &entry);
         }
-        put_part(&bytes, hashes, COUNT);
-        struct slice rest = buffer_slice(&bytes);
-        enum status status = index_decode_part(index, 511, &rest, &sums);
         assert_int_equal(status, is_equal ? KV_NO_MEMORY : KV_OK);
-        assert_true(entries_count(index) == (is_equal ? 0 : COUNT));
-        for (uint64_t i = 0; i < COUNT; i++) {
-            struct location found;
-            uint64_t hash = UINT64_C(511) << 55 | hashes[i];
-            assert_int_equal(index_get(index, hash, i, &found), !is_equal);
+        for (uint32_t i = 0; i < COUNT && !is_equal; i++) {
+            struct location found = {.offset = i};
+            uint64_t hash =
+                UINT64_C(511) << 55 | (top - (COUNT - 1 - i) * (top / 100 / COUNT));
+            assert_true(index_get(index, hash, &found));
+            assert_int_equal(found.value_length, 7);
         }
-        buffer_free(&bytes);
         index_destroy(index);
     }
 }
@@ -711,7 +710,7 @@ static void index_bytes_grows_by_what_was_allocated(void **state)
     entries_insert(index, 42, location_at(1));
     assert_true(index_bytes(index) == before + largest_allocation_bytes);
     assert_true(largest_allocation_bytes > 0);
-    assert_true(index_remove(index, 42, 1));
+    assert_true(remove_at(index, 42, 1));
     assert_true(index_bytes(index) == before + largest_allocation_bytes);
     index_destroy(index);
 }
@@ -758,18 +757,11 @@ static void index_takes_at_most_48_bytes_a_key_and_32_on_average(void **state)
     index_destroy(index);
 }
 
-/* Another index, filled from the bytes of this one. */
+/* Another index, filled as from an image of this one. */
 static struct index *reload(const struct index *index)
 {
     struct index *copy = entries_create();
-    for (size_t part = 0; part < INDEX_PART_COUNT; part++) {
-        struct buffer bytes = {0};
-        struct index_sums sums = {0};
-        assert_int_equal(index_encode_part(index, part, &bytes), KV_OK);
-        struct slice rest = buffer_slice(&bytes);
-        assert_int_equal(index_decode_part(copy, part, &rest, &sums), KV_OK);
-        buffer_free(&bytes);
-    }
+    assert_int_equal(entries_copy(copy, index), KV_OK);
     return copy;
 }
 
@@ -829,7 +821,7 @@ int main(void)
                                   give_memory_back),
         cmocka_unit_test_teardown(index_remove_from_a_full_table_keeps_the_rest,
                                   give_memory_back),
-        cmocka_unit_test(index_decode_part_spreads_a_crowd_or_refuses_it),
+        cmocka_unit_test(index_append_spreads_a_crowd_or_refuses_it),
         cmocka_unit_test(index_bytes_grows_by_what_was_allocated),
         cmocka_unit_test(index_takes_at_most_48_bytes_a_key_and_32_on_average),
         cmocka_unit_test(index_parts_grow_at_different_times),
