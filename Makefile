@@ -36,7 +36,7 @@ UNIT_BINARIES = $(UNIT_TESTS:%=$(BUILD)/tests/%)
 FAULT_BINARIES = $(FAULT_TESTS:%=$(BUILD)/tests/%)
 SUPPORT       = $(patsubst tests/support/%.c,$(BUILD)/support/%.o,$(wildcard tests/support/*.c))
 
-.PHONY: all help debug run test check check-san check-valgrind check-clang check-clients \
+.PHONY: world world-proof check-world all help debug run test check check-san check-valgrind check-clang check-clients \
 	check-faults check-service check-rows check-builds check-power check-all torture fuzz \
 	coverage mutants bench bench-restart bench-compact bench-larger bench-disk lint format \
 	check-format install uninstall clean unit-binaries all-binaries run-unit run-faults tools
@@ -98,7 +98,7 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT) $(BUILD)/libkv.a
 # The saved inputs of the fuzzers are replayed with the unit tests.
 FUZZ_OBJECTS   = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%.o,\
 	$(filter-out tests/fuzz/libfuzzer_%,$(wildcard tests/fuzz/*.c)))
-UNIT_BINARIES += $(BUILD)/fuzz/replay
+UNIT_BINARIES += $(BUILD)/fuzz/replay $(BUILD)/world/world
 
 $(BUILD)/fuzz/%.o: tests/fuzz/%.c
 	@mkdir -p $(@D)
@@ -106,6 +106,22 @@ $(BUILD)/fuzz/%.o: tests/fuzz/%.c
 
 $(BUILD)/fuzz/replay: $(FUZZ_OBJECTS) $(BUILD)/libkv.a
 	$(COMPILE) -o $@ $^ -lcmocka
+
+# The world puts the program's data back to their beginning for each life of it, so they
+# stand in sections of their own. Its sources say which calls it answers.
+WORLD_OBJECTS = $(patsubst tests/world/%.c,$(BUILD)/world/%.o,$(wildcard tests/world/*.c))
+
+$(BUILD)/world/%.o: tests/world/%.c
+	@mkdir -p $(@D)
+	$(COMPILE) -Itests -MMD -MP -c -o $@ $<
+
+$(BUILD)/world/libkv.a: $(BUILD)/libkv.a
+	@mkdir -p $(@D)
+	objcopy --rename-section .data=kv_data --rename-section .bss=kv_bss $< $@
+
+$(BUILD)/world/world: $(WORLD_OBJECTS) $(BUILD)/support/dice.o $(BUILD)/world/libkv.a
+	$(COMPILE) -o $@ $^ $$(sed -n 's/^ \* wrap: //p' tests/world/*.c | tr -s ' ' '\n' \
+		| sed '/./s/^/-Wl,--wrap=/')
 
 unit-binaries: $(UNIT_BINARIES) $(BUILD)/kv-store
 
@@ -130,7 +146,7 @@ tools:
 # Each part of `make test` adds a line to this file, which its end shows.
 RAN = $${KV_RAN:-/dev/null}
 
-TEST_PARTS := check check-clients check-faults check-san check-valgrind check-clang check-service check-rows \
+TEST_PARTS := check check-world check-clients check-faults check-san check-valgrind check-clang check-service check-rows \
 	check-power
 
 #: test            every test; installs what is missing on a Debian machine first
@@ -174,6 +190,24 @@ check-valgrind:
 check-faults:
 	$(call build_with,check,$(CHECK_FLAGS)) all-binaries
 	$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" TITLE=$@ run-faults
+
+# A violation leaves its script where every later run finds it.
+WORLD_FLAGS := -O2 -g -Werror
+
+#: world           fresh seeds of the simulated world for SECONDS (60), from SEED on
+SEED ?= $(shell date +%s)000
+world:
+	$(call build_with,world,$(WORLD_FLAGS)) build/world/world/world
+	build/world/world/world --save tests/world/found --seed $(SEED) --seconds $(SECONDS)
+
+#: check-world     scripts that were found, a fixed set of seeds, then fresh ones for a minute
+check-world:
+	$(call build_with,world,$(WORLD_FLAGS)) build/world/world/world
+	tests/world/check.sh build/world/world/world $(SEED) $(SECONDS)
+
+#: world-proof     defects put into the program one at a time, each found within a minute
+world-proof:
+	tests/world/proof.sh
 
 #: torture         kill -9 10,000 times (KILLS=n)
 KILLS ?= 10000

@@ -34,6 +34,7 @@ if [ "$(id -u)" -eq 0 ] && [ -c /dev/fuse ]; then # check-power runs nowhere els
     need xfsprogs 'command -v mkfs.xfs'
     need btrfs-progs 'command -v mkfs.btrfs'
 fi
+need patch 'command -v patch'
 need wukrainian 'test -e /usr/share/dict/ukrainian'
 
 if [ -z "$missing" ]; then

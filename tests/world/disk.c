@@ -1,0 +1,625 @@
+/*
+ * Each file keeps what is durable and, in order, the changes since. What the system
+ * shows is in a real file without a name.
+ */
+#define _GNU_SOURCE /* memfd_create */
+#include "world/disk.h"
+
+#include "support/dice.h"
+#include "world/process.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { FILES_MAX = 48, NAMES_MAX = 24, NAME_CHANGES_MAX = 64 };
+
+ssize_t __real_pwrite(int fd, const void *bytes, size_t length, off_t offset);
+ssize_t __real_pread(int fd, void *bytes, size_t length, off_t offset);
+int __real_ftruncate(int fd, off_t length);
+
+/* A write, or a truncation where is_write is false. */
+struct change {
+    bool is_write;
+    uint64_t offset; /* the new length, if it is none */
+    size_t length;
+    size_t data; /* where its bytes stand in `data` */
+};
+
+struct file {
+    int fd; /* the real one, for ever */
+    bool is_used;
+    bool is_stale; /* a sync failed: memory and disk differ, and nobody would write */
+    unsigned holders;
+    uint64_t length;
+    struct bytes durable;
+    struct change *changes;
+    size_t change_count;
+    size_t change_capacity;
+    struct bytes data;
+};
+
+struct name {
+    char text[DISK_NAME_BYTES];
+    size_t file;
+};
+
+struct names {
+    struct name items[NAMES_MAX];
+    size_t count;
+};
+
+/* from: empty if it is created; to: empty if it is removed. */
+struct name_change {
+    char from[DISK_NAME_BYTES];
+    char to[DISK_NAME_BYTES];
+    size_t file;
+};
+
+static struct file files[FILES_MAX];
+static size_t files_made;
+static struct names now;
+static struct names durable;
+static struct name_change name_changes[NAME_CHANGES_MAX];
+static size_t name_change_count;
+static uint64_t used_bytes;
+static uint64_t limit_bytes;
+static bool has_failed_sync;
+static bool has_garbage;
+
+static void must(bool is_so, const char *what)
+{
+    if (!is_so) {
+        violation("the world is too small", "%s", what);
+    }
+}
+
+/* ---- Names ---- */
+
+static struct name *find_name(struct names *names, const char *text)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        if (strcmp(names->items[i].text, text) == 0) {
+            return &names->items[i];
+        }
+    }
+    return NULL;
+}
+
+static void apply(struct names *names, const struct name_change *change)
+{
+    struct name *old = find_name(names, change->from);
+    if (old != NULL && old->file == change->file) {
+        *old = names->items[--names->count];
+    }
+    if (change->to[0] == '\0') {
+        return;
+    }
+    struct name *name = find_name(names, change->to);
+    if (name == NULL) {
+        must(names->count < NAMES_MAX, "names");
+        name = &names->items[names->count++];
+        memcpy(name->text, change->to, sizeof name->text);
+    }
+    name->file = change->file;
+}
+
+static bool is_named(const struct names *names, size_t file)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        if (names->items[i].file == file) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A file that nobody holds, and no disk could still have, may be another one. */
+static void reuse_files(void)
+{
+    for (size_t i = 0; i < files_made; i++) {
+        bool is_wanted =
+            files[i].holders > 0 || is_named(&now, i) || is_named(&durable, i);
+        for (size_t c = 0; c < name_change_count; c++) {
+            is_wanted = is_wanted || name_changes[c].file == i;
+        }
+        if (files[i].is_used && !is_wanted) {
+            used_bytes -= files[i].length;
+            files[i].is_used = false;
+        }
+    }
+}
+
+static void change_name(const char *from, const char *to, size_t file)
+{
+    if (name_change_count == NAME_CHANGES_MAX) { /* the disk gets to it by itself */
+        apply(&durable, &name_changes[0]);
+        name_change_count--;
+        memmove(name_changes, name_changes + 1,
+                name_change_count * sizeof name_changes[0]);
+    }
+    struct name_change *change = &name_changes[name_change_count++];
+    (void)snprintf(change->from, sizeof change->from, "%s", from); /* known to fit */
+    (void)snprintf(change->to, sizeof change->to, "%s", to);
+    change->file = file;
+    apply(&now, change);
+    process_note_progress();
+}
+
+size_t disk_find(const char *name)
+{
+    struct name *found = find_name(&now, name);
+    return found == NULL ? DISK_NONE : found->file;
+}
+
+enum role disk_role(size_t file)
+{
+    for (size_t i = 0; i < now.count; i++) {
+        if (now.items[i].file == file) {
+            return role_of(now.items[i].text);
+        }
+    }
+    return ROLE_OTHER;
+}
+
+bool disk_rename(const char *from, const char *to)
+{
+    size_t file = disk_find(from);
+    if (file != DISK_NONE) {
+        change_name(from, to, file);
+        reuse_files();
+    }
+    return file != DISK_NONE;
+}
+
+bool disk_unlink(const char *name)
+{
+    size_t file = disk_find(name);
+    if (file != DISK_NONE) {
+        change_name(name, "", file);
+        reuse_files();
+    }
+    return file != DISK_NONE;
+}
+
+void disk_sync_names(void)
+{
+    durable = now;
+    name_change_count = 0;
+    reuse_files();
+}
+
+/* ---- Contents ---- */
+
+static size_t take_file(void)
+{
+    size_t at = 0;
+    while (at < files_made && files[at].is_used) {
+        at++;
+    }
+    must(at < FILES_MAX, "files");
+    if (at == files_made) {
+        files[files_made++].fd = memfd_create("world", MFD_CLOEXEC);
+        must(files[at].fd >= 0, "real descriptors");
+    }
+    return at;
+}
+
+static void forget_changes(struct file *file)
+{
+    file->change_count = 0;
+    file->data.length = 0;
+}
+
+size_t disk_create(const char *name)
+{
+    size_t at = take_file();
+    struct file *file = &files[at];
+    must(__real_ftruncate(file->fd, 0) == 0, "memory");
+    file->is_used = true;
+    file->is_stale = false;
+    file->holders = 0;
+    file->length = 0;
+    file->durable.length = 0;
+    forget_changes(file);
+    change_name("", name, at);
+    return at;
+}
+
+void disk_hold(size_t file)
+{
+    files[file].holders++;
+}
+
+void disk_release(size_t file)
+{
+    files[file].holders--;
+    reuse_files();
+}
+
+uint64_t disk_length(size_t file)
+{
+    return files[file].length;
+}
+
+unsigned disk_link_count(size_t file)
+{
+    return is_named(&now, file) ? 1 : 0;
+}
+
+int disk_real_fd(size_t file)
+{
+    return files[file].fd;
+}
+
+static struct change *add_change(struct file *file)
+{
+    if (file->change_count == file->change_capacity) {
+        file->change_capacity = file->change_capacity * 2 + 16;
+        file->changes =
+            world_resize(file->changes, file->change_capacity * sizeof *file->changes);
+    }
+    return &file->changes[file->change_count++];
+}
+
+size_t disk_write(size_t number, const void *bytes, size_t length, uint64_t offset)
+{
+    struct file *file = &files[number];
+    uint64_t end = offset + length;
+    uint64_t growth = end > file->length ? end - file->length : 0;
+    uint64_t room = disk_room();
+    if (growth > room) {
+        length -= growth - room < length ? (size_t)(growth - room) : length;
+        end = offset + length;
+        growth = end > file->length ? end - file->length : 0;
+    }
+    if (length == 0) {
+        return 0;
+    }
+    *add_change(file) = (struct change){true, offset, length, file->data.length};
+    bytes_put(&file->data, bytes, length);
+    must(__real_pwrite(file->fd, bytes, length, (off_t)offset) == (ssize_t)length,
+         "memory");
+    file->length += growth;
+    used_bytes += growth;
+    process_note_progress();
+    return length;
+}
+
+void disk_truncate(size_t number, uint64_t length)
+{
+    struct file *file = &files[number];
+    *add_change(file) = (struct change){false, length, 0, 0};
+    must(__real_ftruncate(file->fd, (off_t)length) == 0, "memory");
+    used_bytes = used_bytes - file->length + length;
+    file->length = length;
+    process_note_progress();
+}
+
+static void apply_change(struct bytes *bytes, const struct file *file,
+                         const struct change *change)
+{
+    size_t end = (size_t)change->offset + change->length;
+    if (!change->is_write || end > bytes->length) {
+        bytes_set_length(bytes, end);
+    }
+    if (change->is_write) {
+        memcpy(bytes->at + change->offset, file->data.at + change->data, change->length);
+    }
+}
+
+void disk_sync(size_t number)
+{
+    struct file *file = &files[number];
+    for (size_t i = 0; i < file->change_count; i++) {
+        apply_change(&file->durable, file, &file->changes[i]);
+    }
+    forget_changes(file);
+}
+
+bool disk_is_unsafe(void)
+{
+    size_t log = DISK_NONE;
+    for (size_t i = 0; i < now.count; i++) {
+        log = role_of(now.items[i].text) == ROLE_LOG ? now.items[i].file : log;
+    }
+    if (log == DISK_NONE) {
+        return false;
+    }
+    bool is_named_for_good = false;
+    for (size_t i = 0; i < durable.count; i++) {
+        is_named_for_good =
+            is_named_for_good ||
+            (durable.items[i].file == log && role_of(durable.items[i].text) == ROLE_LOG);
+    }
+    return files[log].change_count > 0 || !is_named_for_good;
+}
+
+/* ---- What a disk may keep ---- */
+
+/* One version of a file that is being chosen. */
+struct choice {
+    struct dice dice;
+    uint64_t done_truncations; /* a bit each, of the first 64 */
+    size_t block_bytes;
+    unsigned shape; /* how blocks are chosen */
+    size_t special; /* the block that differs, or where a prefix ends */
+    unsigned fill;  /* 0: zeros, 1: garbage, 2: by turns */
+};
+
+static bool is_done(const struct file *file, const struct choice *choice, size_t at)
+{
+    size_t number = 0;
+    for (size_t i = 0; i < at; i++) {
+        number += file->changes[i].is_write ? 0 : 1;
+    }
+    return file->changes[at].is_write || number >= 64 ||
+           (choice->done_truncations >> number & 1) != 0;
+}
+
+/* Bytes of somebody else's old file, never zero. */
+static unsigned char garbage_at(size_t at)
+{
+    struct dice dice = {at / 8};
+    unsigned char byte = (unsigned char)(dice_next(&dice) >> (at % 8 * 8));
+    return byte == 0 ? 0x5a : byte;
+}
+
+/* How many of the changes the block shows, and whether any touch it. */
+static size_t choose_version(struct choice *choice, const struct file *file, size_t block)
+{
+    size_t any = (size_t)dice_below(&choice->dice, file->change_count + 1);
+    switch (choice->shape) {
+    case 0: /* one missing or old */
+        return block == choice->special ? any : file->change_count;
+    case 1: /* one alone */
+        return block == choice->special ? file->change_count : 0;
+    case 2: /* a prefix */
+        return block < choice->special ? file->change_count : 0;
+    case 3:
+        return any;
+    case 4: /* a suffix */
+        return block >= choice->special ? file->change_count : 0;
+    default: /* all of them */
+        return file->change_count;
+    }
+}
+
+/* Copy what the first `version` changes wrote into one block. */
+static void show_block(const struct file *file, const struct choice *choice,
+                       size_t version, size_t from, struct bytes *bytes)
+{
+    size_t to = from + choice->block_bytes;
+    to = to < bytes->length ? to : bytes->length;
+    for (size_t i = 0; i < version; i++) {
+        const struct change *change = &file->changes[i];
+        size_t start = (size_t)change->offset;
+        if (!change->is_write) {
+            if (start < to && is_done(file, choice, i)) {
+                size_t clear = start > from ? start : from;
+                memset(bytes->at + clear, 0, to - clear);
+            }
+            continue;
+        }
+        size_t end = start + change->length;
+        size_t first = start > from ? start : from;
+        size_t last = end < to ? end : to;
+        if (first < last) {
+            memcpy(bytes->at + first, file->data.at + change->data + (first - start),
+                   last - first);
+        }
+    }
+}
+
+/* Lengths that the file had since a truncation that is done, or a block's end between. */
+static size_t choose_length(struct choice *choice, const struct file *file)
+{
+    size_t length = file->durable.length;
+    size_t least = length;
+    size_t greatest = length;
+    size_t picked = length;
+    size_t seen = 1;
+    for (size_t i = 0; i < file->change_count; i++) {
+        const struct change *change = &file->changes[i];
+        size_t end = (size_t)change->offset + change->length;
+        if (change->is_write) {
+            length = end > length ? end : length;
+        } else if (is_done(file, choice, i)) {
+            length = end;
+            least = greatest = length;
+            seen = 0;
+        }
+        least = length < least ? length : least;
+        greatest = length > greatest ? length : greatest;
+        seen++;
+        picked = dice_below(&choice->dice, seen) == 0 ? length : picked;
+    }
+    size_t inner = greatest / choice->block_bytes - least / choice->block_bytes;
+    if (choice->shape > 4) {
+        return length;
+    }
+    if (inner > 0 && dice_below(&choice->dice, 4) == 0) {
+        size_t number = (size_t)dice_below(&choice->dice, inner);
+        return (least / choice->block_bytes + 1 + number) * choice->block_bytes;
+    }
+    return picked;
+}
+
+/* Build it in place of what is durable; the changes are gone. */
+static void choose_content(struct file *file, uint64_t seed)
+{
+    struct choice choice = {.dice = {seed}};
+    choice.shape = (unsigned)dice_below(&choice.dice, 7);
+    choice.block_bytes = dice_below(&choice.dice, 2) == 0 ? 512 : 4096;
+    choice.done_truncations = choice.shape > 4 ? WORLD_ALL : dice_next(&choice.dice);
+    choice.fill = (unsigned)dice_below(&choice.dice, 3);
+    size_t length = choose_length(&choice, file);
+    size_t known = file->durable.length < length ? file->durable.length : length;
+    struct bytes *bytes = &file->durable;
+    bytes_set_length(bytes, known);
+    bytes_set_length(bytes, length);
+    size_t first = SIZE_MAX; /* the blocks before it were not touched */
+    for (size_t i = 0; i < file->change_count; i++) {
+        size_t block = (size_t)file->changes[i].offset / choice.block_bytes;
+        first = block < first ? block : first;
+    }
+    first = first < known / choice.block_bytes ? first : known / choice.block_bytes;
+    size_t block_count = (length + choice.block_bytes - 1) / choice.block_bytes;
+    choice.special =
+        first +
+        (size_t)dice_below(&choice.dice, block_count > first ? block_count - first : 1);
+    for (size_t block = first; block < block_count; block++) {
+        size_t version = choose_version(&choice, file, block);
+        size_t from = block * choice.block_bytes;
+        bool is_garbage = choice.fill == 1 || (choice.fill == 2 && block % 2 == 0);
+        size_t to =
+            from + choice.block_bytes < length ? from + choice.block_bytes : length;
+        for (size_t at = from > known ? from : known;
+             version == 0 && is_garbage && at < to; at++) {
+            bytes->at[at] = garbage_at(at);
+            has_garbage = true;
+        }
+        show_block(file, &choice, version, from, bytes);
+    }
+    forget_changes(file);
+}
+
+static void show_durable(struct file *file)
+{
+    must(__real_ftruncate(file->fd, 0) == 0, "memory");
+    size_t length = file->durable.length;
+    must(__real_pwrite(file->fd, file->durable.at, length, 0) == (ssize_t)length,
+         "memory");
+    used_bytes = used_bytes - file->length + length;
+    file->length = length;
+    file->is_stale = false;
+}
+
+void disk_fail_sync(size_t number, uint64_t seed)
+{
+    enum role role = disk_role(number);
+    choose_content(&files[number], seed);
+    files[number].is_stale = true;
+    has_failed_sync = has_failed_sync || role == ROLE_LOG || role == ROLE_OLD;
+}
+
+bool disk_take_failed_sync(void)
+{
+    bool has_failed = has_failed_sync;
+    has_failed_sync = false;
+    return has_failed;
+}
+
+void disk_forget_cache(size_t number)
+{
+    struct file *file = &files[number];
+    if (!file->is_stale) {
+        return;
+    }
+    /* What was changed since would have reached the disk; then it hides the rest. */
+    if (file->change_count > 0) {
+        disk_sync(number);
+    }
+    /* The length is in memory for as long as the system runs; what is missing is zero. */
+    bytes_set_length(&file->durable, (size_t)file->length);
+    show_durable(file);
+}
+
+bool disk_has_garbage(void)
+{
+    return has_garbage;
+}
+
+void disk_note_judged(void)
+{
+    has_garbage = false;
+}
+
+static void choose_names(uint64_t seed)
+{
+    struct dice dice = {seed};
+    uint64_t subset = dice_below(&dice, 3) == 0 ? WORLD_ALL : dice_next(&dice);
+    for (size_t i = 0; i < name_change_count; i++) {
+        if (i >= 64 || (subset >> i & 1) != 0) {
+            apply(&durable, &name_changes[i]);
+        }
+    }
+    now = durable;
+    name_change_count = 0;
+}
+
+void disk_lose_power(uint64_t seed)
+{
+    struct dice dice = {seed};
+    choose_names(dice_next(&dice));
+    for (size_t i = 0; i < files_made; i++) {
+        struct file *file = &files[i];
+        uint64_t own_seed = dice_next(&dice);
+        if (file->is_used && (file->change_count > 0 || file->is_stale)) {
+            choose_content(file, own_seed);
+            show_durable(file);
+        }
+    }
+    reuse_files();
+}
+
+uint64_t disk_length_of(enum role role)
+{
+    for (size_t i = 0; i < now.count; i++) {
+        if (role_of(now.items[i].text) == role) {
+            return files[now.items[i].file].length;
+        }
+    }
+    return 0;
+}
+
+bool disk_flip(enum role role, uint64_t thousandths, unsigned bit)
+{
+    for (size_t i = 0; i < now.count; i++) {
+        struct file *file = &files[now.items[i].file];
+        if (role_of(now.items[i].text) != role || file->length == 0) {
+            continue;
+        }
+        unsigned char byte = 0;
+        off_t at = (off_t)(file->length * thousandths / 1000);
+        at = at < (off_t)file->length ? at : (off_t)file->length - 1;
+        must(__real_pread(file->fd, &byte, 1, at) == 1, "memory");
+        byte = (unsigned char)(byte ^ 1u << bit % 8);
+        must(__real_pwrite(file->fd, &byte, 1, at) == 1, "memory");
+        if ((size_t)at < file->durable.length) {
+            file->durable.at[at] = byte;
+        }
+        return true;
+    }
+    return false;
+}
+
+void disk_set_room(uint64_t bytes)
+{
+    limit_bytes = bytes == WORLD_ALL ? WORLD_ALL : used_bytes + bytes;
+}
+
+uint64_t disk_room(void)
+{
+    return limit_bytes <= used_bytes ? 0 : limit_bytes - used_bytes;
+}
+
+void disk_begin_run(void)
+{
+    for (size_t i = 0; i < files_made; i++) {
+        if (files[i].is_used) {
+            must(__real_ftruncate(files[i].fd, 0) == 0, "memory");
+        }
+        files[i].is_used = false;
+        files[i].holders = 0;
+        forget_changes(&files[i]);
+    }
+    now.count = 0;
+    durable.count = 0;
+    name_change_count = 0;
+    used_bytes = 0;
+    limit_bytes = WORLD_ALL;
+    has_failed_sync = false;
+    has_garbage = false;
+}

@@ -1,0 +1,103 @@
+/*
+ * A short list that is gone through at each call.
+ */
+#include "world/faults.h"
+
+#include <errno.h>
+
+enum { ARMED_MAX = 16 };
+
+static struct fault armed[ARMED_MAX];
+static size_t armed_count;
+static struct hits hits;
+static uint64_t totals[CALL_COUNT];
+static uint64_t total_cut;
+
+void faults_begin_run(void)
+{
+    armed_count = 0;
+    hits = (struct hits){0};
+}
+
+void faults_arm(const struct fault *fault)
+{
+    if (armed_count < ARMED_MAX) {
+        armed[armed_count++] = *fault;
+    }
+}
+
+void faults_clear(void)
+{
+    armed_count = 0;
+}
+
+static bool is_network(enum call call)
+{
+    return call == CALL_ACCEPT || call == CALL_RECV || call == CALL_SEND ||
+           call == CALL_SHUTDOWN || call == CALL_POLL;
+}
+
+void faults_note(enum call call, int error)
+{
+    totals[call]++;
+    if (error == EINTR) {
+        return; /* nobody may notice */
+    }
+    if (is_network(call)) {
+        hits.network++;
+    } else if (error == ENOSPC || error == EDQUOT || error == EFBIG) {
+        hits.space++;
+    } else if (error == ENOMEM) {
+        hits.memory++;
+    } else {
+        hits.io++;
+    }
+}
+
+/* Whether it is its turn; one that has had it is forgotten. */
+static bool takes_turn(size_t at)
+{
+    struct fault *fault = &armed[at];
+    if (fault->nth > 1) {
+        fault->nth--;
+        return false;
+    }
+    if (!fault->is_sticky) {
+        armed[at] = armed[--armed_count];
+    }
+    return true;
+}
+
+int faults_meet(enum call call, enum role role, size_t *cut_out)
+{
+    for (size_t i = 0; i < armed_count; i++) {
+        struct fault fault = armed[i];
+        if (fault.call != call || (fault.role != ROLE_ANY && fault.role != role) ||
+            !takes_turn(i)) {
+            continue;
+        }
+        if (fault.error != 0) {
+            faults_note(call, fault.error);
+            return fault.error;
+        }
+        total_cut++;
+        *cut_out = fault.bytes < *cut_out ? (size_t)fault.bytes : *cut_out;
+        return 0;
+    }
+    return 0;
+}
+
+const struct hits *faults_hits(void)
+{
+    return &hits;
+}
+
+uint64_t faults_total(enum call call)
+{
+    return totals[call];
+}
+
+uint64_t faults_total_cut(void)
+{
+    return total_cut;
+}

@@ -1,0 +1,33 @@
+/*
+ * What is armed to fail, and what has failed.
+ */
+#ifndef KV_WORLD_FAULTS_H
+#define KV_WORLD_FAULTS_H
+
+#include "world/plan.h"
+
+/* What a refusal or an end may be explained by. */
+struct hits {
+    uint64_t space;
+    uint64_t io;
+    uint64_t memory;
+    uint64_t network;
+};
+
+void faults_begin_run(void);
+void faults_arm(const struct fault *fault);
+void faults_clear(void);
+
+/* The errno of the first armed fault that this call meets, or 0; cut_out: lowered. */
+int faults_meet(enum call call, enum role role, size_t *cut_out);
+
+/* A failure that comes from the state of the world, such as a full disk. */
+void faults_note(enum call call, int error);
+
+const struct hits *faults_hits(void);
+
+/* Since the program began, over all runs. */
+uint64_t faults_total(enum call call);
+uint64_t faults_total_cut(void);
+
+#endif

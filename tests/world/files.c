@@ -1,0 +1,447 @@
+/*
+ * wrap: open openat fstat fstatat pwrite pread ftruncate fdatasync fsync posix_fadvise
+ * wrap: renameat unlinkat fstatvfs sync_file_range fopen setbuf fread fclose
+ * wrap: mmap munmap posix_madvise getrusage getrlimit sysconf isatty
+ *
+ * The calls on files, on top of the disk; mappings are real ones of its real files.
+ */
+#define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
+#include "world/files.h"
+
+#include "support/dice.h"
+#include "world/descriptors.h"
+#include "world/disk.h"
+#include "world/faults.h"
+#include "world/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+enum { VIEWS_MAX = 16 };
+
+void *__real_mmap(void *at, size_t length, int protection, int flags, int fd,
+                  off_t offset);
+int __real_munmap(void *at, size_t length);
+FILE *__real_fopen(const char *path, const char *mode);
+void __real_setbuf(FILE *file, char *buffer);
+size_t __real_fread(void *to, size_t length, size_t count, FILE *file);
+int __real_fclose(FILE *file);
+long __real_sysconf(int name);
+
+int __wrap_open(const char *path, int flags, ...);
+int __wrap_openat(int directory, const char *name, int flags, ...);
+int __wrap_fstat(int fd, struct stat *info);
+int __wrap_fstatat(int directory, const char *name, struct stat *info, int flags);
+ssize_t __wrap_pwrite(int fd, const void *bytes, size_t length, off_t offset);
+ssize_t __wrap_pread(int fd, void *bytes, size_t length, off_t offset);
+int __wrap_ftruncate(int fd, off_t length);
+int __wrap_fdatasync(int fd);
+int __wrap_fsync(int fd);
+int __wrap_posix_fadvise(int fd, off_t offset, off_t length, int advice);
+int __wrap_renameat(int from_directory, const char *from, int directory, const char *to);
+int __wrap_unlinkat(int directory, const char *name, int flags);
+int __wrap_fstatvfs(int fd, struct statvfs *info);
+int __wrap_sync_file_range(int fd, off_t offset, off_t length, unsigned flags);
+FILE *__wrap_fopen(const char *path, const char *mode);
+void __wrap_setbuf(FILE *file, char *buffer);
+size_t __wrap_fread(void *to, size_t length, size_t count, FILE *file);
+int __wrap_fclose(FILE *file);
+void *__wrap_mmap(void *at, size_t length, int protection, int flags, int fd,
+                  off_t offset);
+int __wrap_munmap(void *at, size_t length);
+int __wrap_posix_madvise(void *at, size_t length, int advice);
+int __wrap_getrusage(int who, struct rusage *usage);
+int __wrap_getrlimit(int resource, struct rlimit *limit);
+long __wrap_sysconf(int name);
+int __wrap_isatty(int fd);
+
+ssize_t __real_pread(int fd, void *bytes, size_t length, off_t offset);
+
+struct view {
+    unsigned char *at;
+    size_t length;
+};
+
+static struct view views[VIEWS_MAX];
+static struct dice randomness; /* of /dev/urandom, and whether the disk was waited for */
+static long blocks_read;
+static char random_source; /* its address stands for the stream of random bytes */
+
+void files_begin_run(void)
+{
+    randomness.state = process_serving()->seed;
+    blocks_read = 0;
+}
+
+void files_begin_life(void)
+{
+    descriptors_close_all();
+    for (size_t i = 0; i < VIEWS_MAX; i++) {
+        if (views[i].length > 0) {
+            (void)__real_munmap(views[i].at, views[i].length); /* ours: cannot fail */
+        }
+        views[i].length = 0;
+    }
+}
+
+/* What a call returns. */
+static int outcome(int error)
+{
+    errno = error;
+    return error == 0 ? 0 : -1;
+}
+
+int __wrap_open(const char *path, int flags, ...)
+{
+    int error = process_enter(CALL_OPEN, ROLE_ANY, 0, 0);
+    if (error != 0) {
+        return outcome(error);
+    }
+    bool is_zero = strcmp(path, "/dev/zero") == 0;
+    if (!is_zero && (flags & O_DIRECTORY) == 0) {
+        return outcome(ENOENT);
+    }
+    return descriptor_open(is_zero ? DESCRIPTOR_ZERO : DESCRIPTOR_DIRECTORY, 0);
+}
+
+int __wrap_openat(int directory, const char *name, int flags, ...)
+{
+    int error = process_enter(CALL_OPENAT, role_of(name), (uint64_t)flags, 0);
+    size_t file = disk_find(name);
+    bool is_creating = (flags & O_CREAT) != 0;
+    if (descriptor_at(directory).kind != DESCRIPTOR_DIRECTORY) {
+        error = EBADF;
+    } else if (error == 0 && file == DISK_NONE && !is_creating) {
+        error = ENOENT;
+    } else if (error == 0 && file != DISK_NONE && (flags & O_EXCL) != 0) {
+        error = EEXIST;
+    } else if (error == 0 && file == DISK_NONE && disk_room() == 0) {
+        error = ENOSPC;
+        faults_note(CALL_OPENAT, error);
+    }
+    if (error != 0) {
+        return outcome(error);
+    }
+    file = file == DISK_NONE ? disk_create(name) : file;
+    int fd = descriptor_open(DESCRIPTOR_FILE, file);
+    if (fd >= 0) {
+        disk_hold(file);
+    }
+    return fd;
+}
+
+static void inspect(size_t file, struct stat *info)
+{
+    memset(info, 0, sizeof *info);
+    info->st_size = (off_t)disk_length(file);
+    info->st_nlink = disk_link_count(file);
+    info->st_mode = S_IFREG | 0600;
+    info->st_uid = geteuid();
+    info->st_ino = file + 1;
+    info->st_dev = 1;
+}
+
+/* Begin a call on an open file; returns the error. */
+static int enter(enum call call, int fd, uint64_t b, size_t *file_out)
+{
+    struct descriptor descriptor = descriptor_at(fd);
+    bool is_file = descriptor.kind == DESCRIPTOR_FILE;
+    enum role role = is_file ? disk_role(descriptor.number)
+                     : descriptor.kind == DESCRIPTOR_DIRECTORY ? ROLE_DIRECTORY
+                                                               : ROLE_OTHER;
+    int error = process_enter(call, role, (uint64_t)fd, b);
+    *file_out = is_file ? descriptor.number : DISK_NONE;
+    return error == 0 && descriptor.kind == DESCRIPTOR_NONE ? EBADF : error;
+}
+
+int __wrap_fstat(int fd, struct stat *info)
+{
+    size_t file;
+    int error = enter(CALL_FSTAT, fd, 0, &file);
+    if (error == 0) {
+        inspect(file, info);
+    }
+    return outcome(error);
+}
+
+int __wrap_fstatat(int directory, const char *name, struct stat *info, int flags)
+{
+    (void)flags;
+    int error = process_enter(CALL_FSTAT, role_of(name), 0, 0);
+    size_t file = disk_find(name);
+    if (error == 0 && descriptor_at(directory).kind != DESCRIPTOR_DIRECTORY) {
+        error = EBADF;
+    }
+    if (error == 0 && file == DISK_NONE) {
+        error = ENOENT;
+    }
+    if (error == 0) {
+        inspect(file, info);
+    }
+    return outcome(error);
+}
+
+ssize_t __wrap_pwrite(int fd, const void *bytes, size_t length, off_t offset)
+{
+    size_t file;
+    int error = enter(CALL_PWRITE, fd, (uint64_t)offset << 24 ^ length, &file);
+    if (error != 0) {
+        return outcome(error);
+    }
+    size_t count = disk_write(file, bytes, process_cut(length), (uint64_t)offset);
+    if (count == 0 && length > 0) {
+        faults_note(CALL_PWRITE, ENOSPC);
+        return outcome(ENOSPC);
+    }
+    return (ssize_t)count;
+}
+
+ssize_t __wrap_pread(int fd, void *bytes, size_t length, off_t offset)
+{
+    size_t file;
+    int error = enter(CALL_PWRITE, fd, (uint64_t)offset << 24 ^ length, &file);
+    return error != 0
+               ? outcome(error)
+               : __real_pread(disk_real_fd(file), bytes, process_cut(length), offset);
+}
+
+int __wrap_ftruncate(int fd, off_t length)
+{
+    size_t file;
+    int error = enter(CALL_FTRUNCATE, fd, (uint64_t)length, &file);
+    if (error == 0) {
+        disk_truncate(file, (uint64_t)length);
+    }
+    return outcome(error);
+}
+
+int __wrap_fdatasync(int fd)
+{
+    size_t file;
+    int error = enter(CALL_FDATASYNC, fd, 0, &file);
+    if (error == 0) {
+        disk_sync(file);
+    } else if (error != EINTR && file != DISK_NONE) {
+        disk_fail_sync(file, dice_next(&randomness));
+    }
+    return outcome(error);
+}
+
+int __wrap_fsync(int fd)
+{
+    size_t file;
+    int error = enter(CALL_FSYNC, fd, 0, &file);
+    if (error == 0 && file == DISK_NONE) {
+        disk_sync_names();
+    } else if (error == 0) {
+        disk_sync(file);
+    }
+    return outcome(error);
+}
+
+int __wrap_posix_fadvise(int fd, off_t offset, off_t length, int advice)
+{
+    (void)length;
+    size_t file;
+    int error = enter(CALL_FADVISE, fd, (uint64_t)offset, &file);
+    if (error == 0 && advice == POSIX_FADV_DONTNEED) {
+        disk_forget_cache(file);
+    }
+    return error;
+}
+
+int __wrap_renameat(int from_directory, const char *from, int directory, const char *to)
+{
+    (void)from_directory;
+    (void)directory;
+    int error = process_enter(CALL_RENAMEAT, role_of(from), (uint64_t)role_of(to), 0);
+    if (error == 0 && !disk_rename(from, to)) {
+        error = ENOENT;
+    }
+    return outcome(error);
+}
+
+int __wrap_unlinkat(int directory, const char *name, int flags)
+{
+    (void)directory;
+    (void)flags;
+    int error = process_enter(CALL_UNLINKAT, role_of(name), 0, 0);
+    if (error == 0 && !disk_unlink(name)) {
+        error = ENOENT;
+    }
+    return outcome(error);
+}
+
+int __wrap_fstatvfs(int fd, struct statvfs *info)
+{
+    size_t file;
+    int error = enter(CALL_FSTATVFS, fd, 0, &file);
+    uint64_t room = disk_room() < (uint64_t)1 << 40 ? disk_room() : (uint64_t)1 << 40;
+    if (error == 0) {
+        memset(info, 0, sizeof *info);
+        info->f_frsize = 1;
+        info->f_bavail = room;
+        if (room < (uint64_t)1 << 40) {
+            faults_note(CALL_FSTATVFS, ENOSPC); /* it may be too little */
+        }
+    }
+    return outcome(error);
+}
+
+int __wrap_sync_file_range(int fd, off_t offset, off_t length, unsigned flags)
+{
+    (void)fd; /* any part of what is pending may reach the disk as it is */
+    (void)offset;
+    (void)length;
+    (void)flags;
+    return 0;
+}
+
+/* ---- Random numbers ---- */
+
+static bool is_random(const FILE *file)
+{
+    return (const void *)file == &random_source;
+}
+
+FILE *__wrap_fopen(const char *path, const char *mode)
+{
+    if (strcmp(path, "/dev/urandom") != 0) {
+        return __real_fopen(path, mode);
+    }
+    int error = process_enter(CALL_FOPEN, ROLE_ANY, 0, 0);
+    errno = error;
+    return error != 0 ? NULL : (FILE *)(void *)&random_source;
+}
+
+void __wrap_setbuf(FILE *file, char *buffer)
+{
+    if (!is_random(file)) {
+        __real_setbuf(file, buffer);
+    }
+}
+
+size_t __wrap_fread(void *to, size_t length, size_t count, FILE *file)
+{
+    if (!is_random(file)) {
+        return __real_fread(to, length, count, file);
+    }
+    unsigned char *bytes = to;
+    for (size_t i = 0; i < length * count; i++) {
+        bytes[i] = (unsigned char)(dice_next(&randomness) >> 56);
+    }
+    return count;
+}
+
+int __wrap_fclose(FILE *file)
+{
+    return is_random(file) ? 0 : __real_fclose(file);
+}
+
+/* ---- Mappings ---- */
+
+static void note_view(unsigned char *at, size_t length)
+{
+    size_t i = 0;
+    while (i < VIEWS_MAX && views[i].length > 0) {
+        i++;
+    }
+    if (i == VIEWS_MAX) {
+        violation("mappings are left behind", "%d of them", VIEWS_MAX);
+    }
+    views[i] = (struct view){at, length};
+}
+
+void *__wrap_mmap(void *at, size_t length, int protection, int flags, int fd,
+                  off_t offset)
+{
+    struct descriptor descriptor = descriptor_at(fd);
+    bool is_file = descriptor.kind == DESCRIPTOR_FILE;
+    if (descriptor.kind == DESCRIPTOR_ZERO) { /* within the handler of a signal */
+        return __real_mmap(at, length, protection, flags | MAP_ANONYMOUS, -1, 0);
+    }
+    int error =
+        process_enter(CALL_MMAP, is_file ? disk_role(descriptor.number) : ROLE_OTHER,
+                      (uint64_t)fd, length);
+    if (error != 0 || !is_file) {
+        errno = error != 0 ? error : EBADF;
+        return MAP_FAILED;
+    }
+    void *view = __real_mmap(at, length, protection, flags,
+                             disk_real_fd(descriptor.number), offset);
+    if (view != MAP_FAILED && (flags & MAP_FIXED) == 0) {
+        note_view(view, length);
+    }
+    return view;
+}
+
+int __wrap_munmap(void *at, size_t length)
+{
+    unsigned char *from = at;
+    for (size_t i = 0; i < VIEWS_MAX; i++) {
+        if (views[i].length > 0 && from >= views[i].at &&
+            from + length == views[i].at + views[i].length) {
+            views[i].length = (size_t)(from - views[i].at);
+            return __real_munmap(at, length);
+        }
+    }
+    violation("memory is unmapped that was not mapped", "%zu bytes", length);
+}
+
+bool files_are_unmapped(void)
+{
+    for (size_t i = 0; i < VIEWS_MAX; i++) {
+        if (views[i].length > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int __wrap_posix_madvise(void *at, size_t length, int advice)
+{
+    (void)at; /* advice: nothing depends on it */
+    (void)length;
+    (void)advice;
+    return 0;
+}
+
+/* ---- The machine ---- */
+
+int __wrap_getrusage(int who, struct rusage *usage)
+{
+    (void)who;
+    memset(usage, 0, sizeof *usage);
+    blocks_read += dice_below(&randomness, 2) == 0 ? 1 : 0; /* now and then it reads */
+    usage->ru_inblock = blocks_read;
+    return 0;
+}
+
+int __wrap_getrlimit(int resource, struct rlimit *limit)
+{
+    (void)resource;
+    limit->rlim_cur = RLIM_INFINITY;
+    limit->rlim_max = RLIM_INFINITY;
+    return 0;
+}
+
+long __wrap_sysconf(int name)
+{
+    return name == _SC_NPROCESSORS_ONLN ? (long)process_serving()->processors
+                                        : __real_sysconf(name);
+}
+
+int __wrap_isatty(int fd)
+{
+    (void)fd;
+    return 0;
+}

@@ -1,0 +1,163 @@
+/*
+ * wrap: malloc calloc realloc free strdup
+ *
+ * A header in front of each piece links them all.
+ */
+#include "world/memory.h"
+
+#include "world/process.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void *__real_malloc(size_t length);
+void *__real_realloc(void *memory, size_t length);
+void __real_free(void *memory);
+void *__wrap_malloc(size_t length);
+void *__wrap_calloc(size_t count, size_t length);
+void *__wrap_realloc(void *memory, size_t length);
+void __wrap_free(void *memory);
+char *__wrap_strdup(const char *text);
+
+struct piece {
+    struct piece *before;
+    struct piece *after;
+    size_t length;
+    size_t pad; /* what follows stays aligned for anything */
+};
+
+static struct piece all = {&all, &all, 0, 0};
+static size_t held_bytes;
+
+size_t memory_held_bytes(void)
+{
+    return held_bytes;
+}
+
+static void link_in(struct piece *piece, size_t length)
+{
+    piece->length = length;
+    piece->before = &all;
+    piece->after = all.after;
+    all.after->before = piece;
+    all.after = piece;
+    held_bytes += length;
+}
+
+static void take_out(struct piece *piece)
+{
+    piece->before->after = piece->after;
+    piece->after->before = piece->before;
+    held_bytes -= piece->length;
+}
+
+static struct piece *piece_of(void *memory)
+{
+    return (struct piece *)memory - 1;
+}
+
+static void *give(size_t length)
+{
+    struct piece *piece = __real_malloc(sizeof *piece + length);
+    if (piece == NULL) {
+        return NULL;
+    }
+    link_in(piece, length);
+    return piece + 1;
+}
+
+void *__wrap_malloc(size_t length)
+{
+    return process_meets_fault(CALL_MALLOC, ROLE_ANY) != 0 ? NULL : give(length);
+}
+
+void *__wrap_calloc(size_t count, size_t length)
+{
+    if (process_meets_fault(CALL_CALLOC, ROLE_ANY) != 0) {
+        return NULL;
+    }
+    void *memory = give(count * length); /* the program's counts are small */
+    if (memory != NULL) {
+        memset(memory, 0, count * length);
+    }
+    return memory;
+}
+
+void *__wrap_realloc(void *memory, size_t length)
+{
+    if (process_meets_fault(CALL_REALLOC, ROLE_ANY) != 0) {
+        return NULL;
+    }
+    if (memory == NULL) {
+        return give(length);
+    }
+    struct piece *piece = piece_of(memory);
+    take_out(piece);
+    piece = world_resize(piece, sizeof *piece + length);
+    link_in(piece, length);
+    return piece + 1;
+}
+
+void __wrap_free(void *memory)
+{
+    if (memory != NULL) {
+        take_out(piece_of(memory));
+        __real_free(piece_of(memory));
+    }
+}
+
+char *__wrap_strdup(const char *text)
+{
+    size_t length = strlen(text) + 1;
+    char *copy = __wrap_malloc(length);
+    return copy == NULL ? NULL : memcpy(copy, text, length);
+}
+
+void memory_release_all(void)
+{
+    while (all.after != &all) {
+        __wrap_free(all.after + 1);
+    }
+}
+
+void *world_resize(void *memory, size_t length)
+{
+    if (length == 0) {
+        __real_free(memory);
+        return NULL;
+    }
+    void *moved = __real_realloc(memory, length);
+    if (moved == NULL) {
+        (void)fprintf(stderr, "world: no memory for %zu bytes\n", length);
+        abort();
+    }
+    return moved;
+}
+
+void bytes_reserve(struct bytes *bytes, size_t more)
+{
+    if (more > bytes->capacity - bytes->length) {
+        bytes->capacity = (bytes->length + more) * 3 / 2 + 64;
+        bytes->at = world_resize(bytes->at, bytes->capacity);
+    }
+}
+
+void bytes_put(struct bytes *bytes, const void *from, size_t length)
+{
+    bytes_reserve(bytes, length);
+    if (length > 0) {
+        memcpy(bytes->at + bytes->length, from, length);
+    }
+    bytes->length += length;
+}
+
+void bytes_set_length(struct bytes *bytes, size_t length)
+{
+    if (length > bytes->length) {
+        size_t more = length - bytes->length;
+        bytes_reserve(bytes, more);
+        memset(bytes->at + bytes->length, 0, more);
+    }
+    bytes->length = length;
+}

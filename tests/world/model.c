@@ -1,0 +1,893 @@
+/*
+ * The model. Parsing of lines and the texts of replies are the program's own, which other
+ * tests hold to the letter; what a line does to the store, and what it shows of it, is
+ * written here anew.
+ */
+#include "world/model.h"
+
+#include "bounds.h"
+#include "protocol.h"
+#include "store.h"
+#include "world/clock.h"
+#include "world/disk.h"
+#include "world/process.h"
+#include "world/words.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { LINE_BYTES = 4096, RECORD_BYTES = 16, CALLS_SLACK = 2000, IDLE_SLACK_CALLS = 300 };
+
+/* A write in the order of sending; value 0: a deletion. */
+struct write {
+    uint32_t key;
+    uint32_t value;
+    uint64_t fair_us; /* when it was acknowledged */
+};
+
+struct writes {
+    struct write *items;
+    size_t count;
+    size_t capacity;
+};
+
+static struct words keys;
+static struct words values;
+
+/* By the number of a key: what it has; what of that a power loss cannot take. */
+static uint32_t *sure;
+static uint32_t *durable;
+static uint32_t *observed;
+static bool *is_seen;
+static size_t key_capacity;
+
+static uint64_t key_count;
+static uint64_t live_bytes;
+static struct writes recent;  /* acknowledged, and perhaps not durable */
+static struct writes open;    /* received and never answered */
+static struct hits open_hits; /* what had failed when the first of them came */
+static bool has_lost_unsynced;
+static struct store *watched;
+static size_t followed_count; /* how many of the open ones were carried out */
+static uint64_t commands_answered;
+static const char *suspicion; /* a rule that is broken if the server goes on; or NULL */
+static char suspected[256];
+
+/* The reply of one line that the program itself would make, in static memory. */
+static uint8_t reply_bytes[LINE_BYTES];
+static struct buffer reply = {.bytes = reply_bytes, .capacity = sizeof reply_bytes};
+
+static void writes_put(struct writes *writes, struct write write)
+{
+    if (writes->count == writes->capacity) {
+        writes->capacity = writes->capacity * 2 + 64;
+        writes->items =
+            world_resize(writes->items, writes->capacity * sizeof *writes->items);
+    }
+    writes->items[writes->count++] = write;
+}
+
+static void make_room_for_keys(size_t needed)
+{
+    if (needed <= key_capacity) {
+        return;
+    }
+    size_t old = key_capacity;
+    key_capacity = needed * 2 + 64;
+    sure = world_resize(sure, key_capacity * sizeof *sure);
+    durable = world_resize(durable, key_capacity * sizeof *durable);
+    observed = world_resize(observed, key_capacity * sizeof *observed);
+    is_seen = world_resize(is_seen, key_capacity * sizeof *is_seen);
+    memset(sure + old, 0, (key_capacity - old) * sizeof *sure);
+    memset(durable + old, 0, (key_capacity - old) * sizeof *durable);
+}
+
+static uint32_t key_number(struct slice key)
+{
+    uint32_t number = words_put(&keys, key);
+    make_room_for_keys(number + 1);
+    return number;
+}
+
+void model_begin_run(void)
+{
+    words_clear(&keys);
+    words_clear(&values);
+    make_room_for_keys(1);
+    memset(sure, 0, key_capacity * sizeof *sure);
+    memset(durable, 0, key_capacity * sizeof *durable);
+    key_count = 0;
+    live_bytes = 0;
+    recent.count = 0;
+    open.count = 0;
+    has_lost_unsynced = false;
+    suspicion = NULL;
+    watched = NULL;
+}
+
+void model_watch(struct store *store)
+{
+    watched = store;
+}
+
+uint64_t model_command_count(void)
+{
+    return commands_answered;
+}
+
+/* ---- What writes do ---- */
+
+static uint64_t record_bytes(uint32_t key, uint32_t value)
+{
+    return value == 0 ? 0
+                      : RECORD_BYTES + words_get(&keys, key).length +
+                            words_get(&values, value).length;
+}
+
+static void set_sure(uint32_t key, uint32_t value)
+{
+    key_count += value != 0 ? 1 : 0;
+    key_count -= sure[key] != 0 ? 1 : 0;
+    live_bytes += record_bytes(key, value) - record_bytes(key, sure[key]);
+    sure[key] = value;
+}
+
+static void acknowledge(struct slice key, uint32_t value)
+{
+    uint32_t number = key_number(key);
+    if (sure[number] == value && value == 0) {
+        return; /* nothing was there to delete */
+    }
+    set_sure(number, value);
+    if (process_serving()->is_everysec) {
+        writes_put(&recent, (struct write){number, value, world_fair_us()});
+    } else {
+        durable[number] = value;
+    }
+}
+
+/* All of them, or those that are old enough, are durable whatever comes. */
+static void note_durable(bool is_all)
+{
+    /* While it waits for a client that was told to go, the server syncs nothing. */
+    uint64_t slack_us = CALLS_SLACK * process_serving()->tick_us + LINGER_MS_MAX * 1000;
+    size_t count = 0;
+    while (count < recent.count &&
+           (is_all || recent.items[count].fair_us + SYNC_LAG_MS_MAX * 1000 + slack_us <
+                          world_fair_us())) {
+        durable[recent.items[count].key] = recent.items[count].value;
+        count++;
+    }
+    recent.count -= count;
+    if (count > 0) {
+        memmove(recent.items, recent.items + count, recent.count * sizeof *recent.items);
+    }
+}
+
+/* ---- Lines ---- */
+
+struct line {
+    struct request request;
+    enum status status;
+    bool is_hangup;
+    size_t end; /* in said: behind it */
+};
+
+/* The next line that was received whole, or the unfinished one at the end of input. */
+static bool next_line(const struct client *client, size_t at, struct line *line)
+{
+    struct slice rest = {client->said.at + at, client->received - at};
+    if (rest.length == 0) {
+        return false;
+    }
+    const uint8_t *lf = memchr(rest.bytes, '\n', rest.length);
+    bool is_all = client->has_ended && client->received == client->said.length;
+    if (lf == NULL && !is_all) {
+        return false;
+    }
+    size_t length = lf == NULL ? rest.length : (size_t)(lf - rest.bytes);
+    struct slice text = slice_first(rest, length);
+    if (length > 0 && text.bytes[length - 1] == '\r') {
+        text.length--;
+    }
+    uint64_t value_bytes_max = process_serving()->value_bytes_max;
+    line->end = at + length + (lf == NULL ? 0 : 1);
+    line->is_hangup = protocol_is_hangup(text);
+    if (text.length > protocol_line_bytes_max(value_bytes_max)) {
+        line->request = (struct request){.verb = VERB_NONE};
+        line->status = KV_LINE_TOO_LONG;
+        return true;
+    }
+    line->status = protocol_parse(text, value_bytes_max, &line->request);
+    if (lf == NULL && protocol_is_write(line->request.verb)) {
+        line->status = KV_INCOMPLETE_LINE;
+    }
+    return true;
+}
+
+/* ---- Replies ---- */
+
+enum match { MATCH, MORE, WRONG };
+
+/* The replies that were heard and not matched yet. */
+struct hearing {
+    struct slice rest;
+    size_t used;
+};
+
+static bool next_heard(struct hearing *hearing, struct slice *line_out)
+{
+    struct slice rest = slice_after(hearing->rest, hearing->used);
+    const uint8_t *lf = rest.length == 0 ? NULL : memchr(rest.bytes, '\n', rest.length);
+    if (lf == NULL) {
+        return false;
+    }
+    *line_out = slice_first(rest, (size_t)(lf - rest.bytes));
+    hearing->used += line_out->length + 1;
+    return true;
+}
+
+static bool is_reply(struct slice heard, enum status status, enum verb verb)
+{
+    reply.length = 0;
+    protocol_put_status(&reply, status, verb);
+    return slice_equal(heard, slice_first(buffer_slice(&reply), reply.length - 1));
+}
+
+/* What had failed when the line began to come. */
+static struct hits hits_before(const struct client *client, size_t start)
+{
+    for (size_t i = 0; i < client->mark_count; i++) {
+        if (client->marks[i].received > start) {
+            return client->marks[i].hits;
+        }
+    }
+    return *faults_hits();
+}
+
+/*
+ * Whether it is an error that something which failed since explains: a file that cannot
+ * be made for want of room counts as failed, one whose room cannot be asked for as full.
+ */
+static bool is_excused(const struct client *client, const struct line *line,
+                       struct slice heard)
+{
+    if (!slice_starts_with(heard, SLICE_LITERAL("error: "))) {
+        return false;
+    }
+    struct hits before = hits_before(client, client->answered);
+    const struct hits *now = faults_hits();
+    bool has_no_space = now->space != before.space;
+    bool has_failed = now->io != before.io;
+    bool has_no_memory = now->memory != before.memory;
+    bool is_compact = line->request.verb == VERB_COMPACT;
+    return ((has_no_space || (has_failed && is_compact)) &&
+            is_reply(heard, KV_NO_SPACE, VERB_NONE)) ||
+           ((has_failed || has_no_space) && is_reply(heard, KV_IO, VERB_NONE)) ||
+           (has_no_memory && is_reply(heard, KV_NO_MEMORY, VERB_NONE));
+}
+
+static bool is_number(struct slice heard, uint64_t number)
+{
+    char text[24];
+    (void)snprintf(text, sizeof text, "%" PRIu64, number); /* 20 digits at most */
+    return slice_equal(heard, slice_of_text(text));
+}
+
+/* Each key that begins so once, in any order, then an empty line. */
+static enum match match_keys(struct hearing *hearing, struct slice prefix)
+{
+    struct slice heard;
+    uint64_t count = 0;
+    uint64_t wanted = 0;
+    memset(is_seen, 0, (keys.count + 1) * sizeof *is_seen);
+    while (next_heard(hearing, &heard)) {
+        if (heard.length == 0) {
+            for (uint32_t i = 1; i <= keys.count; i++) {
+                wanted += sure[i] != 0 && slice_starts_with(words_get(&keys, i), prefix);
+            }
+            return count == wanted ? MATCH : WRONG;
+        }
+        uint32_t key = words_find(&keys, heard);
+        if (key == 0 || sure[key] == 0 || is_seen[key] ||
+            !slice_starts_with(heard, prefix)) {
+            return WRONG;
+        }
+        is_seen[key] = true;
+        count++;
+    }
+    return MORE;
+}
+
+static bool is_stat(struct slice heard, const char *name, uint64_t *number_out)
+{
+    struct slice word = slice_of_text(name);
+    if (!slice_starts_with(heard, word) || heard.bytes[word.length] != ' ') {
+        return false;
+    }
+    *number_out = strtoull((const char *)heard.bytes + word.length + 1, NULL, 10);
+    return true;
+}
+
+static enum match match_stats(struct hearing *hearing)
+{
+    struct slice heard;
+    uint64_t number;
+    while (next_heard(hearing, &heard)) {
+        if (heard.length == 0) {
+            return MATCH;
+        }
+        if ((is_stat(heard, "keys", &number) && number != key_count) ||
+            (is_stat(heard, "live_bytes", &number) && number != live_bytes)) {
+            return WRONG;
+        }
+    }
+    return MORE;
+}
+
+static enum match match_help(struct hearing *hearing)
+{
+    reply.length = 0;
+    (void)protocol_put_help(&reply); /* there is room */
+    struct slice wanted = buffer_slice(&reply);
+    if (hearing->rest.length < wanted.length) {
+        return slice_starts_with(wanted, hearing->rest) ? MORE : WRONG;
+    }
+    hearing->used = wanted.length;
+    return slice_starts_with(hearing->rest, wanted) ? MATCH : WRONG;
+}
+
+/* A reply of one line to a command that was carried out; writes change the model. */
+static bool is_right(const struct request *request, struct slice heard)
+{
+    uint32_t key = protocol_has_key(request->verb) ? words_find(&keys, request->key) : 0;
+    uint32_t value = key == 0 ? 0 : sure[key];
+    switch (request->verb) {
+    case VERB_GET:
+        return value == 0 ? is_reply(heard, KV_NOT_FOUND, VERB_GET)
+                          : slice_equal(heard, words_get(&values, value));
+    case VERB_EXISTS:
+        return is_number(heard, value == 0 ? 0 : 1);
+    case VERB_COUNT:
+        return is_number(heard, key_count);
+    default: /* SET, DELETE, SYNC, COMPACT */
+        return is_reply(heard, KV_OK, request->verb);
+    }
+}
+
+static void carry_out(const struct request *request)
+{
+    if (request->verb == VERB_SET) {
+        acknowledge(request->key, words_put(&values, request->value));
+    } else if (request->verb == VERB_DELETE) {
+        acknowledge(request->key, 0);
+    } else if (request->verb == VERB_SYNC) {
+        note_durable(true);
+    }
+}
+
+static enum match match_line(const struct client *client, const struct line *line,
+                             struct hearing *hearing)
+{
+    struct slice heard;
+    struct hearing one = *hearing;
+    if (!next_heard(&one, &heard)) {
+        return MORE;
+    }
+    if (line->status != KV_OK) {
+        *hearing = one;
+        return is_reply(heard, line->status, line->request.verb) ||
+                       is_excused(client, line, heard)
+                   ? MATCH
+                   : WRONG;
+    }
+    enum verb verb = line->request.verb;
+    bool is_long = verb == VERB_KEYS || verb == VERB_STATS || verb == VERB_HELP;
+    if (!is_long && is_right(&line->request, heard)) {
+        carry_out(&line->request);
+        *hearing = one;
+        return MATCH;
+    }
+    if (is_excused(client, line, heard)) {
+        *hearing = one;
+        return MATCH;
+    }
+    return verb == VERB_KEYS    ? match_keys(hearing, line->request.key)
+           : verb == VERB_STATS ? match_stats(hearing)
+           : verb == VERB_HELP  ? match_help(hearing)
+                                : WRONG;
+}
+
+static int shown(size_t length)
+{
+    return (int)(length < 100 ? length : 100);
+}
+
+_Noreturn static void tell_wrong(const struct client *client, size_t end)
+{
+    struct slice line = {client->said.at + client->answered, end - client->answered};
+    struct slice heard = {client->heard.at + client->matched,
+                          client->heard.length - client->matched};
+    uint32_t value = 0;
+    struct request request;
+    if (protocol_parse(slice_first(line, line.length - (line.length > 0)),
+                       VALUE_BYTES_MAX, &request) == KV_OK &&
+        protocol_has_key(request.verb)) {
+        uint32_t key = words_find(&keys, request.key);
+        value = key == 0 ? 0 : sure[key];
+    }
+    struct slice wanted =
+        value == 0 ? SLICE_LITERAL("nothing") : words_get(&values, value);
+    violation("a reply is wrong",
+              "to the line \"%.*s\" came \"%.*s\"; the store holds %.*s (%zu bytes), "
+              "%" PRIu64 " keys",
+              shown(line.length), (const char *)line.bytes, shown(heard.length),
+              (const char *)heard.bytes, shown(wanted.length), (const char *)wanted.bytes,
+              wanted.length, key_count);
+}
+
+/* Whether a line that was received is still owed a reply. */
+static bool owes(const struct client *client)
+{
+    struct line line;
+    if (client->is_closing || !next_line(client, client->answered, &line)) {
+        return false;
+    }
+    bool is_quit = line.request.verb == VERB_QUIT && line.status == KV_OK;
+    return !is_quit && !line.is_hangup;
+}
+
+/* The server counts whole milliseconds, from just before the replies were sent. */
+static uint64_t early_us(void)
+{
+    return 1000 + IDLE_SLACK_CALLS * process_serving()->tick_us;
+}
+
+/* The one line that no request asked for. */
+static bool take_eviction(struct client *client, struct hearing *hearing)
+{
+    struct slice heard;
+    if (!next_heard(hearing, &heard)) {
+        return true; /* of which more will come */
+    }
+    if (!is_reply(heard, KV_IDLE, VERB_NONE)) {
+        return false;
+    }
+    uint64_t up_us =
+        client->last_reply_us + process_serving()->idle_s * 1000000 - early_us();
+    bool came_before = owes(client) && client->last_line_us < up_us;
+    if (!sockets_is_somebody_waiting() || world_now_us() < up_us || came_before) {
+        violation("a client was sent away though its time was not up",
+                  "after %" PRIu64 " us, %s waiting, %s",
+                  world_now_us() - client->last_reply_us,
+                  sockets_is_somebody_waiting() ? "others" : "nobody",
+                  came_before ? "with a line in hand" : "silent");
+    }
+    client->is_closing = true;
+    client->is_evicted = true;
+    return true;
+}
+
+void model_note_sent(struct client *client)
+{
+    struct line line;
+    if (!process_serving()->is_everysec && disk_is_unsafe()) {
+        violation("a reply left before its sync", "%.*s", shown(client->heard.length),
+                  (const char *)client->heard.at);
+    }
+    while (client->matched < client->heard.length) {
+        struct hearing hearing = {
+            {client->heard.at + client->matched, client->heard.length - client->matched},
+            0};
+        bool has_line = !client->is_closing && next_line(client, client->answered, &line);
+        if (has_line && (line.is_hangup || line.request.verb == VERB_QUIT)) {
+            has_line = line.status != KV_OK && !line.is_hangup;
+        }
+        if (!has_line) {
+            if (client->is_closing || !take_eviction(client, &hearing)) {
+                violation("a reply to nothing", "%.*s", shown(hearing.rest.length),
+                          (const char *)hearing.rest.bytes);
+            }
+            client->matched += hearing.used;
+            return;
+        }
+        if (client->heard_searched < client->heard.length &&
+            memchr(client->heard.at + client->heard_searched, '\n',
+                   client->heard.length - client->heard_searched) == NULL) {
+            client->heard_searched = client->heard.length;
+            return;
+        }
+        struct hearing eviction = hearing;
+        enum match match = match_line(client, &line, &hearing);
+        if (match == WRONG && take_eviction(client, &eviction)) {
+            client->matched += eviction.used;
+            return;
+        }
+        if (match == MORE) {
+            return;
+        }
+        if (match == WRONG) {
+            tell_wrong(client, line.end);
+        }
+        commands_answered++;
+        client->last_reply_us = world_now_us();
+        client->matched += hearing.used;
+        client->heard_searched = client->matched;
+        client->answered = line.end;
+    }
+    if (client->matched == client->heard.length) {
+        client->matched = client->heard.length = client->heard_searched = 0;
+    }
+}
+
+void model_note_received(struct client *client, size_t count)
+{
+    if (client->mark_count == client->mark_capacity) {
+        client->mark_capacity = client->mark_capacity * 2 + 16;
+        client->marks =
+            world_resize(client->marks, client->mark_capacity * sizeof *client->marks);
+    }
+    /* Of lines that were answered long ago nobody asks any more. */
+    if (client->mark_count > 0 &&
+        client->answered >= client->marks[client->mark_count - 1].received) {
+        client->mark_count = 0;
+    }
+    client->marks[client->mark_count++] = (struct mark){client->received, *faults_hits()};
+    if (memchr(client->said.at + client->received - count, '\n', count) != NULL) {
+        client->last_line_us = world_now_us();
+        client->last_moved_us = world_fair_us();
+    }
+}
+
+/* ---- Ends ---- */
+
+/* The writes among the lines that got no reply may have been carried out. */
+static void leave_open(const struct client *client)
+{
+    struct line line;
+    size_t at = client->answered;
+    if (open.count == 0) {
+        open_hits = hits_before(client, at);
+    }
+    while (!client->is_closing && next_line(client, at, &line) && !line.is_hangup &&
+           line.request.verb != VERB_QUIT) {
+        bool is_set = line.request.verb == VERB_SET;
+        if (line.status == KV_OK && (is_set || line.request.verb == VERB_DELETE)) {
+            uint32_t value = is_set ? words_put(&values, line.request.value) : 0;
+            writes_put(&open, (struct write){key_number(line.request.key), value,
+                                             world_fair_us()});
+        }
+        at = line.end;
+    }
+}
+
+/* A server that is about to end may leave anybody; one that goes on may not. */
+static void suspect(const char *rule, const struct client *client)
+{
+    if (suspicion == NULL) {
+        suspicion = rule;
+        (void)snprintf(suspected, sizeof suspected, "%.*s",
+                       shown(client->received - client->answered),
+                       (const char *)client->said.at + client->answered);
+    }
+}
+
+void model_note_going_on(void)
+{
+    if (suspicion != NULL) {
+        violation(suspicion, "%s", suspected);
+    }
+}
+
+void model_note_closed(struct client *client)
+{
+    uint64_t silent_us = world_now_us() - client->last_taken_us;
+    bool has_stalled = silent_us + early_us() >= CLIENT_STALL_MS_MAX * 1000;
+    bool is_explained = client->is_lost || has_stalled || process_is_stopping();
+    if (owes(client) && !is_explained) {
+        suspect("a client was left without its replies", client);
+    }
+    if (client->matched < client->heard.length && !is_explained) {
+        suspect("a reply was cut off", client);
+    }
+    struct line line;
+    bool has_quit =
+        client->is_closing || (next_line(client, client->answered, &line) &&
+                               (line.is_hangup || line.request.verb == VERB_QUIT));
+    bool has_all = client->has_ended && client->received == client->said.length;
+    bool is_hangup =
+        client->received > client->answered &&
+        protocol_is_hangup((struct slice){client->said.at + client->answered,
+                                          client->received - client->answered});
+    if (!has_quit && !has_all && !is_hangup && !is_explained) {
+        suspect("a client was sent away without a reason", client);
+    }
+    leave_open(client);
+}
+
+void model_note_end(bool lost_unsynced)
+{
+    struct client *client = sockets_served();
+    if (client != NULL) {
+        leave_open(client);
+    }
+    note_durable(false);
+    has_lost_unsynced = has_lost_unsynced || lost_unsynced;
+    suspicion = NULL;
+}
+
+void model_note_stopped(void)
+{
+    note_durable(true);
+}
+
+/* ---- Which state is it? ---- */
+
+static bool has_failed_since(const struct hits *before)
+{
+    const struct hits *now = faults_hits();
+    return now->space != before->space || now->io != before->io ||
+           now->memory != before->memory;
+}
+
+/* Go on from `base` by writes in their order, until everything is as observed. */
+static bool follow(uint32_t base[], const struct writes *writes, size_t *differing)
+{
+    followed_count = 0;
+    while (*differing > 0 && followed_count < writes->count) {
+        const struct write *write = &writes->items[followed_count++];
+        *differing -= base[write->key] != observed[write->key] ? 1 : 0;
+        base[write->key] = write->value;
+        *differing += base[write->key] != observed[write->key] ? 1 : 0;
+    }
+    return *differing == 0;
+}
+
+static size_t count_differing(const uint32_t base[])
+{
+    size_t count = 0;
+    for (uint32_t i = 1; i <= keys.count; i++) {
+        count += base[i] != observed[i] ? 1 : 0;
+    }
+    return count;
+}
+
+/* Refused batches may be missing among the others: then each key has one of its values.
+ */
+static bool has_own_values(const uint32_t base[])
+{
+    for (uint32_t key = 1; key <= keys.count; key++) {
+        bool is_one = base[key] == observed[key];
+        for (size_t i = 0; !is_one && i < recent.count && base == durable; i++) {
+            is_one = recent.items[i].key == key && recent.items[i].value == observed[key];
+        }
+        for (size_t i = 0; !is_one && i < open.count; i++) {
+            is_one = open.items[i].key == key && open.items[i].value == observed[key];
+        }
+        if (!is_one) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_possible(void)
+{
+    uint32_t *base = has_lost_unsynced ? durable : sure;
+    followed_count = 0;
+    if (open.count > 0 && has_failed_since(&open_hits)) {
+        return has_own_values(base);
+    }
+    size_t differing = count_differing(base);
+    if (differing == 0) {
+        return true;
+    }
+    return (base == durable && follow(base, &recent, &differing)) ||
+           follow(base, &open, &differing);
+}
+
+static void observe(struct store *store)
+{
+    for (uint32_t i = 1; i <= keys.count; i++) {
+        struct slice value;
+        struct slice key = words_get(&keys, i);
+        struct lookup lookup = store_begin_lookup(store, key);
+        enum status status = store_get(store, &lookup, &value);
+        observed[i] = status == KV_OK ? words_find(&values, value) : 0;
+        if ((status == KV_OK && observed[i] == 0) ||
+            (status != KV_OK && status != KV_NOT_FOUND)) {
+            violation("a key has a value that nobody wrote", "%.*s: status %d, %.*s",
+                      shown(key.length), (const char *)key.bytes, (int)status,
+                      status == KV_OK ? shown(value.length) : 0,
+                      status == KV_OK ? (const char *)value.bytes : "");
+        }
+    }
+}
+
+static void tell_impossible(const char *rule)
+{
+    char text[1024];
+    size_t length = 0;
+    const uint32_t *base = has_lost_unsynced ? durable : sure;
+    for (uint32_t i = 1; i <= keys.count && length < sizeof text - 200; i++) {
+        if (base[i] != observed[i]) {
+            struct slice key = words_get(&keys, i);
+            struct slice wanted =
+                base[i] == 0 ? SLICE_LITERAL("nothing") : words_get(&values, base[i]);
+            struct slice has = observed[i] == 0 ? SLICE_LITERAL("nothing")
+                                                : words_get(&values, observed[i]);
+            length += (size_t)snprintf(text + length, sizeof text - length,
+                                       " %.*s: %.*s, not %.*s;", shown(key.length) / 2,
+                                       (const char *)key.bytes, shown(has.length) / 2,
+                                       (const char *)has.bytes, shown(wanted.length) / 2,
+                                       (const char *)wanted.bytes);
+            length = length < sizeof text ? length : sizeof text - 1;
+        }
+    }
+    text[length] = '\0';
+    violation(rule, "%zu acknowledged lately, %zu open;%s", recent.count, open.count,
+              text);
+}
+
+/* What was observed is what there is. */
+static void believe(void)
+{
+    key_count = 0;
+    live_bytes = 0;
+    for (uint32_t i = 1; i <= keys.count; i++) {
+        sure[i] = observed[i];
+        key_count += sure[i] != 0 ? 1 : 0;
+        live_bytes += record_bytes(i, sure[i]);
+    }
+    open.count = 0;
+}
+
+static void check_sums(struct store *store)
+{
+    struct store_stats stats = store_stats(store);
+    uint64_t position = 0;
+    uint64_t walked = 0;
+    struct slice key;
+    enum status status;
+    while ((status = store_walk(store, &position, &key)) == KV_OK) {
+        uint32_t number = words_find(&keys, key);
+        walked++;
+        if (number == 0 || sure[number] == 0) {
+            violation("a key is there that nobody wrote", "%.*s", shown(key.length),
+                      (const char *)key.bytes);
+        }
+    }
+    if (status != KV_NOT_FOUND || walked != key_count || stats.keys != key_count ||
+        stats.live_bytes != live_bytes) {
+        violation("the store's figures are wrong",
+                  "keys %" PRIu64 ", walked %" PRIu64 ", should be %" PRIu64
+                  "; live bytes %" PRIu64 ", should be %" PRIu64,
+                  stats.keys, walked, key_count, stats.live_bytes, live_bytes);
+    }
+}
+
+void model_check_store(struct store *store)
+{
+    observe(store);
+    if (!is_possible()) {
+        tell_impossible(has_lost_unsynced
+                            ? "after a power loss the store holds what it cannot"
+                            : "after a start the store holds what it cannot");
+    }
+    believe();
+    memcpy(durable, sure, (keys.count + 1) * sizeof *durable);
+    recent.count = 0;
+    has_lost_unsynced = false;
+    check_sums(store);
+}
+
+bool model_is_settled(void)
+{
+    return open.count == 0 && recent.count == 0 && !has_lost_unsynced;
+}
+
+void model_check_damaged(struct store *store)
+{
+    for (uint32_t i = 1; i <= keys.count; i++) {
+        struct slice value;
+        struct slice key = words_get(&keys, i);
+        struct lookup lookup = store_begin_lookup(store, key);
+        enum status status = store_get(store, &lookup, &value);
+        bool is_right =
+            status == KV_CORRUPT ||
+            (sure[i] == 0
+                 ? status == KV_NOT_FOUND
+                 : status == KV_OK && slice_equal(value, words_get(&values, sure[i])));
+        if (!is_right) {
+            violation("damage is served", "%.*s: status %d", shown(key.length),
+                      (const char *)key.bytes, (int)status);
+        }
+    }
+    if (store_count(store) != key_count) {
+        violation("damage makes keys fewer", "%" PRIu64 " of %" PRIu64,
+                  store_count(store), key_count);
+    }
+}
+
+/* Between clients nothing is lost; what is found to have happened counts from now on. */
+void model_settle(void)
+{
+    model_note_going_on();
+    if (open.count == 0 || watched == NULL) {
+        return;
+    }
+    process_be_quiet(true);
+    observe(watched);
+    process_be_quiet(false);
+    bool has_order = !has_failed_since(&open_hits);
+    if (!is_possible()) {
+        tell_impossible("after a client was lost the store holds what it cannot");
+    }
+    if (!process_serving()->is_everysec) {
+        memcpy(durable, observed, (keys.count + 1) * sizeof *durable);
+    }
+    for (size_t i = 0; i < open.count && process_serving()->is_everysec; i++) {
+        struct write write = open.items[i];
+        write.fair_us = world_fair_us();
+        if (has_order ? i < followed_count : write.value == observed[write.key]) {
+            writes_put(&recent, write);
+        }
+    }
+    believe();
+}
+
+void model_check_wait(void)
+{
+    model_note_going_on();
+    struct client *client = sockets_served();
+    if (client == NULL || client->is_reset || client->is_shut || process_is_stopping()) {
+        return;
+    }
+    bool is_blocked = client->takes == 0;
+    if (!is_blocked && owes(client)) {
+        violation("the server waits though a line is not answered", "%.*s",
+                  shown(client->received - client->answered),
+                  (const char *)client->said.at + client->answered);
+    }
+    if (!is_blocked && !client->is_closing && client->received < client->said.length &&
+        !client->is_lost) {
+        violation("the server waits though input has arrived", "%zu bytes",
+                  client->said.length - client->received);
+    }
+    uint64_t allowed_us = process_serving()->idle_s * 1000000 + 50000 +
+                          CALLS_SLACK * process_serving()->tick_us;
+    if (!is_blocked && !client->is_closing && sockets_is_somebody_waiting() &&
+        world_fair_us() > client->last_moved_us + allowed_us) {
+        violation("an idle client keeps others waiting", "for %" PRIu64 " us",
+                  world_fair_us() - client->last_moved_us);
+    }
+}
+
+void model_check_dump(const struct bytes *text)
+{
+    struct hearing hearing = {{text->at, text->length}, 0};
+    struct slice line;
+    uint64_t count = 0;
+    while (next_heard(&hearing, &line)) {
+        struct request request;
+        if (line.length > 0 && line.bytes[line.length - 1] == '\r') {
+            line.length--;
+        }
+        if (protocol_parse(line, VALUE_BYTES_MAX, &request) != KV_OK ||
+            request.verb != VERB_SET) {
+            violation("--dump prints what is no SET line", "%.*s", shown(line.length),
+                      (const char *)line.bytes);
+        }
+        uint32_t key = words_find(&keys, request.key);
+        uint32_t value = words_find(&values, request.value);
+        count++;
+        if (key == 0 || value == 0 || sure[key] != value) {
+            violation("--dump prints what the store does not hold", "%.*s",
+                      shown(line.length), (const char *)line.bytes);
+        }
+    }
+    if (count != key_count) {
+        violation("--dump leaves keys out", "%" PRIu64 " of %" PRIu64, count, key_count);
+    }
+}

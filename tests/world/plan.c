@@ -1,0 +1,459 @@
+/*
+ * Scripts to words and back.
+ */
+#include "world/plan.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PRINT_BYTES_MAX = 256 };
+
+static const struct {
+    int number;
+    const char *name;
+} errors[] = {
+    {EINTR, "EINTR"},   {EIO, "EIO"},       {ENOSPC, "ENOSPC"},
+    {ENOMEM, "ENOMEM"}, {EMFILE, "EMFILE"}, {ECONNRESET, "ECONNRESET"},
+    {EROFS, "EROFS"},   {EDQUOT, "EDQUOT"}, {ECONNABORTED, "ECONNABORTED"},
+};
+
+static const struct {
+    int number;
+    const char *name;
+} signals[] = {{SIGTERM, "TERM"}, {SIGINT, "INT"}};
+
+enum { ERROR_COUNT = sizeof errors / sizeof errors[0] };
+
+struct serving plan_default_serving(void)
+{
+    return (struct serving){.idle_s = 10,
+                            .value_bytes_max = 64 << 20,
+                            .processors = 2,
+                            .tick_us = 5,
+                            .seed = 1};
+}
+
+void plan_add(struct plan *plan, struct event event)
+{
+    if (plan->count == plan->capacity) {
+        plan->capacity = plan->capacity * 2 + 32;
+        plan->events = world_resize(plan->events, plan->capacity * sizeof *plan->events);
+    }
+    plan->events[plan->count++] = event;
+}
+
+static void drop_text(struct event *event)
+{
+    event->text = world_resize(event->text, 0);
+}
+
+void plan_remove(struct plan *plan, size_t at)
+{
+    drop_text(&plan->events[at]);
+    plan->count--;
+    memmove(&plan->events[at], &plan->events[at + 1],
+            (plan->count - at) * sizeof *plan->events);
+}
+
+void plan_clear(struct plan *plan)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        drop_text(&plan->events[i]);
+    }
+    plan->count = 0;
+}
+
+char *plan_text(const char *text, size_t length)
+{
+    char *copy = world_resize(NULL, length + 1);
+    memcpy(copy, text, length);
+    copy[length] = '\0';
+    return copy;
+}
+
+void plan_copy(struct plan *to, const struct plan *from)
+{
+    plan_clear(to);
+    for (size_t i = 0; i < from->count; i++) {
+        struct event event = from->events[i];
+        if (event.text != NULL) {
+            event.text = plan_text(event.text, strlen(event.text));
+        }
+        plan_add(to, event);
+    }
+}
+
+/* ---- Printing ---- */
+
+static void print(struct bytes *text, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void print(struct bytes *text, const char *format, ...)
+{
+    va_list arguments;
+    bytes_reserve(text, PRINT_BYTES_MAX);
+    va_start(arguments, format);
+    int length =
+        vsnprintf((char *)text->at + text->length, PRINT_BYTES_MAX, format, arguments);
+    va_end(arguments);
+    text->length += (size_t)length; /* words and numbers are short */
+}
+
+static void print_number(struct bytes *text, uint64_t number)
+{
+    if (number == WORLD_ALL) {
+        print(text, "all");
+    } else {
+        print(text, "%" PRIu64, number);
+    }
+}
+
+static void print_serving(const struct serving *serving, struct bytes *text)
+{
+    const struct serving usual = plan_default_serving();
+    print(text, "serve");
+    if (serving->is_everysec) {
+        print(text, " sync=everysec");
+    }
+    if (serving->idle_s != usual.idle_s) {
+        print(text, " idle=%" PRIu64, serving->idle_s);
+    }
+    if (serving->value_bytes_max != usual.value_bytes_max) {
+        print(text, " max-value=%" PRIu64, serving->value_bytes_max);
+    }
+    if (serving->processors != usual.processors) {
+        print(text, " processors=%" PRIu64, serving->processors);
+    }
+    if (serving->tick_us != usual.tick_us) {
+        print(text, " tick=%" PRIu64, serving->tick_us);
+    }
+    if (serving->seed != usual.seed) {
+        print(text, " seed=%" PRIu64, serving->seed);
+    }
+}
+
+static const char *error_name(int number)
+{
+    size_t at = 0;
+    while (at + 1 < ERROR_COUNT && errors[at].number != number) {
+        at++;
+    }
+    return errors[at].name;
+}
+
+static void print_fault(const struct event *event, struct bytes *text)
+{
+    const struct fault *fault = &event->fault;
+    print(text, "%s %" PRIu64 " %s %s ", event->kind == EVENT_FAIL ? "fail" : "cut",
+          fault->nth, call_name(fault->call), role_name(fault->role));
+    if (event->kind == EVENT_FAIL) {
+        print(text, "%s", error_name(fault->error));
+    } else {
+        print(text, "%" PRIu64, fault->bytes);
+    }
+    print(text, "%s", fault->is_sticky ? " for good" : "");
+}
+
+static void print_client(const struct event *event, struct bytes *text)
+{
+    static const char *const words[] = {
+        [EVENT_SAYS] = "says ",         [EVENT_COMES] = "comes", [EVENT_TAKES] = "takes ",
+        [EVENT_DRIBBLES] = "dribbles ", [EVENT_STAYS] = "stays", [EVENT_ENDS] = "ends",
+        [EVENT_RESETS] = "resets",
+    };
+    print(text, "client %u %s", event->client + 1, words[event->kind]);
+    if (event->kind == EVENT_SAYS) {
+        bytes_put(text, event->text, strlen(event->text));
+    } else if (event->kind == EVENT_TAKES || event->kind == EVENT_DRIBBLES) {
+        print_number(text, event->number);
+    }
+}
+
+void plan_print(const struct event *event, struct bytes *text)
+{
+    if (event->after_calls > 0) {
+        print(text, "+%" PRIu64 " ", event->after_calls);
+    } else if (event->after_ms > 0) {
+        print(text, "~%" PRIu64 " ", event->after_ms);
+    }
+    switch (event->kind) {
+    case EVENT_SERVE:
+        print_serving(&event->serving, text);
+        break;
+    case EVENT_FAIL:
+    case EVENT_CUT:
+        print_fault(event, text);
+        break;
+    case EVENT_FAULTS_END:
+        print(text, "faults end");
+        break;
+    case EVENT_ROOM:
+        print(text, "room ");
+        print_number(text, event->number);
+        break;
+    case EVENT_SIGNAL:
+        print(text, "signal %s", event->number == SIGTERM ? "TERM" : "INT");
+        break;
+    case EVENT_KILL:
+        print(text, "kill");
+        break;
+    case EVENT_POWER:
+        print(text, "power %" PRIu64, event->number);
+        break;
+    case EVENT_ROT:
+        print(text, "rot %s %" PRIu64 " %" PRIu64, role_name(event->fault.role),
+              event->number, event->bit);
+        break;
+    case EVENT_JUMP:
+        print(text, "jump %" PRIu64, event->number);
+        break;
+    default:
+        print_client(event, text);
+        break;
+    }
+}
+
+/* ---- Parsing ---- */
+
+/* A line that is being read, word by word. */
+struct reading {
+    const char *rest;
+    char word[PRINT_BYTES_MAX];
+};
+
+static bool next_word(struct reading *reading)
+{
+    int used = 0;
+    reading->word[0] = '\0';
+    if (sscanf(reading->rest, " %255s%n", reading->word, &used) < 1) {
+        return false;
+    }
+    reading->rest += used;
+    return true;
+}
+
+static bool is_word(const struct reading *reading, const char *word)
+{
+    return strcmp(reading->word, word) == 0;
+}
+
+static bool next_number(struct reading *reading, uint64_t *number_out)
+{
+    char *end = NULL;
+    if (!next_word(reading)) {
+        return false;
+    }
+    if (is_word(reading, "all")) {
+        *number_out = WORLD_ALL;
+        return true;
+    }
+    *number_out = strtoull(reading->word, &end, 10);
+    return *end == '\0';
+}
+
+static bool parse_serving(struct reading *reading, struct event *event)
+{
+    event->kind = EVENT_SERVE;
+    event->serving = plan_default_serving();
+    struct serving *serving = &event->serving;
+    while (next_word(reading)) {
+        char *value = strchr(reading->word, '=');
+        if (value == NULL) {
+            return false;
+        }
+        *value++ = '\0';
+        uint64_t number = strtoull(value, NULL, 10);
+        if (is_word(reading, "sync")) {
+            serving->is_everysec = strcmp(value, "everysec") == 0;
+        } else if (is_word(reading, "idle")) {
+            serving->idle_s = number;
+        } else if (is_word(reading, "max-value")) {
+            serving->value_bytes_max = number;
+        } else if (is_word(reading, "processors")) {
+            serving->processors = number;
+        } else if (is_word(reading, "tick")) {
+            serving->tick_us = number;
+        } else if (is_word(reading, "seed")) {
+            serving->seed = number;
+        } else {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool parse_client(struct reading *reading, struct event *event)
+{
+    uint64_t client = 0;
+    if (!next_number(reading, &client) || client < 1 || client > CLIENTS_MAX ||
+        !next_word(reading)) {
+        return false;
+    }
+    event->client = (unsigned)client - 1;
+    if (is_word(reading, "says")) {
+        event->kind = EVENT_SAYS;
+        const char *text = reading->rest + (*reading->rest == ' ' ? 1 : 0);
+        event->text = plan_text(text, strlen(text));
+        return true;
+    }
+    if (is_word(reading, "takes") || is_word(reading, "dribbles")) {
+        event->kind = is_word(reading, "takes") ? EVENT_TAKES : EVENT_DRIBBLES;
+        return next_number(reading, &event->number);
+    }
+    event->kind = is_word(reading, "comes")    ? EVENT_COMES
+                  : is_word(reading, "stays")  ? EVENT_STAYS
+                  : is_word(reading, "ends")   ? EVENT_ENDS
+                  : is_word(reading, "resets") ? EVENT_RESETS
+                                               : EVENT_KIND_COUNT;
+    return event->kind != EVENT_KIND_COUNT;
+}
+
+static bool parse_fault(struct reading *reading, struct event *event, bool is_cut)
+{
+    struct fault *fault = &event->fault;
+    event->kind = is_cut ? EVENT_CUT : EVENT_FAIL;
+    if (!next_number(reading, &fault->nth) || !next_word(reading)) {
+        return false;
+    }
+    fault->call = call_named(reading->word);
+    if (!next_word(reading)) {
+        return false;
+    }
+    fault->role = role_named(reading->word);
+    if (is_cut) {
+        if (!next_number(reading, &fault->bytes)) {
+            return false;
+        }
+    } else {
+        (void)next_word(reading); /* an empty word is no error's name */
+        for (size_t i = 0; i < ERROR_COUNT; i++) {
+            fault->error =
+                is_word(reading, errors[i].name) ? errors[i].number : fault->error;
+        }
+    }
+    fault->is_sticky = next_word(reading) && is_word(reading, "for");
+    return fault->call < CALL_COUNT && fault->role < ROLE_COUNT &&
+           (is_cut || fault->error != 0);
+}
+
+static bool parse_signal(struct reading *reading, struct event *event)
+{
+    event->kind = EVENT_SIGNAL;
+    (void)next_word(reading); /* as above */
+    for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+        if (is_word(reading, signals[i].name)) {
+            event->number = (uint64_t)signals[i].number;
+        }
+    }
+    return event->number != 0;
+}
+
+static bool parse_event(struct reading *reading, struct event *event)
+{
+    if (is_word(reading, "serve")) {
+        return parse_serving(reading, event);
+    }
+    if (is_word(reading, "client")) {
+        return parse_client(reading, event);
+    }
+    if (is_word(reading, "fail") || is_word(reading, "cut")) {
+        return parse_fault(reading, event, is_word(reading, "cut"));
+    }
+    if (is_word(reading, "signal")) {
+        return parse_signal(reading, event);
+    }
+    if (is_word(reading, "faults") || is_word(reading, "kill")) {
+        event->kind = is_word(reading, "kill") ? EVENT_KILL : EVENT_FAULTS_END;
+        return true;
+    }
+    if (is_word(reading, "rot")) {
+        event->kind = EVENT_ROT;
+        (void)next_word(reading); /* as above */
+        event->fault.role = role_named(reading->word);
+        return event->fault.role < ROLE_COUNT && next_number(reading, &event->number) &&
+               next_number(reading, &event->bit);
+    }
+    event->kind = is_word(reading, "room")    ? EVENT_ROOM
+                  : is_word(reading, "power") ? EVENT_POWER
+                  : is_word(reading, "jump")  ? EVENT_JUMP
+                                              : EVENT_KIND_COUNT;
+    return event->kind != EVENT_KIND_COUNT && next_number(reading, &event->number);
+}
+
+bool plan_parse(struct plan *plan, const char *line)
+{
+    struct event event = {0};
+    struct reading reading = {.rest = line};
+    if (!next_word(&reading) || reading.word[0] == '#') {
+        return true;
+    }
+    if (reading.word[0] == '+' || reading.word[0] == '~') {
+        uint64_t number = strtoull(reading.word + 1, NULL, 10);
+        *(reading.word[0] == '+' ? &event.after_calls : &event.after_ms) = number;
+        (void)next_word(&reading); /* an empty word is no event */
+    }
+    if (!parse_event(&reading, &event)) {
+        return false;
+    }
+    plan_add(plan, event);
+    return true;
+}
+
+/* ---- Expanding ---- */
+
+/* So many letters, of which each kind has its own, told apart at each place. */
+static void put_letters(struct bytes *bytes, size_t length, unsigned kind)
+{
+    char pattern[64];
+    int period = snprintf(pattern, sizeof pattern, "%c%u-%u.", 'a' + (char)(kind % 26),
+                          kind, kind * 2654435761u % 1000);
+    bytes_reserve(bytes, length);
+    unsigned char *to = bytes->at + bytes->length;
+    size_t done = length < (size_t)period ? length : (size_t)period;
+    memcpy(to, pattern, done);
+    while (done < length) { /* whole periods, twice as many each time */
+        size_t more = done < length - done ? done : length - done;
+        memcpy(to + done, to, more);
+        done += more;
+    }
+    bytes->length += length;
+}
+
+static const char *expand_escape(const char *at, struct bytes *bytes)
+{
+    unsigned byte = 0;
+    unsigned char plain = (unsigned char)at[1];
+    if (at[1] == 'x' && sscanf(at + 2, "%2x", &byte) == 1) {
+        plain = (unsigned char)byte;
+        bytes_put(bytes, &plain, 1);
+        return at + 4;
+    }
+    plain = at[1] == 'n' ? '\n' : at[1] == 'r' ? '\r' : plain;
+    bytes_put(bytes, &plain, 1);
+    return at + (at[1] == '\0' ? 1 : 2);
+}
+
+void plan_expand(const char *text, struct bytes *bytes)
+{
+    while (*text != '\0') {
+        size_t plain = strcspn(text, "\\{");
+        size_t length = 0;
+        unsigned kind = 0;
+        int used = 0;
+        bytes_put(bytes, text, plain);
+        text += plain;
+        if (*text == '\\') {
+            text = expand_escape(text, bytes);
+        } else if (sscanf(text, "{%zu#%u}%n", &length, &kind, &used) == 2 && used > 0) {
+            put_letters(bytes, length, kind);
+            text += used;
+        } else if (*text == '{') {
+            bytes_put(bytes, text++, 1);
+        }
+    }
+}

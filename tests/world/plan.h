@@ -1,0 +1,117 @@
+/*
+ * A script of the world: options of the server, and events one after another, each of
+ * which happens so many calls of the server, or so much time, after the one before, or
+ * else when the server next waits. What a script says is all that decides a run.
+ *
+ * A line for each, in these words; # begins a comment:
+ *
+ *     serve sync=everysec idle=2 max-value=4096 processors=1 tick=9 seed=7
+ *     client 1 says SET a {300#7}\nGET a\n     bytes arrive; 300 letters of kind 7
+ *     client 1 comes                           connects, and sends nothing yet
+ *     client 1 takes 100                       its socket has room for so many bytes
+ *     client 1 dribbles 3                      the next 200 recv give no more of it
+ *     client 1 stays                           does not close when the server does
+ *     client 1 ends                            no more will come
+ *     client 1 resets
+ *     fail 2 pwrite log ENOSPC                 the second from now, once
+ *     fail 1 malloc any ENOMEM for good
+ *     cut 1 send other 5                       takes no more than 5 bytes
+ *     faults end
+ *     room 100                                 bytes left on the disk
+ *     signal TERM
+ *     kill                                     and a start on what is there
+ *     power 17                                 likewise; 17 decides what the disk kept
+ *     rot log 500 3                            at rest: bit 3 at 500 thousandths of it
+ *     jump 5000                                the clock, by ms
+ *
+ * in front of it `+3 ` (calls) or `~1500 ` (ms). `all` stands for a number without limit.
+ */
+#ifndef KV_WORLD_PLAN_H
+#define KV_WORLD_PLAN_H
+
+#include "world/calls.h"
+#include "world/memory.h"
+
+enum event_kind {
+    EVENT_SERVE,
+    EVENT_SAYS,
+    EVENT_COMES,
+    EVENT_TAKES,
+    EVENT_DRIBBLES,
+    EVENT_STAYS,
+    EVENT_ENDS,
+    EVENT_RESETS,
+    EVENT_FAIL,
+    EVENT_CUT,
+    EVENT_FAULTS_END,
+    EVENT_ROOM,
+    EVENT_SIGNAL,
+    EVENT_KILL,
+    EVENT_POWER,
+    EVENT_ROT,
+    EVENT_JUMP,
+    EVENT_KIND_COUNT
+};
+
+enum { CLIENTS_MAX = 8 };
+
+#define WORLD_ALL UINT64_MAX
+
+/* From the next start on. */
+struct serving {
+    bool is_everysec;
+    uint64_t idle_s;
+    uint64_t value_bytes_max;
+    uint64_t processors;
+    uint64_t tick_us; /* each call takes so long */
+    uint64_t seed;    /* of the random numbers that the system gives */
+};
+
+struct fault {
+    enum call call;
+    enum role role;
+    uint64_t nth; /* 1: the next */
+    int error;    /* 0: it is cut to so many bytes */
+    uint64_t bytes;
+    bool is_sticky;
+};
+
+struct event {
+    enum event_kind kind;
+    uint64_t after_calls;
+    uint64_t after_ms;
+    unsigned client; /* 0 to CLIENTS_MAX - 1; a script counts from 1 */
+    uint64_t number;
+    uint64_t bit;
+    struct fault fault;
+    struct serving serving;
+    char *text; /* of SAYS, owned; escapes and {LENGTH#KIND} as in a script */
+};
+
+struct plan {
+    struct event *events;
+    size_t count;
+    size_t capacity;
+};
+
+struct serving plan_default_serving(void);
+
+/* Takes over the text of the event. */
+void plan_add(struct plan *plan, struct event event);
+void plan_remove(struct plan *plan, size_t at);
+void plan_clear(struct plan *plan);
+void plan_copy(struct plan *to, const struct plan *from);
+
+/* One event in words, without an end of line, appended. */
+void plan_print(const struct event *event, struct bytes *text);
+
+/* false: line is none (not of the empty lines and comments, which add nothing). */
+bool plan_parse(struct plan *plan, const char *line);
+
+/* Append the bytes that a text stands for. */
+void plan_expand(const char *text, struct bytes *bytes);
+
+/* A copy of a text for an event. */
+char *plan_text(const char *text, size_t length);
+
+#endif

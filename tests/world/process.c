@@ -1,0 +1,383 @@
+/*
+ * The pump: what happens next, and when.
+ */
+#include "world/process.h"
+
+#include "world/clock.h"
+#include "world/disk.h"
+#include "world/faults.h"
+#include "world/sockets.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    SIGNALS_MAX = 32,
+    IDLE_CALLS_MAX = 20000, /* without progress */
+    LAST_WAITS = 40,        /* before a stop, when the script is over */
+    DIAG_BYTES = 2048,
+    DRIBBLES = 200 /* what a client sends comes in small pieces so many times */
+};
+
+sigjmp_buf process_death;
+sigjmp_buf process_violation;
+char violation_rule[128];
+char violation_text[2048];
+
+static struct {
+    const struct plan *plan;
+    size_t next;
+    uint64_t calls;         /* since the last event */
+    uint64_t last_event_us; /* on the fair clock */
+    struct serving serving;
+    struct serving next_serving;
+    const struct event *rot;
+    uint64_t digest;
+    size_t cut;
+    bool is_quiet;
+    bool is_healed;
+    unsigned last_waits;
+    uint64_t idle_calls;
+    void (*handlers[SIGNALS_MAX])(int signal_number);
+    bool are_signals_held;
+    int held_signal; /* the last that came meanwhile; 0: none */
+    bool is_stopping;
+    uint64_t stop_us;
+    char diag[DIAG_BYTES];
+    size_t diag_length;
+} process;
+
+void process_begin_run(const struct plan *plan)
+{
+    memset(&process, 0, sizeof process);
+    process.plan = plan;
+    process.next_serving = plan_default_serving();
+    while (process.next < plan->count && plan->events[process.next].kind == EVENT_SERVE) {
+        process.next_serving = plan->events[process.next++].serving;
+    }
+    process.serving = process.next_serving;
+    world_clock_begin(process.serving.tick_us);
+}
+
+void process_begin_life(void)
+{
+    memset(process.handlers, 0, sizeof process.handlers);
+    process.serving = process.next_serving;
+    process.are_signals_held = false;
+    process.held_signal = 0;
+    process.is_stopping = false;
+    process.is_quiet = false;
+    process.idle_calls = 0;
+    process.last_waits = LAST_WAITS;
+}
+
+const struct serving *process_serving(void)
+{
+    return &process.serving;
+}
+
+bool process_plan_is_over(void)
+{
+    return process.next >= process.plan->count;
+}
+
+void process_be_quiet(bool is_quiet)
+{
+    process.is_quiet = is_quiet;
+}
+
+bool process_is_quiet(void)
+{
+    return process.is_quiet;
+}
+
+/* ---- Digest ---- */
+
+void process_digest(uint64_t word)
+{
+    process.digest = (process.digest ^ word) * UINT64_C(0x9fb21c651e98df25);
+    process.digest ^= process.digest >> 32;
+}
+
+void process_digest_bytes(const void *bytes, size_t length)
+{
+    const unsigned char *at = bytes;
+    process_digest(length);
+    for (; length >= 8; at += 8, length -= 8) {
+        uint64_t word;
+        memcpy(&word, at, sizeof word);
+        process_digest(word);
+    }
+    for (size_t i = 0; i < length; i++) {
+        process_digest(at[i]);
+    }
+}
+
+uint64_t process_digest_now(void)
+{
+    return process.digest;
+}
+
+/* ---- Signals ---- */
+
+void process_catch(int signal_number, void (*handler)(int signal_number))
+{
+    process.handlers[signal_number] = handler;
+}
+
+bool process_is_stopping(void)
+{
+    return process.is_stopping;
+}
+
+uint64_t process_stop_us(void)
+{
+    return process.stop_us;
+}
+
+void (*process_handler(int signal_number))(int)
+{
+    return process.handlers[signal_number];
+}
+
+static void deliver(int signal_number)
+{
+    if (process.are_signals_held) {
+        process.held_signal = signal_number;
+        return;
+    }
+    if (process.handlers[signal_number] == NULL) {
+        siglongjmp(process_death, DEATH_KILLED); /* what the system does by itself */
+    }
+    if (!process.is_stopping) {
+        process.is_stopping = true;
+        process.stop_us = world_fair_us();
+    }
+    process.handlers[signal_number](signal_number);
+}
+
+void process_hold_signals(bool are_held)
+{
+    int signal_number = process.held_signal;
+    process.are_signals_held = are_held;
+    if (!are_held && signal_number != 0) {
+        process.held_signal = 0;
+        deliver(signal_number);
+    }
+}
+
+/* ---- Events ---- */
+
+static void apply_to_client(const struct event *event)
+{
+    struct client *client = sockets_client(event->client);
+    switch (event->kind) {
+    case EVENT_SAYS:
+        sockets_say(event->client, event->text);
+        break;
+    case EVENT_TAKES:
+        sockets_connect(event->client);
+        client->takes = event->number;
+        break;
+    case EVENT_DRIBBLES:
+        sockets_connect(event->client);
+        client->dribble = event->number == 0 ? 1 : event->number;
+        client->dribbles_left = DRIBBLES;
+        break;
+    case EVENT_STAYS:
+        sockets_connect(event->client);
+        client->stays = true;
+        break;
+    case EVENT_ENDS:
+        client->has_ended = true;
+        break;
+    case EVENT_RESETS:
+        sockets_reset(event->client);
+        break;
+    default: /* EVENT_COMES */
+        sockets_connect(event->client);
+        break;
+    }
+}
+
+static void apply(const struct event *event)
+{
+    process_digest((uint64_t)event->kind);
+    switch (event->kind) {
+    case EVENT_SERVE:
+        process.next_serving = event->serving;
+        break;
+    case EVENT_FAIL:
+    case EVENT_CUT:
+        faults_arm(&event->fault);
+        break;
+    case EVENT_FAULTS_END:
+        faults_clear();
+        break;
+    case EVENT_ROOM:
+        disk_set_room(event->number);
+        break;
+    case EVENT_SIGNAL:
+        deliver((int)event->number);
+        break;
+    case EVENT_KILL:
+        siglongjmp(process_death, DEATH_KILLED);
+    case EVENT_POWER:
+        disk_lose_power(event->number);
+        siglongjmp(process_death, DEATH_POWER);
+    case EVENT_ROT:
+        process.rot = event;
+        break;
+    case EVENT_JUMP:
+        world_clock_jump(event->number * 1000);
+        break;
+    default:
+        apply_to_client(event);
+        break;
+    }
+}
+
+static void fire(void)
+{
+    const struct event *event = &process.plan->events[process.next++];
+    process.calls = 0;
+    process.last_event_us = world_fair_us();
+    process_note_progress();
+    apply(event);
+}
+
+const struct event *process_take_rot(void)
+{
+    const struct event *rot = process.rot;
+    process.rot = NULL;
+    return rot;
+}
+
+/* ---- Calls ---- */
+
+static void fire_due(void)
+{
+    while (!process_plan_is_over()) {
+        const struct event *event = &process.plan->events[process.next];
+        if (event->after_calls == 0 || process.calls < event->after_calls) {
+            return;
+        }
+        fire();
+    }
+}
+
+int process_enter(enum call call, enum role role, uint64_t a, uint64_t b)
+{
+    process.cut = SIZE_MAX;
+    if (process.is_quiet) {
+        return 0;
+    }
+    process.calls++;
+    world_clock_tick();
+    process_digest((uint64_t)call << 8 ^ (uint64_t)role ^ a << 16 ^ b << 40);
+    if (++process.idle_calls > IDLE_CALLS_MAX) {
+        violation("the server spins", "%d calls brought it no further, the last: %s",
+                  IDLE_CALLS_MAX, call_name(call));
+    }
+    fire_due();
+    int error = faults_meet(call, role, &process.cut);
+    process_digest((uint64_t)error);
+    return error;
+}
+
+size_t process_cut(size_t length)
+{
+    return length < process.cut ? length : process.cut;
+}
+
+int process_meets_fault(enum call call, enum role role)
+{
+    size_t cut = SIZE_MAX;
+    return process.is_quiet ? 0 : faults_meet(call, role, &cut);
+}
+
+void process_note_progress(void)
+{
+    process.idle_calls = 0;
+}
+
+static void heal(void)
+{
+    faults_clear();
+    disk_set_room(WORLD_ALL);
+    sockets_heal();
+    process.is_healed = true;
+}
+
+/* Bring the fair clock to a moment on it, or to the end of the wait. */
+static bool pass_time(uint64_t until_us, uint64_t event_us)
+{
+    uint64_t now_us = world_now_us();
+    uint64_t event_in_us = event_us > world_fair_us() ? event_us - world_fair_us() : 0;
+    bool is_over = until_us != WORLD_ALL && until_us - now_us < event_in_us;
+    world_clock_move(is_over ? until_us - now_us : event_in_us);
+    process_note_progress();
+    return is_over;
+}
+
+bool process_wait(uint64_t until_us)
+{
+    if (!process_plan_is_over()) {
+        const struct event *event = &process.plan->events[process.next];
+        if (pass_time(until_us, process.last_event_us + event->after_ms * 1000)) {
+            return true;
+        }
+        fire();
+        return false;
+    }
+    if (!process.is_healed) {
+        heal();
+        return false;
+    }
+    if (until_us != WORLD_ALL && (process.is_stopping || process.last_waits > 0)) {
+        process.last_waits--;
+        return pass_time(until_us, WORLD_ALL);
+    }
+    if (process.is_stopping) {
+        violation("the server waits for ever, though it was told to stop", "%s",
+                  process_diag());
+    }
+    deliver(SIGTERM);
+    return false;
+}
+
+/* ---- What was seen ---- */
+
+void violation(const char *rule, const char *format, ...)
+{
+    va_list arguments;
+    (void)snprintf(violation_rule, sizeof violation_rule, "%s", rule);
+    va_start(arguments, format);
+    (void)vsnprintf(violation_text, sizeof violation_text, format, arguments);
+    va_end(arguments);
+    siglongjmp(process_violation, 1);
+}
+
+/* The oldest lines give way. */
+void process_note_diag(const char *line, size_t length)
+{
+    process_digest_bytes(line, length);
+    length = length < DIAG_BYTES - 1 ? length : DIAG_BYTES - 1;
+    while (process.diag_length + length >= DIAG_BYTES) {
+        char *lf = memchr(process.diag, '\n', process.diag_length);
+        size_t dropped =
+            lf == NULL ? process.diag_length : (size_t)(lf - process.diag) + 1;
+        process.diag_length -= dropped;
+        memmove(process.diag, process.diag + dropped, process.diag_length);
+    }
+    memcpy(process.diag + process.diag_length, line, length);
+    process.diag_length += length;
+    process.diag[process.diag_length] = '\0';
+}
+
+const char *process_diag(void)
+{
+    return process.diag;
+}

@@ -1,0 +1,285 @@
+/*
+ * The data of the program are put back to what they were when it began, so that a life is
+ * a process: they stand in sections of their own (see the Makefile).
+ */
+#include "world/run.h"
+
+#include "bounds.h"
+#include "dump.h"
+#include "server.h"
+#include "stop.h"
+#include "store.h"
+#include "verify.h"
+#include "world/clock.h"
+#include "world/descriptors.h"
+#include "world/disk.h"
+#include "world/faults.h"
+#include "world/files.h"
+#include "world/memory.h"
+#include "world/model.h"
+#include "world/process.h"
+#include "world/sockets.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LOG_PATH "w.log"
+
+enum { LIVES_MAX = 200, STOP_US_MAX = 1000000, STOP_SLACK_CALLS = 4000 };
+
+extern char __start_kv_data[], __stop_kv_data[];
+extern char __start_kv_bss[], __stop_kv_bss[];
+
+int __real_ftruncate(int fd, off_t length);
+ssize_t __real_pread(int fd, void *bytes, size_t length, off_t offset);
+
+static struct bytes first_data;
+static struct run_figures figures;
+static bool is_given_up; /* this run ends here */
+
+/* Byte for byte, with what a sanitizer has put between the variables. */
+#if defined(__clang__) || defined(__GNUC__)
+__attribute__((no_sanitize_address, noinline))
+#endif
+static void
+copy_plainly(volatile char *to, const volatile char *from, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        to[i] = from == NULL ? 0 : from[i];
+    }
+}
+
+void run_prepare(void)
+{
+    size_t length = (size_t)(__stop_kv_data - __start_kv_data);
+    bytes_set_length(&first_data, length);
+    copy_plainly((char *)first_data.at, __start_kv_data, length);
+}
+
+static void begin_life(void)
+{
+    copy_plainly(__start_kv_data, (const char *)first_data.at, first_data.length);
+    copy_plainly(__start_kv_bss, NULL, (size_t)(__stop_kv_bss - __start_kv_bss));
+    memory_release_all();
+    files_begin_life();
+    sockets_begin_life();
+    process_begin_life();
+    model_watch(NULL);
+}
+
+/* What main does. */
+static enum status serve(void)
+{
+    const struct serving *serving = process_serving();
+    struct store_options store_options = {
+        .path = LOG_PATH, .sync = serving->is_everysec ? SYNC_EVERYSEC : SYNC_ALWAYS};
+    struct server_options server_options = {
+        .address = "127.0.0.1",
+        .port = "7878",
+        .session = {.idle_ms = serving->idle_s * 1000,
+                    .value_bytes_max = serving->value_bytes_max},
+    };
+    struct store *store = NULL;
+    stop_catch();
+    stop_exit_cleanly();
+    enum status status = store_open(&store_options, &store);
+    if (status != KV_OK) {
+        return status;
+    }
+    disk_note_judged();
+    process_be_quiet(true);
+    model_check_store(store);
+    process_be_quiet(false);
+    model_watch(store);
+    status = server_run(&server_options, store);
+    model_watch(NULL);
+    enum status close_status = store_close(store);
+    return status == KV_OK ? close_status : status;
+}
+
+static void check_nothing_is_held(void)
+{
+    if (memory_held_bytes() > 0) {
+        violation("memory is not given back", "%zu bytes", memory_held_bytes());
+    }
+    if (!files_are_unmapped() || descriptors_count(DESCRIPTOR_FILE) > 0 ||
+        descriptors_count(DESCRIPTOR_DIRECTORY) > 0 ||
+        descriptors_count(DESCRIPTOR_LISTENER) > 0 ||
+        descriptors_count(DESCRIPTOR_CLIENT) > 0) {
+        violation("descriptors are not given back", "%zu files",
+                  descriptors_count(DESCRIPTOR_FILE));
+    }
+}
+
+static void check_stop_was_short(void)
+{
+    uint64_t took_us = world_fair_us() - process_stop_us();
+    uint64_t slack_us = STOP_SLACK_CALLS * process_serving()->tick_us;
+    if (process_is_stopping() && took_us > STOP_US_MAX + slack_us) {
+        violation("a stop took longer than a second", "%llu us",
+                  (unsigned long long)took_us);
+    }
+}
+
+/* How a life ended that returned. */
+static void judge_end(enum status status, const struct hits *before)
+{
+    const struct hits *now = faults_hits();
+    bool has_failed = now->io != before->io || now->space != before->space ||
+                      now->memory != before->memory;
+    check_nothing_is_held();
+    if (status == KV_OK) {
+        check_stop_was_short();
+        model_note_going_on();
+        return;
+    }
+    figures.refused_starts++;
+    if (status == KV_CORRUPT && disk_has_garbage()) {
+        is_given_up = true; /* it cannot be told from damage, and was not served */
+        return;
+    }
+    if (!has_failed || status == KV_CORRUPT) {
+        violation(status == KV_CORRUPT ? "a log that nobody damaged is called corrupt"
+                                       : "the server ended without a reason",
+                  "%s", process_diag());
+    }
+}
+
+/* What the offline modes print goes to a file in memory, which takes everything. */
+static void empty_output(void)
+{
+    (void)fflush(stdout);
+    (void)__real_ftruncate(STDOUT_FILENO, 0);
+    (void)lseek(STDOUT_FILENO, 0, SEEK_SET);
+}
+
+/* What is at rest passes --verify, and --dump gives the model. */
+static void check_at_rest(void)
+{
+    struct bytes text = {0};
+    struct store *store = NULL;
+    struct store_options options = {.path = LOG_PATH, .sync = SYNC_ALWAYS};
+    begin_life();
+    process_be_quiet(true);
+    if (store_open(&options, &store) != KV_OK) {
+        violation("a last start fails", "%s", process_diag());
+    }
+    model_check_store(store);
+    if (store_close(store) != KV_OK) {
+        violation("a last stop fails", "%s", process_diag());
+    }
+    begin_life();
+    process_be_quiet(true);
+    if (verify_log(LOG_PATH) != KV_OK) {
+        violation("--verify refuses what is at rest", "%s", process_diag());
+    }
+    empty_output();
+    if (dump_log(LOG_PATH, DUMP_SET) != KV_OK) {
+        violation("--dump refuses what is at rest", "%s", process_diag());
+    }
+    (void)fflush(stdout);
+    char piece[4096];
+    ssize_t count;
+    while ((count = __real_pread(STDOUT_FILENO, piece, sizeof piece,
+                                 (off_t)text.length)) > 0) {
+        bytes_put(&text, piece, (size_t)count);
+    }
+    empty_output();
+    model_check_dump(&text);
+    text.at = world_resize(text.at, 0);
+    check_nothing_is_held();
+}
+
+/* A start on damage refuses it, or serves what is right and says what is not. */
+static void check_rot(const struct event *rot)
+{
+    struct store *store = NULL;
+    struct store_options options = {.path = LOG_PATH, .sync = SYNC_ALWAYS};
+    if (rot == NULL || !model_is_settled() ||
+        !disk_flip(rot->fault.role, rot->number, (unsigned)rot->bit)) {
+        return;
+    }
+    uint64_t length = disk_length_of(ROLE_LOG);
+    figures.rots++;
+    begin_life();
+    process_be_quiet(true);
+    enum status status = store_open(&options, &store);
+    bool is_cut = disk_length_of(ROLE_LOG) != length;
+    if (status == KV_OK && is_cut) {
+        model_check_store(store); /* of an empty seal nothing is missed */
+    } else if (status == KV_OK) {
+        model_check_damaged(store);
+    } else if (status != KV_CORRUPT || rot->fault.role == ROLE_INDEX || is_cut) {
+        violation("damage ends a start in another way than as corruption", "%s",
+                  process_diag());
+    }
+    if (!is_cut) {
+        (void)disk_flip(rot->fault.role, rot->number, (unsigned)rot->bit);
+    }
+    begin_life(); /* as if it had been killed */
+}
+
+/* One life; returns whether it was the last. */
+static bool live(void)
+{
+    struct hits before = *faults_hits();
+    int death = sigsetjmp(process_death, 0);
+    if (death != DEATH_NONE) {
+        figures.kills += death == DEATH_KILLED ? 1 : 0;
+        figures.power_losses += death == DEATH_POWER ? 1 : 0;
+        model_note_end(disk_take_failed_sync() || death == DEATH_POWER);
+        return false;
+    }
+    begin_life();
+    figures.starts++;
+    enum status status = serve();
+    judge_end(status, &before);
+    model_note_end(disk_take_failed_sync());
+    if (is_given_up) {
+        return true;
+    }
+    if (status != KV_OK) {
+        faults_clear(); /* the operator mends what was wrong */
+        disk_set_room(WORLD_ALL);
+        return false;
+    }
+    model_note_stopped();
+    check_rot(process_take_rot());
+    return process_plan_is_over();
+}
+
+static void run(const struct plan *plan)
+{
+    process_begin_run(plan);
+    faults_begin_run();
+    disk_begin_run();
+    files_begin_run();
+    sockets_begin_run();
+    model_begin_run();
+    int lives = 0;
+    is_given_up = false;
+    while (!live()) {
+        if (++lives > LIVES_MAX) {
+            violation("the server never comes to rest", "%s", process_diag());
+        }
+    }
+    if (!is_given_up) {
+        check_at_rest();
+    }
+}
+
+bool run_plan(const struct plan *plan)
+{
+    bool is_right = sigsetjmp(process_violation, 0) == 0;
+    if (is_right) {
+        run(plan);
+    }
+    begin_life();
+    return is_right;
+}
+
+const struct run_figures *run_figures(void)
+{
+    return &figures;
+}

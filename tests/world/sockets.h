@@ -1,0 +1,69 @@
+/*
+ * The clients of the server, and the calls through which it meets them. A socket is a
+ * buffer for each direction.
+ */
+#ifndef KV_WORLD_SOCKETS_H
+#define KV_WORLD_SOCKETS_H
+
+#include "world/faults.h"
+#include "world/plan.h"
+
+enum client_state { CLIENT_GONE, CLIENT_WAITING, CLIENT_SERVED };
+
+/* How far the input had been received when what had failed: a refusal needs a reason. */
+struct mark {
+    size_t received;
+    struct hits hits;
+};
+
+struct client {
+    enum client_state state;
+    struct bytes said;
+    size_t received;  /* how much of it the server has */
+    uint64_t takes;   /* room in its socket */
+    uint64_t dribble; /* one recv gives no more */
+    unsigned dribbles_left;
+    bool stays;
+    bool has_ended;
+    bool is_reset;
+    bool is_lost; /* the server was told that it is gone */
+    bool is_shut; /* the server sends no more */
+
+    /* What the model makes of it. */
+    struct bytes heard;
+    size_t answered;       /* in said: every line before was replied to */
+    size_t matched;        /* in heard: every reply before was right */
+    size_t heard_searched; /* no LF in heard between matched and here */
+    bool is_closing;       /* no more replies will come */
+    bool is_evicted;
+    uint64_t last_line_us;  /* when the server received the end of one */
+    uint64_t last_reply_us; /* when it had answered one */
+    uint64_t last_moved_us; /* when it did anything, on the clock that never jumps */
+    uint64_t last_taken_us; /* when its socket took something */
+    struct mark *marks;
+    size_t mark_count;
+    size_t mark_capacity;
+};
+
+void sockets_begin_run(void);
+
+/* Nobody is connected any more. */
+void sockets_begin_life(void);
+
+struct client *sockets_client(unsigned number);
+
+/* The one whose turn it is; NULL: nobody's. */
+struct client *sockets_served(void);
+bool sockets_is_somebody_waiting(void);
+
+/* What a script says of a client; it connects first if it has not. */
+void sockets_connect(unsigned number);
+void sockets_say(unsigned number, const char *text);
+void sockets_reset(unsigned number);
+
+/* Everybody takes everything, and says no more. */
+void sockets_heal(void);
+
+void sockets_note_closed(size_t number);
+
+#endif

@@ -1,0 +1,528 @@
+/*
+ * The dice.
+ */
+#include "world/swarm.h"
+
+#include "support/dice.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+enum feature {
+    MAY_SET,
+    MAY_GET,
+    MAY_DELETE,
+    MAY_EXISTS,
+    MAY_KEYS,
+    MAY_COUNT,
+    MAY_STATS,
+    MAY_SYNC,
+    MAY_COMPACT,
+    MAY_HELP,
+    MAY_QUIT,
+    MAY_BREAK, /* lines that are none */
+    MAY_BE_LARGE,
+    MAY_BE_MIDDLING,
+    MAY_CUT_LINES,
+    MAY_CROWD, /* several clients */
+    MAY_BE_SLOW,
+    MAY_RESET,
+    MAY_END,
+    MAY_STAY,
+    MAY_FILL_DISK,
+    MAY_FAIL_FILES,
+    MAY_FAIL_SYNCS,
+    MAY_FAIL_MEMORY,
+    MAY_FAIL_SOCKETS,
+    MAY_CUT_CALLS,
+    MAY_INTERRUPT,
+    MAY_STOP,
+    MAY_KILL,
+    MAY_LOSE_POWER,
+    MAY_ROT,
+    MAY_JUMP,
+    MAY_PAUSE,
+    MAY_COME_BETWEEN,
+    MAY_CHANGE_OPTIONS,
+    MAY_BE_MANY, /* keys, and lines at once */
+    FEATURE_COUNT
+};
+
+struct swarm {
+    struct dice dice;
+    uint64_t features;
+    struct plan *plan;
+    struct bytes text;
+    unsigned key_count;
+    unsigned key_bytes;
+    unsigned client_count;
+    unsigned client; /* who does something next */
+    unsigned lines_max;
+    unsigned kind; /* of the next value */
+    uint64_t value_bytes_max;
+    bool is_large; /* the run has some: few keys, and compactions in the midst of them */
+    unsigned large_left; /* values that are larger than some buffer */
+};
+
+static uint64_t below(struct swarm *swarm, uint64_t count)
+{
+    return dice_below(&swarm->dice, count);
+}
+
+static bool may(const struct swarm *swarm, enum feature feature)
+{
+    return (swarm->features >> feature & 1) != 0;
+}
+
+static bool one_in(struct swarm *swarm, uint64_t count)
+{
+    return below(swarm, count) == 0;
+}
+
+/* Small ones most often. */
+static uint64_t small_number(struct swarm *swarm, uint64_t max)
+{
+    uint64_t bits = 0;
+    while (max >> bits > 1) {
+        bits++;
+    }
+    uint64_t top = (uint64_t)1 << below(swarm, bits + 1);
+    return below(swarm, top < max ? top : max) + 1;
+}
+
+static void put(struct swarm *swarm, const char *text)
+{
+    bytes_put(&swarm->text, text, strlen(text));
+}
+
+/* So many letters of a kind. */
+static void put_letters(struct swarm *swarm, uint64_t length, unsigned kind)
+{
+    char text[64];
+    (void)snprintf(text, sizeof text, "{%" PRIu64 "#%u}", length, kind); /* it fits */
+    put(swarm, text);
+}
+
+/* ---- Lines ---- */
+
+static void put_key(struct swarm *swarm)
+{
+    unsigned number = (unsigned)below(swarm, swarm->key_count);
+    char key[80];
+    int length = snprintf(key, sizeof key, "%c%u", 'a' + (int)(number % 26), number / 26);
+    put(swarm, key);
+    for (unsigned i = (unsigned)length; i < swarm->key_bytes; i++) {
+        put(swarm, "x");
+    }
+}
+
+static uint64_t value_length(struct swarm *swarm)
+{
+    static const uint32_t edges[] = {65536, 131072, 262144, 524288, 1048576, 4194304};
+    if (swarm->large_left > 0 && one_in(swarm, 20)) {
+        swarm->large_left--;
+        uint64_t edge =
+            edges[one_in(swarm, 2) ? 1 : below(swarm, one_in(swarm, 8) ? 6 : 4)];
+        return edge + below(swarm, 3) * below(swarm, 40) - below(swarm, 60);
+    }
+    if (may(swarm, MAY_BE_MIDDLING) && one_in(swarm, 3)) {
+        return below(swarm, 6000);
+    }
+    return below(swarm, 24);
+}
+
+static void put_value(struct swarm *swarm)
+{
+    uint64_t length = value_length(swarm);
+    if (length > 1 && one_in(swarm, 8)) {
+        put(swarm, one_in(swarm, 2) ? " " : "\\xc3\\xa4"); /* a space first, or UTF-8 */
+    }
+    if (length > 0) {
+        put_letters(swarm, length, swarm->kind++);
+    }
+    if (one_in(swarm, 20)) {
+        put(swarm, one_in(swarm, 2) ? "\\r\\r" : " ");
+    }
+}
+
+static void put_broken(struct swarm *swarm)
+{
+    static const char *const lines[] = {
+        "",           "nonsense",
+        "SET",        "SET a",
+        "GET",        "GET a b",
+        "\\xff\\xfe", "SET a \\x00",
+        "count",      "Get a0",
+        "DELETE",     "SET  a",
+        "COUNT x",    "SET a \\xed\\xa0\\x80",
+        "KEYS a b",   "EXISTS",
+        "set a0 low",
+    };
+    static const char *const goodbyes[] = {"POST / HTTP/1.1", "\\xff\\xf4", "Host: x"};
+    if (one_in(swarm, 24)) {
+        put(swarm, goodbyes[below(swarm, 3)]);
+    } else if (one_in(swarm, 12)) {
+        put(swarm, "GET ");
+        put_letters(swarm, 65530 + below(swarm, 12), 1);
+    } else {
+        put(swarm, lines[below(swarm, sizeof lines / sizeof lines[0])]);
+    }
+}
+
+/* SET and GET are most of what is sent; what a run leaves out becomes one of them. */
+static void put_line(struct swarm *swarm)
+{
+    static const struct {
+        enum feature feature;
+        const char *word;
+    } rare[] = {{MAY_KEYS, "KEYS"},
+                {MAY_STATS, "STATS"},
+                {MAY_SYNC, "SYNC"},
+                {MAY_COMPACT, "COMPACT"},
+                {MAY_HELP, "HELP"}};
+    uint64_t kind = below(swarm, 100);
+    if (swarm->is_large && may(swarm, MAY_COMPACT) && one_in(swarm, 16)) {
+        put(swarm, "COMPACT");
+        return;
+    }
+    if (kind < 5) {
+        size_t which = (size_t)below(swarm, 5);
+        if (may(swarm, rare[which].feature)) {
+            put(swarm, rare[which].word);
+            return;
+        }
+    } else if (kind < 12 && may(swarm, MAY_BREAK)) {
+        put_broken(swarm);
+        return;
+    } else if (kind < 24 && may(swarm, MAY_DELETE)) {
+        put(swarm, "DELETE ");
+        put_key(swarm);
+        return;
+    } else if (kind < 30 && may(swarm, MAY_EXISTS)) {
+        put(swarm, "EXISTS ");
+        put_key(swarm);
+        return;
+    } else if (kind < 34 && may(swarm, MAY_COUNT)) {
+        put(swarm, "COUNT");
+        return;
+    } else if (kind < 36 && may(swarm, MAY_QUIT) && one_in(swarm, 8)) {
+        put(swarm, "QUIT");
+        return;
+    }
+    bool is_get = may(swarm, MAY_GET) && (!may(swarm, MAY_SET) || one_in(swarm, 2));
+    put(swarm, is_get ? "GET " : "SET ");
+    put_key(swarm);
+    if (!is_get) {
+        put(swarm, " ");
+        put_value(swarm);
+    }
+}
+
+/* ---- Events ---- */
+
+static struct event make(struct swarm *swarm, enum event_kind kind)
+{
+    struct event event = {.kind = kind};
+    event.client = swarm->client;
+    if (may(swarm, MAY_COME_BETWEEN) && !one_in(swarm, 3)) {
+        event.after_calls = small_number(swarm, 64);
+    } else if (may(swarm, MAY_PAUSE) && one_in(swarm, 6)) {
+        event.after_ms = small_number(swarm, one_in(swarm, 8) ? 64000 : 4000);
+    }
+    return event;
+}
+
+/* Cut what is said in two, between the bytes of a script. */
+static size_t choose_cut(struct swarm *swarm)
+{
+    size_t at = (size_t)below(swarm, swarm->text.length + 1);
+    /* Not within an escape or a value's braces. */
+    const char *text = (const char *)swarm->text.at;
+    size_t safe = 0;
+    for (size_t i = 0; i < at;) {
+        size_t step = 1;
+        if (text[i] == '\\') {
+            step = text[i + 1] == 'x' ? 4 : 2;
+        } else if (text[i] == '{') {
+            while (text[i + step - 1] != '}') {
+                step++;
+            }
+        }
+        i += step;
+        safe = i <= at ? i : safe;
+    }
+    return safe;
+}
+
+static void say(struct swarm *swarm, unsigned client, size_t from, size_t to)
+{
+    struct event event = make(swarm, EVENT_SAYS);
+    event.client = client;
+    event.text = plan_text((const char *)swarm->text.at + from, to - from);
+    plan_add(swarm->plan, event);
+}
+
+static void add_lines(struct swarm *swarm)
+{
+    unsigned client = swarm->client;
+    uint64_t count = small_number(swarm, swarm->lines_max);
+    swarm->text.length = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        put_line(swarm);
+        put(swarm, one_in(swarm, 30) ? "\\r\\n" : "\\n");
+    }
+    size_t cut = may(swarm, MAY_CUT_LINES) && one_in(swarm, 2) ? choose_cut(swarm) : 0;
+    if (cut > 0) {
+        say(swarm, client, 0, cut);
+    }
+    say(swarm, client, cut, swarm->text.length);
+}
+
+static void add_fault(struct swarm *swarm, enum feature why)
+{
+    static const enum call file_calls[] = {
+        CALL_OPENAT,  CALL_FSTAT,    CALL_PWRITE,   CALL_FTRUNCATE, CALL_FSYNC,
+        CALL_FADVISE, CALL_RENAMEAT, CALL_UNLINKAT, CALL_FSTATVFS,  CALL_PWRITE,
+        CALL_MMAP,    CALL_CLOSE,    CALL_OPEN,     CALL_FOPEN,     CALL_FCNTL};
+    static const enum call memory_calls[] = {CALL_MALLOC, CALL_CALLOC, CALL_REALLOC,
+                                             CALL_REALLOC};
+    static const enum call socket_calls[] = {CALL_ACCEPT, CALL_RECV, CALL_SEND,
+                                             CALL_SHUTDOWN};
+    static const enum call eager_calls[] = {CALL_OPENAT, CALL_PWRITE, CALL_FDATASYNC,
+                                            CALL_RECV,   CALL_SEND,   CALL_POLL,
+                                            CALL_ACCEPT, CALL_FSYNC,  CALL_FTRUNCATE};
+    struct event event = make(swarm, EVENT_FAIL);
+    struct fault *fault = &event.fault;
+    *fault = (struct fault){.nth = small_number(swarm, 24), .role = ROLE_ANY};
+    fault->is_sticky = one_in(swarm, 6);
+    switch (why) {
+    case MAY_FAIL_SYNCS:
+        fault->call = CALL_FDATASYNC;
+        fault->error = EIO;
+        break;
+    case MAY_FAIL_MEMORY:
+        fault->call = memory_calls[below(swarm, 4)];
+        fault->error = ENOMEM;
+        break;
+    case MAY_FAIL_SOCKETS:
+        fault->call = socket_calls[below(swarm, 4)];
+        fault->error = fault->call == CALL_ACCEPT
+                           ? (one_in(swarm, 2) ? EMFILE : ECONNABORTED)
+                           : ECONNRESET;
+        fault->is_sticky = fault->is_sticky && fault->error != ECONNABORTED;
+        break;
+    case MAY_INTERRUPT:
+        fault->call = eager_calls[below(swarm, 9)];
+        fault->error = EINTR;
+        fault->is_sticky = false;
+        break;
+    case MAY_CUT_CALLS:
+        event.kind = EVENT_CUT;
+        fault->call = eager_calls[one_in(swarm, 2) ? 1 : 3 + below(swarm, 2)];
+        fault->bytes = small_number(swarm, 300);
+        break;
+    default:
+        fault->call = file_calls[below(swarm, 15)];
+        fault->error = fault->call == CALL_MMAP ? ENOMEM
+                       : one_in(swarm, 2)       ? EIO
+                                                : ENOSPC;
+        break;
+    }
+    plan_add(swarm->plan, event);
+}
+
+static void add_room(struct swarm *swarm)
+{
+    struct event event = make(swarm, EVENT_ROOM);
+    event.number = one_in(swarm, 3) ? WORLD_ALL : small_number(swarm, 4096) - 1;
+    plan_add(swarm->plan, event);
+    if (event.number != WORLD_ALL && !one_in(swarm, 4)) {
+        add_lines(swarm);
+        event = make(swarm, EVENT_ROOM);
+        event.number = WORLD_ALL;
+        plan_add(swarm->plan, event);
+    }
+}
+
+/* A write that finds no room, and more that comes at once behind it. */
+static void add_refusal(struct swarm *swarm)
+{
+    struct event event = make(swarm, EVENT_FAIL);
+    event.fault = (struct fault){.call = CALL_PWRITE,
+                                 .role = ROLE_LOG,
+                                 .nth = 1,
+                                 .error = one_in(swarm, 4) ? EIO : ENOSPC};
+    plan_add(swarm->plan, event);
+    add_lines(swarm);
+    uint64_t more = 1 + below(swarm, 3);
+    for (uint64_t i = 0; i < more; i++) {
+        size_t first = swarm->plan->count;
+        add_lines(swarm);
+        for (size_t at = first; at < swarm->plan->count; at++) {
+            swarm->plan->events[at].after_ms = 0;
+            swarm->plan->events[at].after_calls = 1 + below(swarm, 12);
+        }
+    }
+}
+
+static struct serving choose_serving(struct swarm *swarm)
+{
+    static const uint64_t sizes[] = {1, 20, 1000, 70000};
+    struct serving serving = plan_default_serving();
+    serving.is_everysec = one_in(swarm, 2);
+    serving.idle_s = one_in(swarm, 2) ? serving.idle_s : 1 + below(swarm, 4);
+    serving.processors = 1 + below(swarm, 2);
+    serving.tick_us = 1 + below(swarm, 20);
+    serving.seed = dice_next(&swarm->dice) >> 40;
+    serving.value_bytes_max = swarm->value_bytes_max;
+    if (swarm->value_bytes_max == 0) {
+        serving.value_bytes_max = one_in(swarm, 5) ? sizes[below(swarm, 4)] : 8 << 20;
+        swarm->value_bytes_max = serving.value_bytes_max;
+    }
+    return serving;
+}
+
+/* A thing that a client does besides talking. */
+static void add_habit(struct swarm *swarm, enum event_kind kind)
+{
+    struct event event = make(swarm, kind);
+    if (kind == EVENT_TAKES || kind == EVENT_DRIBBLES) {
+        uint64_t most = swarm->is_large && one_in(swarm, 2) ? 300000 : 600;
+        event.number = one_in(swarm, 4) ? WORLD_ALL : small_number(swarm, most) - 1;
+    }
+    plan_add(swarm->plan, event);
+}
+
+static void add_plain(struct swarm *swarm, enum event_kind kind, uint64_t number)
+{
+    struct event event = make(swarm, kind);
+    event.number = number;
+    plan_add(swarm->plan, event);
+}
+
+/* A client that takes next to nothing of what it asks for, and stays when it may. */
+static void add_blocked(struct swarm *swarm)
+{
+    add_habit(swarm, EVENT_TAKES);
+    if (may(swarm, MAY_STAY)) {
+        add_habit(swarm, EVENT_STAYS);
+    }
+    add_lines(swarm);
+}
+
+static void add_rot(struct swarm *swarm)
+{
+    static const enum role roles[] = {ROLE_LOG, ROLE_LOG, ROLE_INDEX, ROLE_OLD};
+    struct event event = make(swarm, EVENT_ROT);
+    event.fault.role = roles[below(swarm, 4)];
+    event.number = below(swarm, 1000);
+    event.bit = below(swarm, 8);
+    plan_add(swarm->plan, event);
+    add_plain(swarm, EVENT_SIGNAL, SIGTERM);
+}
+
+static void add_event(struct swarm *swarm)
+{
+    /* What one client does is mostly followed by what the same one does. */
+    if (one_in(swarm, 3)) {
+        swarm->client = (unsigned)below(swarm, swarm->client_count);
+    }
+    enum feature feature =
+        (enum feature)(MAY_CROWD + below(swarm, FEATURE_COUNT - MAY_CROWD));
+    if (one_in(swarm, 3) || !may(swarm, feature)) {
+        add_lines(swarm);
+        return;
+    }
+    switch (feature) {
+    case MAY_CROWD:
+        add_habit(swarm, EVENT_COMES);
+        break;
+    case MAY_BE_SLOW:
+        add_habit(swarm, one_in(swarm, 2) ? EVENT_TAKES : EVENT_DRIBBLES);
+        break;
+    case MAY_RESET:
+        add_habit(swarm, EVENT_RESETS);
+        break;
+    case MAY_END:
+        add_habit(swarm, EVENT_ENDS);
+        break;
+    case MAY_STAY:
+        add_habit(swarm, EVENT_STAYS);
+        break;
+    case MAY_FILL_DISK:
+        if (one_in(swarm, 2)) {
+            add_room(swarm);
+        } else {
+            add_refusal(swarm);
+        }
+        break;
+    case MAY_STOP:
+        if (may(swarm, MAY_BE_SLOW) && one_in(swarm, 2)) {
+            add_blocked(swarm);
+        }
+        add_plain(swarm, EVENT_SIGNAL, one_in(swarm, 3) ? SIGINT : SIGTERM);
+        break;
+    case MAY_KILL:
+        add_plain(swarm, EVENT_KILL, 0);
+        break;
+    case MAY_LOSE_POWER:
+        add_plain(swarm, EVENT_POWER, below(swarm, 100000));
+        break;
+    case MAY_ROT:
+        add_rot(swarm);
+        break;
+    case MAY_JUMP:
+        add_plain(swarm, EVENT_JUMP, small_number(swarm, 3600000));
+        break;
+    case MAY_CHANGE_OPTIONS: {
+        struct event event = make(swarm, EVENT_SERVE);
+        event.serving = choose_serving(swarm);
+        plan_add(swarm->plan, event);
+        break;
+    }
+    case MAY_FAIL_FILES:
+    case MAY_FAIL_SYNCS:
+    case MAY_FAIL_MEMORY:
+    case MAY_FAIL_SOCKETS:
+    case MAY_CUT_CALLS:
+    case MAY_INTERRUPT:
+        if (one_in(swarm, 4)) {
+            add_plain(swarm, EVENT_FAULTS_END, 0);
+        } else {
+            add_fault(swarm, feature);
+        }
+        break;
+    default:
+        add_lines(swarm);
+        break;
+    }
+}
+
+void swarm_make(uint64_t seed, struct plan *plan)
+{
+    static struct bytes text;
+    struct swarm swarm = {.dice = {seed * 2654435761u + 1}, .plan = plan, .text = text};
+    plan_clear(plan);
+    swarm.features = dice_next(&swarm.dice);
+    swarm.key_count = may(&swarm, MAY_BE_MANY) && one_in(&swarm, 2)
+                          ? 200
+                          : 2 + (unsigned)below(&swarm, 10);
+    swarm.key_bytes = one_in(&swarm, 4) ? 2 + (unsigned)below(&swarm, 60) : 3;
+    swarm.client_count = may(&swarm, MAY_CROWD) ? 2 + (unsigned)below(&swarm, 5) : 1;
+    swarm.lines_max = may(&swarm, MAY_BE_MANY) ? 600 : 4 + (unsigned)below(&swarm, 60);
+    swarm.large_left = may(&swarm, MAY_BE_LARGE) && one_in(&swarm, 2) ? 6 : 0;
+    swarm.is_large = swarm.large_left > 0;
+    if (swarm.is_large) {
+        swarm.key_count = 1 + (unsigned)below(&swarm, 4);
+    }
+    struct event first = {.kind = EVENT_SERVE, .serving = choose_serving(&swarm)};
+    plan_add(plan, first);
+    uint64_t count = 4 + small_number(&swarm, 60);
+    for (uint64_t i = 0; i < count; i++) {
+        add_event(&swarm);
+    }
+    text = swarm.text;
+}
