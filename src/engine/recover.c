@@ -57,9 +57,9 @@ static enum status compare_with_disk(struct log *log, uint64_t from, bool *is_sa
     return status;
 }
 
-static enum status load(const struct logset *set, struct keydir *keydir,
-                        struct logset_end *end)
+static enum status load(struct logset *set, struct keydir *keydir, struct logset_end *end)
 {
+    const struct files *files = set->files;
     bool is_same = false;
     enum status status = log_settle(set->log);
     if (status == KV_OK && set->older != NULL) {
@@ -76,9 +76,12 @@ static enum status load(const struct logset *set, struct keydir *keydir,
     }
     diag_warnx("%s: the disk lacks what memory held behind offset %" PRIu64
                "; reading the log again",
-               files_path(set->files), end->scan.durable_length);
+               files_path(files), end->scan.durable_length);
     keydir_destroy(keydir);
-    return logset_load(set, keydir, end);
+    /* What it said of an older log counts no more either: a drained mark may be gone. */
+    logset_close(set);
+    status = open_sealed(files, set);
+    return status == KV_OK ? logset_load(set, keydir, end) : status;
 }
 
 /* A tail that never was durable: save a copy, then cut it off. */
