@@ -6,6 +6,7 @@
 #include "world/disk.h"
 
 #include "support/dice.h"
+#include "world/clock.h"
 #include "world/process.h"
 
 #include <stdio.h>
@@ -34,6 +35,7 @@ struct file {
     unsigned holders;
     uint64_t length;
     struct bytes durable;
+    uint64_t dirty_since_us; /* the first of the changes */
     struct change *changes;
     size_t change_count;
     size_t change_capacity;
@@ -255,6 +257,9 @@ int disk_real_fd(size_t file)
 
 static struct change *add_change(struct file *file)
 {
+    if (file->change_count == 0) {
+        file->dirty_since_us = world_fair_us();
+    }
     if (file->change_count == file->change_capacity) {
         file->change_capacity = file->change_capacity * 2 + 16;
         file->changes =
@@ -318,12 +323,19 @@ void disk_sync(size_t number)
     forget_changes(file);
 }
 
+static size_t find_log(void)
+{
+    for (size_t i = 0; i < now.count; i++) {
+        if (role_of(now.items[i].text) == ROLE_LOG) {
+            return now.items[i].file;
+        }
+    }
+    return DISK_NONE;
+}
+
 bool disk_is_unsafe(void)
 {
-    size_t log = DISK_NONE;
-    for (size_t i = 0; i < now.count; i++) {
-        log = role_of(now.items[i].text) == ROLE_LOG ? now.items[i].file : log;
-    }
+    size_t log = find_log();
     if (log == DISK_NONE) {
         return false;
     }
@@ -334,6 +346,13 @@ bool disk_is_unsafe(void)
             (durable.items[i].file == log && role_of(durable.items[i].text) == ROLE_LOG);
     }
     return files[log].change_count > 0 || !is_named_for_good;
+}
+
+uint64_t disk_unsafe_since_us(void)
+{
+    size_t log = find_log();
+    bool is_dirty = log != DISK_NONE && files[log].change_count > 0;
+    return is_dirty ? files[log].dirty_since_us : world_fair_us();
 }
 
 /* ---- What a disk may keep ---- */

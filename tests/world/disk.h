@@ -51,6 +51,9 @@ void disk_forget_cache(size_t file);
 /* Whether what was written to the log, or the log's name, is not durable. */
 bool disk_is_unsafe(void);
 
+/* Since when bytes of the log have not been synced, on the clock that never jumps. */
+uint64_t disk_unsafe_since_us(void);
+
 void disk_lose_power(uint64_t seed);
 
 /* Whether a power loss has left bytes that nobody wrote, and no start has judged them. */

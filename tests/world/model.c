@@ -48,6 +48,7 @@ static struct writes recent;  /* acknowledged, and perhaps not durable */
 static struct writes open;    /* received and never answered */
 static struct hits open_hits; /* what had failed when the first of them came */
 static bool has_lost_unsynced;
+static bool has_lingered; /* in this run a client stayed that was told to go */
 static struct store *watched;
 static size_t followed_count; /* how many of the open ones were carried out */
 static uint64_t commands_answered;
@@ -102,6 +103,7 @@ void model_begin_run(void)
     recent.count = 0;
     open.count = 0;
     has_lost_unsynced = false;
+    has_lingered = false;
     suspicion = NULL;
     watched = NULL;
 }
@@ -147,15 +149,22 @@ static void acknowledge(struct slice key, uint32_t value)
     }
 }
 
+/*
+ * How long a write may wait for its sync. While the server waits for a client that was
+ * told to go, it syncs nothing.
+ */
+static uint64_t sync_lag_us(void)
+{
+    return SYNC_LAG_MS_MAX * 1000 + CALLS_SLACK * process_serving()->tick_us +
+           (has_lingered ? LINGER_MS_MAX * 1000 : 0);
+}
+
 /* All of them, or those that are old enough, are durable whatever comes. */
 static void note_durable(bool is_all)
 {
-    /* While it waits for a client that was told to go, the server syncs nothing. */
-    uint64_t slack_us = CALLS_SLACK * process_serving()->tick_us + LINGER_MS_MAX * 1000;
     size_t count = 0;
     while (count < recent.count &&
-           (is_all || recent.items[count].fair_us + SYNC_LAG_MS_MAX * 1000 + slack_us <
-                          world_fair_us())) {
+           (is_all || recent.items[count].fair_us + sync_lag_us() < world_fair_us())) {
         durable[recent.items[count].key] = recent.items[count].value;
         count++;
     }
@@ -582,6 +591,7 @@ void model_note_going_on(void)
 
 void model_note_closed(struct client *client)
 {
+    has_lingered = has_lingered || client->stays;
     uint64_t silent_us = world_now_us() - client->last_taken_us;
     bool has_stalled = silent_us + early_us() >= CLIENT_STALL_MS_MAX * 1000;
     bool is_explained = client->is_lost || has_stalled || process_is_stopping();
@@ -610,6 +620,7 @@ void model_note_end(bool lost_unsynced)
 {
     struct client *client = sockets_served();
     if (client != NULL) {
+        has_lingered = has_lingered || client->stays;
         leave_open(client);
     }
     note_durable(false);
@@ -837,10 +848,19 @@ void model_settle(void)
     believe();
 }
 
-void model_check_wait(void)
+void model_check_wait(uint64_t until_us)
 {
     model_note_going_on();
+    if (disk_is_unsafe() && until_us - world_now_us() > (SYNC_LAG_MS_MAX + 1) * 1000) {
+        violation("the server waits longer than until a sync is due", "%s",
+                  until_us == WORLD_ALL ? "for ever" : "for more than a second");
+    }
     struct client *client = sockets_served();
+    has_lingered = has_lingered || (client != NULL && client->stays);
+    if (world_fair_us() - disk_unsafe_since_us() > sync_lag_us()) {
+        violation("what was written waits longer than a second for its sync",
+                  "%" PRIu64 " us", world_fair_us() - disk_unsafe_since_us());
+    }
     if (client == NULL || client->is_reset || client->is_shut || process_is_stopping()) {
         return;
     }

@@ -45,8 +45,8 @@ bool model_is_settled(void);
 /* The same where a bit was flipped: what is not right is called corrupt. */
 void model_check_damaged(struct store *store);
 
-/* The server waits: is there nothing that it should do? */
-void model_check_wait(void);
+/* The server waits until a moment: is there nothing that it should do before? */
+void model_check_wait(uint64_t until_us);
 
 /* What --dump printed must be what the store holds. */
 void model_check_dump(const struct bytes *text);

@@ -410,7 +410,7 @@ int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
     int ready = look(fds, count);
     while (ready == 0 && timeout_ms != 0) {
         bool was_stopping = process_is_stopping();
-        model_check_wait();
+        model_check_wait(until_us);
         bool is_over = process_wait(until_us);
         ready = look(fds, count);
         if (is_over || world_now_us() >= until_us) {

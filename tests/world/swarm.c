@@ -229,8 +229,8 @@ static struct event make(struct swarm *swarm, enum event_kind kind)
     event.client = swarm->client;
     if (may(swarm, MAY_COME_BETWEEN) && !one_in(swarm, 3)) {
         event.after_calls = small_number(swarm, 64);
-    } else if (may(swarm, MAY_PAUSE) && one_in(swarm, 6)) {
-        event.after_ms = small_number(swarm, one_in(swarm, 8) ? 64000 : 4000);
+    } else if (may(swarm, MAY_PAUSE) && one_in(swarm, 3)) {
+        event.after_ms = small_number(swarm, one_in(swarm, 8) ? 64000 : 2000);
     }
     return event;
 }

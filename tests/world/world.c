@@ -105,7 +105,7 @@ static void print_plan(FILE *to, const struct plan *plan)
 static void save(const struct plan *plan)
 {
     char path[512];
-    (void)snprintf(path, sizeof path, "%s/seed-%" PRIu64 ".world", save_directory, seed);
+    (void)snprintf(path, sizeof path, "%s/seed_%" PRIu64 ".world", save_directory, seed);
     FILE *file = __real_fopen(path, "w");
     if (file == NULL) {
         perror(path);
