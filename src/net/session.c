@@ -227,17 +227,21 @@ static bool wants_company(const struct session *session)
     return !session->is_closing && staged_bytes > 0 && staged_bytes < GATHER_BYTES_MAX;
 }
 
-/* Go through the lines of a refused batch again, as far as the first pass came. */
-static void answer_refused(struct session *session, enum status refusal)
+/*
+ * Go through the lines of a refused batch again, as far as the first pass came. Returns
+ * whether all of them were executed: a value of before may be so long that it has to be
+ * sent before the rest.
+ */
+static bool answer_refused(struct session *session, enum status refusal)
 {
     size_t end = conn_position(session->conn);
     conn_rewind(session->conn, 0);
     replies_drop(&session->replies);
     session->is_closing = false;
     session->commands.refusal = refusal;
-    /* Nothing is staged now, so nothing stops it early. */
-    (void)execute_lines(session, end);
+    bool is_complete = execute_lines(session, end);
     session->commands.refusal = KV_OK;
+    return is_complete;
 }
 
 /*
@@ -257,7 +261,7 @@ static enum status run_batch(struct session *session, bool *is_out_of_lines_out)
     if (status != KV_OK && status != KV_FATAL) {
         held->length = held_before;
         commands->counters = counters;
-        answer_refused(session, status);
+        *is_out_of_lines_out = answer_refused(session, status) && *is_out_of_lines_out;
         status = KV_OK;
     }
     if (status == KV_OK && commands->wants_sync) {
