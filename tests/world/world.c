@@ -46,6 +46,7 @@ ssize_t __real_write(int fd, const void *bytes, size_t length);
 _Noreturn void __real__exit(int status);
 FILE *__real_fopen(const char *path, const char *mode);
 int __real_fclose(FILE *file);
+int __real_sigaction(int number, const struct sigaction *action, struct sigaction *old);
 _Noreturn void __wrap___assert_fail(const char *what, const char *file, unsigned line,
                                     const char *function);
 const char *__asan_default_options(void);
@@ -79,6 +80,22 @@ static void tell_seed(int signal_number)
                        (size_t)length); /* nothing else can be done */
     (void)signal(signal_number, SIG_DFL);
     (void)raise(signal_number);
+}
+
+/* A wild access is a rule that is broken, as any other, and can be shrunk. */
+static void note_wild_access(int signal_number)
+{
+    (void)snprintf(violation_rule, sizeof violation_rule, "the program ends by signal %d",
+                   signal_number);
+    violation_text[0] = '\0';
+    siglongjmp(process_violation, 1);
+}
+
+static void catch_wild_accesses(void)
+{
+    struct sigaction action = {.sa_handler = note_wild_access, .sa_flags = SA_NODEFER};
+    (void)sigemptyset(&action.sa_mask); /* neither can fail with valid arguments */
+    (void)__real_sigaction(SIGSEGV, &action, NULL);
 }
 
 static void take_standard_output(void)
@@ -310,7 +327,7 @@ int main(int argc, char **argv)
     (void)unsetenv("NOTIFY_SOCKET");
     (void)unsetenv("JOURNAL_STREAM");
     (void)signal(SIGABRT, tell_seed);
-    (void)signal(SIGSEGV, tell_seed);
+    catch_wild_accesses();
     take_standard_output();
     run_prepare();
     int status = run_command(argc, argv);
