@@ -5,9 +5,9 @@
  */
 #include "world/model.h"
 
-#include "bounds.h"
-#include "protocol.h"
-#include "store.h"
+#include "base/bounds.h"
+#include "engine/store.h"
+#include "net/protocol.h"
 #include "world/clock.h"
 #include "world/disk.h"
 #include "world/process.h"

@@ -4,12 +4,12 @@
  */
 #include "world/run.h"
 
-#include "bounds.h"
-#include "dump.h"
-#include "server.h"
-#include "stop.h"
-#include "store.h"
-#include "verify.h"
+#include "base/bounds.h"
+#include "base/stop.h"
+#include "engine/store.h"
+#include "net/server.h"
+#include "offline/dump.h"
+#include "offline/verify.h"
 #include "world/clock.h"
 #include "world/descriptors.h"
 #include "world/disk.h"

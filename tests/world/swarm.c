@@ -322,7 +322,8 @@ static void add_fault(struct swarm *swarm, enum feature why)
     case MAY_CUT_CALLS:
         event.kind = EVENT_CUT;
         fault->call = eager_calls[one_in(swarm, 2) ? 1 : 3 + below(swarm, 2)];
-        fault->bytes = small_number(swarm, 300);
+        /* A byte at a time for good would take the clock along. */
+        fault->bytes = small_number(swarm, 300) + (fault->is_sticky ? 4096 : 0);
         break;
     default:
         fault->call = file_calls[below(swarm, 15)];

@@ -4,7 +4,7 @@
 #ifndef KV_WORLD_WORDS_H
 #define KV_WORLD_WORDS_H
 
-#include "slice.h"
+#include "base/slice.h"
 #include "world/memory.h"
 
 struct word {
