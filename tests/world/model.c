@@ -402,6 +402,9 @@ static enum match match_line(const struct client *client, const struct line *lin
         *hearing = one;
         return MATCH;
     }
+    if (is_reply(heard, KV_IDLE, VERB_NONE)) {
+        return WRONG; /* no reply of many lines begins so */
+    }
     return verb == VERB_KEYS    ? match_keys(hearing, line->request.key)
            : verb == VERB_STATS ? match_stats(hearing)
            : verb == VERB_HELP  ? match_help(hearing)
