@@ -2,6 +2,7 @@
  * The data of the program are put back to what they were when it began, so that a life is
  * a process: they stand in sections of their own (see the Makefile).
  */
+#define _DEFAULT_SOURCE /* setitimer */
 #include "world/run.h"
 
 #include "base/bounds.h"
@@ -22,11 +23,17 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #define LOG_PATH "w.log"
 
-enum { LIVES_MAX = 200, STOP_US_MAX = 1000000, STOP_SLACK_CALLS = 4000 };
+enum {
+    LIVES_MAX = 200,
+    STOP_US_MAX = 1000000,
+    STOP_SLACK_CALLS = 4000,
+    RUN_SECONDS_MAX = 10
+};
 
 extern char __start_kv_data[], __stop_kv_data[];
 extern char __start_kv_bss[], __stop_kv_bss[];
@@ -269,8 +276,16 @@ static void run(const struct plan *plan)
     }
 }
 
+/* A loop that makes no call is ended by a signal, see world.c. */
+static void limit_processor_time(long seconds)
+{
+    struct itimerval limit = {.it_value = {.tv_sec = seconds}};
+    (void)setitimer(ITIMER_VIRTUAL, &limit, NULL); /* cannot fail with valid arguments */
+}
+
 bool run_plan(const struct plan *plan)
 {
+    limit_processor_time(RUN_SECONDS_MAX);
     bool is_right = sigsetjmp(process_violation, 0) == 0;
     if (is_right) {
         run(plan);

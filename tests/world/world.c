@@ -82,7 +82,7 @@ static void tell_seed(int signal_number)
     (void)raise(signal_number);
 }
 
-/* A wild access is a rule that is broken, as any other, and can be shrunk. */
+/* A wild access, or a loop without end, is a rule that is broken, as any other. */
 static void note_wild_access(int signal_number)
 {
     (void)snprintf(violation_rule, sizeof violation_rule, "the program ends by signal %d",
@@ -96,6 +96,7 @@ static void catch_wild_accesses(void)
     struct sigaction action = {.sa_handler = note_wild_access, .sa_flags = SA_NODEFER};
     (void)sigemptyset(&action.sa_mask); /* neither can fail with valid arguments */
     (void)__real_sigaction(SIGSEGV, &action, NULL);
+    (void)__real_sigaction(SIGVTALRM, &action, NULL);
 }
 
 static void take_standard_output(void)
