@@ -296,9 +296,11 @@ static void note_write(struct crash_trace *trace, size_t number,
     struct slice written = {change->bytes, (size_t)change->length};
     bool is_rest_of_write =
         change->offset == inode->written_end && inode->written_end < inode->wanted_end;
+    /* These count for nothing until they are synced, and are written from their start. */
+    bool is_side_file =
+        is_named(change->name, ".new") || strstr(change->name, ".torn.") != NULL;
     demand(trace,
-           !trace->syncs_always || is_named(change->name, ".new") || !inode->is_dirty ||
-               is_rest_of_write,
+           !trace->syncs_always || is_side_file || !inode->is_dirty || is_rest_of_write,
            "a byte was written behind a seal that is not synced");
     bytes_put(&inode->now, change->offset, written);
     inode->is_dirty = true;
