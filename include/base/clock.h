@@ -13,6 +13,12 @@
 uint64_t clock_now_ms(void);
 uint64_t clock_now_us(void);
 
+/* The earlier of two times. */
+static inline uint64_t clock_earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 /*
  * Milliseconds from now until the deadline as poll() takes them: 0 when it has
  * passed, -1 when it is CLOCK_NEVER.

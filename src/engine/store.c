@@ -423,16 +423,11 @@ static uint64_t step_due_us(const struct store *store, enum leisure leisure)
     return is_free ? 0 : pace->earliest_us;
 }
 
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 uint64_t store_due_ms(const struct store *store, enum leisure leisure)
 {
     uint64_t step_us = step_due_us(store, leisure);
     uint64_t step_ms = step_us == CLOCK_NEVER ? CLOCK_NEVER : (step_us + 999) / 1000;
-    return earlier(step_ms, earlier(store->sync_due_ms, store->rest_due_ms));
+    return clock_earlier(step_ms, clock_earlier(store->sync_due_ms, store->rest_due_ms));
 }
 
 /* Do it, and set when the next may be done. */

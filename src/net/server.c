@@ -35,11 +35,6 @@ struct server {
 /* In place of a client where none is waited for. */
 static const struct pollfd nobody = {.fd = -1};
 
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 /*
  * The one wait: until a signal asks for a stop that has not begun, the client's socket is
  * ready, the moment has come or, where a listening socket is given, another client can be
@@ -67,10 +62,11 @@ static void wait_for_client(const struct server *server)
     struct session *session = server->session;
     struct session_wait wait = session_wait(session);
     bool is_idle = wait.idle_ms <= clock_now_ms();
-    uint64_t until_ms = earlier(earlier(wait.until_ms, server->stop_ms),
-                                store_due_ms(server->store, session_leisure(session)));
+    uint64_t until_ms =
+        clock_earlier(clock_earlier(wait.until_ms, server->stop_ms),
+                      store_due_ms(server->store, session_leisure(session)));
     if (!is_idle) {
-        until_ms = earlier(until_ms, wait.idle_ms);
+        until_ms = clock_earlier(until_ms, wait.idle_ms);
     }
     if (wait_for(server, wait.socket, is_idle ? server->listen_fd : -1, until_ms)) {
         session_stop(session, KV_IDLE);
