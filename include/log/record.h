@@ -103,6 +103,22 @@ void record_encode_header(uint8_t out[RECORD_HEADER_BYTES], uint64_t key_length,
  */
 bool record_decode(struct slice bytes, struct record *record_out);
 
+/* A walk over records that stand one behind the other. */
+struct record_walk {
+    struct slice bytes;   /* from the record that was found last on; borrowed */
+    uint64_t offset;      /* of that record; behind the last one when there are no more */
+    struct record record; /* length 0: none was looked for yet */
+};
+
+/* offset: of the first of these bytes in their file. */
+static inline struct record_walk record_walk_begin(struct slice bytes, uint64_t offset)
+{
+    return (struct record_walk){.bytes = bytes, .offset = offset};
+}
+
+/* Go on to the next record; false: what stands there is no whole one. */
+bool record_next(struct record_walk *walk);
+
 /* The value that stands for "deleted". */
 struct slice record_tombstone_value(void);
 bool record_is_tombstone(const struct record *record);

@@ -1,7 +1,6 @@
 /*
  * Reading a log from front to back, in memory: which batches are whole, and what to think
- * of the place where they end. Reads no file and changes nothing, but says to progress.h
- * how far it came.
+ * of the place where they end. Reads no file, changes nothing and tells nobody.
  */
 #ifndef KV_SCAN_H
 #define KV_SCAN_H
@@ -35,7 +34,7 @@ static inline bool scan_is_at_rest(const struct scan *scan)
 }
 
 /*
- * One verified batch: walk its records with record_decode. All are whole and within the
+ * One verified batch: walk its records with record_next. All are whole and within the
  * limits of bounds.h; marks may be among them.
  */
 struct batch {

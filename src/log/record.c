@@ -70,6 +70,14 @@ bool record_decode(struct slice bytes, struct record *record_out)
     return true;
 }
 
+bool record_next(struct record_walk *walk)
+{
+    walk->bytes = slice_after(walk->bytes, (size_t)walk->record.length);
+    walk->offset += walk->record.length;
+    walk->record.length = 0;
+    return record_decode(walk->bytes, &walk->record);
+}
+
 struct slice record_tombstone_value(void)
 {
     return (struct slice){tombstone, sizeof tombstone};

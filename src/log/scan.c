@@ -6,7 +6,6 @@
 #include "base/bounds.h"
 #include "base/crc32c.h"
 #include "base/platform.h"
-#include "base/progress.h"
 
 #include <assert.h>
 
@@ -49,29 +48,32 @@ static void prefetch_ahead(struct slice log, uint64_t offset)
     }
 }
 
+/* The records from the scan on. */
+static struct record_walk walk_on(const struct scan *scan)
+{
+    return record_walk_begin(bytes_from(scan, scan->offset), scan->offset);
+}
+
 /*
  * Find the first mark that is no drained mark: a batch must have its seal there. false:
  * the records before it are not whole.
  */
 static bool find_batch_end(const struct scan *scan, struct batch_end *end)
 {
-    struct record record;
     struct drained drained;
-    *end = (struct batch_end){scan->offset, scan->drained_id};
-    while (record_decode(bytes_from(scan, end->offset), &record)) {
-        prefetch_ahead(scan->log, end->offset);
-        if (!record_is_within_limits(&record)) {
-            return false;
+    struct record_walk walk = walk_on(scan);
+    end->drained_id = scan->drained_id;
+    while (record_next(&walk) && record_is_within_limits(&walk.record)) {
+        prefetch_ahead(scan->log, walk.offset);
+        if (!record_is_mark(&walk.record)) {
+            continue;
         }
-        if (record_is_mark(&record)) {
-            if (!record_decode_drained(bytes_from(scan, end->offset), end->offset,
-                                       &drained) ||
-                drained.log_id != scan->log_id) {
-                return true;
-            }
-            end->drained_id = drained.older_id;
+        if (!record_decode_drained(walk.bytes, walk.offset, &drained) ||
+            drained.log_id != scan->log_id) {
+            end->offset = walk.offset;
+            return true;
         }
-        end->offset += record.length;
+        end->drained_id = drained.older_id;
     }
     return false;
 }
@@ -80,21 +82,6 @@ static bool is_own_seal(const struct scan *scan, uint64_t at, struct seal *seal_
 {
     return record_decode_seal(bytes_from(scan, at), at, seal_out) &&
            seal_out->log_id == scan->log_id && seal_out->durable_length <= at;
-}
-
-/* The chain behind a batch, in pieces: the value of one record may take long to read. */
-static uint32_t chain_behind(const struct scan *scan, struct slice records)
-{
-    enum { PIECE_BYTES = 1 << 20 };
-    uint32_t chain = scan->chain;
-    struct slice rest = records;
-    while (rest.length > 0) {
-        size_t length = rest.length < PIECE_BYTES ? rest.length : PIECE_BYTES;
-        chain = crc32c(chain, slice_first(rest, length));
-        rest = slice_after(rest, length);
-        progress_at(scan->offset + (records.length - rest.length));
-    }
-    return chain;
 }
 
 /* Go on behind a seal. */
@@ -128,21 +115,18 @@ bool scan_go_to(struct scan *scan, uint64_t offset, uint64_t chain)
 /* As many records as a batch of ours would hold, whatever they say. */
 static bool next_unmarked(struct scan *scan, struct batch *batch_out)
 {
-    struct record record;
     uint64_t start = scan->offset;
-    while (scan->offset - start < BATCH_BYTES_MAX &&
-           record_decode(bytes_from(scan, scan->offset), &record) &&
-           record_is_within_limits(&record)) {
-        scan->offset += record.length;
+    struct record_walk walk = walk_on(scan);
+    while (scan->offset - start < BATCH_BYTES_MAX && record_next(&walk) &&
+           record_is_within_limits(&walk.record)) {
+        scan->offset += walk.record.length;
     }
     if (scan->offset == start) {
         return false;
     }
-    struct slice records = slice_after(scan->log, (size_t)start);
-    *batch_out = (struct batch){
-        .offset = start,
-        .records = slice_first(records, (size_t)(scan->offset - start)),
-    };
+    struct slice records = bytes_from(scan, start);
+    *batch_out =
+        (struct batch){start, slice_first(records, (size_t)(scan->offset - start))};
     return true;
 }
 
@@ -155,8 +139,7 @@ static bool next_sealed(struct scan *scan, struct batch *batch_out)
     }
     struct slice records =
         slice_first(bytes_from(scan, scan->offset), (size_t)(end.offset - scan->offset));
-    uint32_t chain = chain_behind(scan, records);
-    if (chain != seal.chain) {
+    if (crc32c(scan->chain, records) != seal.chain) {
         return false;
     }
     *batch_out = (struct batch){.offset = scan->offset, .records = records};
@@ -201,11 +184,9 @@ bool scan_skip_damage(struct scan *scan)
 uint64_t scan_count_records(const struct scan *scan)
 {
     uint64_t count = 0;
-    struct record record;
-    struct slice rest = bytes_from(scan, scan->offset);
-    while (record_decode(rest, &record)) {
-        count += record_is_mark(&record) ? 0 : 1;
-        rest = slice_after(rest, (size_t)record.length);
+    struct record_walk walk = walk_on(scan);
+    while (record_next(&walk)) {
+        count += record_is_mark(&walk.record) ? 0 : 1;
     }
     return count;
 }
@@ -225,11 +206,9 @@ static bool had_been_durable(const struct scan *scan)
 /* A batch is closed before a record begins so far behind its start. */
 static bool is_larger_than_a_batch(const struct scan *scan)
 {
-    struct record record;
-    for (uint64_t at = scan->offset;
-         record_decode(bytes_from(scan, at), &record) && !record_is_mark(&record);
-         at += record.length) {
-        if (at - scan->offset >= BATCH_BYTES_MAX) {
+    struct record_walk walk = walk_on(scan);
+    while (record_next(&walk) && !record_is_mark(&walk.record)) {
+        if (walk.offset - scan->offset >= BATCH_BYTES_MAX) {
             return true;
         }
     }
@@ -249,16 +228,14 @@ static bool is_all_zero(struct slice bytes)
 /* Whether whole records lead from the scan to a seal that ends the file. */
 static bool is_framed_whole(const struct scan *scan)
 {
-    struct record record;
-    struct slice rest = bytes_from(scan, scan->offset);
-    while (record_decode(rest, &record)) {
-        if (record_is_mark(&record) && !record_has_mark_header(rest)) {
+    struct record_walk walk = walk_on(scan);
+    while (record_next(&walk)) {
+        if (record_is_mark(&walk.record) && !record_has_mark_header(walk.bytes)) {
             return false; /* zeros that decode as records were never written */
         }
-        if (record.length == rest.length) {
-            return record_has_seal_header(rest);
+        if (walk.record.length == walk.bytes.length) {
+            return record_has_seal_header(walk.bytes);
         }
-        rest = slice_after(rest, (size_t)record.length);
     }
     return false;
 }
