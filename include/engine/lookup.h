@@ -14,7 +14,7 @@
 #define KV_LOOKUP_H
 
 #include "engine/keydir.h"
-#include "file/mapping.h"
+#include "file/waits.h"
 
 /* A key that a request is about, and what is known about it. */
 struct lookup {
@@ -28,7 +28,7 @@ struct lookup {
 /* What groups have shown so far. All zero is one that has seen none. */
 struct lookup_watch {
     size_t group_count; /* since it was last looked whether the disk was read */
-    struct mapping_watch disk;
+    struct waits disk;
     bool has_waited; /* for the disk: one of the groups that were watched last */
 };
 

@@ -50,25 +50,6 @@ void mapping_read_at_random(struct mapping *mapping, bool is_random);
 /* Ask for these bytes, as far as the view covers them, to be read all at once. */
 void mapping_will_read(const struct mapping *mapping, uint64_t offset, uint64_t length);
 
-/*
- * Tells work that had to wait for the disk from work that found everything in memory. All
- * zero is one that has not begun.
- */
-struct mapping_watch {
-    uint64_t since_us;
-    long blocks_read;
-};
-
-/* The work begins. */
-void mapping_watch_begin(struct mapping_watch *watch);
-
-/*
- * The work has ended: whether it took as long as a disk takes for one read, and the disk
- * was read for this program since that was asked last. A system call only if it took so
- * long; false where nobody counts reads.
- */
-bool mapping_watch_end(struct mapping_watch *watch);
-
 const uint8_t *mapping_bytes(const struct mapping *mapping);
 
 /*

@@ -11,7 +11,7 @@
 
 #include "base/bounds.h"
 #include "file/files.h"
-#include "log/record.h"
+#include "log/scan.h"
 
 struct log;
 
@@ -82,6 +82,21 @@ enum status log_cover(struct log *log);
  * is not to be judged; 0: everything could.
  */
 uint64_t log_lost_end(const struct log *log);
+
+/*
+ * Whether everything behind `from` was read as it is: what could not be read is zeros,
+ * about which nothing else may be said. KV_IO: it was not (reported).
+ */
+enum status log_check_was_read(const struct log *log, uint64_t from);
+
+/* Begin to tell the progress of work on this file, as progress_begin does. */
+void log_begin_progress(const struct log *log, const char *verb, uint64_t total_bytes);
+
+/*
+ * Verify batches from a scan of this log on, up to an offset or the first damage, where
+ * the scan is left to stand. Tells its progress.
+ */
+void log_verify(const struct log *log, struct scan *scan, uint64_t end);
 
 /* How often reading failed: what was verified before may read as zeros since. */
 uint64_t log_fault_count(const struct log *log);

@@ -5,7 +5,7 @@
 #include "engine/load.h"
 
 #include "base/progress.h"
-#include "file/mapping.h"
+#include "file/waits.h"
 
 #include <stdlib.h>
 
@@ -29,7 +29,7 @@ struct load {
     uint64_t start;        /* of the log that is loaded; an image has what is before */
     bool has_read_batches; /* to verify them; else what comes next is yet to be read */
     bool is_random;        /* the log is read so at present */
-    struct mapping_watch watch;
+    struct waits waits;
     bool has_waited; /* for the disk: the last list that had earlier records */
     struct list lists[INDEX_PART_COUNT];
 };
@@ -107,45 +107,47 @@ static enum status put_list(struct load *load, struct list *list)
     }
     bool has_random = has_earlier(load, list);
     if (has_random) {
-        mapping_watch_begin(&load->watch);
+        waits_begin(&load->waits);
         read_at_random(load, true);
     }
     for (uint32_t i = 0; status == KV_OK && i < list->count; i++) {
         status = put(load, &list->entries[i]);
     }
     if (has_random) {
-        load->has_waited = mapping_watch_end(&load->watch);
+        load->has_waited = waits_end(&load->waits);
     }
     list->count = 0;
     return status;
 }
 
-/* Have the records of a batch wait for their parts, which are put in when lists are full.
- */
+/* Have a record wait for its part, which is put in when its list is full. */
+static enum status take_record(struct load *load, const struct record_walk *walk)
+{
+    const struct record *record = &walk->record;
+    if (record_is_mark(record)) {
+        load->counts->marks++;
+        return KV_OK;
+    }
+    enum status status = KV_OK;
+    uint64_t hash = keydir_hash(load->keydir, record->key);
+    struct list *list = &load->lists[index_part_of(hash)];
+    list->entries[list->count++] =
+        (struct waiting){hash, keydir_locate(load->keydir, record, walk->offset)};
+    if (list->count == WAITING_MAX) {
+        status = put_list(load, list);
+        read_at_random(load, load->is_random && load->has_read_batches);
+    }
+    load->counts->records++;
+    progress_at(walk->offset);
+    return status;
+}
+
 static enum status take_batch(struct load *load, const struct batch *batch)
 {
-    struct keydir *keydir = load->keydir;
-    struct load_counts *counts = load->counts;
-    struct record record;
     enum status status = KV_OK;
-    struct slice rest = batch->records;
-    uint64_t offset = batch->offset;
-    for (; status == KV_OK && record_decode(rest, &record);
-         offset += record.length, rest = slice_after(rest, (size_t)record.length)) {
-        if (record_is_mark(&record)) {
-            counts->marks++;
-            continue;
-        }
-        uint64_t hash = keydir_hash(keydir, record.key);
-        struct list *list = &load->lists[index_part_of(hash)];
-        list->entries[list->count++] =
-            (struct waiting){hash, keydir_locate(keydir, &record, offset)};
-        if (list->count == WAITING_MAX) {
-            status = put_list(load, list);
-            read_at_random(load, load->is_random && load->has_read_batches);
-        }
-        counts->records++;
-        progress_at(offset);
+    struct record_walk walk = record_walk_begin(batch->records, batch->offset);
+    while (status == KV_OK && record_next(&walk)) {
+        status = take_record(load, &walk);
     }
     read_at_random(load, false);
     return status;
@@ -153,7 +155,6 @@ static enum status take_batch(struct load *load, const struct batch *batch)
 
 enum status load_log(struct keydir *keydir, struct scan *scan, struct load_counts *counts)
 {
-    const struct log *log = keydir_log(keydir);
     struct batch batch;
     enum status status = KV_OK;
     struct load *load = calloc(1, sizeof *load);
@@ -164,7 +165,7 @@ enum status load_log(struct keydir *keydir, struct scan *scan, struct load_count
     load->counts = counts;
     load->start = scan->offset;
     load->has_read_batches = !scan->is_unmarked;
-    progress_begin("reading", log_path(log), log_suffix(log), scan->log.length);
+    log_begin_progress(keydir_log(keydir), "reading", scan->log.length);
     while (status == KV_OK && scan_next(scan, &batch)) {
         status = take_batch(load, &batch);
         counts->seals += scan->is_unmarked ? 0 : 1;

@@ -43,8 +43,8 @@ static void watch_groups(struct lookup_watch *watch)
 {
     if (++watch->group_count == WATCHED_GROUPS) {
         watch->group_count = 0;
-        watch->has_waited = mapping_watch_end(&watch->disk);
-        mapping_watch_begin(&watch->disk);
+        watch->has_waited = waits_end(&watch->disk);
+        waits_begin(&watch->disk);
     }
 }
 

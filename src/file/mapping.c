@@ -24,12 +24,6 @@
 enum { MAPPINGS_MAX = 4 };
 
 /*
- * Less than a disk takes for one read, and more than memory does for some tens of small
- * records.
- */
-#define DISK_READ_US_MIN UINT64_C(64)
-
-/*
  * Address space is asked for in plenty, since a view that has to move costs a command
  * tens of milliseconds; where it is scarce, less will do.
  */
@@ -266,21 +260,6 @@ void mapping_will_read(const struct mapping *mapping, uint64_t offset, uint64_t 
     assert(start < end);
     (void)posix_madvise(mapping->bytes + start, (size_t)(end - start),
                         POSIX_MADV_WILLNEED); /* advice: nothing depends on it */
-}
-
-void mapping_watch_begin(struct mapping_watch *watch)
-{
-    watch->since_us = clock_now_us();
-}
-
-bool mapping_watch_end(struct mapping_watch *watch)
-{
-    if (clock_now_us() - watch->since_us < DISK_READ_US_MIN) {
-        return false;
-    }
-    long before = watch->blocks_read;
-    watch->blocks_read = kv_blocks_read();
-    return watch->blocks_read != before;
 }
 
 enum status mapping_cover(struct mapping *mapping, uint64_t length)

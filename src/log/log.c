@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/diag.h"
+#include "base/progress.h"
 #include "file/io.h"
 #include "file/mapping.h"
 #include "file/place.h"
@@ -209,6 +210,31 @@ struct slice log_bytes(const struct log *log)
 uint64_t log_lost_end(const struct log *log)
 {
     return mapping_lost_end(log->mapping);
+}
+
+enum status log_check_was_read(const struct log *log, uint64_t from)
+{
+    if (log_lost_end(log) <= from) {
+        return KV_OK;
+    }
+    diag_errorx("%s%s: a part of the log cannot be read; nothing was changed",
+                log_path(log), log_suffix(log));
+    return KV_IO;
+}
+
+void log_begin_progress(const struct log *log, const char *verb, uint64_t total_bytes)
+{
+    progress_begin(verb, log_path(log), log_suffix(log), total_bytes);
+}
+
+void log_verify(const struct log *log, struct scan *scan, uint64_t end)
+{
+    struct batch batch;
+    log_begin_progress(log, "reading", end);
+    while (scan->offset < end && scan_next(scan, &batch)) {
+        progress_at(scan->offset);
+    }
+    progress_end();
 }
 
 uint64_t log_fault_count(const struct log *log)
