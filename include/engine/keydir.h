@@ -98,10 +98,6 @@ enum status keydir_read(const struct keydir *keydir, const struct location *loca
 bool keydir_find_older(const struct keydir *keydir, uint64_t hash, uint64_t offset,
                        struct location *location_out);
 
-/* Whether a record at this offset of one of the logs is what gives its key its value. */
-bool keydir_is_latest(const struct keydir *keydir, const struct log *log,
-                      const struct record *record, uint64_t offset);
-
 /* Whether a location is in the older log. */
 bool keydir_is_older(const struct keydir *keydir, const struct location *location);
 

@@ -5,7 +5,26 @@
 #ifndef KV_RECOVER_H
 #define KV_RECOVER_H
 
-#include "engine/keydir.h"
+#include "engine/load.h"
+#include "log/logset.h"
+
+/* What was found in a log and the older one that it continues, if there is one. */
+struct findings {
+    struct scan scan;          /* of PATH, to its end or its first damage */
+    uint64_t image_length;     /* what a believed PATH.index covers, or 0 */
+    struct load_counts counts; /* of both logs */
+};
+
+/*
+ * Verify the logs of a set and fill a key directory with what they hold: the older log
+ * first, which must be whole, then PATH up to its end or its first damage.
+ *
+ * set: has a log.  keydir_out: initialised here, and to be destroyed whatever the
+ * outcome. KV_CORRUPT: the older log is damaged, or missing though it is wanted.  KV_IO,
+ * KV_NO_MEMORY: failed.  All but KV_NO_MEMORY are reported.
+ */
+enum status recover_fill(const struct logset *set, struct keydir *keydir_out,
+                         struct findings *found_out);
 
 struct recovery {
     uint64_t scanned_bytes;

@@ -1,12 +1,12 @@
 /*
  * The log and, while a compaction runs, the older one that it continues: which files
- * there are, whether they belong together, and loading them in order. Reads only.
+ * there are, and whether they belong together. Reads only.
  */
 #ifndef KV_LOGSET_H
 #define KV_LOGSET_H
 
-#include "engine/keydir.h"
-#include "engine/load.h"
+#include "log/log.h"
+#include "log/scan.h"
 
 struct logset {
     const struct files *files;
@@ -35,41 +35,17 @@ enum status logset_open(const struct files *files, enum log_access access,
  */
 bool logset_is_original(struct slice bytes);
 
+/*
+ * Whether the batches of a log, from the scan on, say with a drained mark that everything
+ * live was copied from the older log with this id. Tells its progress.
+ */
+bool logset_is_drained(const struct log *log, struct scan scan, uint64_t older_id);
+
+/* Report that a file of the set (PATH and suffix) is not as it has to be: KV_CORRUPT. */
+enum status logset_refuse(const struct logset *set, const char *suffix,
+                          const char *reason);
+
 /* Close the logs that the set still has. */
 void logset_close(struct logset *set);
-
-/* How far loading a set came. */
-struct logset_end {
-    struct scan scan;          /* of PATH */
-    uint64_t image_length;     /* what a believed PATH.index covers, or 0 */
-    struct load_counts counts; /* of both logs */
-};
-
-/*
- * Verify and load a set that has a log into a key directory, which is initialised here:
- * the older log first, which must be whole, then PATH up to its end or its first damage.
- *
- * KV_CORRUPT: the older log is damaged, or missing though it is wanted.  KV_IO,
- * KV_NO_MEMORY: failed.  All are reported; the key directory is to be destroyed anyway.
- */
-enum status logset_load(const struct logset *set, struct keydir *keydir_out,
-                        struct logset_end *end_out);
-
-/* A set that was read as a whole, with what it holds. */
-struct reading {
-    struct files *files;
-    struct logset set;
-    struct keydir keydir;
-    struct logset_end end;
-};
-
-/*
- * Open and load what is at PATH for one of the offline modes.
- *
- * KV_IO: there is nothing to load (reported); else as for logset_open and logset_load.
- * Release with logset_release, whatever the outcome.
- */
-enum status logset_read(const char *path, struct reading *reading_out);
-void logset_release(struct reading *reading);
 
 #endif

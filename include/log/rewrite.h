@@ -1,11 +1,11 @@
 /*
- * Writing a whole new log that holds the live records of an old one.
+ * Writing a whole new log, record by record, and putting it in place. Which records those
+ * are is the caller's business.
  */
 #ifndef KV_REWRITE_H
 #define KV_REWRITE_H
 
-#include "engine/keydir.h"
-#include "log/scan.h"
+#include "log/log.h"
 
 /*
  * Remove what a crash left half made at PATH.new; of a file too short to tell, a copy is
@@ -19,12 +19,10 @@ enum status rewrite_clear(const struct files *files);
 enum status rewrite_begin(const struct files *files, struct log **log_out);
 
 /*
- * Append those records of a batch of an old log that give their key its value.
- *
- * KV_NO_SPACE, KV_IO, KV_NO_MEMORY: as for log_write.
+ * Append a record, in batches of ordinary size. KV_NO_MEMORY; else errors as for
+ * log_write and log_reserve. After any of them only rewrite_end is left.
  */
-enum status rewrite_copy(struct log *to, const struct keydir *keydir,
-                         const struct log *from, const struct batch *batch);
+enum status rewrite_append(struct log *to, const struct record *record);
 
 /*
  * Put the new log in place and close it, if status is KV_OK; else drop it. Returns the

@@ -198,16 +198,6 @@ bool keydir_find_older(const struct keydir *keydir, uint64_t hash, uint64_t offs
     return index_get(keydir->index, hash, location_out);
 }
 
-bool keydir_is_latest(const struct keydir *keydir, const struct log *log,
-                      const struct record *record, uint64_t offset)
-{
-    struct location location;
-    return !record_is_mark(record) &&
-           keydir_find(keydir, keydir_hash(keydir, record->key), record->key,
-                       &location) == KV_OK &&
-           log_of(keydir, &location) == log && location.offset == offset;
-}
-
 bool keydir_is_older(const struct keydir *keydir, const struct location *location)
 {
     return location->side != keydir->current;

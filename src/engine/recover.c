@@ -9,10 +9,180 @@
 #include "base/crc32c.h"
 #include "base/diag.h"
 #include "engine/import.h"
+#include "engine/snapshot.h"
 #include "file/torn.h"
 #include "log/rewrite.h"
 
 #include <inttypes.h>
+
+/* From now on the log ends where the scan stands. */
+static void resume(struct log *log, const struct scan *scan, uint64_t generation)
+{
+    log_resume(log, &(struct log_end){.log_id = scan->log_id,
+                                      .generation = generation,
+                                      .offset = scan->offset,
+                                      .chain = scan->chain});
+}
+
+/* Fill the key directory from its current log. */
+static enum status fill_from_log(struct keydir *keydir, struct findings *found)
+{
+    const struct log *log = keydir_log(keydir);
+    enum status status = load_log(keydir, &found->scan, &found->counts);
+    if (status == KV_OK) {
+        return log_check_was_read(log, found->image_length);
+    }
+    diag_errorx("%s%s: cannot load the records up to offset %" PRIu64
+                ": %s; nothing was changed",
+                log_path(log), log_suffix(log), found->scan.offset, status_text(status));
+    return status;
+}
+
+/* The older log was durable as a whole: any damage in it is corruption. */
+static enum status fill_from_older(const struct logset *set, struct keydir *keydir,
+                                   struct findings *found)
+{
+    struct log *older = set->older;
+    scan_begin(&found->scan, log_bytes(older), set->opening.older_id);
+    enum status status = fill_from_log(keydir, found);
+    if (status != KV_OK) {
+        return status;
+    }
+    if (!scan_is_at_end(&found->scan)) {
+        diag_errorx("%s" FILES_OLD ": the log is damaged at offset %" PRIu64
+                    "; nothing was changed",
+                    files_path(set->files), found->scan.offset);
+        return KV_CORRUPT;
+    }
+    resume(older, &found->scan, set->opening.generation - 1);
+    keydir_push_log(keydir, set->log);
+    return KV_OK;
+}
+
+/* Without marks nothing is verified, but what we could not keep must not be left out. */
+static enum status fill_from_unmarked(const struct logset *set, struct keydir *keydir,
+                                      struct findings *found)
+{
+    struct record record;
+    scan_begin_unmarked(&found->scan, log_bytes(set->log));
+    enum status status = fill_from_log(keydir, found);
+    if (status != KV_OK ||
+        !record_decode(slice_after(found->scan.log, (size_t)found->scan.offset),
+                       &record)) {
+        return status;
+    }
+    diag_errorx("%s: the record at offset %" PRIu64
+                " has a key of %zu and a value of %zu bytes, more than this program "
+                "keeps; nothing was changed",
+                files_path(set->files), found->scan.offset, record.key.length,
+                record.value.length);
+    return KV_IO;
+}
+
+/* Begin to read PATH, keeping what is known of how much of it had been durable. */
+static void begin_log(const struct logset *set, struct scan *scan)
+{
+    uint64_t proved_length = scan->proved_length;
+    scan_begin(scan, log_bytes(set->log), set->opening.log_id);
+    scan->proved_length = set->is_older_alone ? log_length(set->log) : proved_length;
+}
+
+/* Whether everything that the image covers is as it was sealed. */
+static bool is_intact(const struct logset *set, uint64_t length)
+{
+    struct scan scan = {0};
+    begin_log(set, &scan);
+    log_verify(set->log, &scan, length);
+    return scan.offset >= length;
+}
+
+/*
+ * Records that the image leads to were found damaged when others replaced them. If the
+ * log has no damage, it is the image that is wrong; else a client has mended the log so
+ * while it was served, and no start may undo that.
+ */
+static enum status judge_replaced(const struct logset *set, const struct findings *found,
+                                  enum status status)
+{
+    const char *path = files_path(set->files);
+    if (status != KV_OK && status != KV_CORRUPT) {
+        return status;
+    }
+    if (status == KV_CORRUPT || is_intact(set, found->image_length)) {
+        diag_warnx("%s" FILES_INDEX
+                   ": does not lead to the records of the log; reading all of it",
+                   path);
+        return KV_NOT_FOUND;
+    }
+    diag_warnx("%s: %" PRIu64 " records that are damaged or cannot be read had been "
+               "replaced or deleted since; the next compaction leaves them out",
+               path, found->counts.replaced_unseen);
+    return KV_OK;
+}
+
+/*
+ * From the image of the index and the records behind it. KV_NOT_FOUND: there is none to
+ * use, and nothing is loaded.
+ */
+static enum status fill_from_image(const struct logset *set, struct keydir *keydir,
+                                   struct findings *found)
+{
+    begin_log(set, &found->scan);
+    enum status status = keydir_init(keydir, set->log);
+    if (status == KV_OK) {
+        status = snapshot_load(set->files, &set->opening, keydir, &found->scan);
+    }
+    if (status == KV_OK) {
+        found->image_length = found->scan.offset;
+        status = fill_from_log(keydir, found);
+        if (status == KV_CORRUPT || found->counts.replaced_unseen > 0) {
+            status = judge_replaced(set, found, status);
+        }
+    }
+    if (status == KV_NOT_FOUND) {
+        keydir_destroy(keydir);
+        *found = (struct findings){.scan.proved_length = found->scan.proved_length};
+    }
+    return status;
+}
+
+static enum status fill_from_all(const struct logset *set, struct keydir *keydir,
+                                 struct findings *found)
+{
+    struct log *older = set->older;
+    enum status status = keydir_init(keydir, older != NULL ? older : set->log);
+    if (status == KV_OK && older != NULL) {
+        status = fill_from_older(set, keydir, found);
+    }
+    if (status != KV_OK) {
+        return status;
+    }
+    if (!set->has_marks) {
+        return fill_from_unmarked(set, keydir, found);
+    }
+    begin_log(set, &found->scan);
+    return fill_from_log(keydir, found);
+}
+
+enum status recover_fill(const struct logset *set, struct keydir *keydir_out,
+                         struct findings *found_out)
+{
+    bool may_use_image =
+        set->access == LOG_APPEND && set->has_marks && set->older == NULL;
+    *found_out = (struct findings){0};
+    enum status status =
+        may_use_image ? fill_from_image(set, keydir_out, found_out) : KV_NOT_FOUND;
+    if (status == KV_NOT_FOUND) {
+        status = fill_from_all(set, keydir_out, found_out);
+    }
+    bool is_complete = set->opening.older_id == 0 || set->older != NULL ||
+                       found_out->scan.drained_id == set->opening.older_id;
+    if (status == KV_OK && !is_complete) {
+        return logset_refuse(set, FILES_OLD,
+                             "is missing, and holds data that is not in the log");
+    }
+    return status;
+}
 
 /* A log without a batch. */
 static enum status create(const struct files *files)
@@ -22,6 +192,24 @@ static enum status create(const struct files *files)
     return status == KV_OK ? rewrite_end(files, log, NULL, status) : status;
 }
 
+/* A log of the original program: read it, and write it anew. */
+static enum status import(const struct logset *original)
+{
+    struct keydir keydir;
+    struct findings found;
+    enum status status = recover_fill(original, &keydir, &found);
+    if (status == KV_OK) {
+        status =
+            import_original(original, &keydir, found.scan.offset, found.counts.marks);
+    }
+    if (status != KV_OK && status != KV_FATAL) {
+        diag_errorx("%s: a log without marks could not be rewritten: %s; it is untouched",
+                    files_path(original->files), status_text(status));
+    }
+    keydir_destroy(&keydir);
+    return status;
+}
+
 /* Open what is there; what is no log of ours yet is made one first. */
 static enum status open_sealed(const struct files *files, struct logset *set)
 {
@@ -29,7 +217,7 @@ static enum status open_sealed(const struct files *files, struct logset *set)
     if (status != KV_OK || set->has_marks) {
         return status;
     }
-    status = set->log == NULL ? create(files) : import_original(set);
+    status = set->log == NULL ? create(files) : import(set);
     logset_close(set);
     if (status == KV_OK) {
         status = logset_open(files, LOG_APPEND, set);
@@ -57,7 +245,8 @@ static enum status compare_with_disk(struct log *log, uint64_t from, bool *is_sa
     return status;
 }
 
-static enum status load(struct logset *set, struct keydir *keydir, struct logset_end *end)
+static enum status fill_as_on_disk(struct logset *set, struct keydir *keydir,
+                                   struct findings *found)
 {
     const struct files *files = set->files;
     bool is_same = false;
@@ -66,22 +255,22 @@ static enum status load(struct logset *set, struct keydir *keydir, struct logset
         status = log_settle(set->older);
     }
     if (status == KV_OK) {
-        status = logset_load(set, keydir, end);
+        status = recover_fill(set, keydir, found);
     }
     if (status == KV_OK) {
-        status = compare_with_disk(set->log, end->scan.durable_length, &is_same);
+        status = compare_with_disk(set->log, found->scan.durable_length, &is_same);
     }
     if (status != KV_OK || is_same) {
         return status;
     }
     diag_warnx("%s: the disk lacks what memory held behind offset %" PRIu64
                "; reading the log again",
-               files_path(files), end->scan.durable_length);
+               files_path(files), found->scan.durable_length);
     keydir_destroy(keydir);
     /* What it said of an older log counts no more either: a drained mark may be gone. */
     logset_close(set);
     status = open_sealed(files, set);
-    return status == KV_OK ? logset_load(set, keydir, end) : status;
+    return status == KV_OK ? recover_fill(set, keydir, found) : status;
 }
 
 /* A tail that never was durable: save a copy, then cut it off. */
@@ -129,10 +318,7 @@ static enum status finish(const struct logset *set, const struct scan *scan)
         status = drop_torn_tail(set, scan);
     }
     if (status == KV_OK) {
-        log_resume(set->log, &(struct log_end){.log_id = scan->log_id,
-                                               .generation = set->opening.generation,
-                                               .offset = scan->offset,
-                                               .chain = scan->chain});
+        resume(set->log, scan, set->opening.generation);
     }
     return status;
 }
@@ -141,7 +327,7 @@ enum status recover_open(const struct files *files, struct keydir *keydir_out,
                          struct recovery *recovery_out)
 {
     struct logset set;
-    struct logset_end end = {0};
+    struct findings found = {0};
     uint64_t started_ms = clock_now_ms();
     *keydir_out = (struct keydir){0};
     enum status status = rewrite_clear(files);
@@ -154,9 +340,9 @@ enum status recover_open(const struct files *files, struct keydir *keydir_out,
     if (status != KV_OK) {
         return status;
     }
-    status = load(&set, keydir_out, &end);
+    status = fill_as_on_disk(&set, keydir_out, &found);
     if (status == KV_OK) {
-        status = finish(&set, &end.scan);
+        status = finish(&set, &found.scan);
     }
     if (status != KV_OK) {
         keydir_destroy(keydir_out);
@@ -167,11 +353,11 @@ enum status recover_open(const struct files *files, struct keydir *keydir_out,
         (void)files_remove(files, FILES_OLD); /* told; the next start tries again */
     }
     *recovery_out = (struct recovery){
-        .scanned_bytes = log_length(set.log) - end.image_length +
+        .scanned_bytes = log_length(set.log) - found.image_length +
                          (set.older == NULL ? 0 : log_length(set.older)),
-        .snapshot_length = end.image_length,
+        .snapshot_length = found.image_length,
         .elapsed_ms = clock_now_ms() - started_ms,
-        .is_at_rest = scan_is_at_rest(&end.scan),
+        .is_at_rest = scan_is_at_rest(&found.scan),
     };
     return KV_OK;
 }

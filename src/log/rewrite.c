@@ -1,12 +1,10 @@
 /*
- * Records go over in the order of the old log, in batches of ordinary size. Nothing is
- * synced on the way: the new file counts for nothing until it is put in place.
+ * Nothing is synced on the way: the new file counts for nothing until it is put in place.
  */
 #include "log/rewrite.h"
 
 #include "base/bytes.h"
 #include "base/diag.h"
-#include "base/progress.h"
 #include "file/torn.h"
 
 /* Whether a seal says that some of the log was durable: then it was in use. */
@@ -100,7 +98,7 @@ enum status rewrite_begin(const struct files *files, struct log **log_out)
     return log_create(files, &(struct opening){.generation = 1}, log_out);
 }
 
-static enum status copy_record(struct log *to, const struct record *record)
+enum status rewrite_append(struct log *to, const struct record *record)
 {
     enum status status = log_reserve(to, record->key.length, record->value.length);
     if (status != KV_OK) {
@@ -109,26 +107,6 @@ static enum status copy_record(struct log *to, const struct record *record)
     /* Where it stands is told when the new log is opened and read. */
     (void)log_stage(to, record->key, record->value);
     return log_staged_bytes(to) < BATCH_BYTES_MAX ? KV_OK : log_write(to);
-}
-
-enum status rewrite_copy(struct log *to, const struct keydir *keydir,
-                         const struct log *from, const struct batch *batch)
-{
-    struct record record;
-    struct slice rest = batch->records;
-    uint64_t offset = batch->offset;
-    while (record_decode(rest, &record)) {
-        if (keydir_is_latest(keydir, from, &record, offset)) {
-            enum status status = copy_record(to, &record);
-            if (status != KV_OK) {
-                return status;
-            }
-        }
-        progress_at(offset);
-        offset += record.length;
-        rest = slice_after(rest, (size_t)record.length);
-    }
-    return KV_OK;
 }
 
 /* A seal that calls everything before it durable: from now on the log is in use. */

@@ -6,7 +6,7 @@
 #include "base/diag.h"
 #include "base/progress.h"
 #include "base/utf8.h"
-#include "log/logset.h"
+#include "offline/reading.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -82,7 +82,7 @@ static enum status print_key(const struct keydir *keydir, struct slice key,
 static void begin_progress(const struct keydir *keydir)
 {
     if (isatty(STDOUT_FILENO) != 1) {
-        progress_begin("dumping", log_path(keydir_log(keydir)), "", keydir->live_bytes);
+        log_begin_progress(keydir_log(keydir), "dumping", keydir->live_bytes);
     }
 }
 
@@ -129,13 +129,13 @@ static enum status check_tail(const char *path, const struct scan *scan)
 enum status dump_log(const char *path, enum dump_format format)
 {
     struct reading reading;
-    enum status status = logset_read(path, &reading);
+    enum status status = reading_open(path, &reading);
     if (status == KV_OK) {
-        status = check_tail(path, &reading.end.scan);
+        status = check_tail(path, &reading.found.scan);
     }
     if (status == KV_OK) {
         status = print_all(&reading.keydir, format);
     }
-    logset_release(&reading);
+    reading_close(&reading);
     return status;
 }

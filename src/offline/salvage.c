@@ -6,6 +6,7 @@
 
 #include "base/diag.h"
 #include "base/progress.h"
+#include "engine/import.h"
 #include "engine/load.h"
 #include "log/rewrite.h"
 
@@ -52,37 +53,21 @@ static bool identify(struct source *source)
     return false;
 }
 
-static void begin_progress(const char *verb, const struct source *source)
-{
-    progress_begin(verb, log_path(source->log), log_suffix(source->log),
-                   source->start.log.length);
-}
-
 static void close_source(struct source *source)
 {
     (void)log_close(source->log); /* nothing was written */
     source->log = NULL;
 }
 
-/* Whether an intact batch says that everything live was copied from the older log. */
-static bool is_drained(const struct source *source)
-{
-    struct batch batch;
-    struct scan scan = source->start;
-    begin_progress("reading", source);
-    while (scan_next(&scan, &batch)) {
-    }
-    progress_end();
-    return scan.drained_id == source->opening.older_id;
-}
-
 /* Keep PATH.old only if it holds data that PATH may lack; say so where it is missing. */
-static void judge_older(struct salvage *salvage)
+static void choose_older(struct salvage *salvage)
 {
     const struct opening *opening = &salvage->source.opening;
     struct source *older = &salvage->older;
     bool names_older = opening->older_id != 0;
-    bool is_unwanted = names_older && is_drained(&salvage->source);
+    bool is_unwanted =
+        names_older &&
+        logset_is_drained(salvage->source.log, salvage->source.start, opening->older_id);
     /* A damaged opening record says nothing against it. */
     bool is_older = older->log != NULL && identify(older) &&
                     (opening->version == 0 || older->start.log_id == opening->older_id);
@@ -119,7 +104,7 @@ static enum status open_old(struct salvage *salvage)
         diag_errorx("%s: holds no intact mark, so nothing in it can be proved", path);
         return KV_CORRUPT;
     }
-    judge_older(salvage);
+    choose_older(salvage);
     return KV_OK;
 }
 
@@ -136,7 +121,7 @@ static void note_lost(struct salvage *salvage, const struct source *source, uint
     salvage->lost_bytes += to - from;
 }
 
-static enum status load_source(struct salvage *salvage, const struct source *source)
+static enum status index_source(struct salvage *salvage, const struct source *source)
 {
     struct load_counts counts = {0}; /* what is kept in the end is told instead */
     struct scan scan = source->start;
@@ -144,24 +129,26 @@ static enum status load_source(struct salvage *salvage, const struct source *sou
 }
 
 /* The older log first, as in every start. */
-static enum status load_both(struct salvage *salvage)
+static enum status index_both(struct salvage *salvage)
 {
     struct log *log = salvage->source.log;
     struct log *older = salvage->older.log;
     enum status status = keydir_init(&salvage->keydir, older != NULL ? older : log);
     if (status == KV_OK && older != NULL) {
-        status = load_source(salvage, &salvage->older);
+        status = index_source(salvage, &salvage->older);
         keydir_push_log(&salvage->keydir, log);
     }
-    return status == KV_OK ? load_source(salvage, &salvage->source) : status;
+    return status == KV_OK ? index_source(salvage, &salvage->source) : status;
 }
 
 /* Copy a batch that was verified; zeros that came in its place must get no seal. */
-static enum status copy_batch(const struct keydir *keydir, const struct log *from,
+static enum status copy_batch(const struct salvage *salvage, const struct source *source,
                               const struct batch *batch, struct log *to)
 {
+    const struct log *from = source->log;
     uint64_t faults = log_fault_count(from);
-    enum status status = rewrite_copy(to, keydir, from, batch);
+    enum status status =
+        import_copy(&salvage->keydir, batch, source == &salvage->older, to);
     if (status == KV_OK && log_fault_count(from) != faults) {
         diag_errorx(
             "%s%s: what was read a moment ago cannot be read any more; no new log "
@@ -179,10 +166,10 @@ static enum status copy_source(struct salvage *salvage, const struct source *sou
     struct scan scan = source->start;
     uint64_t intact_end = scan.offset;
     enum status status = KV_OK;
-    begin_progress("copying", source);
+    log_begin_progress(source->log, "copying", scan.log.length);
     while (status == KV_OK && scan_next(&scan, &batch)) {
         note_lost(salvage, source, intact_end, batch.offset);
-        status = copy_batch(&salvage->keydir, source->log, &batch, to);
+        status = copy_batch(salvage, source, &batch, to);
         intact_end = scan.offset;
     }
     if (status == KV_OK) {
@@ -278,7 +265,7 @@ static enum status run(struct salvage *salvage)
     if (status != KV_OK) {
         return status;
     }
-    status = load_both(salvage);
+    status = index_both(salvage);
     tell_unreadable(&salvage->older);
     tell_unreadable(&salvage->source);
     if (status == KV_CORRUPT || status == KV_IO) {

@@ -4,7 +4,7 @@
 #include "offline/verify.h"
 
 #include "base/diag.h"
-#include "log/logset.h"
+#include "offline/reading.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -32,17 +32,17 @@ static const char *describe_format(const struct logset *set)
 static enum status print(const struct reading *reading)
 {
     const struct logset *set = &reading->set;
-    const struct scan *scan = &reading->end.scan;
+    const struct scan *scan = &reading->found.scan;
     enum tail tail = scan_judge_tail(scan);
     uint64_t older_bytes = set->older == NULL ? 0 : log_length(set->older);
     uint64_t whole_bytes = scan->offset + older_bytes;
     uint64_t left = scan->log.length - scan->offset;
     printf("format %s\n", describe_format(set));
     printf("log_bytes %" PRIu64 "\n", whole_bytes + left);
-    printf("records %" PRIu64 "\n", reading->end.counts.records);
+    printf("records %" PRIu64 "\n", reading->found.counts.records);
     printf("live_keys %" PRIu64 "\n", reading->keydir.key_count);
     printf("dead_bytes %" PRIu64 "\n", whole_bytes - reading->keydir.live_bytes);
-    printf("seals %" PRIu64 "\n", reading->end.counts.seals);
+    printf("seals %" PRIu64 "\n", reading->found.counts.seals);
     if (left == 0) {
         printf("damage none\n");
     } else {
@@ -61,10 +61,10 @@ static enum status print(const struct reading *reading)
 enum status verify_log(const char *path)
 {
     struct reading reading;
-    enum status status = logset_read(path, &reading);
+    enum status status = reading_open(path, &reading);
     if (status == KV_OK) {
         status = print(&reading);
     }
-    logset_release(&reading);
+    reading_close(&reading);
     return status;
 }

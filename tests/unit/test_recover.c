@@ -168,14 +168,14 @@ static void f61_recover_refuses_a_log_shorter_than_its_opening(void **state)
 
 /* ---- Tails that no batch left ---- */
 
-struct tail {
+struct tail_trial {
     struct engine *engine;
     struct sample *sample;
     struct dice dice;
 };
 
 /* Open the sample with this behind it: the tail is dropped, with a copy. */
-static void expect_tail_dropped(const struct tail *tail, struct slice bytes)
+static void expect_tail_dropped(const struct tail_trial *tail, struct slice bytes)
 {
     struct engine *engine = tail->engine;
     struct script log = {0};
@@ -191,7 +191,7 @@ static void expect_tail_dropped(const struct tail *tail, struct slice bytes)
 
 static void f49_recover_drops_a_tail_of_zeros_or_garbage(void **state)
 {
-    struct tail tail = {.engine = *state, .sample = make_sample(*state)};
+    struct tail_trial tail = {.engine = *state, .sample = make_sample(*state)};
     size_t few = watchdog_scaled(140, 3);
     const size_t lengths[] = {511, 512, 513, 1024, 4095, 4096, 4097, 8191, 8192};
     size_t more = sizeof lengths / sizeof lengths[0];
@@ -215,7 +215,7 @@ static void f49_recover_drops_a_tail_of_zeros_or_garbage(void **state)
 
 static void f52_recover_drops_a_tail_of_any_lengths(void **state)
 {
-    struct tail tail = {.engine = *state, .sample = make_sample(*state)};
+    struct tail_trial tail = {.engine = *state, .sample = make_sample(*state)};
     const uint64_t lengths[] = {0,
                                 1,
                                 255,
@@ -260,7 +260,7 @@ static void f49_recover_refuses_a_full_batch_with_a_bad_seal(void **state)
 /* Records that the original program appended behind our last seal are not thrown away. */
 static void f60_recover_keeps_foreign_records_behind_the_last_seal(void **state)
 {
-    struct tail tail = {.engine = *state, .sample = make_sample(*state)};
+    struct tail_trial tail = {.engine = *state, .sample = make_sample(*state)};
     struct image records = {0};
     image_put_text(&records, "foreign", "one");
     image_put_text(&records, "foreign", "two");
