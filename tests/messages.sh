@@ -23,8 +23,8 @@ diag_warn     call     TEXT                                warn
 diag_warnx    call     TEXT                                info
 diag_error    call     TEXT                                warn
 diag_errorx   call     TEXT                                info
-tell          call     %s%s:_TEXT                          warn
-refuse        call     %s%s:_TEXT;_nothing_was_changed     info
+place_tell    call     %s%s:_TEXT                          warn
+logset_refuse call     %s%s:_TEXT;_nothing_was_changed     info
 disbelieve    call     %s.index:_TEXT;_reading_the_whole_log info
 find_fault    returns  %s%s:_TEXT;_it_is_not_used          info
 '

@@ -30,7 +30,7 @@ no-undo-of-a-failed-write|test_store_faults|transaction.c|/^enum status transact
 # Recovery.
 tombstone-skipped-on-load|test_store|load.c|s/if (change.now.is_tombstone \&\& location_is_nowhere(\&change.before)) {/if (change.now.is_tombstone) {/
 chain-not-compared|test_scan|scan.c|s/if (crc32c(scan->chain, records) != seal.chain) {/if (false) {/
-read-error-taken-for-data|test_recover|log.c|s/if (log_lost_end(log) <= from) {/if (log != NULL) {/
+read-error-taken-for-data|test_recover|logset.c|s/if (log_lost_end(log) <= from) {/if (log != NULL) {/
 tail-cut-without-a-copy|test_recover|recover.c|s/enum status status = torn_save(set->files, tail, scan->offset, suffix);/suffix[0] = '\\0';\n    enum status status = KV_OK;/
 cache-not-dropped|test_store_faults|log.c|s/if (io_forget_cache(log->fd, offset) != KV_OK) {/if (offset > LOG_BYTES_MAX) {/
 index-file-longer-than-the-log|test_rows|snapshot.c|s/if (image->needed_length > scan->log.length) {/if (false) {/

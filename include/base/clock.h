@@ -4,6 +4,7 @@
 #ifndef KV_CLOCK_H
 #define KV_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* "No time at all": later than every deadline. */
@@ -18,6 +19,12 @@ static inline uint64_t clock_earlier(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
 }
+
+/*
+ * Whether something may be done that is done once in a period at most: then it counts as
+ * done now. last_ms: when it was done; 0: never.
+ */
+bool clock_is_due(uint64_t *last_ms, uint64_t period_ms);
 
 /*
  * Milliseconds from now until the deadline as poll() takes them: 0 when it has

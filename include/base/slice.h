@@ -47,4 +47,14 @@ static inline bool slice_starts_with(struct slice slice, struct slice prefix)
            slice_equal(slice_first(slice, prefix.length), prefix);
 }
 
+/* Whether all of it, if there is any, is zeros. */
+static inline bool slice_is_zero(struct slice slice)
+{
+    size_t at = 0;
+    while (at < slice.length && slice.bytes[at] == 0) {
+        at++;
+    }
+    return at == slice.length;
+}
+
 #endif

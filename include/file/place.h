@@ -9,11 +9,14 @@
 
 struct place {
     const struct files *files;
-    const char *suffix; /* behind PATH */
+    const char *suffix; /* behind PATH: "", FILES_NEW or FILES_OLD */
     int fd;             /* open; borrowed */
     uint64_t device;    /* this and the next tell the file from every other */
     uint64_t inode;
 };
+
+/* Report, with errno, what failed with this file; returns KV_IO for KV_NOT_FOUND. */
+enum status place_tell(const struct place *place, enum status status, const char *what);
 
 /*
  * Note which file it is and lock the file itself, whatever name it will be found under,
@@ -40,6 +43,18 @@ enum status place_check(const struct place *place, uint64_t length);
  */
 enum status place_judge(const struct files *files, const struct place *replaced,
                         uint64_t length);
+
+/*
+ * Give the file, `length` bytes long, another name, durably, if its name leads to it
+ * still. Failures as for files_rename; KV_FATAL also as for place_check.
+ */
+enum status place_rename(struct place *place, const char *suffix, uint64_t length);
+
+/*
+ * The same for PATH.new, which gets the name PATH, whatever has that. Failures as for
+ * files_place_new and place_check.
+ */
+enum status place_put_new(struct place *place, uint64_t length);
 
 /* Remove the file's name, durably, if it leads to the file still. KV_IO. */
 enum status place_remove(const struct place *place);

@@ -11,7 +11,8 @@
 
 #include "base/bounds.h"
 #include "file/files.h"
-#include "log/scan.h"
+#include "log/record.h"
+#include "log/told.h"
 
 struct log;
 
@@ -83,20 +84,8 @@ enum status log_cover(struct log *log);
  */
 uint64_t log_lost_end(const struct log *log);
 
-/*
- * Whether everything behind `from` was read as it is: what could not be read is zeros,
- * about which nothing else may be said. KV_IO: it was not (reported).
- */
-enum status log_check_was_read(const struct log *log, uint64_t from);
-
 /* Begin to tell the progress of work on this file, as progress_begin does. */
 void log_begin_progress(const struct log *log, const char *verb, uint64_t total_bytes);
-
-/*
- * Verify batches from a scan of this log on, up to an offset or the first damage, where
- * the scan is left to stand. Tells its progress.
- */
-void log_verify(const struct log *log, struct scan *scan, uint64_t end);
 
 /* How often reading failed: what was verified before may read as zeros since. */
 uint64_t log_fault_count(const struct log *log);
@@ -107,10 +96,8 @@ bool log_is_lost(const struct log *log, uint64_t offset, uint64_t length);
 /* Try again what could not be read, now and then; whether these bytes are right now. */
 bool log_read_again(const struct log *log, uint64_t offset, uint64_t length);
 
-enum log_fault { LOG_FAULT_LOST, LOG_FAULT_DAMAGED, LOG_FAULT_KEY, LOG_FAULT_COUNT };
-
 /* Tell that a record is not served; of each fault once a minute at most, with a count. */
-void log_tell_fault(struct log *log, enum log_fault fault, uint64_t offset);
+void log_tell_fault(struct log *log, enum fault fault, uint64_t offset);
 
 /* Make everything in the file durable before it is judged. */
 enum status log_settle(struct log *log);

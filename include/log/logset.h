@@ -36,6 +36,18 @@ enum status logset_open(const struct files *files, enum log_access access,
 bool logset_is_original(struct slice bytes);
 
 /*
+ * Whether everything behind `from` was read as it is: what could not be read is zeros,
+ * about which nothing else may be said. KV_IO: it was not (reported).
+ */
+enum status logset_check_was_read(const struct log *log, uint64_t from);
+
+/*
+ * Verify batches from a scan of this log on, up to an offset or the first damage, where
+ * the scan is left to stand. Tells its progress.
+ */
+void logset_verify(const struct log *log, struct scan *scan, uint64_t end);
+
+/*
  * Whether the batches of a log, from the scan on, say with a drained mark that everything
  * live was copied from the older log with this id. Tells its progress.
  */

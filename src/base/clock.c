@@ -19,6 +19,16 @@ uint64_t clock_now_ms(void)
     return clock_now_us() / 1000;
 }
 
+bool clock_is_due(uint64_t *last_ms, uint64_t period_ms)
+{
+    uint64_t now_ms = clock_now_ms();
+    if (*last_ms != 0 && now_ms - *last_ms < period_ms) {
+        return false;
+    }
+    *last_ms = now_ms;
+    return true;
+}
+
 int clock_poll_timeout(uint64_t now_ms, uint64_t deadline_ms)
 {
     if (deadline_ms == CLOCK_NEVER) {

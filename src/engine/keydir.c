@@ -169,9 +169,9 @@ enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice
 
 /* Tell that a record is not served, and why. */
 static enum status tell(const struct keydir *keydir, const struct location *location,
-                        enum status status, enum log_fault damage)
+                        enum status status, enum fault damage)
 {
-    log_tell_fault(log_of(keydir, location), status == KV_IO ? LOG_FAULT_LOST : damage,
+    log_tell_fault(log_of(keydir, location), status == KV_IO ? FAULT_LOST : damage,
                    location->offset);
     return status;
 }
@@ -184,7 +184,7 @@ enum status keydir_read(const struct keydir *keydir, const struct location *loca
     }
     enum status status = keydir_verify(keydir, location);
     if (status != KV_OK) {
-        return tell(keydir, location, status, LOG_FAULT_DAMAGED);
+        return tell(keydir, location, status, FAULT_DAMAGED);
     }
     *value_out = slice_after(bytes_of(keydir, location),
                              RECORD_HEADER_BYTES + (size_t)location->key_length);
@@ -286,5 +286,5 @@ enum status keydir_walk(const struct keydir *keydir, uint64_t *position,
         index_walk_matches(keydir->index, *position, keydir_hash(keydir, *key_out))) {
         return KV_OK;
     }
-    return tell(keydir, &location, status == KV_IO ? KV_IO : KV_CORRUPT, LOG_FAULT_KEY);
+    return tell(keydir, &location, status == KV_IO ? KV_IO : KV_CORRUPT, FAULT_KEY);
 }

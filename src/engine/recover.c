@@ -30,7 +30,7 @@ static enum status fill_from_log(struct keydir *keydir, struct findings *found)
     const struct log *log = keydir_log(keydir);
     enum status status = load_log(keydir, &found->scan, &found->counts);
     if (status == KV_OK) {
-        return log_check_was_read(log, found->image_length);
+        return logset_check_was_read(log, found->image_length);
     }
     diag_errorx("%s%s: cannot load the records up to offset %" PRIu64
                 ": %s; nothing was changed",
@@ -92,7 +92,7 @@ static bool is_intact(const struct logset *set, uint64_t length)
 {
     struct scan scan = {0};
     begin_log(set, &scan);
-    log_verify(set->log, &scan, length);
+    logset_verify(set->log, &scan, length);
     return scan.offset >= length;
 }
 

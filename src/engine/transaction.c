@@ -55,13 +55,10 @@ enum status transaction_copy(struct transaction *transaction, struct change foun
 static void tell_full(struct transaction *transaction)
 {
     const struct log *log = keydir_log(transaction->keydir);
-    uint64_t now_ms = clock_now_ms();
-    if (transaction->told_full_ms == 0 ||
-        now_ms - transaction->told_full_ms >= LOG_MESSAGE_MS) {
+    if (clock_is_due(&transaction->told_full_ms, LOG_MESSAGE_MS)) {
         diag_warnx("%s: the disk is nearly full at offset %" PRIu64
                    "; values are refused, what is left is for deletions and a compaction",
                    log_path(log), log_length(log));
-        transaction->told_full_ms = now_ms;
     }
 }
 

@@ -7,17 +7,17 @@
 
 #include <inttypes.h>
 
-static enum status tell(const struct place *place, enum status status, const char *what)
+enum status place_tell(const struct place *place, enum status status, const char *what)
 {
     diag_error("%s%s: %s", files_path(place->files), place->suffix, what);
-    return status;
+    return status == KV_NOT_FOUND ? KV_IO : status;
 }
 
 enum status place_take(struct place *place, bool is_to_read)
 {
     struct io_info info;
     if (io_inspect(place->fd, &info) != KV_OK) {
-        return tell(place, KV_IO, "cannot inspect the log; it is not used");
+        return place_tell(place, KV_IO, "cannot inspect the log; it is not used");
     }
     place->device = info.device;
     place->inode = info.inode;
@@ -28,8 +28,9 @@ enum status place_take(struct place *place, bool is_to_read)
                     files_path(place->files), place->suffix);
         return KV_IO;
     }
-    return status == KV_OK ? KV_OK
-                           : tell(place, status, "cannot lock the log; it is not used");
+    return status == KV_OK
+               ? KV_OK
+               : place_tell(place, status, "cannot lock the log; it is not used");
 }
 
 static bool is_its_file(const struct place *place, const struct io_info *info)
@@ -61,7 +62,7 @@ enum status place_check(const struct place *place, uint64_t length)
         return KV_FATAL;
     }
     if (status != KV_OK) {
-        return tell(place, KV_FATAL, "cannot inspect the log; stopping");
+        return place_tell(place, KV_FATAL, "cannot inspect the log; stopping");
     }
     if (!is_its_file(place, &info)) {
         diag_errorx("%s%s: another file has taken the place of the log; stopping", path,
@@ -97,6 +98,30 @@ enum status place_judge(const struct files *files, const struct place *replaced,
                     files_path(files));
     }
     return may_go ? KV_OK : KV_IO;
+}
+
+enum status place_rename(struct place *place, const char *suffix, uint64_t length)
+{
+    enum status status = place_check(place, length);
+    if (status == KV_OK) {
+        status = files_rename(place->files, place->suffix, suffix);
+    }
+    if (status == KV_OK) {
+        place->suffix = suffix;
+    }
+    return status;
+}
+
+enum status place_put_new(struct place *place, uint64_t length)
+{
+    enum status status = place_check(place, length);
+    if (status == KV_OK) {
+        status = files_place_new(place->files, "");
+    }
+    if (status == KV_OK) {
+        place->suffix = "";
+    }
+    return status;
 }
 
 enum status place_remove(const struct place *place)

@@ -26,76 +26,33 @@
 #define BEGIN_SYNC_BYTES (512 * KIB)
 
 struct log {
-    const struct files *files;
-    const char *suffix; /* where the file is now: "", FILES_NEW or FILES_OLD */
-    int fd;
-    uint64_t device; /* see place.h */
-    uint64_t inode;
+    struct place place;
     struct mapping *mapping;
-    struct log_end end;       /* only its offset until the log is resumed */
-    uint64_t durable_length;  /* how much of the log is known to be durable */
-    uint64_t begun_length;    /* how much of it the disk was asked to begin with */
-    bool has_told_refused;    /* that a write failed, and not yet that they work again */
-    uint64_t told_refused_ms; /* when; 0: never */
-    uint64_t told_uncovered_ms; /* when it was told that the view cannot grow; 0: never */
+    struct log_end end;      /* only its offset until the log is resumed */
+    uint64_t durable_length; /* how much of the log is known to be durable */
+    uint64_t begun_length;   /* how much of it the disk was asked to begin with */
+    struct told told;
     struct io_space
         space; /* behind the end, when last looked, less what was written since */
     bool is_space_fresh; /* else it is to be looked at anew */
     struct buffer staged;
-    struct {
-        uint64_t told_ms; /* 0: never */
-        uint64_t untold_count;
-    } faults[LOG_FAULT_COUNT];
 };
 
-static enum status tell(const struct log *log, enum status status, const char *what)
-{
-    diag_error("%s%s: %s", files_path(log->files), log->suffix, what);
-    return status == KV_NOT_FOUND ? KV_IO : status;
-}
-
-static struct place place_of(const struct log *log)
-{
-    return (struct place){log->files, log->suffix, log->fd, log->device, log->inode};
-}
-
-/* Whether the log is where it should be, as long as it should be. */
-static enum status check_place(const struct log *log)
-{
-    struct place place = place_of(log);
-    return place_check(&place, log->end.offset);
-}
-
-static void tell_not_mapped(const struct log *log, enum status status)
-{
-    if (errno == ENODEV) {
-        diag_errorx(
-            "%s%s: lies on a file system that lets no file be mapped into memory; "
-            "it is not used",
-            files_path(log->files), log->suffix);
-    } else {
-        (void)tell(log, status, "cannot map the log; it is not used");
-    }
-}
-
 /* Make a log of an open file, which is closed if that fails. */
-static enum status take_over(const struct log *made, enum log_access access,
+static enum status take_over(struct place place, enum log_access access,
                              struct log **log_out)
 {
     struct log *log = calloc(1, sizeof *log);
     if (log == NULL) {
-        (void)io_close(made->fd); /* nothing was written */
+        (void)io_close(place.fd); /* nothing was written */
         return KV_NO_MEMORY;
     }
-    *log = *made;
-    enum status status = mapping_open(log->fd, &log->mapping, &log->end.offset);
+    log->place = place;
+    enum status status = mapping_open(log->place.fd, &log->mapping, &log->end.offset);
     if (status != KV_OK) {
-        tell_not_mapped(log, status);
+        told_not_mapped(&log->place);
     } else {
-        struct place place = place_of(log);
-        status = place_take(&place, access == LOG_READ);
-        log->device = place.device;
-        log->inode = place.inode;
+        status = place_take(&log->place, access == LOG_READ);
     }
     if (status != KV_OK) {
         (void)log_close(log); /* the first failure is the one that counts */
@@ -108,10 +65,10 @@ static enum status take_over(const struct log *made, enum log_access access,
 enum status log_open(const struct files *files, const char *suffix,
                      enum log_access access, struct log **log_out)
 {
-    struct log opened = {.files = files, .suffix = suffix};
+    struct place place = {.files = files, .suffix = suffix};
     int flags = access == LOG_READ ? O_RDONLY : O_RDWR;
-    enum status status = files_open_plain(files, suffix, flags, &opened.fd);
-    return status == KV_OK ? take_over(&opened, access, log_out) : status;
+    enum status status = files_open_plain(files, suffix, flags, &place.fd);
+    return status == KV_OK ? take_over(place, access, log_out) : status;
 }
 
 static enum status write_opening(struct log *log, struct opening opening)
@@ -124,14 +81,15 @@ static enum status write_opening(struct log *log, struct opening opening)
         return KV_IO;
     }
     record_encode_opening(mark, &opening);
-    enum status status = io_write_at(log->fd, bytes, 0);
+    enum status status = io_write_at(log->place.fd, bytes, 0);
     if (status == KV_OK && opening.older_id == 0) {
         /* Records will follow before the log is put in place: whatever a power loss
          * leaves of it begins as a log does. */
-        status = io_sync(log->fd);
+        status = io_sync(log->place.fd);
     }
     if (status != KV_OK) {
-        return tell(log, status, "cannot write the opening record; no log is made");
+        return place_tell(&log->place, status,
+                          "cannot write the opening record; no log is made");
     }
     log_resume(log, &(struct log_end){.log_id = opening.log_id,
                                       .generation = opening.generation,
@@ -145,12 +103,12 @@ enum status log_create(const struct files *files, const struct opening *opening,
                        struct log **log_out)
 {
     struct log *log = NULL;
-    struct log made = {.files = files, .suffix = FILES_NEW};
-    enum status status = files_begin_new(files, &made.fd);
+    struct place place = {.files = files, .suffix = FILES_NEW};
+    enum status status = files_begin_new(files, &place.fd);
     if (status != KV_OK) {
         return status;
     }
-    status = take_over(&made, LOG_APPEND, &log);
+    status = take_over(place, LOG_APPEND, &log);
     if (status == KV_OK) {
         status = write_opening(log, *opening);
     }
@@ -165,7 +123,7 @@ enum status log_create(const struct files *files, const struct opening *opening,
 
 enum status log_prepare(struct log *log)
 {
-    enum status status = files_sync_new(log->files, log->fd);
+    enum status status = files_sync_new(log->place.files, log->place.fd);
     if (status == KV_OK) {
         log->durable_length = log->end.offset;
     }
@@ -178,9 +136,10 @@ enum status log_close(struct log *log)
         return KV_OK;
     }
     mapping_close(log->mapping);
-    enum status status = io_close(log->fd);
+    enum status status = io_close(log->place.fd);
     if (status != KV_OK) {
-        (void)tell(log, status, "cannot close the log; it is not tried again");
+        (void)place_tell(&log->place, status,
+                         "cannot close the log; it is not tried again");
     }
     buffer_free(&log->staged);
     free(log);
@@ -189,12 +148,12 @@ enum status log_close(struct log *log)
 
 const char *log_path(const struct log *log)
 {
-    return files_path(log->files);
+    return files_path(log->place.files);
 }
 
 const char *log_suffix(const struct log *log)
 {
-    return log->suffix;
+    return log->place.suffix;
 }
 
 const struct log_end *log_end(const struct log *log)
@@ -212,29 +171,9 @@ uint64_t log_lost_end(const struct log *log)
     return mapping_lost_end(log->mapping);
 }
 
-enum status log_check_was_read(const struct log *log, uint64_t from)
-{
-    if (log_lost_end(log) <= from) {
-        return KV_OK;
-    }
-    diag_errorx("%s%s: a part of the log cannot be read; nothing was changed",
-                log_path(log), log_suffix(log));
-    return KV_IO;
-}
-
 void log_begin_progress(const struct log *log, const char *verb, uint64_t total_bytes)
 {
     progress_begin(verb, log_path(log), log_suffix(log), total_bytes);
-}
-
-void log_verify(const struct log *log, struct scan *scan, uint64_t end)
-{
-    struct batch batch;
-    log_begin_progress(log, "reading", end);
-    while (scan->offset < end && scan_next(scan, &batch)) {
-        progress_at(scan->offset);
-    }
-    progress_end();
 }
 
 uint64_t log_fault_count(const struct log *log)
@@ -253,37 +192,9 @@ bool log_read_again(const struct log *log, uint64_t offset, uint64_t length)
     return offset < log->end.offset && mapping_read_again(log->mapping, offset, length);
 }
 
-static void tell_fault(const struct log *log, enum log_fault fault, uint64_t offset)
+void log_tell_fault(struct log *log, enum fault fault, uint64_t offset)
 {
-    const char *path = log_path(log);
-    if (fault == LOG_FAULT_KEY) {
-        diag_errorx("%s%s: the key of the record at offset %" PRIu64
-                    " is damaged; it is not listed",
-                    path, log->suffix, offset);
-    } else {
-        diag_errorx("%s%s: the record at offset %" PRIu64 " %s; it is not served", path,
-                    log->suffix, offset,
-                    fault == LOG_FAULT_LOST ? "cannot be read"
-                                            : "is damaged, its checksum is wrong");
-    }
-}
-
-void log_tell_fault(struct log *log, enum log_fault fault, uint64_t offset)
-{
-    uint64_t now_ms = clock_now_ms();
-    uint64_t told_ms = log->faults[fault].told_ms;
-    uint64_t untold_count = log->faults[fault].untold_count;
-    if (told_ms != 0 && now_ms - told_ms < LOG_MESSAGE_MS) {
-        log->faults[fault].untold_count++;
-        return;
-    }
-    if (untold_count > 0) {
-        diag_errorx("%s%s: %" PRIu64 " reads more failed like the one told last",
-                    log_path(log), log->suffix, untold_count);
-    }
-    tell_fault(log, fault, offset);
-    log->faults[fault].told_ms = now_ms;
-    log->faults[fault].untold_count = 0;
+    told_fault(&log->told, &log->place, fault, offset);
 }
 
 enum status log_cover(struct log *log)
@@ -293,10 +204,11 @@ enum status log_cover(struct log *log)
 
 enum status log_settle(struct log *log)
 {
-    enum status status = io_sync(log->fd);
+    enum status status = io_sync(log->place.fd);
     return status == KV_OK
                ? KV_OK
-               : tell(log, status, "cannot sync the log before reading it; giving up");
+               : place_tell(&log->place, status,
+                            "cannot sync the log before reading it; giving up");
 }
 
 enum status log_reread(struct log *log, uint64_t offset)
@@ -304,25 +216,27 @@ enum status log_reread(struct log *log, uint64_t offset)
     /* Pages that are mapped cannot be dropped, so the view is renewed around it. */
     enum status status = mapping_renew(log->mapping);
     if (status != KV_OK) {
-        return tell(log, status, "cannot read the last batch anew; giving up");
+        return place_tell(&log->place, status,
+                          "cannot read the last batch anew; giving up");
     }
-    if (io_forget_cache(log->fd, offset) != KV_OK) {
+    if (io_forget_cache(log->place.fd, offset) != KV_OK) {
         diag_warn("%s%s: memory is not made to forget the log, so the last batch is not "
                   "compared with the disk: if a sync failed before this start, a loss of "
                   "power may still take it",
-                  files_path(log->files), log->suffix);
+                  log_path(log), log->place.suffix);
     }
     return KV_OK;
 }
 
 enum status log_cut(struct log *log, uint64_t offset)
 {
-    enum status status = io_truncate(log->fd, offset);
+    enum status status = io_truncate(log->place.fd, offset);
     if (status == KV_OK) {
-        status = io_sync(log->fd);
+        status = io_sync(log->place.fd);
     }
     if (status != KV_OK) {
-        return tell(log, status, "cannot cut the log back to its last seal; stopping");
+        return place_tell(&log->place, status,
+                          "cannot cut the log back to its last seal; stopping");
     }
     log->end.offset = offset;
     return KV_OK;
@@ -349,22 +263,6 @@ uint64_t log_staged_bytes(const struct log *log)
     return log->staged.length;
 }
 
-/*
- * The view of the log cannot grow. Whatever fits into it goes on, so this may fail and
- * work by turns: told once a minute at most.
- */
-static void tell_uncovered(struct log *log)
-{
-    uint64_t now_ms = clock_now_ms();
-    if (log->told_uncovered_ms == 0 ||
-        now_ms - log->told_uncovered_ms >= LOG_MESSAGE_MS) {
-        diag_error("%s: no address space for the log beyond offset %" PRIu64
-                   "; what does not fit is refused",
-                   files_path(log->files), log->end.offset);
-        log->told_uncovered_ms = now_ms;
-    }
-}
-
 /* Where the next record that is staged will stand. */
 static uint64_t staged_end(const struct log *log)
 {
@@ -388,7 +286,7 @@ enum status log_reserve(struct log *log, uint64_t key_length, uint64_t value_len
     }
     status = mapping_cover(log->mapping, end);
     if (status != KV_OK) {
-        tell_uncovered(log);
+        told_uncovered(&log->told, &log->place, log->end.offset);
     }
     return status;
 }
@@ -411,7 +309,7 @@ bool log_has_room(struct log *log, uint64_t bytes, uint64_t kept_bytes)
         needed + files_kept(&log->space, kept_bytes) <= log->space.free_bytes) {
         return true;
     }
-    log->space = files_space(log->files, log->end.offset);
+    log->space = files_space(log->place.files, log->end.offset);
     log->is_space_fresh = true;
     return needed + files_kept(&log->space, kept_bytes) <= log->space.free_bytes;
 }
@@ -448,36 +346,14 @@ struct slice log_record(const struct log *log, uint64_t offset, uint64_t length)
     return (struct slice){bytes, (size_t)length};
 }
 
-/* A disk that is nearly full fails and works by turns: tell so once a minute at most. */
-static void tell_refused(struct log *log)
-{
-    uint64_t now_ms = clock_now_ms();
-    if (!log->has_told_refused &&
-        (log->told_refused_ms == 0 || now_ms - log->told_refused_ms >= LOG_MESSAGE_MS)) {
-        diag_error("%s: cannot append at offset %" PRIu64 ", batch refused",
-                   files_path(log->files), log->end.offset);
-        log->has_told_refused = true;
-        log->told_refused_ms = now_ms;
-    }
-}
-
-static void tell_works_again(struct log *log)
-{
-    if (log->has_told_refused) {
-        diag_info("%s: appending works again at offset %" PRIu64, files_path(log->files),
-                  log->end.offset);
-        log->has_told_refused = false;
-    }
-}
-
 /* Nothing of a failed write may ever be taken for a batch: cut it off, durably. */
 static enum status cut_back(struct log *log, enum status cause)
 {
     struct io_info info;
     log_look_again(log);
-    tell_refused(log);
+    told_refused(&log->told, &log->place, log->end.offset);
     /* A file system that turned read-only took nothing, and would not cut it either. */
-    if (io_inspect(log->fd, &info) == KV_OK && info.length == log->end.offset) {
+    if (io_inspect(log->place.fd, &info) == KV_OK && info.length == log->end.offset) {
         return cause;
     }
     return log_cut(log, log->end.offset) == KV_OK ? cause : KV_FATAL;
@@ -485,25 +361,14 @@ static enum status cut_back(struct log *log, enum status cause)
 
 enum status log_publish(struct log *log, const struct log *replaced)
 {
-    struct place known = {0};
     bool is_durable = log->durable_length == log->end.offset;
     enum status status = is_durable ? KV_OK : log_prepare(log);
-    if (status == KV_OK && replaced != NULL) {
-        known = place_of(replaced);
-        status = place_judge(log->files, &known, replaced->end.offset);
-    } else if (status == KV_OK) {
-        status = place_judge(log->files, NULL, 0);
-    }
     if (status == KV_OK) {
-        status = check_place(log);
+        status = replaced == NULL ? place_judge(log->place.files, NULL, 0)
+                                  : place_judge(log->place.files, &replaced->place,
+                                                replaced->end.offset);
     }
-    if (status == KV_OK) {
-        status = files_place_new(log->files, "");
-    }
-    if (status == KV_OK) {
-        log->suffix = "";
-    }
-    return status;
+    return status == KV_OK ? place_put_new(&log->place, log->end.offset) : status;
 }
 
 /* Returns the chain behind the seal. Room for the seal was reserved. */
@@ -527,16 +392,16 @@ enum status log_write(struct log *log)
     if (status != KV_OK) {
         return status;
     }
-    status = check_place(log);
+    status = place_check(&log->place, log->end.offset);
     if (status != KV_OK) {
         return status;
     }
     uint32_t chain = stage_seal(log);
-    status = io_write_at(log->fd, buffer_slice(&log->staged), log->end.offset);
+    status = io_write_at(log->place.fd, buffer_slice(&log->staged), log->end.offset);
     if (status != KV_OK) {
         return cut_back(log, status);
     }
-    tell_works_again(log);
+    told_works_again(&log->told, &log->place, log->end.offset);
     uint64_t left = log->space.free_bytes;
     log->space.free_bytes -= log->staged.length < left ? log->staged.length : left;
     log->end.offset += log->staged.length;
@@ -555,35 +420,28 @@ void log_stage_drained(struct log *log, uint64_t older_id)
 
 enum status log_rename(struct log *log, const char *suffix)
 {
-    enum status status = check_place(log);
-    if (status == KV_OK) {
-        status = files_rename(log->files, log->suffix, suffix);
-    }
-    if (status == KV_OK) {
-        log->suffix = suffix;
-    }
-    return status;
+    return place_rename(&log->place, suffix, log->end.offset);
 }
 
 enum status log_remove(const struct log *log)
 {
-    struct place place = place_of(log);
-    return place_remove(&place);
+    return place_remove(&log->place);
 }
 
 bool log_has_other_links(const struct log *log)
 {
     struct io_info info;
-    return io_inspect(log->fd, &info) != KV_OK || info.link_count > 1;
+    return io_inspect(log->place.fd, &info) != KV_OK || info.link_count > 1;
 }
 
 enum status log_cut_away(struct log *log, uint64_t bytes)
 {
     uint64_t length = log->end.offset > bytes ? log->end.offset - bytes : 0;
     mapping_cut(log->mapping, length);
-    enum status status = io_truncate(log->fd, length);
+    enum status status = io_truncate(log->place.fd, length);
     if (status != KV_OK) {
-        return tell(log, status, "cannot cut the drained log away; to be tried again");
+        return place_tell(&log->place, status,
+                          "cannot cut the drained log away; to be tried again");
     }
     log->end.offset = length;
     return KV_OK;
@@ -600,7 +458,7 @@ void log_begin_sync(struct log *log)
     uint64_t begun =
         log->begun_length > log->durable_length ? log->begun_length : log->durable_length;
     if (log->end.offset - begun >= BEGIN_SYNC_BYTES) {
-        io_begin_sync(log->fd, begun, log->end.offset - begun);
+        io_begin_sync(log->place.fd, begun, log->end.offset - begun);
         log->begun_length = log->end.offset;
     }
 }
@@ -610,12 +468,12 @@ enum status log_sync(struct log *log)
     if (log->durable_length == log->end.offset) {
         return KV_OK;
     }
-    if (io_sync(log->fd) != KV_OK) {
+    if (io_sync(log->place.fd) != KV_OK) {
         diag_error("%s: cannot sync the log at offset %" PRIu64
                    "; stopping, since what is on disk is unknown",
-                   files_path(log->files), log->durable_length);
+                   log_path(log), log->durable_length);
         /* Best effort: the bytes that may be half there must not look like a batch. */
-        (void)io_truncate(log->fd, log->durable_length);
+        (void)io_truncate(log->place.fd, log->durable_length);
         return KV_FATAL;
     }
     log->durable_length = log->end.offset;

@@ -6,6 +6,7 @@
 #include "log/logset.h"
 
 #include "base/diag.h"
+#include "base/progress.h"
 #include "base/utf8.h"
 
 #include <inttypes.h>
@@ -17,10 +18,30 @@ enum status logset_refuse(const struct logset *set, const char *suffix,
     return KV_CORRUPT;
 }
 
+enum status logset_check_was_read(const struct log *log, uint64_t from)
+{
+    if (log_lost_end(log) <= from) {
+        return KV_OK;
+    }
+    diag_errorx("%s%s: a part of the log cannot be read; nothing was changed",
+                log_path(log), log_suffix(log));
+    return KV_IO;
+}
+
+void logset_verify(const struct log *log, struct scan *scan, uint64_t end)
+{
+    struct batch batch;
+    log_begin_progress(log, "reading", end);
+    while (scan->offset < end && scan_next(scan, &batch)) {
+        progress_at(scan->offset);
+    }
+    progress_end();
+}
+
 bool logset_is_drained(const struct log *log, struct scan scan, uint64_t older_id)
 {
     /* Whatever damage ends this will be judged when the log is read. */
-    log_verify(log, &scan, scan.log.length);
+    logset_verify(log, &scan, scan.log.length);
     return scan.drained_id == older_id;
 }
 
@@ -41,7 +62,7 @@ static enum status judge_older(struct logset *set)
                     set->opening.generation == older.generation + 1;
     bool is_cut_short = !has_opening && log_length(set->older) < OPENING_BYTES &&
                         record_begins_opening(log_bytes(set->older));
-    enum status status = log_check_was_read(set->older, 0);
+    enum status status = logset_check_was_read(set->older, 0);
     if (status != KV_OK) {
         return status;
     }
@@ -89,7 +110,7 @@ static enum status judge_unopened(const struct logset *set)
     struct slice bytes = log_bytes(set->log);
     bool has_mark = record_find_mark(bytes, 0, &mark_offset);
     bool is_original = !has_mark && logset_is_original(bytes);
-    enum status status = log_check_was_read(set->log, 0);
+    enum status status = logset_check_was_read(set->log, 0);
     if (status != KV_OK) {
         return status;
     }
@@ -118,7 +139,7 @@ static enum status take_older_alone(struct logset *set)
     if (set->has_marks) {
         return judge_version(set);
     }
-    enum status status = log_check_was_read(set->log, 0);
+    enum status status = logset_check_was_read(set->log, 0);
     return status == KV_OK ? logset_refuse(set, FILES_OLD,
                                            "is no whole log, and there is none beside it")
                            : status;

@@ -20,15 +20,6 @@ static bool has_been_used(struct slice log)
     return false;
 }
 
-static bool holds_nothing(struct slice bytes)
-{
-    size_t at = 0;
-    while (at < bytes.length && bytes.bytes[at] == 0) {
-        at++;
-    }
-    return at == bytes.length;
-}
-
 /*
  * Whether a crash may have left it at PATH.new: a beginning of a log that never was in
  * use, or of an image of the index. The first bytes of both are durable before others
@@ -37,7 +28,7 @@ static bool holds_nothing(struct slice bytes)
 static bool is_half_made(struct slice bytes)
 {
     bool is_image = bytes.length >= 8 && bytes_get_u64(bytes.bytes) == FILES_INDEX_MAGIC;
-    return is_image || holds_nothing(bytes) ||
+    return is_image || slice_is_zero(bytes) ||
            (record_begins_opening(bytes) && !has_been_used(bytes));
 }
 

@@ -215,16 +215,6 @@ static bool is_larger_than_a_batch(const struct scan *scan)
     return false;
 }
 
-static bool is_all_zero(struct slice bytes)
-{
-    for (size_t i = 0; i < bytes.length; i++) {
-        if (bytes.bytes[i] != 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* Whether whole records lead from the scan to a seal that ends the file. */
 static bool is_framed_whole(const struct scan *scan)
 {
@@ -255,7 +245,7 @@ static bool has_zero_sector(const struct scan *scan)
         struct slice share = slice_first(bytes_from(scan, at), (size_t)(end - at));
         bool is_telling = at > scan->offset ||
                           (share.length > ZEROS_OF_A_RECORD && !is_framed_whole(scan));
-        if (is_telling && is_all_zero(share)) {
+        if (is_telling && slice_is_zero(share)) {
             return true;
         }
         at = end;
