@@ -22,7 +22,7 @@
 #define KV_PRINTF_LIKE(text, first)
 #endif
 
-/* Asks for a line of memory that will be read soon; else nothing. */
+/* Prefetches the cache line at an address; else nothing. */
 #if KV_HAVE_GNU_C
 #define KV_PREFETCH(address) __builtin_prefetch(address)
 #else

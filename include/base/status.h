@@ -27,6 +27,10 @@ enum status {
 
     KV_IDLE, /* the connection made others wait */
 
+    /* For the operator alone; no client meets them. */
+    KV_LOCKED,  /* somebody else uses the file */
+    KV_PARTIAL, /* done, but for some parts, each of which was reported */
+
     /* The log cannot be trusted any more: leave without another reply. */
     KV_FATAL,
     KV_STATUS_COUNT

@@ -61,7 +61,7 @@ void index_destroy(struct index *index);
  */
 enum status index_reserve(struct index *index, uint64_t hash);
 
-/* Ask for the memory in which this hash will be looked up soon. */
+/* Prefetch the slot where this hash will be looked up. */
 void index_prefetch(const struct index *index, uint64_t hash);
 
 /*

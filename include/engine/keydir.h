@@ -56,7 +56,7 @@ void keydir_read_at_random(const struct keydir *keydir, bool is_random);
 
 uint64_t keydir_hash(const struct keydir *keydir, struct slice key);
 
-/* Ask for the memory that reading this record will want. */
+/* Prefetch the first bytes of this record, and its last. */
 void keydir_prefetch_record(const struct keydir *keydir, const struct location *location);
 
 /*

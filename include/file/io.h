@@ -70,13 +70,13 @@ enum status io_forget_cache(int fd, uint64_t offset);
 /*
  * Lock a file for this process, until it closes any descriptor of that file.
  *
- * KV_NOT_FOUND: somebody else holds it; owner_out: their process id, or 0: not known.
+ * KV_LOCKED: somebody else holds it; owner_out: their process id, or 0: not known.
  */
 enum status io_lock(int fd, enum io_lock kind, long *owner_out);
 
 /*
  * Lock a file for this descriptor, until it is closed: where the system has no such
- * locks, as above. KV_NOT_FOUND: somebody else holds it.
+ * locks, as above. KV_LOCKED: somebody else holds it.
  */
 enum status io_lock_open_file(int fd, enum io_lock kind);
 

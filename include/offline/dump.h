@@ -14,9 +14,9 @@ enum dump_format {
 /*
  * Print every key and its value on stdout; nothing is changed.
  *
- * KV_OK.  KV_USAGE: all was printed but what a SET line cannot carry (reported, one line
- * each).  KV_CORRUPT: the log is damaged, and nothing was printed, or a record is. Other:
- * failed.  All are reported.
+ * KV_OK.  KV_PARTIAL: all was printed but what a SET line cannot carry (reported, one
+ * line each).  KV_CORRUPT: the log is damaged, and nothing was printed, or a record is.
+ * Other: failed.  All are reported.
  */
 enum status dump_log(const char *path, enum dump_format format);
 

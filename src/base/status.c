@@ -22,6 +22,8 @@ static const char *const texts[KV_STATUS_COUNT] = {
     [KV_CORRUPT] = "corrupt value",
     [KV_NO_MEMORY] = "out of memory",
     [KV_IDLE] = "idle too long",
+    [KV_LOCKED] = "in use",
+    [KV_PARTIAL] = "incomplete",
     [KV_FATAL] = "storage failed",
 };
 

@@ -11,7 +11,7 @@
 
 #include <assert.h>
 
-/* A line of memory, and how much of a record is asked for: the rest comes by itself. */
+/* A cache line, and how much of a record is prefetched: the rest comes by itself. */
 enum { LINE_BYTES = 64, PREFETCH_BYTES_MAX = 512 };
 
 enum status keydir_init(struct keydir *keydir, struct log *log)

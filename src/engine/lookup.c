@@ -1,9 +1,9 @@
 /*
- * Rounds over a group: ask for the slots of all keys, read them, ask for all records.
+ * Rounds over a group: prefetch the slots of all keys, read them, prefetch all records.
  *
- * Asking is a loop of its own each time. An address whose page is not in the processor's
- * cache of them has to be found in tables in memory first; it waits for several such at
- * once, but only for as many as stand close together in the program.
+ * Prefetching is a loop of its own each time. A page that is not in the TLB takes a walk
+ * through tables in memory; the processor makes several such walks at once, but only for
+ * addresses that stand close together in the program.
  *
  * Where the log does not fit into memory, the disk is asked for the records of all keys
  * before the first is read: it serves many at once several times faster than in turn.

@@ -76,19 +76,23 @@ static const char *find_fault(const struct files *files, const struct io_info *i
                                                               : "belongs to another user";
 }
 
-static enum status check_is_ours(const struct files *files, const char *suffix, int fd)
+/* Closes a file that is not. */
+static enum status check_is_ours(const struct files *files, const char *suffix, int *fd)
 {
     struct io_info info;
-    if (io_inspect(fd, &info) != KV_OK) {
-        diag_error("%s%s: cannot inspect; it is not used", files->path, suffix);
-        return KV_IO;
+    bool is_known = io_inspect(*fd, &info) == KV_OK;
+    const char *fault = is_known ? find_fault(files, &info) : NULL;
+    if (is_known && fault == NULL) {
+        return KV_OK;
     }
-    const char *fault = find_fault(files, &info);
-    if (fault != NULL) {
+    if (is_known) {
         diag_errorx("%s%s: %s; it is not used", files->path, suffix, fault);
-        return KV_IO;
+    } else {
+        diag_error("%s%s: cannot inspect; it is not used", files->path, suffix);
     }
-    return KV_OK;
+    (void)io_close(*fd); /* nothing was written */
+    *fd = -1;
+    return KV_IO;
 }
 
 enum status files_open_plain(const struct files *files, const char *suffix, int flags,
@@ -108,39 +112,35 @@ enum status files_open_plain(const struct files *files, const char *suffix, int 
         diag_error("%s%s: cannot open; it is not used", files->path, suffix);
         return KV_IO;
     }
-    status = check_is_ours(files, suffix, *fd_out);
-    if (status != KV_OK) {
-        (void)io_close(*fd_out); /* nothing was written */
-        *fd_out = -1;
-    }
-    return status;
+    return check_is_ours(files, suffix, fd_out);
 }
 
-/*
- * Refuse somebody else's log before there is a lock beside it that its owner could not
- * use.
- */
-static enum status check_owner(const struct files *files, const char *suffix)
+/* Make a file where nothing is; what it has turned out to be is yet to be checked. */
+static enum status create(const struct files *files, const char *suffix, int *fd_out)
+{
+    return io_open(files->directory, make_name(files, suffix).text,
+                   O_RDWR | O_CREAT | O_EXCL, fd_out);
+}
+
+/* Somebody else's log gets no lock beside it that its owner could not use. */
+static bool is_others(const struct files *files, const char *suffix)
 {
     struct io_info info;
-    enum status status = files_inspect(files, suffix, &info);
-    if (status == KV_OK && info.owner != (uint64_t)geteuid()) {
-        diag_errorx("%s%s: belongs to another user; nothing was made", files->path,
-                    suffix);
-        return KV_IO;
+    if (files_inspect(files, suffix, &info) != KV_OK ||
+        info.owner == (uint64_t)geteuid()) {
+        return false; /* whatever is wrong with it will be told when it is opened */
     }
-    return KV_OK; /* whatever else is wrong with it will be told when it is opened */
+    diag_errorx("%s%s: belongs to another user; nothing was made", files->path, suffix);
+    return true;
 }
 
 static enum status create_lock(struct files *files)
 {
     const char *const name = FILES_LOCK;
-    int flags = O_RDWR | O_CREAT | O_EXCL;
-    if (check_owner(files, "") != KV_OK || check_owner(files, FILES_OLD) != KV_OK) {
+    if (is_others(files, "") || is_others(files, FILES_OLD)) {
         return KV_IO;
     }
-    enum status status =
-        io_open(files->directory, make_name(files, name).text, flags, &files->lock_fd);
+    enum status status = create(files, name, &files->lock_fd);
     if (status != KV_OK && errno == EEXIST) { /* somebody was faster */
         return files_open_plain(files, name, O_RDWR, &files->lock_fd);
     }
@@ -156,7 +156,7 @@ static enum status create_lock(struct files *files)
         files_drop(files, name);
         return KV_IO;
     }
-    return check_is_ours(files, name, files->lock_fd);
+    return check_is_ours(files, name, &files->lock_fd);
 }
 
 /* A reader does without a lock file: beside a server there is one. */
@@ -179,9 +179,9 @@ static enum status take_lock(struct files *files)
     long owner = 0;
     status = io_lock(files->lock_fd, files->is_to_read ? IO_LOCK_SHARED : IO_LOCK_ALONE,
                      &owner);
-    if (status == KV_NOT_FOUND && owner == 0) {
+    if (status == KV_LOCKED && owner == 0) {
         diag_errorx("%s: is in use by another process; giving up", files->path);
-    } else if (status == KV_NOT_FOUND) {
+    } else if (status == KV_LOCKED) {
         diag_errorx("%s: is in use by process %ld; giving up", files->path, owner);
     } else if (status != KV_OK) {
         diag_error("%s" FILES_LOCK ": cannot lock; giving up", files->path);
@@ -195,31 +195,26 @@ static const char *last_part(const char *path)
     return slash == NULL ? path : slash + 1;
 }
 
-static bool ends_in(const char *name, const char *end)
+static bool ends_in(const char *name, size_t length, const char *end)
 {
-    size_t length = strlen(name);
     size_t end_length = strlen(end);
-    return length >= end_length && strcmp(name + length - end_length, end) == 0;
-}
-
-/* Whether what stands behind the last ".torn." is numbers, as a copy's name has them. */
-static bool is_torn_name(const char *name)
-{
-    const char *at = NULL;
-    for (const char *next = strstr(name, FILES_TORN); next != NULL;
-         next = strstr(at, FILES_TORN)) {
-        at = next + sizeof FILES_TORN - 1;
-    }
-    return at != NULL && *at != '\0' && at[strspn(at, "0123456789.")] == '\0';
+    return length >= end_length &&
+           strncmp(name + length - end_length, end, end_length) == 0;
 }
 
 bool files_is_side_name(const char *path)
 {
     static const char *const suffixes[] = {FILES_LOCK, FILES_NEW, FILES_OLD, FILES_INDEX};
     const char *name = last_part(path);
-    bool is_side_name = is_torn_name(name);
+    size_t length = strlen(name);
+    size_t torn_length = length; /* without the numbers that a copy of a tail ends in */
+    while (torn_length > 0 && strchr("0123456789.", name[torn_length - 1]) != NULL) {
+        torn_length--;
+    }
+    bool is_side_name =
+        length > torn_length + 1 && ends_in(name, torn_length + 1, FILES_TORN);
     for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
-        is_side_name = is_side_name || ends_in(name, suffixes[i]);
+        is_side_name = is_side_name || ends_in(name, length, suffixes[i]);
     }
     return is_side_name;
 }
@@ -329,11 +324,6 @@ void files_release(struct files_view *view)
     (void)io_close(view->fd); /* nothing was written */
 }
 
-static bool is_new(const char *suffix)
-{
-    return strcmp(suffix, FILES_NEW) == 0;
-}
-
 void files_drop(const struct files *files, const char *suffix)
 {
     enum status status = io_unlink(files->directory, make_name(files, suffix).text);
@@ -341,7 +331,7 @@ void files_drop(const struct files *files, const char *suffix)
     if (is_left) {
         diag_warn("%s%s: cannot remove; it is left there", files->path, suffix);
     }
-    if (is_new(suffix)) {
+    if (strcmp(suffix, FILES_NEW) == 0) {
         stop_forget_file();
         files->notes->has_left_new = is_left;
     }
@@ -350,9 +340,7 @@ void files_drop(const struct files *files, const char *suffix)
 /* Make PATH.new, where nothing is; from then on a stop signal removes it. */
 static enum status make_new(const struct files *files, int *fd_out)
 {
-    int flags = O_RDWR | O_CREAT | O_EXCL;
-    enum status status =
-        io_open(files->directory, make_name(files, FILES_NEW).text, flags, fd_out);
+    enum status status = create(files, FILES_NEW, fd_out);
     if (status != KV_OK && errno == EEXIST) {
         diag_errorx("%s" FILES_NEW ": is there already and was not made here; it is left "
                     "there, and nothing is made",
@@ -363,9 +351,8 @@ static enum status make_new(const struct files *files, int *fd_out)
         diag_error("%s" FILES_NEW ": cannot create; giving up", files->path);
         return status == KV_NOT_FOUND ? KV_IO : status;
     }
-    status = check_is_ours(files, FILES_NEW, *fd_out);
+    status = check_is_ours(files, FILES_NEW, fd_out);
     if (status != KV_OK) {
-        (void)io_close(*fd_out); /* nothing was written */
         files_drop(files, FILES_NEW);
         return status;
     }
@@ -413,7 +400,7 @@ static enum status rename_durably(const struct files *files, const char *from,
                    files->path, to);
         return status == KV_NOT_FOUND ? KV_IO : status;
     }
-    if (is_new(from)) {
+    if (strcmp(from, FILES_NEW) == 0) {
         stop_forget_file(); /* it has its name */
     }
     if (sync_directory(files) != KV_OK) {

@@ -170,7 +170,7 @@ static enum status lock_outcome(int result)
     if (result == 0) {
         return KV_OK;
     }
-    return errno == EACCES || errno == EAGAIN ? KV_NOT_FOUND : KV_IO;
+    return errno == EACCES || errno == EAGAIN ? KV_LOCKED : KV_IO;
 }
 
 enum status io_lock(int fd, enum io_lock kind, long *owner_out)
@@ -181,8 +181,8 @@ enum status io_lock(int fd, enum io_lock kind, long *owner_out)
     RETRY(result, fcntl(fd, F_SETLK, &lock));
     enum status status = lock_outcome(result);
     /* A holder in another namespace has no number here, an open file never has. */
-    if (status == KV_NOT_FOUND && fcntl(fd, F_GETLK, &lock) == 0 &&
-        lock.l_type != F_UNLCK && lock.l_pid > 0) {
+    if (status == KV_LOCKED && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK &&
+        lock.l_pid > 0) {
         *owner_out = (long)lock.l_pid;
     }
     return status;

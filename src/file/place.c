@@ -23,7 +23,7 @@ enum status place_take(struct place *place, bool is_to_read)
     place->inode = info.inode;
     enum status status =
         io_lock_open_file(place->fd, is_to_read ? IO_LOCK_SHARED : IO_LOCK_ALONE);
-    if (status == KV_NOT_FOUND) {
+    if (status == KV_LOCKED) {
         diag_errorx("%s%s: is in use by another process under another name; giving up",
                     files_path(place->files), place->suffix);
         return KV_IO;

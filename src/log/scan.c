@@ -38,7 +38,7 @@ struct batch_end {
     uint64_t drained_id;
 };
 
-/* Records are small steps through much memory: ask for what comes next in time. */
+/* Records are small steps through much memory: prefetch what comes next. */
 static void prefetch_ahead(struct slice log, uint64_t offset)
 {
     enum { AHEAD_BYTES = 2048, LINE_BYTES = 64 };

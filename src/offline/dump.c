@@ -38,7 +38,7 @@ static enum status print_set(struct slice key, struct slice value)
         diag_errorx(
             "the key %.*s: no SET line can carry its value; left out: see --dump=resp",
             (int)(key.length < 200 ? key.length : 200), (const char *)key.bytes);
-        return KV_USAGE;
+        return KV_PARTIAL;
     }
     put(SLICE_LITERAL("SET "));
     put(key);

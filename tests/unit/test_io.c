@@ -245,7 +245,7 @@ static void f78_io_lock_names_the_process_that_holds_it(void **state)
     long owner = -1;
     int fd = open_log(*state);
     pid_t holder = engine_take_elsewhere(*state, lock_log);
-    assert_int_equal(io_lock(fd, IO_LOCK_ALONE, &owner), KV_NOT_FOUND);
+    assert_int_equal(io_lock(fd, IO_LOCK_ALONE, &owner), KV_LOCKED);
     assert_int_equal(owner, holder);
     engine_end_holder(holder);
     assert_int_equal(io_lock(fd, IO_LOCK_ALONE, &owner), KV_OK);
@@ -298,7 +298,7 @@ struct refusal {
 static void f78_io_lock_tells_a_held_lock_from_a_failure(void **state)
 {
     const struct refusal refusals[] = {
-        {EACCES, KV_NOT_FOUND}, {EAGAIN, KV_NOT_FOUND}, {ENOLCK, KV_IO}, {EBADF, KV_IO}};
+        {EACCES, KV_LOCKED}, {EAGAIN, KV_LOCKED}, {ENOLCK, KV_IO}, {EBADF, KV_IO}};
     int fd = open_log(*state);
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
         long owner = -1;

@@ -36,6 +36,8 @@ static void status_text_is_the_phrase_that_clients_match_on(void **state)
         {KV_CORRUPT, "corrupt value"},
         {KV_NO_MEMORY, "out of memory"},
         {KV_IDLE, "idle too long"},
+        {KV_LOCKED, "in use"},
+        {KV_PARTIAL, "incomplete"},
         {KV_FATAL, "storage failed"},
     };
     (void)state;
