@@ -42,14 +42,15 @@ bool files_is_side_name(const char *path);
 /*
  * Open the directory of a log and take its lock; nothing of the log is read.
  *
- * KV_IO: it cannot be had (reported).  Release with files_close, which drops the lock.
+ * KV_IO: it cannot be had.  KV_NO_MEMORY.  Both are reported.  Release with files_close,
+ * which drops the lock.
  */
 enum status files_open(const char *log_path, struct files **files_out);
 
 /*
  * The same for whoever changes nothing: works on a volume that is read-only, and for root
  * on anybody's log. Several may read at once. Where there is no lock file none is made,
- * and the log's own lock (log_open) must do.
+ * and the log's own lock (log_open) must do. Errors as above.
  */
 enum status files_open_to_read(const char *log_path, struct files **files_out);
 void files_close(struct files *files);
@@ -73,7 +74,8 @@ enum status files_open_plain(const struct files *files, const char *suffix, int 
 enum status files_inspect(const struct files *files, const char *suffix,
                           struct io_info *info_out);
 
-/* Whether there is such a file: KV_OK or KV_NOT_FOUND.  KV_IO: as above. */
+/* Whether there is such a file of our own: KV_OK or KV_NOT_FOUND.  KV_IO: as for
+ * files_open_plain. */
 enum status files_find(const struct files *files, const char *suffix);
 
 /* A side file to look at, as a whole. */
@@ -83,20 +85,21 @@ struct files_view {
     struct slice bytes;
 };
 
-/* KV_NO_MEMORY (reported); else errors as above.  Release with files_release. */
+/*
+ * KV_NOT_FOUND: there is none (not reported).  KV_IO, KV_NO_MEMORY: it is not ours, or
+ * cannot be mapped (reported).  Release with files_release.
+ */
 enum status files_view(const struct files *files, const char *suffix,
                        struct files_view *view_out);
 void files_release(struct files_view *view);
 
 /*
  * Begin PATH.new. What stands there already is left alone, unless this process made it
- * and could not remove it. KV_NO_SPACE, KV_IO (reported).
+ * and could not remove it.
+ *
+ * fd_out: the caller's to close.  KV_NO_SPACE, KV_IO (reported).
  */
 enum status files_begin_new(const struct files *files, int *fd_out);
-
-/* Make a complete PATH.new durable; its name comes later. KV_IO, KV_NO_SPACE (reported).
- */
-enum status files_sync_new(const struct files *files, int fd);
 
 /*
  * Make a complete PATH.new durable and give it its name, durably, in two steps: between
@@ -109,8 +112,10 @@ enum status files_sync_new(const struct files *files, int fd);
 enum status files_place_new(const struct files *files, const char *suffix);
 
 /*
- * Give the log or a side file another name, durably, which no file has yet. Failures as
- * for files_place_new.
+ * Give the log or a side file another name, durably, which no file has yet.
+ *
+ * KV_IO, KV_NO_SPACE: it has the name it had.  KV_FATAL: unknown which it has for good.
+ * All are reported.
  */
 enum status files_rename(const struct files *files, const char *from, const char *to);
 

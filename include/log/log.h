@@ -5,6 +5,16 @@
  * they will have; log_write appends it with its seal, log_sync makes it durable. The
  * caller (transaction.c) owns the order of these steps. Failures are reported to the
  * operator here, with path and offset.
+ *
+ * Rejected:
+ * - A write for each record: a batch is one write and one sync, and is kept or lost as a
+ *   whole, since nothing counts before its seal.
+ * - Leaving what a failed write has written, to be overwritten: a crash in between would
+ *   leave bytes that nobody acknowledged, and some of them may look like a batch.
+ * - Trying a failed sync again: the system may have dropped what it could not write and
+ *   call the next one a success. Only the disk knows, so the program stops.
+ * - Reading with pread: a view in memory costs no system call for a value. The price is a
+ *   signal where the disk fails (mapping.h).
  */
 #ifndef KV_LOG_H
 #define KV_LOG_H
@@ -33,7 +43,8 @@ enum log_access {
  * Open an existing log, at PATH (suffix "") or PATH.old; nothing of its content is
  * judged.
  *
- * KV_NOT_FOUND: there is none.  KV_IO, KV_NO_MEMORY: reported.
+ * KV_NOT_FOUND: there is none.  KV_IO (reported).  KV_NO_MEMORY: the caller tells.
+ * Release with log_close.
  */
 enum status log_open(const struct files *files, const char *suffix,
                      enum log_access access, struct log **log_out);
@@ -43,7 +54,7 @@ enum status log_open(const struct files *files, const char *suffix,
  * them durable before log_publish has put the file at PATH.
  *
  * opening: generation and, if it continues an older log, which; its id and version are
- * given here.  KV_NO_SPACE, KV_IO, KV_NO_MEMORY: reported.
+ * given here.  KV_NO_SPACE, KV_IO (reported).  KV_NO_MEMORY: the caller tells.
  */
 enum status log_create(const struct files *files, const struct opening *opening,
                        struct log **log_out);
@@ -56,7 +67,7 @@ enum status log_create(const struct files *files, const struct opening *opening,
  */
 enum status log_publish(struct log *log, const struct log *replaced);
 
-/* The first half of that: it is durable, and log_rename to "" puts it in place. */
+/* The first half of that: it is durable. KV_IO, KV_NO_SPACE: it may not be (reported). */
 enum status log_prepare(struct log *log);
 
 /* Close the file. KV_IO: what was written may not have reached the disk (reported). */
@@ -75,7 +86,7 @@ const struct log_end *log_end(const struct log *log);
  */
 struct slice log_bytes(const struct log *log);
 
-/* Make all of log_bytes readable. KV_NO_MEMORY: nothing changed. */
+/* Make all of log_bytes readable. KV_NO_MEMORY, KV_IO: nothing changed (not reported). */
 enum status log_cover(struct log *log);
 
 /*
@@ -99,20 +110,27 @@ bool log_read_again(const struct log *log, uint64_t offset, uint64_t length);
 /* Tell that a record is not served; of each fault once a minute at most, with a count. */
 void log_tell_fault(struct log *log, enum fault fault, uint64_t offset);
 
-/* Make everything in the file durable before it is judged. */
+/*
+ * Make everything in the file durable before it is judged. KV_IO, KV_NO_SPACE: unknown
+ * what of it is (reported).
+ */
 enum status log_settle(struct log *log);
 
 /*
  * Read from the disk, not from memory, what stands at `offset` or later. Where the system
  * does not do that, the operator is told and nothing else.
+ *
+ * KV_NO_MEMORY: the view is as it was (reported).
  */
 enum status log_reread(struct log *log, uint64_t offset);
 
 /*
- * Cut the file back to a verified end and make that durable, or start to append at the
- * end of a file that is whole.
+ * Cut the file back to a verified end and make that durable.
+ * KV_IO, KV_NO_SPACE: unknown how long it is (reported).
  */
 enum status log_cut(struct log *log, uint64_t offset);
+
+/* Append from now on at the end of a file that is whole, and durable up to there. */
 void log_resume(struct log *log, const struct log_end *end);
 
 /* Bytes up to the last seal; bytes of them known to be durable. */
@@ -125,7 +143,8 @@ uint64_t log_staged_bytes(const struct log *log);
 /*
  * Make sure that a record of these lengths can be staged.
  *
- * KV_NO_MEMORY: nothing changed.  KV_NO_SPACE: the log is at LOG_BYTES_MAX.
+ * KV_NO_MEMORY, KV_IO: there is no room for it in memory, or in the address space (which
+ * is reported).  KV_NO_SPACE: the log is at LOG_BYTES_MAX.  Nothing changed.
  */
 enum status log_reserve(struct log *log, uint64_t key_length, uint64_t value_length);
 
@@ -153,9 +172,10 @@ struct slice log_record(const struct log *log, uint64_t offset, uint64_t length)
 /*
  * Append the staged batch and its seal with one write; with nothing staged, a seal.
  *
- * KV_NO_SPACE, KV_IO, KV_NO_MEMORY: nothing was appended, the file was cut back to the
- * last seal.
- * KV_FATAL: the file is not what it should be, or is not found under its name any more.
+ * KV_NO_SPACE, KV_IO: nothing was appended, the file was cut back to the last seal (both
+ * are reported once until writing works again).  KV_NO_MEMORY: nothing was done.
+ * KV_FATAL: the file is not what it should be, or is not found under its name any more
+ * (reported).
  */
 enum status log_write(struct log *log);
 
@@ -184,14 +204,17 @@ enum status log_remove(const struct log *log);
  */
 bool log_has_other_links(const struct log *log);
 
-/* Free at most `bytes` at the end of a log that is not needed and has no other link;
- * nothing of it is read again. */
+/*
+ * Free at most `bytes` at the end of a log that is not needed and has no other link;
+ * nothing of it is read again. KV_IO, KV_NO_SPACE: to be tried again (reported).
+ */
 enum status log_cut_away(struct log *log, uint64_t bytes);
 
 /* A sync will come later: let the disk begin with what was written, if it is much. */
 void log_begin_sync(struct log *log);
 
-/* Make everything written durable. KV_FATAL: unknown how much of it is; stop. */
+/* Make everything written durable. KV_FATAL: unknown how much of it is; stop (reported).
+ */
 enum status log_sync(struct log *log);
 
 #endif

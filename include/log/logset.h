@@ -22,8 +22,8 @@ struct logset {
 /*
  * Open what is there and judge how it belongs together.
  *
- * KV_CORRUPT: damaged, no log at all, or logs that do not belong together.  KV_IO,
- * KV_NO_MEMORY: failed.  All are reported; set_out is empty then.
+ * KV_CORRUPT: damaged, no log at all, or logs that do not belong together.  KV_IO:
+ * failed. Both are reported.  KV_NO_MEMORY: the caller tells.  set_out is empty then.
  * Release with logset_close.
  */
 enum status logset_open(const struct files *files, enum log_access access,

@@ -15,7 +15,8 @@
  */
 enum status rewrite_clear(const struct files *files);
 
-/* Begin a first-generation log as PATH.new of these files. Errors as for log_create. */
+/* Begin a first-generation log as PATH.new of these files. Errors as for log_create;
+ * release with rewrite_end. */
 enum status rewrite_begin(const struct files *files, struct log **log_out);
 
 /*

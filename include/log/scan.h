@@ -1,6 +1,11 @@
 /*
  * Reading a log from front to back, in memory: which batches are whole, and what to think
  * of the place where they end. Reads no file, changes nothing and tells nobody.
+ *
+ * Rejected: a checksum for each record, which cannot see that a whole batch is missing,
+ * or stands there twice; the chain of seals does. And to take whatever ends a log for a
+ * torn tail: a wrong bit in a length looks like one, and acknowledged records behind it
+ * would be cut off. So each seal says how much had been durable before it.
  */
 #ifndef KV_SCAN_H
 #define KV_SCAN_H
