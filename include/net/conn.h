@@ -1,6 +1,7 @@
 /*
- * One client: bytes in, framed into lines; bytes out, held until the client takes them.
- * Never blocks, except in conn_linger for a bounded time; knows no command.
+ * The socket of one client at a time: bytes in, framed into lines; bytes out, as many as
+ * it takes. Its buffer serves one client after another.
+ * Never blocks, except in conn_linger for a bounded time; knows no command and no reply.
  */
 #ifndef KV_CONN_H
 #define KV_CONN_H
@@ -12,7 +13,7 @@ struct conn;
 
 enum conn_result {
     CONN_DONE,    /* something was received; everything was sent */
-    CONN_BLOCKED, /* nothing there yet; the socket takes no more for now */
+    CONN_BLOCKED, /* nothing there yet, or no room for it; the socket takes no more now */
     CONN_ENDED,   /* the client sends no more */
     CONN_LOST     /* the connection is gone */
 };
@@ -26,23 +27,25 @@ enum line {
 };
 
 /*
- * Make the buffers that serve one client after another.
+ * Make one that has no client yet.
  *
- * line_bytes_max: the longest line that is not skipped.
- * KV_NO_MEMORY.  Release with conn_destroy.
+ * line_bytes_max: the longest line that is not skipped, its end not counted.
+ * conn_out: written only on KV_OK; release with conn_destroy, after conn_close.
+ * KV_NO_MEMORY.
  */
 enum status conn_create(size_t line_bytes_max, struct conn **conn_out);
 void conn_destroy(struct conn *conn);
 
-/* Serve this socket, which is taken over and must not block. */
+/* Serve this socket, which is taken over and must not block. There must be none yet. */
 void conn_attach(struct conn *conn, int fd);
 
 /*
  * Close the socket, forget everything about its client, and give memory back that only
- * large requests and replies needed.
+ * large requests needed.
  */
 void conn_close(struct conn *conn);
 
+/* The socket, to be waited for; it stays the conn's. -1: there is no client. */
 int conn_fd(const struct conn *conn);
 
 /* Whether input is still expected and there is room for it. */
@@ -54,7 +57,13 @@ bool conn_is_full(const struct conn *conn);
 /* Whether the client has said that it sends no more. */
 bool conn_has_ended(const struct conn *conn);
 
-/* Receive once what is there. CONN_DONE, CONN_BLOCKED, CONN_ENDED or CONN_LOST. */
+/*
+ * Receive once what is there; conn_can_receive must be true. Slices of lines returned so
+ * far are no longer valid.
+ *
+ * CONN_BLOCKED: nothing was there, or there was no memory for it until some is consumed.
+ * CONN_ENDED, CONN_LOST.
+ */
 enum conn_result conn_receive(struct conn *conn);
 
 /*
@@ -64,12 +73,15 @@ enum conn_result conn_receive(struct conn *conn);
  */
 enum line conn_next_line(struct conn *conn, struct slice *line_out);
 
-/* What has arrived of a line whose end has not; of a long one, how it begins. */
+/*
+ * What has arrived of a line whose end has not; of a long one, how it begins. Valid until
+ * conn_receive.
+ */
 struct slice conn_partial_line(const struct conn *conn);
 
 /*
  * The place behind the last line returned, in bytes of what is not consumed; going back
- * to an earlier place. Receiving more does not move these places.
+ * to an earlier such place. Receiving more does not move these places.
  */
 size_t conn_position(const struct conn *conn);
 void conn_rewind(struct conn *conn, size_t position);
@@ -80,19 +92,11 @@ void conn_consume(struct conn *conn);
 /* Throw away all input received so far. */
 void conn_discard_input(struct conn *conn);
 
-/* Where replies are appended. */
-struct buffer *conn_replies(struct conn *conn);
-
-/* Bytes of replies that the client has not taken. */
-size_t conn_backlog(const struct conn *conn);
-
-/* Send once what is held. CONN_DONE, CONN_BLOCKED or CONN_LOST. */
-enum conn_result conn_flush(struct conn *conn);
-
 /*
- * Send bytes that are not held, when nothing is.
+ * Send once as much as the socket takes.
  *
- * rest: what is left of it afterwards.
+ * rest: not empty; what is left of it afterwards.
+ * CONN_BLOCKED: some is left.  CONN_LOST: nothing was taken.
  */
 enum conn_result conn_send(struct conn *conn, struct slice *rest);
 

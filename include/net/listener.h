@@ -10,8 +10,9 @@
  * Listen on the first address of that name that allows it.
  *
  * port: decimal; "0" lets the system choose.
- * fd_out: does not block; what is accepted from it has TCP_NODELAY and keepalive.
- * KV_IO: reported.
+ * fd_out: the caller's to close. It does not block; what is accepted from it has
+ * TCP_NODELAY and keepalive. -1 unless KV_OK.
+ * KV_IO: no such address, or none that can be listened on; reported.
  */
 enum status listener_open(const char *address, const char *port, int *fd_out);
 

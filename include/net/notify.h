@@ -11,7 +11,7 @@
 /* Clients are served from now on. */
 void notify_ready(void);
 
-/* A clean stop has begun; the variable is gone afterwards. */
+/* A clean stop has begun, the last thing to tell: the variable is gone afterwards. */
 void notify_stopping(void);
 
 #endif

@@ -46,7 +46,7 @@ uint64_t protocol_line_bytes_max(uint64_t value_bytes_max);
 /*
  * Parse one line, without its LF and the CR before it.
  *
- * line: borrowed; the slices of the request point into it.
+ * line: borrowed; the slices of the request point into it, and are valid as long.
  * request_out: always written; the verb is right even where its words are not.
  * Refusals, the first that applies: KV_EMPTY_LINE, KV_NUL_BYTE, KV_NOT_UTF8,
  * KV_UNKNOWN_COMMAND, KV_USAGE, KV_KEY_TOO_LONG, KV_VALUE_TOO_LONG.
@@ -70,19 +70,20 @@ bool protocol_is_hangup(struct slice line);
 
 /*
  * Append the one-line reply for an outcome: `success`, `no value stored`, or `error: `
- * and the reason. verb: gives the usage text for KV_USAGE.
- * At most REPLY_LINE_BYTES_MAX bytes; room for them was reserved.
+ * and the reason. At most REPLY_LINE_BYTES_MAX bytes, for which room was reserved.
+ *
+ * verb: gives the usage text for KV_USAGE; else unused.
  */
 void protocol_put_status(struct buffer *replies, enum status status, enum verb verb);
 
-/* Append the reply to HELP. KV_NO_MEMORY: nothing was appended. */
+/* Append the reply to HELP; room is made for it. KV_NO_MEMORY: nothing was appended. */
 enum status protocol_put_help(struct buffer *replies);
 
-/* Append one `name value` line of STATS; at most REPLY_LINE_BYTES_MAX, reserved. */
+/* Append one `name value` line of STATS; likewise reserved, at most as long. */
 void protocol_put_stat_text(struct buffer *replies, const char *name, const char *text);
 void protocol_put_stat(struct buffer *replies, const char *name, uint64_t number);
 
-/* Append a number alone on its line; at most REPLY_LINE_BYTES_MAX, reserved. */
+/* Append a number alone on its line; likewise. */
 void protocol_put_number(struct buffer *replies, uint64_t number);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "engine/store.h"
 #include "net/conn.h"
+#include "net/protocol.h"
 
 #include <stdbool.h>
 
@@ -19,34 +20,51 @@ enum long_reply { LONG_NONE, LONG_VALUE, LONG_KEYS };
 struct replies {
     struct conn *conn;          /* borrowed */
     const struct store *store;  /* borrowed */
+    struct buffer held;         /* in the order of their requests */
+    size_t sent;                /* bytes at its front that the client has taken */
     enum long_reply long_reply; /* the last one, if it is not over */
     struct slice value;         /* LONG_VALUE: what is left of it; then an LF is due */
     uint64_t position;          /* LONG_KEYS: of the walk through the store */
     struct buffer prefix;       /* LONG_KEYS: which keys are wanted */
 };
 
-/* Release with replies_drop. */
-void replies_init(struct replies *replies, struct conn *conn, const struct store *store);
+/*
+ * Make one that serves one client after another.
+ *
+ * conn, store: borrowed until replies_destroy.
+ * KV_NO_MEMORY: there is nothing to destroy.
+ */
+enum status replies_init(struct replies *replies, struct conn *conn,
+                         const struct store *store);
+void replies_destroy(struct replies *replies);
 
-/* Forget a long reply that is not over, and give memory back. */
+/*
+ * The client is gone: forget what was not sent, and give memory back that only large
+ * replies needed.
+ */
 void replies_drop(struct replies *replies);
 
-/* Where the replies that fit a line are appended; those of conn.h. */
-struct buffer *replies_held(const struct replies *replies);
+/* Where replies are appended that have no call of their own here. */
+struct buffer *replies_held(struct replies *replies);
 
 /*
  * Whether another request may be answered now: no long reply is unfinished, and there is
  * room for REPLY_LINE_BYTES_MAX bytes, which is reserved.
  */
-bool replies_have_room(const struct replies *replies);
+bool replies_have_room(struct replies *replies);
 
-/* Append a value and its LF. KV_NO_MEMORY: nothing was appended. */
+/* As protocol_put_status, behind what is held; room for a line was reserved. */
+void replies_put_status(struct replies *replies, enum status status, enum verb verb);
+
+/* Append a value and its LF, copied. KV_NO_MEMORY: nothing was appended. */
 enum status replies_put_value(struct replies *replies, struct slice value);
 
 /*
- * Begin a long reply behind those that are held.
+ * Begin a long reply behind those that are held. None may be unfinished, and the store
+ * must stay as it is until this one is over.
  *
- * value: borrowed, from store_get.  prefix: copied.  KV_NO_MEMORY: not begun.
+ * value: from store_get; borrowed until then.  prefix: copied.
+ * KV_NO_MEMORY: not begun.
  */
 void replies_begin_value(struct replies *replies, struct slice value);
 enum status replies_begin_keys(struct replies *replies, struct slice prefix);
@@ -68,7 +86,11 @@ bool replies_await_client(const struct replies *replies);
  */
 bool replies_make_more(struct replies *replies);
 
-/* Send what is held, once; a large value straight from the log. Results of conn_flush. */
+/*
+ * Send once what is held, and behind it a large value, straight from the log.
+ *
+ * CONN_DONE: all there is.  CONN_BLOCKED, CONN_LOST: as for conn_send.
+ */
 enum conn_result replies_send(struct replies *replies);
 
 #endif

@@ -7,16 +7,17 @@
 #include "net/session.h"
 
 struct server_options {
-    const char *address;
-    const char *port; /* decimal; "0" lets the system choose */
+    const char *address; /* or host name */
+    const char *port;    /* decimal; "0" lets the system choose */
     struct session_options session;
 };
 
 /*
  * Listen, say that the server is ready, to the operator and to a service manager that
- * asked, and serve until SIGTERM or SIGINT, which are taken over, says stop. A second
- * SIGINT ends the process at once.
+ * asked, and serve until a stop signal (base/stop.h, which is told to note them). A
+ * second SIGINT ends the process at once. SIGPIPE must be ignored.
  *
+ * store: borrowed for the call; nothing is staged in it afterwards, save for KV_FATAL.
  * KV_OK: stopped; everything acknowledged is as durable as the policy promises.
  * KV_IO, KV_NO_MEMORY: it could not begin.  KV_FATAL: the log failed.  All are reported.
  */

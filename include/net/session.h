@@ -1,7 +1,11 @@
 /*
- * Serving one client after another: lines to requests, requests to their handlers,
- * replies to the socket, a batch at a time. Nothing is sent before what it rests on is
- * committed. Never waits: the server does.
+ * Serving clients: lines to requests, requests to their handlers, replies to the socket,
+ * a batch at a time. Nothing is sent before what it rests on is committed. Never waits:
+ * the server does.
+ *
+ * There is one session at a time, so there is one struct session: it is made once and
+ * lent to one client after another, from session_begin to session_end. Its buffers and
+ * its counters outlive them; nothing else of a client does.
  */
 #ifndef KV_SESSION_H
 #define KV_SESSION_H
@@ -18,13 +22,20 @@ struct session_options {
     uint64_t idle_ms; /* how long an idle client may keep others waiting */
 };
 
-/* store: borrowed. KV_NO_MEMORY.  Release with session_destroy. */
+/*
+ * Make one without a client.
+ *
+ * store: borrowed until session_destroy.
+ * session_out: written only on KV_OK; release with session_destroy, after session_end.
+ * KV_NO_MEMORY: for a line with a value of that length, too.
+ */
 enum status session_create(const struct session_options *options, struct store *store,
                            struct session **session_out);
 void session_destroy(struct session *session);
 
 /*
- * Begin with a client's socket, which is taken over; end by closing it.
+ * Begin with a client's socket, which is taken over and must not block; end by closing
+ * it. In between nobody else may use the store, but for store_due_ms and store_maintain.
  *
  * linger_ms_max: how long unread input may be waited for, when the server closes first.
  */
@@ -40,9 +51,10 @@ enum session_state {
 /*
  * Receive what has come, execute every whole line, commit, and send what the socket
  * takes. A client that has taken nothing for CLIENT_STALL_MS_MAX while replies were due
- * counts as gone.
+ * counts as gone. When it returns nothing is staged.
  *
- * KV_FATAL: the log failed; nothing more may be sent.
+ * state_out: written only on KV_OK.
+ * KV_FATAL: the log failed; nothing more may be sent. What else fails is answered.
  */
 enum status session_run(struct session *session, enum session_state *state_out);
 
@@ -52,13 +64,18 @@ enum leisure session_leisure(const struct session *session);
 /* What a session that is SESSION_WAITING waits for; times are those of clock_now_ms. */
 struct session_wait {
     struct pollfd socket;
-    uint64_t until_ms; /* run again then, whether it is ready or not; CLOCK_NEVER */
-    uint64_t idle_ms;  /* from then on it may not keep others waiting; CLOCK_NEVER */
+    uint64_t until_ms; /* run again then, whether it is ready or not; or CLOCK_NEVER */
+    uint64_t idle_ms;  /* from then on it may not keep others waiting; or CLOCK_NEVER */
 };
 
 struct session_wait session_wait(const struct session *session);
 
-/* Execute nothing more; deliver what is due, and last the error line for a reason. */
+/*
+ * Execute nothing more; deliver what is due, and last the error line for a reason. Run it
+ * until it is SESSION_OVER.
+ *
+ * reason: KV_OK: there is no line. It is left out as well if there is no room for it.
+ */
 void session_stop(struct session *session, enum status reason);
 
 #endif

@@ -16,7 +16,8 @@ enum dump_format {
  *
  * KV_OK.  KV_PARTIAL: all was printed but what a SET line cannot carry (reported, one
  * line each).  KV_CORRUPT: the log is damaged, and nothing was printed, or a record is.
- * Other: failed.  All are reported.
+ * KV_IO: the log cannot be read, or is in use, or stdout takes no more.  KV_NO_MEMORY.
+ * All are reported.
  */
 enum status dump_log(const char *path, enum dump_format format);
 

@@ -9,8 +9,9 @@
 /*
  * Print `name value` lines about the log on stdout, the first damage among them.
  *
- * KV_OK: it can be served; a torn tail is told.  KV_CORRUPT: damaged, or no log.  Other:
- * it could not be read (reported).
+ * KV_OK: it can be served; a torn tail is told.  KV_CORRUPT: damaged, or no log.
+ * KV_IO: it cannot be read, or is in use, or stdout takes no more; KV_NO_MEMORY: both
+ * reported.
  */
 enum status verify_log(const char *path);
 

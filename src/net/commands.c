@@ -8,11 +8,41 @@
 #include "base/clock.h"
 #include "base/version.h"
 
-#include <assert.h>
-
-static void put_status(struct commands *commands, enum status status, enum verb verb)
+void commands_init(struct commands *commands, struct store *store,
+                   struct replies *replies)
 {
-    protocol_put_status(replies_held(commands->replies), status, verb);
+    *commands = (struct commands){
+        .store = store,
+        .replies = replies,
+        .started_ms = clock_now_ms(),
+    };
+}
+
+void commands_note_client(struct commands *commands)
+{
+    commands->counters.connections++;
+}
+
+void commands_begin_batch(struct commands *commands)
+{
+    commands->refusal = KV_OK;
+    commands->wants_sync = false;
+    commands->counters_before = commands->counters;
+    commands->held_before = replies_held(commands->replies)->length;
+}
+
+enum status commands_commit(struct commands *commands)
+{
+    enum status status = store_commit(commands->store);
+    if (status == KV_OK && commands->wants_sync) {
+        status = store_sync(commands->store);
+    } else if (status != KV_OK && status != KV_FATAL) {
+        commands->refusal = status;
+        commands->wants_sync = false;
+        commands->counters = commands->counters_before;
+        replies_held(commands->replies)->length = commands->held_before;
+    }
+    return status;
 }
 
 static void set(struct commands *commands, const struct lookup *lookup,
@@ -23,7 +53,7 @@ static void set(struct commands *commands, const struct lookup *lookup,
         status = store_set(commands->store, lookup, value);
     }
     commands->counters.sets++;
-    put_status(commands, status, VERB_SET);
+    replies_put_status(commands->replies, status, VERB_SET);
 }
 
 static bool get(struct commands *commands, const struct lookup *lookup)
@@ -40,7 +70,7 @@ static bool get(struct commands *commands, const struct lookup *lookup)
     }
     commands->counters.gets++;
     if (status != KV_OK) {
-        put_status(commands, status, VERB_GET);
+        replies_put_status(commands->replies, status, VERB_GET);
     }
     return true;
 }
@@ -52,7 +82,8 @@ static void delete (struct commands *commands, const struct lookup *lookup)
         status = store_delete(commands->store, lookup);
     }
     commands->counters.deletes++;
-    put_status(commands, status == KV_NOT_FOUND ? KV_OK : status, VERB_DELETE);
+    replies_put_status(commands->replies, status == KV_NOT_FOUND ? KV_OK : status,
+                       VERB_DELETE);
 }
 
 static void exists(struct commands *commands, const struct lookup *lookup)
@@ -61,7 +92,7 @@ static void exists(struct commands *commands, const struct lookup *lookup)
     if (status == KV_OK || status == KV_NOT_FOUND) {
         protocol_put_number(replies_held(commands->replies), status == KV_OK ? 1 : 0);
     } else {
-        put_status(commands, status, VERB_EXISTS);
+        replies_put_status(commands->replies, status, VERB_EXISTS);
     }
 }
 
@@ -72,7 +103,7 @@ static bool keys(struct commands *commands, struct slice prefix)
     }
     enum status status = replies_begin_keys(commands->replies, prefix);
     if (status != KV_OK) {
-        put_status(commands, status, VERB_KEYS);
+        replies_put_status(commands->replies, status, VERB_KEYS);
     }
     return true;
 }
@@ -110,7 +141,7 @@ static void stats(struct commands *commands)
     size_t line_count = sizeof lines / sizeof lines[0];
     struct buffer *held = replies_held(commands->replies);
     if (buffer_reserve(held, (line_count + 3) * REPLY_LINE_BYTES_MAX) != KV_OK) {
-        put_status(commands, KV_NO_MEMORY, VERB_STATS);
+        replies_put_status(commands->replies, KV_NO_MEMORY, VERB_STATS);
         return;
     }
     protocol_put_stat_text(held, "version", KV_VERSION);
@@ -125,7 +156,7 @@ static void stats(struct commands *commands)
 static void sync(struct commands *commands)
 {
     commands->wants_sync = true;
-    put_status(commands, KV_OK, VERB_SYNC);
+    replies_put_status(commands->replies, KV_OK, VERB_SYNC);
 }
 
 static bool compact(struct commands *commands)
@@ -133,7 +164,7 @@ static bool compact(struct commands *commands)
     if (store_staged_bytes(commands->store) > 0) {
         return false;
     }
-    put_status(commands, store_compact(commands->store), VERB_COMPACT);
+    replies_put_status(commands->replies, store_compact(commands->store), VERB_COMPACT);
     return true;
 }
 
@@ -141,46 +172,55 @@ static void help(struct commands *commands)
 {
     enum status status = protocol_put_help(replies_held(commands->replies));
     if (status != KV_OK) {
-        put_status(commands, status, VERB_HELP);
+        replies_put_status(commands->replies, status, VERB_HELP);
     }
 }
 
 bool commands_execute(struct commands *commands, const struct request *request,
-                      const struct lookup *lookup)
+                      enum status refusal, const struct lookup *lookup)
 {
-    assert(request->verb < VERB_QUIT);
+    bool is_done = true;
+    if (refusal != KV_OK) {
+        replies_put_status(commands->replies, refusal, request->verb);
+        commands->counters.commands++;
+        return true;
+    }
     /* There is no default, so that the compiler tells which command has no handler. */
     switch (request->verb) {
     case VERB_SET:
         set(commands, lookup, request->value);
-        return true;
+        break;
     case VERB_GET:
-        return get(commands, lookup);
+        is_done = get(commands, lookup);
+        break;
     case VERB_DELETE:
         delete (commands, lookup);
-        return true;
+        break;
     case VERB_EXISTS:
         exists(commands, lookup);
-        return true;
+        break;
     case VERB_KEYS:
-        return keys(commands, request->key);
+        is_done = keys(commands, request->key);
+        break;
     case VERB_COUNT:
         count(commands);
-        return true;
+        break;
     case VERB_STATS:
         stats(commands);
-        return true;
+        break;
     case VERB_SYNC:
         sync(commands);
-        return true;
+        break;
     case VERB_COMPACT:
-        return compact(commands);
+        is_done = compact(commands);
+        break;
     case VERB_HELP:
         help(commands);
-        return true;
-    case VERB_QUIT: /* the session's own: it changes the connection and nothing else */
-    case VERB_NONE:
+        break;
+    case VERB_QUIT: /* the session's: it changes the connection and nothing else */
+    case VERB_NONE: /* always refused */
         break;
     }
-    return true;
+    commands->counters.commands += is_done ? 1 : 0;
+    return is_done;
 }

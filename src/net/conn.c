@@ -21,17 +21,16 @@ enum { LINE_HEAD_BYTES = 16 };
 struct conn {
     int fd;
     size_t line_bytes_max;
-    struct buffer input; /* length is `end` */
-    size_t start;        /* consumed before this */
-    size_t at;           /* returned before this */
-    size_t searched;     /* no LF in [at, searched) */
-    enum line skip;      /* LINE_NONE, or how to call the line at skip_at */
+    size_t input_bytes_max; /* the longest line, its CR and its LF must fit */
+    struct buffer input;    /* length is `end` */
+    size_t start;           /* consumed before this */
+    size_t at;              /* returned before this */
+    size_t searched;        /* no LF in [at, searched) */
+    enum line skip;         /* LINE_NONE, or how to call the line at skip_at */
     size_t skip_at;
     bool is_starved; /* no memory for more input until some is consumed */
     bool has_ended;
-    struct buffer replies;
-    size_t sent; /* bytes of replies that the client has taken */
-    uint64_t sent_total;
+    uint64_t sent_bytes;
 };
 
 enum status conn_create(size_t line_bytes_max, struct conn **conn_out)
@@ -42,8 +41,10 @@ enum status conn_create(size_t line_bytes_max, struct conn **conn_out)
     }
     conn->fd = -1;
     conn->line_bytes_max = line_bytes_max;
-    if (buffer_reserve(&conn->input, RECEIVE_BYTES_KEPT) != KV_OK ||
-        buffer_reserve(&conn->replies, REPLIES_BYTES_KEPT) != KV_OK) {
+    conn->input_bytes_max = line_bytes_max + 2 > RECEIVE_BYTES_KEPT
+                                ? line_bytes_max + 2
+                                : (size_t)RECEIVE_BYTES_KEPT;
+    if (buffer_reserve(&conn->input, RECEIVE_BYTES_KEPT) != KV_OK) {
         conn_destroy(conn);
         return KV_NO_MEMORY;
     }
@@ -57,7 +58,6 @@ void conn_destroy(struct conn *conn)
         return;
     }
     buffer_free(&conn->input);
-    buffer_free(&conn->replies);
     free(conn);
 }
 
@@ -72,24 +72,14 @@ void conn_close(struct conn *conn)
     (void)close(conn->fd); /* a socket: nothing is lost that could be saved */
     conn->fd = -1;
     conn->has_ended = false;
-    conn->replies.length = 0;
-    conn->sent = 0;
-    conn->sent_total = 0;
+    conn->sent_bytes = 0;
     conn_discard_input(conn);
     buffer_trim(&conn->input, RECEIVE_BYTES_KEPT);
-    buffer_trim(&conn->replies, REPLIES_BYTES_KEPT);
 }
 
 int conn_fd(const struct conn *conn)
 {
     return conn->fd;
-}
-
-/* The longest line, its CR and its LF must fit. */
-static size_t input_bytes_max(const struct conn *conn)
-{
-    size_t line = conn->line_bytes_max + 2;
-    return line > RECEIVE_BYTES_KEPT ? line : (size_t)RECEIVE_BYTES_KEPT;
 }
 
 bool conn_can_receive(const struct conn *conn)
@@ -99,7 +89,7 @@ bool conn_can_receive(const struct conn *conn)
 
 bool conn_is_full(const struct conn *conn)
 {
-    bool is_full = conn->input.length - conn->start >= input_bytes_max(conn);
+    bool is_full = conn->input.length - conn->start >= conn->input_bytes_max;
     return !conn->has_ended && (is_full || conn->is_starved);
 }
 
@@ -153,7 +143,7 @@ static bool make_room(struct conn *conn)
     if (conn->input.length < conn->input.capacity) {
         return true;
     }
-    size_t more = input_bytes_max(conn) - conn->input.length;
+    size_t more = conn->input_bytes_max - conn->input.length;
     more = more < conn->input.capacity ? more : conn->input.capacity;
     if (buffer_reserve(&conn->input, more) == KV_OK) {
         return true;
@@ -179,7 +169,7 @@ enum conn_result conn_receive(struct conn *conn)
     }
     struct buffer *input = &conn->input;
     size_t room = input->capacity - input->length;
-    size_t wanted = input_bytes_max(conn) - (input->length - conn->start);
+    size_t wanted = conn->input_bytes_max - (input->length - conn->start);
     wanted = wanted < room ? wanted : room;
     ssize_t count;
     do {
@@ -196,32 +186,9 @@ enum conn_result conn_receive(struct conn *conn)
     return failed();
 }
 
-static struct slice input_between(const struct conn *conn, size_t from, size_t to)
-{
-    return (struct slice){conn->input.bytes + from, to - from};
-}
-
-static struct slice without_cr(struct slice line)
-{
-    bool has_cr = line.length > 0 && line.bytes[line.length - 1] == '\r';
-    return has_cr ? slice_first(line, line.length - 1) : line;
-}
-
 static bool is_skipping(const struct conn *conn)
 {
     return conn->skip != LINE_NONE && conn->skip_at == conn->at;
-}
-
-/* The input ends here without LF: keep it for later, or skip it if it is too long. */
-static void note_partial_line(struct conn *conn)
-{
-    size_t length = conn->input.length - conn->at;
-    conn->searched = conn->input.length;
-    if (is_skipping(conn)) {
-        skip_line(conn, conn->skip);
-    } else if (conn->skip == LINE_NONE && length > conn->line_bytes_max + 1) {
-        skip_line(conn, LINE_TOO_LONG);
-    }
 }
 
 /* Return what stands there up to its end: an LF, or the end of input. */
@@ -229,7 +196,9 @@ static enum line take_line(struct conn *conn, size_t end, enum line kind,
                            struct slice *line_out)
 {
     bool is_skipped = is_skipping(conn);
-    *line_out = without_cr(input_between(conn, conn->at, end));
+    bool has_cr = end > conn->at && conn->input.bytes[end - 1] == '\r';
+    *line_out =
+        (struct slice){conn->input.bytes + conn->at, end - conn->at - (has_cr ? 1 : 0)};
     conn->at = kind == LINE_WHOLE ? end + 1 : end;
     conn->searched = conn->at;
     if (is_skipped) {
@@ -240,9 +209,9 @@ static enum line take_line(struct conn *conn, size_t end, enum line kind,
 
 enum line conn_next_line(struct conn *conn, struct slice *line_out)
 {
-    struct slice unsearched = input_between(conn, conn->searched, conn->input.length);
-    const uint8_t *lf =
-        unsearched.length == 0 ? NULL : memchr(unsearched.bytes, '\n', unsearched.length);
+    const uint8_t *unsearched = conn->input.bytes + conn->searched;
+    size_t length = conn->input.length - conn->searched;
+    const uint8_t *lf = length == 0 ? NULL : memchr(unsearched, '\n', length);
     if (lf != NULL) {
         size_t end = (size_t)(lf - conn->input.bytes);
         return take_line(conn, end, LINE_WHOLE, line_out);
@@ -250,13 +219,20 @@ enum line conn_next_line(struct conn *conn, struct slice *line_out)
     if (conn->has_ended && conn->at < conn->input.length) {
         return take_line(conn, conn->input.length, LINE_UNFINISHED, line_out);
     }
-    note_partial_line(conn);
+    /* Without an end: keep it for later, or skip it if it is too long with its CR. */
+    conn->searched = conn->input.length;
+    length = conn->input.length - conn->at;
+    if (is_skipping(conn)) {
+        skip_line(conn, conn->skip);
+    } else if (conn->skip == LINE_NONE && length > conn->line_bytes_max + 1) {
+        skip_line(conn, LINE_TOO_LONG);
+    }
     return LINE_NONE;
 }
 
 struct slice conn_partial_line(const struct conn *conn)
 {
-    struct slice line = input_between(conn, conn->at, conn->input.length);
+    struct slice line = slice_after(buffer_slice(&conn->input), conn->at);
     bool is_cut = is_skipping(conn) && line.length > LINE_HEAD_BYTES;
     return is_cut ? slice_first(line, LINE_HEAD_BYTES) : line;
 }
@@ -292,16 +268,6 @@ void conn_discard_input(struct conn *conn)
     conn->is_starved = false;
 }
 
-struct buffer *conn_replies(struct conn *conn)
-{
-    return &conn->replies;
-}
-
-size_t conn_backlog(const struct conn *conn)
-{
-    return conn->replies.length - conn->sent;
-}
-
 enum conn_result conn_send(struct conn *conn, struct slice *rest)
 {
     ssize_t count;
@@ -312,29 +278,13 @@ enum conn_result conn_send(struct conn *conn, struct slice *rest)
         return failed();
     }
     *rest = slice_after(*rest, (size_t)count);
-    conn->sent_total += (uint64_t)count;
+    conn->sent_bytes += (uint64_t)count;
     return rest->length == 0 ? CONN_DONE : CONN_BLOCKED;
-}
-
-enum conn_result conn_flush(struct conn *conn)
-{
-    struct slice rest = slice_after(buffer_slice(&conn->replies), conn->sent);
-    if (rest.length == 0) {
-        return CONN_DONE;
-    }
-    enum conn_result result = conn_send(conn, &rest);
-    conn->sent = conn->replies.length - rest.length;
-    /* What was taken is dropped once moving the rest costs little for what it frees. */
-    if (conn->sent >= rest.length / 4) {
-        buffer_drop_front(&conn->replies, conn->sent);
-        conn->sent = 0;
-    }
-    return result;
 }
 
 uint64_t conn_sent_bytes(const struct conn *conn)
 {
-    return conn->sent_total;
+    return conn->sent_bytes;
 }
 
 void conn_linger(struct conn *conn, uint64_t ms_max)

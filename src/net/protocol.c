@@ -68,11 +68,6 @@ uint64_t protocol_line_bytes_max(uint64_t value_bytes_max)
     return set > delete ? set : delete;
 }
 
-static uint8_t upper_case(uint8_t byte)
-{
-    return byte >= 'a' && byte <= 'z' ? (uint8_t)(byte - 'a' + 'A') : byte;
-}
-
 /* upper: all letters upper case. */
 static bool equals_in_any_case(struct slice word, struct slice upper)
 {
@@ -80,7 +75,9 @@ static bool equals_in_any_case(struct slice word, struct slice upper)
         return false;
     }
     for (size_t i = 0; i < word.length; i++) {
-        if (upper_case(word.bytes[i]) != upper.bytes[i]) {
+        uint8_t byte = word.bytes[i];
+        bool is_lower = byte >= 'a' && byte <= 'z';
+        if ((is_lower ? byte - 'a' + 'A' : byte) != upper.bytes[i]) {
             return false;
         }
     }

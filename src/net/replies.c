@@ -6,7 +6,6 @@
 
 #include "base/bounds.h"
 #include "base/clock.h"
-#include "net/protocol.h"
 
 #include <assert.h>
 
@@ -18,36 +17,56 @@ enum { KEYS_BETWEEN_LOOKS = 16 };
 
 static_assert(KEYS_SLICE_COUNT % KEYS_BETWEEN_LOOKS == 0, "a slice is whole");
 
-void replies_init(struct replies *replies, struct conn *conn, const struct store *store)
+enum status replies_init(struct replies *replies, struct conn *conn,
+                         const struct store *store)
 {
     *replies = (struct replies){.conn = conn, .store = store};
+    return buffer_reserve(&replies->held, REPLIES_BYTES_KEPT);
+}
+
+void replies_destroy(struct replies *replies)
+{
+    buffer_free(&replies->held);
+    buffer_free(&replies->prefix);
 }
 
 void replies_drop(struct replies *replies)
 {
+    replies->held.length = 0;
+    replies->sent = 0;
     replies->long_reply = LONG_NONE;
+    buffer_trim(&replies->held, REPLIES_BYTES_KEPT);
     buffer_free(&replies->prefix);
 }
 
-struct buffer *replies_held(const struct replies *replies)
+struct buffer *replies_held(struct replies *replies)
 {
-    return conn_replies(replies->conn);
+    return &replies->held;
 }
 
-bool replies_have_room(const struct replies *replies)
+/* Bytes that are held and that the client has not taken. */
+static size_t backlog_of(const struct replies *replies)
 {
-    return replies->long_reply == LONG_NONE &&
-           conn_backlog(replies->conn) < BACKLOG_BYTES_MAX &&
-           buffer_reserve(replies_held(replies), REPLY_LINE_BYTES_MAX) == KV_OK;
+    return replies->held.length - replies->sent;
+}
+
+bool replies_have_room(struct replies *replies)
+{
+    return replies->long_reply == LONG_NONE && backlog_of(replies) < BACKLOG_BYTES_MAX &&
+           buffer_reserve(&replies->held, REPLY_LINE_BYTES_MAX) == KV_OK;
+}
+
+void replies_put_status(struct replies *replies, enum status status, enum verb verb)
+{
+    protocol_put_status(&replies->held, status, verb);
 }
 
 enum status replies_put_value(struct replies *replies, struct slice value)
 {
-    struct buffer *held = replies_held(replies);
-    enum status status = buffer_reserve(held, value.length + 1);
+    enum status status = buffer_reserve(&replies->held, value.length + 1);
     if (status == KV_OK) {
-        buffer_append(held, value);
-        buffer_append_byte(held, '\n');
+        buffer_append(&replies->held, value);
+        buffer_append_byte(&replies->held, '\n');
     }
     return status;
 }
@@ -77,12 +96,12 @@ bool replies_are_unfinished(const struct replies *replies)
 
 bool replies_are_due(const struct replies *replies)
 {
-    return conn_backlog(replies->conn) > 0 || replies->long_reply != LONG_NONE;
+    return backlog_of(replies) > 0 || replies->long_reply != LONG_NONE;
 }
 
 bool replies_await_client(const struct replies *replies)
 {
-    return conn_backlog(replies->conn) > 0 || replies->long_reply == LONG_VALUE;
+    return backlog_of(replies) > 0 || replies->long_reply == LONG_VALUE;
 }
 
 /* Hold the rest of the value and its LF, if there is room and memory for it. */
@@ -98,7 +117,7 @@ static void hold_rest_of_value(struct replies *replies, size_t bytes_max)
 static void put_key(struct replies *replies)
 {
     struct slice key;
-    struct buffer *held = replies_held(replies);
+    struct buffer *held = &replies->held;
     enum status status = store_walk(replies->store, &replies->position, &key);
     if (status == KV_NOT_FOUND) {
         buffer_append_byte(held, '\n');
@@ -115,7 +134,7 @@ static void put_key(struct replies *replies)
 /* Walk over some keys; false when there is no more room for them, or no more of them. */
 static bool put_some_keys(struct replies *replies, size_t bytes_max)
 {
-    struct buffer *held = replies_held(replies);
+    struct buffer *held = &replies->held;
     size_t end = held->length + bytes_max;
     for (int i = 0; i < KEYS_BETWEEN_LOOKS; i++) {
         if (replies->long_reply != LONG_KEYS || held->length >= end ||
@@ -132,7 +151,7 @@ static bool put_keys(struct replies *replies, size_t held_max)
 {
     uint64_t end_us = clock_now_us() + KEYS_SLICE_US_MAX;
     for (int i = 0; i < KEYS_SLICE_COUNT / KEYS_BETWEEN_LOOKS; i++) {
-        size_t backlog = conn_backlog(replies->conn);
+        size_t backlog = backlog_of(replies);
         if (backlog >= held_max || !put_some_keys(replies, held_max - backlog)) {
             return false;
         }
@@ -145,7 +164,7 @@ static bool put_keys(struct replies *replies, size_t held_max)
 
 bool replies_make_more(struct replies *replies)
 {
-    size_t backlog = conn_backlog(replies->conn);
+    size_t backlog = backlog_of(replies);
     bool must_hold = conn_is_full(replies->conn);
     if (replies->long_reply == LONG_KEYS) {
         return put_keys(replies, must_hold ? BACKLOG_BYTES_MAX : KEYS_PIECE_BYTES);
@@ -156,14 +175,31 @@ bool replies_make_more(struct replies *replies)
     return false;
 }
 
+/* Send what is held, once. */
+static enum conn_result flush(struct replies *replies)
+{
+    struct slice rest = slice_after(buffer_slice(&replies->held), replies->sent);
+    if (rest.length == 0) {
+        return CONN_DONE;
+    }
+    enum conn_result result = conn_send(replies->conn, &rest);
+    replies->sent = replies->held.length - rest.length;
+    /* What was taken is dropped once moving the rest costs little for what it frees. */
+    if (replies->sent >= rest.length / 4) {
+        buffer_drop_front(&replies->held, replies->sent);
+        replies->sent = 0;
+    }
+    return result;
+}
+
 enum conn_result replies_send(struct replies *replies)
 {
-    enum conn_result result = conn_flush(replies->conn);
+    enum conn_result result = flush(replies);
     if (result == CONN_DONE && replies->long_reply == LONG_VALUE) {
         result = conn_send(replies->conn, &replies->value);
         if (result == CONN_DONE) {
             hold_rest_of_value(replies, 1); /* of which the LF is left */
-            result = conn_flush(replies->conn);
+            result = flush(replies);
         }
     }
     return result;

@@ -20,7 +20,7 @@
 struct queued {
     struct request request;
     struct lookup *lookup; /* of its key; NULL if it has none */
-    enum status status;    /* KV_OK, or why the line is refused */
+    enum status refusal;   /* KV_OK, or why it cannot be executed */
     size_t start;          /* its place in the input */
 };
 
@@ -32,16 +32,21 @@ struct group {
     struct lookup lookups[GROUP_LINES_MAX];
 };
 
-struct session {
-    struct session_options options;
-    struct conn *conn;
-    struct replies replies;
-    struct commands commands;
-
+/* How it stands with the client who is served now. */
+struct turn {
     bool is_closing; /* nothing more is executed; unread input may be coming */
     bool is_lost;
     uint64_t last_command_ms;
     uint64_t last_taken_ms; /* or when replies became due */
+};
+
+struct session {
+    struct session_options options;
+    struct store *store; /* borrowed */
+    struct conn *conn;
+    struct replies replies;
+    struct commands commands;
+    struct turn turn;
 };
 
 enum status session_create(const struct session_options *options, struct store *store,
@@ -54,17 +59,14 @@ enum status session_create(const struct session_options *options, struct store *
         return KV_NO_MEMORY;
     }
     session->options = *options;
-    enum status status = conn_create((size_t)line_bytes_max, &session->conn);
-    if (status != KV_OK) {
+    session->store = store;
+    if (conn_create((size_t)line_bytes_max, &session->conn) != KV_OK ||
+        replies_init(&session->replies, session->conn, store) != KV_OK) {
+        conn_destroy(session->conn);
         free(session);
-        return status;
+        return KV_NO_MEMORY;
     }
-    replies_init(&session->replies, session->conn, store);
-    session->commands = (struct commands){
-        .store = store,
-        .replies = &session->replies,
-        .started_ms = clock_now_ms(),
-    };
+    commands_init(&session->commands, store, &session->replies);
     *session_out = session;
     return KV_OK;
 }
@@ -74,24 +76,22 @@ void session_destroy(struct session *session)
     if (session == NULL) {
         return;
     }
-    replies_drop(&session->replies);
+    replies_destroy(&session->replies);
     conn_destroy(session->conn);
     free(session);
 }
 
 void session_begin(struct session *session, int fd)
 {
+    uint64_t now_ms = clock_now_ms();
     conn_attach(session->conn, fd);
-    session->is_closing = false;
-    session->is_lost = false;
-    session->last_command_ms = clock_now_ms();
-    session->last_taken_ms = session->last_command_ms;
-    session->commands.counters.connections++;
+    session->turn = (struct turn){.last_command_ms = now_ms, .last_taken_ms = now_ms};
+    commands_note_client(&session->commands);
 }
 
 void session_end(struct session *session, uint64_t linger_ms_max)
 {
-    if (session->is_closing && !session->is_lost) {
+    if (session->turn.is_closing && !session->turn.is_lost) {
         conn_linger(session->conn, linger_ms_max);
     }
     replies_drop(&session->replies);
@@ -99,10 +99,10 @@ void session_end(struct session *session, uint64_t linger_ms_max)
 }
 
 /* Whether another line may be executed now. */
-static bool can_execute(const struct session *session)
+static bool can_execute(struct session *session)
 {
-    return !session->is_closing && replies_have_room(&session->replies) &&
-           store_staged_bytes(session->commands.store) < BATCH_BYTES_MAX;
+    return !session->turn.is_closing && replies_have_room(&session->replies) &&
+           store_staged_bytes(session->store) < BATCH_BYTES_MAX;
 }
 
 /* What a line asks for, before anything is done; one that is none of ours, to quit. */
@@ -113,15 +113,15 @@ static struct queued examine(const struct session *session, enum line kind,
     if (protocol_is_hangup(line)) {
         queued.request.verb = VERB_QUIT;
     } else if (kind == LINE_TOO_LONG) {
-        queued.status = KV_LINE_TOO_LONG;
+        queued.refusal = KV_LINE_TOO_LONG;
     } else if (kind == LINE_NO_MEMORY) {
-        queued.status = KV_NO_MEMORY;
+        queued.refusal = KV_NO_MEMORY;
     } else {
-        queued.status =
+        queued.refusal =
             protocol_parse(line, session->options.value_bytes_max, &queued.request);
-        bool is_write = protocol_is_write(queued.request.verb);
-        queued.status =
-            kind == LINE_UNFINISHED && is_write ? KV_INCOMPLETE_LINE : queued.status;
+        if (kind == LINE_UNFINISHED && protocol_is_write(queued.request.verb)) {
+            queued.refusal = KV_INCOMPLETE_LINE;
+        }
     }
     return queued;
 }
@@ -133,7 +133,6 @@ static struct queued examine(const struct session *session, enum line kind,
 static bool take_group(struct session *session, size_t position_max, struct group *group)
 {
     struct slice line;
-    struct store *store = session->commands.store;
     group->line_count = 0;
     group->lookup_count = 0;
     while (group->line_count < GROUP_LINES_MAX &&
@@ -145,30 +144,13 @@ static bool take_group(struct session *session, size_t position_max, struct grou
         }
         struct queued *queued = &group->lines[group->line_count++];
         *queued = examine(session, kind, line, start);
-        if (queued->status == KV_OK && protocol_has_key(queued->request.verb)) {
+        if (queued->refusal == KV_OK && protocol_has_key(queued->request.verb)) {
             queued->lookup = &group->lookups[group->lookup_count++];
-            *queued->lookup = store_begin_lookup(store, queued->request.key);
+            *queued->lookup = store_begin_lookup(session->store, queued->request.key);
         }
     }
-    store_fetch(store, group->lookups, group->lookup_count);
+    store_fetch(session->store, group->lookups, group->lookup_count);
     return group->line_count < GROUP_LINES_MAX;
-}
-
-/* Returns false if the line must be executed again once nothing is staged. */
-static bool execute(struct session *session, const struct queued *queued)
-{
-    bool is_executed = true;
-    if (queued->status != KV_OK) {
-        protocol_put_status(replies_held(&session->replies), queued->status,
-                            queued->request.verb);
-    } else if (queued->request.verb == VERB_QUIT) {
-        session->is_closing = true;
-    } else {
-        is_executed =
-            commands_execute(&session->commands, &queued->request, queued->lookup);
-    }
-    session->commands.counters.commands += is_executed ? 1 : 0;
-    return is_executed;
 }
 
 /* Returns false if it had to stop; the lines not executed are put back. */
@@ -176,10 +158,14 @@ static bool execute_group(struct session *session, const struct group *group)
 {
     for (size_t i = 0; i < group->line_count; i++) {
         const struct queued *queued = &group->lines[i];
-        if (!can_execute(session) || !execute(session, queued)) {
+        if (!can_execute(session) ||
+            !commands_execute(&session->commands, &queued->request, queued->refusal,
+                              queued->lookup)) {
             conn_rewind(session->conn, queued->start);
             return false;
         }
+        session->turn.is_closing =
+            queued->request.verb == VERB_QUIT && queued->refusal == KV_OK;
     }
     return true;
 }
@@ -208,7 +194,7 @@ static bool execute_lines(struct session *session, size_t position_max)
 /* Receive once, where more can come and has room. Returns whether anything did. */
 static bool receive(struct session *session)
 {
-    if (session->is_closing) {
+    if (session->turn.is_closing) {
         /* A client that sends on must get to its replies. */
         conn_discard_input(session->conn);
     }
@@ -216,58 +202,36 @@ static bool receive(struct session *session)
         return false;
     }
     enum conn_result received = conn_receive(session->conn);
-    session->is_lost = received == CONN_LOST;
+    session->turn.is_lost = received == CONN_LOST;
     return received == CONN_DONE || received == CONN_ENDED;
 }
 
-/* Whether what has arrived meanwhile is to share the commit of what is staged. */
-static bool wants_company(const struct session *session)
-{
-    uint64_t staged_bytes = store_staged_bytes(session->commands.store);
-    return !session->is_closing && staged_bytes > 0 && staged_bytes < GATHER_BYTES_MAX;
-}
-
 /*
- * Go through the lines of a refused batch again, as far as the first pass came. Returns
- * whether all of them were executed: a value of before may be so long that it has to be
- * sent before the rest.
- */
-static bool answer_refused(struct session *session, enum status refusal)
-{
-    size_t end = conn_position(session->conn);
-    conn_rewind(session->conn, 0);
-    replies_drop(&session->replies);
-    session->is_closing = false;
-    session->commands.refusal = refusal;
-    bool is_complete = execute_lines(session, end);
-    session->commands.refusal = KV_OK;
-    return is_complete;
-}
-
-/*
- * Execute every whole line, and commit. is_out_of_lines_out: none is left that could be
- * executed later.
+ * Execute every whole line, and commit; what has arrived meanwhile shares the commit of a
+ * small batch. is_out_of_lines_out: none is left that could be executed later.
  */
 static enum status run_batch(struct session *session, bool *is_out_of_lines_out)
 {
     struct commands *commands = &session->commands;
-    struct buffer *held = replies_held(&session->replies);
-    size_t held_before = held->length;
-    struct counters counters = commands->counters;
+    uint64_t staged_bytes;
+    int gathered = 0;
+    commands_begin_batch(commands);
     do {
         *is_out_of_lines_out = execute_lines(session, SIZE_MAX);
-    } while (*is_out_of_lines_out && wants_company(session) && receive(session));
-    enum status status = store_commit(commands->store);
+        staged_bytes = store_staged_bytes(session->store);
+    } while (*is_out_of_lines_out && !session->turn.is_closing && staged_bytes > 0 &&
+             staged_bytes < GATHER_BYTES_MAX && gathered++ < GATHER_RECEIVES_MAX &&
+             receive(session));
+    enum status status = commands_commit(commands);
     if (status != KV_OK && status != KV_FATAL) {
-        held->length = held_before;
-        commands->counters = counters;
-        *is_out_of_lines_out = answer_refused(session, status) && *is_out_of_lines_out;
-        status = KV_OK;
+        /* The same lines again, as far as the first pass came. A value of before may be
+         * so long that it has to be sent before the rest of them. */
+        size_t end = conn_position(session->conn);
+        conn_rewind(session->conn, 0);
+        session->turn.is_closing = false;
+        *is_out_of_lines_out = execute_lines(session, end) && *is_out_of_lines_out;
+        status = commands_commit(commands);
     }
-    if (status == KV_OK && commands->wants_sync) {
-        status = store_sync(commands->store);
-    }
-    commands->wants_sync = false;
     return status;
 }
 
@@ -275,16 +239,16 @@ static enum status run_batch(struct session *session, bool *is_out_of_lines_out)
 static void end_batch(struct session *session, bool was_due)
 {
     if (conn_position(session->conn) > 0) {
-        session->last_command_ms = clock_now_ms();
-        session->last_taken_ms =
-            was_due ? session->last_taken_ms : session->last_command_ms;
+        session->turn.last_command_ms = clock_now_ms();
+        session->turn.last_taken_ms =
+            was_due ? session->turn.last_taken_ms : session->turn.last_command_ms;
     }
     conn_consume(session->conn);
 }
 
 static uint64_t stall_deadline_ms(const struct session *session)
 {
-    return session->last_taken_ms + CLIENT_STALL_MS_MAX;
+    return session->turn.last_taken_ms + CLIENT_STALL_MS_MAX;
 }
 
 /* Send what is due, once, and note whether the client takes it. */
@@ -294,12 +258,12 @@ static enum conn_result send_replies(struct session *session)
     enum conn_result result = replies_send(&session->replies);
     bool is_awaited = replies_await_client(&session->replies);
     /* While keys are looked for, a client that has taken all there is keeps nobody. */
-    bool has_taken_all = !is_awaited && replies_are_unfinished(&session->replies);
+    bool has_taken_all = !is_awaited && replies_are_due(&session->replies);
     if (conn_sent_bytes(session->conn) != taken_bytes || has_taken_all) {
-        session->last_taken_ms = clock_now_ms();
+        session->turn.last_taken_ms = clock_now_ms();
     }
     bool has_stalled = is_awaited && clock_now_ms() >= stall_deadline_ms(session);
-    session->is_lost = session->is_lost || result == CONN_LOST || has_stalled;
+    session->turn.is_lost = session->turn.is_lost || result == CONN_LOST || has_stalled;
     return result;
 }
 
@@ -315,16 +279,16 @@ enum status session_run(struct session *session, enum session_state *state_out)
     end_batch(session, was_due);
     /* Telnet's Ctrl-C comes without an LF. */
     if (is_out_of_lines && protocol_is_hangup(conn_partial_line(session->conn))) {
-        session->is_closing = true;
+        session->turn.is_closing = true;
     }
     bool can_make_more = replies_make_more(&session->replies);
     enum conn_result sent = send_replies(session);
     bool is_finished =
-        session->is_closing || (is_out_of_lines && conn_has_ended(session->conn));
+        session->turn.is_closing || (is_out_of_lines && conn_has_ended(session->conn));
+    bool is_due = replies_are_due(&session->replies);
     bool can_execute_more = !is_out_of_lines && can_execute(session);
-    bool can_send_more =
-        can_make_more || (sent == CONN_DONE && replies_are_unfinished(&session->replies));
-    if (session->is_lost || (is_finished && !replies_are_due(&session->replies))) {
+    bool can_send_more = can_make_more || (sent == CONN_DONE && is_due);
+    if (session->turn.is_lost || (is_finished && !is_due)) {
         *state_out = SESSION_OVER;
     } else if (has_received || can_execute_more || can_send_more) {
         *state_out = SESSION_READY;
@@ -339,7 +303,7 @@ enum leisure session_leisure(const struct session *session)
     if (replies_are_unfinished(&session->replies)) {
         return LEISURE_NONE;
     }
-    bool is_idle = clock_now_ms() >= session->last_command_ms + LEISURE_AFTER_MS;
+    bool is_idle = clock_now_ms() >= session->turn.last_command_ms + LEISURE_AFTER_MS;
     return is_idle ? LEISURE_ALL : LEISURE_SOME;
 }
 
@@ -350,30 +314,30 @@ struct session_wait session_wait(const struct session *session)
         .until_ms = CLOCK_NEVER,
         .idle_ms = CLOCK_NEVER,
     };
-    if (session->is_closing ? !conn_has_ended(session->conn)
-                            : conn_can_receive(session->conn)) {
+    if (session->turn.is_closing ? !conn_has_ended(session->conn)
+                                 : conn_can_receive(session->conn)) {
         wait.socket.events = POLLIN;
     }
     if (replies_are_due(&session->replies)) {
         wait.socket.events |= POLLOUT;
         wait.until_ms = stall_deadline_ms(session);
     } else {
-        wait.idle_ms =
-            session->options.idle_ms + (session->last_command_ms > session->last_taken_ms
-                                            ? session->last_command_ms
-                                            : session->last_taken_ms);
+        wait.idle_ms = session->options.idle_ms +
+                       (session->turn.last_command_ms > session->turn.last_taken_ms
+                            ? session->turn.last_command_ms
+                            : session->turn.last_taken_ms);
     }
     return wait;
 }
 
 void session_stop(struct session *session, enum status reason)
 {
-    struct buffer *held = replies_held(&session->replies);
     if (!replies_are_due(&session->replies)) {
-        session->last_taken_ms = clock_now_ms(); /* its time for the last line begins */
+        session->turn.last_taken_ms =
+            clock_now_ms(); /* its time for the last line begins */
     }
-    if (reason != KV_OK && buffer_reserve(held, REPLY_LINE_BYTES_MAX) == KV_OK) {
-        protocol_put_status(held, reason, VERB_NONE);
+    if (reason != KV_OK && replies_have_room(&session->replies)) {
+        replies_put_status(&session->replies, reason, VERB_NONE);
     }
-    session->is_closing = true;
+    session->turn.is_closing = true;
 }

@@ -1,5 +1,5 @@
 /*
- * One client's bytes: lines in, replies out, over a socket pair.
+ * One client's bytes: lines in, slices out, over a socket pair.
  *
  * wrap: recv send shutdown poll clock_gettime malloc calloc realloc
  */
@@ -437,11 +437,11 @@ static void conn_serves_one_client_after_another(void **state)
     int fds[2];
     client_says(pair, SLICE_LITERAL("one\nhalf a li"));
     assert_int_equal(take(pair, &told), CONN_BLOCKED);
-    assert_int_equal(buffer_reserve(conn_replies(pair->conn), 10), KV_OK);
-    buffer_append(conn_replies(pair->conn), SLICE_LITERAL("for the 1st"));
+    struct slice rest = SLICE_LITERAL("for the 1st");
+    assert_int_equal(conn_send(pair->conn, &rest), CONN_DONE);
     client_ends(pair);
     conn_close(pair->conn);
-    assert_int_equal(conn_backlog(pair->conn), 0);
+    assert_int_equal(conn_sent_bytes(pair->conn), 0);
     (void)close(pair->client); /* a socket */
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
     assert_int_equal(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
@@ -575,26 +575,26 @@ static void f12_conn_retries_when_interrupted(void **state)
     shim_fail_once(SHIM_BIT(SHIM_RECV), SHIM_ANY, 1, EINTR);
     assert_int_equal(conn_receive(pair->conn), CONN_DONE);
     assert_true(tell_next(pair, &told));
-    buffer_append(conn_replies(pair->conn), SLICE_LITERAL("reply\n"));
+    struct slice rest = SLICE_LITERAL("reply\n");
     shim_clear_faults();
     shim_fail_once(SHIM_BIT(SHIM_SEND), SHIM_ANY, 1, EINTR);
-    assert_int_equal(conn_flush(pair->conn), CONN_DONE);
+    assert_int_equal(conn_send(pair->conn, &rest), CONN_DONE);
     assert_int_equal(shim_fired_count(), 2);
-    assert_int_equal(conn_backlog(pair->conn), 0);
+    assert_int_equal(rest.length, 0);
 }
 
 static void f7_conn_tells_a_lost_client(void **state)
 {
     struct pair *pair = *state;
     const int errors[] = {ECONNRESET, EPIPE, ETIMEDOUT, EHOSTUNREACH};
-    buffer_append(conn_replies(pair->conn), SLICE_LITERAL("reply\n"));
+    struct slice rest = SLICE_LITERAL("reply\n");
     for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
         shim_reset();
         shim_fail_from(SHIM_BIT(SHIM_RECV) | SHIM_BIT(SHIM_SEND), SHIM_ANY, 1, errors[i]);
         assert_int_equal(conn_receive(pair->conn), CONN_LOST);
-        assert_int_equal(conn_flush(pair->conn), CONN_LOST);
+        assert_int_equal(conn_send(pair->conn, &rest), CONN_LOST);
     }
-    assert_int_equal(conn_backlog(pair->conn), 6);
+    assert_int_equal(rest.length, 6);
 }
 
 /* A real peer that is gone: the program must live, so SIGPIPE may not come. */
@@ -603,11 +603,11 @@ static void f9_conn_send_to_a_gone_client_raises_no_signal(void **state)
     struct pair *pair = *state;
     assert_int_equal(close(pair->client), 0);
     pair->client = -1;
-    buffer_append(conn_replies(pair->conn), SLICE_LITERAL("reply\n"));
-    assert_int_equal(conn_flush(pair->conn), CONN_LOST);
+    struct slice rest = SLICE_LITERAL("reply\n");
+    assert_int_equal(conn_send(pair->conn, &rest), CONN_LOST);
 }
 
-/* ---- Replies ---- */
+/* ---- What is sent ---- */
 
 /* What the client has got so far. */
 static void read_client(const struct pair *pair, struct script *script)
@@ -617,67 +617,6 @@ static void read_client(const struct pair *pair, struct script *script)
     while ((count = read(pair->client, bytes, sizeof bytes)) > 0) {
         script_add(script, (struct slice){bytes, (size_t)count});
     }
-}
-
-static void f10_conn_sends_the_same_bytes_in_any_pieces(void **state)
-{
-    const size_t limits[] = {1, 2, 7, 1000, SHIM_HALF, 0};
-    struct script replies = {0};
-    script_add_random(&replies, 7, 5000);
-    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
-        struct script got = {0};
-        setup(state);
-        struct pair *pair = *state;
-        shim_limit_bytes(SHIM_BIT(SHIM_SEND), limits[i]);
-        struct slice first = slice_first(script_slice(&replies), 3000);
-        struct slice second = slice_after(script_slice(&replies), 3000);
-        buffer_append(conn_replies(pair->conn), first);
-        for (int j = 0; j < 10; j++) {
-            (void)conn_flush(pair->conn); /* as far as it goes */
-        }
-        buffer_append(conn_replies(pair->conn), second); /* more while some is held */
-        for (int j = 0; j < 6000 && conn_backlog(pair->conn) > 0; j++) {
-            assert_int_not_equal(conn_flush(pair->conn), CONN_LOST);
-            read_client(pair, &got);
-        }
-        assert_int_equal(conn_flush(pair->conn), CONN_DONE);
-        assert_int_equal(conn_sent_bytes(pair->conn), replies.length);
-        read_client(pair, &got);
-        assert_int_equal(got.length, replies.length);
-        assert_memory_equal(got.bytes, replies.bytes, got.length);
-        script_free(&got);
-        teardown(state);
-    }
-    script_free(&replies);
-}
-
-static void f3_conn_holds_what_the_client_does_not_take(void **state)
-{
-    struct pair *pair = *state;
-    struct script got = {0};
-    struct script sent = {0};
-    enum conn_result result = CONN_DONE;
-    for (int i = 0; i < 10000 && result == CONN_DONE; i++) {
-        struct slice reply = SLICE_LITERAL("a reply that nobody reads for now\n");
-        assert_int_equal(buffer_reserve(conn_replies(pair->conn), 100 * 34), KV_OK);
-        for (int j = 0; j < 100; j++) {
-            buffer_append(conn_replies(pair->conn), reply);
-            script_add(&sent, reply);
-        }
-        result = conn_flush(pair->conn);
-    }
-    assert_int_equal(result, CONN_BLOCKED);
-    assert_int_equal(conn_flush(pair->conn), CONN_BLOCKED);
-    assert_int_equal(conn_backlog(pair->conn), sent.length - conn_sent_bytes(pair->conn));
-    for (int i = 0; i < 10000 && conn_backlog(pair->conn) > 0; i++) {
-        read_client(pair, &got);
-        assert_int_not_equal(conn_flush(pair->conn), CONN_LOST);
-    }
-    read_client(pair, &got);
-    assert_int_equal(got.length, sent.length);
-    assert_memory_equal(got.bytes, sent.bytes, got.length);
-    script_free(&got);
-    script_free(&sent);
 }
 
 static void f10_conn_send_moves_on_by_what_was_taken(void **state)
@@ -828,8 +767,6 @@ int main(void)
         ON_PAIR(f12_conn_retries_when_interrupted),
         ON_PAIR(f7_conn_tells_a_lost_client),
         ON_PAIR(f9_conn_send_to_a_gone_client_raises_no_signal),
-        cmocka_unit_test(f10_conn_sends_the_same_bytes_in_any_pieces),
-        ON_PAIR(f3_conn_holds_what_the_client_does_not_take),
         ON_PAIR(f10_conn_send_moves_on_by_what_was_taken),
         ON_PAIR(f16_conn_linger_ends_with_the_client),
         ON_PAIR(f16_conn_linger_takes_no_longer_than_its_time),
