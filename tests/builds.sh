@@ -46,12 +46,11 @@ build_posix() {
 
 # Server tests built for this machine, and clients, drive a program built for another.
 drive() { # drive NAME CLIENT-SCRIPT...
-    local program=$out/$1/kv-store tests=(tests/server/test_server_*.c tests/unit/test_offline.c)
+    local program=$out/$1/kv-store tests
     shift
-    tests=("${tests[@]#tests/}")
-    tests=("${tests[@]/#/$out/gcc-O2/tests/}")
+    mapfile -t tests < <(printf '%s\n' tests/server/test_*.c | not_long)
     run_make gcc-O2 gcc -O2 unit-binaries all-binaries &&
-        KV_STORE_PROGRAM=$program tests/run-unit.sh "" "${tests[@]%.c}" &&
+        KV_STORE_PROGRAM=$program tests/run-unit.sh "" "${tests[@]/#/$out/gcc-O2/tests/}" &&
         "$out/gcc-O2/torture" "$program" 50 &&
         tests/clients/run.sh "$program" "$@"
 }
@@ -70,12 +69,12 @@ unit() {
     $cc -O1 -w -I"$CMOCKA/include" $defines -c -o "$place/cmocka.o" "$CMOCKA/src/cmocka.c" &&
         ar rcs "$place/libcmocka.a" "$place/cmocka.o" && cp "$CMOCKA"/include/*.h "$place" &&
         run_make "$name" "$cc" "-O2 -isystem $place -L$place" unit-binaries &&
-        KV_STORE_PROGRAM=$out/$name/kv-store tests/run-unit.sh "" "${@/#/$out/$name/}"
+        KV_STORE_PROGRAM=$out/$name/kv-store tests/run-unit.sh "" "${@/#/$out/$name/tests/}"
 }
 
-# Of sources of tests, the programs that `make check` runs.
+# Of sources of tests, the names of the programs that `make check` runs.
 not_long() {
-    grep -vE '_(corpus|crash|sweep|differential)\.c$' | sed 's/\.c$//'
+    grep -vE '_(corpus|crash|sweep|differential)\.c$' | sed 's|.*/||; s/\.c$//'
 }
 
 build_musl() {

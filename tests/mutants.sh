@@ -24,7 +24,7 @@ cut-without-sync|test_log|log.c|s/^        status = io_sync(log->fd);/        st
 rename-without-directory-sync|test_compact|files.c|/^static enum status rename_durably/,/^}/s/sync_directory(files) != KV_OK/files == NULL/
 remove-without-directory-sync|test_compact|files.c|/^enum status files_remove/,/^}/s/status = sync_directory(files);/status = KV_OK;/
 start-without-directory-sync|test_recover|files.c|/^enum status files_settle_names/,/^}/s/sync_directory(files) != KV_OK/files == NULL/
-reply-before-commit|test_rows|session.c|s/^    enum status status = store_commit(commands->store);/    (void)conn_flush(session->conn);\n&/
+reply-before-commit|test_rows|commands.c|s/^    enum status status = store_commit(commands->store);/    (void)replies_send(commands->replies);\n&/
 seal-calls-its-own-batch-durable|test_recover|log.c|s/\.durable_length = log->durable_length,/.durable_length = staged_end(log),/
 no-undo-of-a-failed-write|test_store_faults|transaction.c|/^enum status transaction_commit/,/^}/s/transaction_abort(transaction);/publish(transaction);/
 # Recovery.
@@ -53,9 +53,9 @@ constant-hash-seed|test_rows|keydir.c|s/if (io_random(\&keydir->seed, sizeof key
 nul-accepted|test_protocol|protocol.c|s/if (memchr(line.bytes, 0, line.length) != NULL) {/if (false) {/
 overlong-utf8-accepted|test_utf8|utf8.c|s/uint8_t low = lead == 0xe0 ? 0xa0 :/uint8_t low = lead == 0xe0 ? 0x80 :/
 key-limit-off-by-one|test_protocol|protocol.c|s/request->key.length > KEY_BYTES_MAX/request->key.length > KEY_BYTES_MAX - 1/
-cr-kept|test_conn|conn.c|s/bool has_cr = line.length > 0 \&\& /bool has_cr = line.length > SIZE_MAX - 1 \&\& /
-large-value-overtakes-held-replies|test_server_connection|session.c|s/if (result == CONN_DONE \&\& stream->kind == STREAM_VALUE) {/if (result != CONN_LOST \&\& stream->kind == STREAM_VALUE) {/
-closed-without-lingering|test_server_clock|session.c|s/if (session->is_closing \&\& !session->is_lost) {/if (false) {/
+cr-kept|test_conn|conn.c|s/bool has_cr = end > conn->at \&\& /bool has_cr = end > SIZE_MAX - 1 \&\& /
+large-value-overtakes-held-replies|test_server_connection|replies.c|s/if (result == CONN_DONE \&\& replies->long_reply == LONG_VALUE) {/if (result != CONN_LOST \&\& replies->long_reply == LONG_VALUE) {/
+closed-without-lingering|test_server_clock|session.c|s/if (session->turn.is_closing \&\& !session->turn.is_lost) {/if (false) {/
 idle-client-evicted-when-alone|test_server_clock|server.c|s/if (wait_for(server, wait.socket, is_idle/if (is_idle || wait_for(server, wait.socket, is_idle/
 accept-spins|test_rows|server.c|/^static void pause_accepting/,/^}/s/now_ms + ACCEPT_PAUSE_MS/now_ms + 1/
 LIST

@@ -258,6 +258,8 @@ show_log() { # show_log FILE NAME
     same "$2: they hold the data of a real log" shown.data real.data
     check "$2: they are as many as in a real log" "$(stat -c %s shown.log)" \
         "$(stat -c %s kv.log)"
+    check "$2: they are of the version that a real log has" "$(head -c 36 shown.log | tail -c 20)" \
+        "$(head -c 36 kv.log | tail -c 20)"
 }
 
 # run_all SOURCE DIRECTORY: the blocks under each heading in turn.

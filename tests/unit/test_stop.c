@@ -91,7 +91,7 @@ static int interrupt(struct engine *engine, work *task, int number, uint64_t nth
     if (child == 0) {
         int nowhere = open("/dev/null", O_WRONLY);
         (void)dup2(nowhere, STDOUT_FILENO);
-        (void)alarm(WATCHDOG_S); /* what never ends must fail, not hang */
+        (void)alarm(WATCHDOG_S);       /* what never ends must fail, not hang */
         (void)signal(SIGHUP, SIG_DFL); /* whatever these tests were started by */
         stop_catch();
         coming.number = number;
