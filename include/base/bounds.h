@@ -32,7 +32,7 @@
 #define GATHER_BYTES_MAX MIB
 
 /* ... so often at most: a client that always has a few bytes more holds nothing up. */
-#define GATHER_RECEIVES_MAX 32
+#define GATHER_RECEIVES_MAX 64
 
 /* Lines are taken in groups of at most so many, whose keys are looked up together. */
 #define GROUP_LINES_MAX 64

@@ -122,7 +122,8 @@ struct index_entry {
     struct location location;
 };
 
-#define INDEX_ENTRY_HASH_MAX ((UINT32_C(1) << 30) - 1)
+#define INDEX_ENTRY_HASH_BITS 30
+#define INDEX_ENTRY_HASH_MAX  ((UINT32_C(1) << INDEX_ENTRY_HASH_BITS) - 1)
 
 size_t index_part_count(const struct index *index, size_t part);
 

@@ -108,7 +108,7 @@ bool log_is_lost(const struct log *log, uint64_t offset, uint64_t length);
 bool log_read_again(const struct log *log, uint64_t offset, uint64_t length);
 
 /* Tell that a record is not served; of each fault once a minute at most, with a count. */
-void log_tell_fault(struct log *log, enum fault fault, uint64_t offset);
+void log_tell_fault(struct log *log, enum record_fault fault, uint64_t offset);
 
 /*
  * Make everything in the file durable before it is judged. KV_IO, KV_NO_SPACE: unknown

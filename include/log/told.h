@@ -8,7 +8,7 @@
 #include "file/place.h"
 
 /* A record is not served: it cannot be read, its checksum is wrong, its key is. */
-enum fault { FAULT_LOST, FAULT_DAMAGED, FAULT_KEY, FAULT_COUNT };
+enum record_fault { FAULT_LOST, FAULT_DAMAGED, FAULT_KEY, FAULT_COUNT };
 
 /* When what was told of one log; all zero: nothing yet. Times are 0 for never. */
 struct told {
@@ -23,7 +23,7 @@ struct told {
 void told_not_mapped(const struct place *place);
 
 /* A record at this offset is not served. Those that are passed over are counted. */
-void told_fault(struct told *told, const struct place *place, enum fault fault,
+void told_fault(struct told *told, const struct place *place, enum record_fault fault,
                 uint64_t offset);
 
 /* The view of the log cannot grow beyond this offset; what fits into it goes on. */

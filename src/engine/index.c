@@ -16,7 +16,7 @@
 #include <string.h>
 
 /* Hash bits kept in a slot; the part adds nine more. */
-#define HASH_BITS 30
+#define HASH_BITS INDEX_ENTRY_HASH_BITS
 
 /* A part holds at most four fifths of its homes, and grows by a third. */
 #define LOAD_NUMERATOR   4
@@ -56,8 +56,6 @@ static_assert(sizeof(struct slot) == 20, "memory per key is a promise");
 #define HASH_MASK     ((UINT32_C(1) << HASH_BITS) - 1)
 #define TOMBSTONE_BIT (UINT32_C(1) << HASH_BITS)
 #define SIDE_BIT      (UINT32_C(2) << HASH_BITS)
-
-static_assert(HASH_MASK == INDEX_ENTRY_HASH_MAX, "an image has what a slot has");
 
 struct part {
     struct slot *slots; /* homes, then spare slots */

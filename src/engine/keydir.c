@@ -169,7 +169,7 @@ enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice
 
 /* Tell that a record is not served, and why. */
 static enum status tell(const struct keydir *keydir, const struct location *location,
-                        enum status status, enum fault damage)
+                        enum status status, enum record_fault damage)
 {
     log_tell_fault(log_of(keydir, location), status == KV_IO ? FAULT_LOST : damage,
                    location->offset);

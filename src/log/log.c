@@ -192,7 +192,7 @@ bool log_read_again(const struct log *log, uint64_t offset, uint64_t length)
     return offset < log->end.offset && mapping_read_again(log->mapping, offset, length);
 }
 
-void log_tell_fault(struct log *log, enum fault fault, uint64_t offset)
+void log_tell_fault(struct log *log, enum record_fault fault, uint64_t offset)
 {
     told_fault(&log->told, &log->place, fault, offset);
 }

@@ -22,7 +22,7 @@ void told_not_mapped(const struct place *place)
     }
 }
 
-void told_fault(struct told *told, const struct place *place, enum fault fault,
+void told_fault(struct told *told, const struct place *place, enum record_fault fault,
                 uint64_t offset)
 {
     const char *path = files_path(place->files);
