@@ -104,10 +104,13 @@ enum conn_result conn_send(struct conn *conn, struct slice *rest);
 uint64_t conn_sent_bytes(const struct conn *conn);
 
 /*
- * Say that no more comes, and read what the client still sends, for at most ms_max and
- * LINGER_BYTES_MAX: closing over unread input would make the system take back replies
- * that the client has not read (RFC 1122, 4.2.2.13).
+ * Say that no more comes, and read what the client still sends, until a moment of
+ * clock_now_ms: closing over unread input would make the system take back replies that
+ * the client has not read (RFC 1122, 4.2.2.13). May be called again.
+ *
+ * Returns whether more may come: the client has not ended, and LINGER_BYTES_MAX have not
+ * been read.
  */
-void conn_linger(struct conn *conn, uint64_t ms_max);
+bool conn_linger(struct conn *conn, uint64_t until_ms);
 
 #endif

@@ -36,11 +36,9 @@ void session_destroy(struct session *session);
 /*
  * Begin with a client's socket, which is taken over and must not block; end by closing
  * it. In between nobody else may use the store, but for store_due_ms and store_maintain.
- *
- * linger_ms_max: how long unread input may be waited for, when the server closes first.
  */
 void session_begin(struct session *session, int fd);
-void session_end(struct session *session, uint64_t linger_ms_max);
+void session_end(struct session *session);
 
 enum session_state {
     SESSION_READY,   /* there is more to do: run again */
@@ -77,5 +75,12 @@ struct session_wait session_wait(const struct session *session);
  * reason: KV_OK: there is no line. It is left out as well if there is no room for it.
  */
 void session_stop(struct session *session, enum status reason);
+
+/*
+ * Where the server closes first: wait for the client, which is read but not answered any
+ * more, to close too, until a moment of clock_now_ms. Whether it may still do so; may be
+ * called again.
+ */
+bool session_linger(struct session *session, uint64_t until_ms);
 
 #endif

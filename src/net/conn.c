@@ -30,6 +30,8 @@ struct conn {
     size_t skip_at;
     bool is_starved; /* no memory for more input until some is consumed */
     bool has_ended;
+    bool is_lingering; /* nothing more is sent; what still comes is thrown away */
+    uint64_t lingered_bytes;
     uint64_t sent_bytes;
 };
 
@@ -72,6 +74,8 @@ void conn_close(struct conn *conn)
     (void)close(conn->fd); /* a socket: nothing is lost that could be saved */
     conn->fd = -1;
     conn->has_ended = false;
+    conn->is_lingering = false;
+    conn->lingered_bytes = 0;
     conn->sent_bytes = 0;
     conn_discard_input(conn);
     buffer_trim(&conn->input, RECEIVE_BYTES_KEPT);
@@ -287,24 +291,22 @@ uint64_t conn_sent_bytes(const struct conn *conn)
     return conn->sent_bytes;
 }
 
-void conn_linger(struct conn *conn, uint64_t ms_max)
+bool conn_linger(struct conn *conn, uint64_t until_ms)
 {
-    if (conn->has_ended || shutdown(conn->fd, SHUT_WR) < 0) {
-        return;
+    if (conn->has_ended || (!conn->is_lingering && shutdown(conn->fd, SHUT_WR) < 0)) {
+        return false;
     }
+    conn->is_lingering = true;
     uint8_t discarded[4096];
-    uint64_t total = 0;
-    uint64_t now_ms = clock_now_ms();
-    uint64_t deadline_ms = now_ms + ms_max;
-    while (total < LINGER_BYTES_MAX && now_ms < deadline_ms) {
+    for (uint64_t now_ms = clock_now_ms(); now_ms < until_ms; now_ms = clock_now_ms()) {
         struct pollfd in = {.fd = conn->fd, .events = POLLIN};
-        int ready = poll(&in, 1, clock_poll_timeout(now_ms, deadline_ms));
+        int ready = poll(&in, 1, clock_poll_timeout(now_ms, until_ms));
         ssize_t count = ready > 0 ? recv(conn->fd, discarded, sizeof discarded, 0) : -1;
-        bool is_interrupted = count < 0 && (errno == EINTR || errno == EAGAIN);
-        if (ready == 0 || count == 0 || (count < 0 && !is_interrupted)) {
-            return;
+        bool has_come = count > 0 || (count < 0 && (errno == EINTR || errno == EAGAIN));
+        conn->lingered_bytes += count > 0 ? (uint64_t)count : 0;
+        if (ready != 0 && (!has_come || conn->lingered_bytes >= LINGER_BYTES_MAX)) {
+            return false;
         }
-        total += count > 0 ? (uint64_t)count : 0;
-        now_ms = clock_now_ms();
     }
+    return true;
 }

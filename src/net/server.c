@@ -113,6 +113,22 @@ static enum status spin(struct server *server, enum session_state *state)
     return status;
 }
 
+/* Wait for a client that was told to go, and do what is due meanwhile. */
+static enum status linger(struct server *server)
+{
+    enum status status = KV_OK;
+    uint64_t until_ms =
+        clock_now_ms() + (stop_is_wanted() ? STOP_LINGER_MS_MAX : LINGER_MS_MAX);
+    while (status == KV_OK &&
+           session_linger(
+               server->session,
+               clock_earlier(until_ms, store_due_ms(server->store, LEISURE_NONE))) &&
+           clock_now_ms() < until_ms) {
+        status = maintain(server, LEISURE_NONE);
+    }
+    return status;
+}
+
 static enum status serve_client(struct server *server, int fd)
 {
     struct session *session = server->session;
@@ -134,7 +150,10 @@ static enum status serve_client(struct server *server, int fd)
             wait_for_client(server);
         }
     }
-    session_end(session, stop_is_wanted() ? STOP_LINGER_MS_MAX : LINGER_MS_MAX);
+    if (status == KV_OK) {
+        status = linger(server);
+    }
+    session_end(session);
     /* A script that makes a connection for each command is about to make the next. */
     server->awake_until_us = server->has_processors ? clock_now_us() + SPIN_US_MAX : 0;
     return status;

@@ -89,11 +89,14 @@ void session_begin(struct session *session, int fd)
     commands_note_client(&session->commands);
 }
 
-void session_end(struct session *session, uint64_t linger_ms_max)
+bool session_linger(struct session *session, uint64_t until_ms)
 {
-    if (session->turn.is_closing && !session->turn.is_lost) {
-        conn_linger(session->conn, linger_ms_max);
-    }
+    return session->turn.is_closing && !session->turn.is_lost &&
+           conn_linger(session->conn, until_ms);
+}
+
+void session_end(struct session *session)
+{
     replies_drop(&session->replies);
     conn_close(session->conn);
 }

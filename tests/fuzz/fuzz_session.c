@@ -95,7 +95,7 @@ static void talk(struct client *client)
     client->state = client->state == SESSION_OVER ? SESSION_OVER : SESSION_READY;
     run(client, 65536);
     REQUIRE(client->state == SESSION_OVER);
-    session_end(client->session, 0); /* the end of input was seen */
+    session_end(client->session); /* the end of input was seen */
     while (take_replies(client, 65536)) {
     }
 }

@@ -6,6 +6,7 @@
 #include "net/conn.h"
 
 #include "base/bounds.h"
+#include "base/clock.h"
 #include "support/script.h"
 #include "support/shim.h"
 #include "support/unit.h"
@@ -645,7 +646,7 @@ static void f16_conn_linger_ends_with_the_client(void **state)
     shim_set_clock(1000);
     client_says(pair, SLICE_LITERAL("what nobody reads\n"));
     client_ends(pair);
-    conn_linger(pair->conn, LINGER_MS_MAX);
+    (void)conn_linger(pair->conn, clock_now_ms() + LINGER_MS_MAX);
     assert_int_equal(read(pair->client, &byte, 1), 0); /* the client sees the end */
 }
 
@@ -654,7 +655,9 @@ static void f16_conn_linger_takes_no_longer_than_its_time(void **state)
     struct pair *pair = *state;
     shim_set_clock(1000);
     client_says(pair, SLICE_LITERAL("what nobody reads\n"));
-    conn_linger(pair->conn, LINGER_MS_MAX); /* the client neither ends nor sends on */
+    (void)conn_linger(pair->conn,
+                      clock_now_ms() +
+                          LINGER_MS_MAX); /* the client neither ends nor sends on */
     assert_in_range(shim_count(SHIM_POLL), 1, 5);
 }
 
@@ -668,7 +671,7 @@ static void f16_conn_linger_takes_no_more_than_its_bytes(void **state)
         sent += sizeof bytes;
     }
     assert_true(sent > LINGER_BYTES_MAX + 65536);
-    conn_linger(pair->conn, LINGER_MS_MAX);
+    (void)conn_linger(pair->conn, clock_now_ms() + LINGER_MS_MAX);
     assert_in_range(shim_count(SHIM_RECV), LINGER_BYTES_MAX / 65536,
                     LINGER_BYTES_MAX / 4096 + 1);
 }
@@ -681,7 +684,7 @@ static void f12_conn_linger_goes_on_when_interrupted(void **state)
     client_ends(pair);
     shim_fail_once(SHIM_BIT(SHIM_POLL), SHIM_ANY, 1, EINTR);
     shim_fail_once(SHIM_BIT(SHIM_RECV), SHIM_ANY, 1, EINTR);
-    conn_linger(pair->conn, LINGER_MS_MAX);
+    (void)conn_linger(pair->conn, clock_now_ms() + LINGER_MS_MAX);
     assert_int_equal(shim_fired_count(), 2);
     assert_int_equal(shim_count(SHIM_RECV), 3); /* the failed one, the text, the end */
 }
@@ -692,14 +695,15 @@ static void f16_conn_linger_does_not_wait_for_a_lost_client(void **state)
     struct pair *pair = *state;
     shim_set_clock(1000);
     shim_fail_once(SHIM_BIT(SHIM_SHUTDOWN), SHIM_ANY, 1, ENOTCONN);
-    conn_linger(pair->conn, LINGER_MS_MAX);
+    (void)conn_linger(pair->conn, clock_now_ms() + LINGER_MS_MAX);
     assert_int_equal(shim_count(SHIM_POLL), 0);
     assert_int_equal(shim_count(SHIM_RECV), 0);
     shim_clear_faults();
     client_ends(pair);
     assert_int_equal(conn_receive(pair->conn), CONN_ENDED);
     uint64_t shutdowns = shim_count(SHIM_SHUTDOWN);
-    conn_linger(pair->conn, LINGER_MS_MAX); /* nothing more can come */
+    (void)conn_linger(pair->conn,
+                      clock_now_ms() + LINGER_MS_MAX); /* nothing more can come */
     assert_int_equal(shim_count(SHIM_SHUTDOWN), shutdowns);
 }
 
@@ -718,7 +722,7 @@ static void f16_conn_linger_ends_when_the_socket_fails(void **state)
         uint64_t before = shim_count(SHIM_RECV);
         client_says(pair, SLICE_LITERAL("x"));
         shim_fail_once(SHIM_BIT(SHIM_RECV), SHIM_ANY, 1, ends[i].error);
-        conn_linger(pair->conn, LINGER_MS_MAX);
+        (void)conn_linger(pair->conn, clock_now_ms() + LINGER_MS_MAX);
         shim_clear_faults();
         assert_int_equal(shim_count(SHIM_RECV) - before, ends[i].receives);
     }

@@ -167,7 +167,7 @@ static void f37_f38_no_reply_leaves_before_a_sync_however_long_it_takes(void **s
     assert_int_equal(length, sizeof expected - 1);
     assert_memory_equal(reply, expected, sizeof expected - 1);
     assert_int_equal(close(fds[1]), 0);
-    session_end(session, 0);
+    session_end(session);
     session_destroy(session);
 }
 

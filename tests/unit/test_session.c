@@ -53,7 +53,7 @@ static struct pair begin(struct engine *engine)
 static void end(struct pair *pair)
 {
     assert_int_equal(close(pair->client_fd), 0);
-    session_end(pair->session, 0);
+    session_end(pair->session);
     session_destroy(pair->session);
 }
 

@@ -64,7 +64,7 @@ static struct talk begin(struct engine *engine)
 static void end(struct talk *talk)
 {
     assert_int_equal(close(talk->client_fd), 0);
-    session_end(talk->session, 0);
+    session_end(talk->session);
     session_destroy(talk->session);
     script_free(&talk->said);
     script_free(&talk->heard);
@@ -206,7 +206,7 @@ static void f98_the_next_client_of_a_refused_one_gets_its_own_keys(void **state)
     assert_true(say(&talk));
     run_once(&talk, false);
     assert_true(hear(&talk));
-    session_end(talk.session, 0);
+    session_end(talk.session);
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
     assert_int_equal(fcntl(fds[0], F_SETFL, O_NONBLOCK), 0);
@@ -610,7 +610,8 @@ static void f7_a_session_whose_client_is_lost_is_over(void **state)
         assert_int_equal(talk.state, SESSION_OVER);
         expect_heard(&talk, (struct slice){NULL, 0});
         uint64_t shutdowns = shim_count(SHIM_SHUTDOWN);
-        session_end(talk.session, LINGER_MS_MAX);
+        (void)session_linger(talk.session, clock_now_ms() + LINGER_MS_MAX);
+        session_end(talk.session);
         assert_int_equal(shim_count(SHIM_SHUTDOWN), shutdowns); /* nobody is there */
         shim_clear_faults();
         session_destroy(talk.session);

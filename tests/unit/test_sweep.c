@@ -432,7 +432,7 @@ static void end_session(struct run *run)
 {
     if (run->session != NULL) {
         (void)close(run->client_fd); /* a socket */
-        session_end(run->session, 0);
+        session_end(run->session);
         session_destroy(run->session);
         run->session = NULL;
     }

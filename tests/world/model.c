@@ -48,7 +48,6 @@ static struct writes recent;  /* acknowledged, and perhaps not durable */
 static struct writes open;    /* received and never answered */
 static struct hits open_hits; /* what had failed when the first of them came */
 static bool has_lost_unsynced;
-static bool has_lingered; /* in this run a client stayed that was told to go */
 static struct store *watched;
 static size_t followed_count; /* how many of the open ones were carried out */
 static uint64_t commands_answered;
@@ -103,7 +102,6 @@ void model_begin_run(void)
     recent.count = 0;
     open.count = 0;
     has_lost_unsynced = false;
-    has_lingered = false;
     suspicion = NULL;
     watched = NULL;
 }
@@ -155,8 +153,7 @@ static void acknowledge(struct slice key, uint32_t value)
  */
 static uint64_t sync_lag_us(void)
 {
-    return SYNC_LAG_MS_MAX * 1000 + CALLS_SLACK * process_serving()->tick_us +
-           (has_lingered ? LINGER_MS_MAX * 1000 : 0);
+    return SYNC_LAG_MS_MAX * 1000 + CALLS_SLACK * process_serving()->tick_us;
 }
 
 /* All of them, or those that are old enough, are durable whatever comes. */
@@ -594,7 +591,6 @@ void model_note_going_on(void)
 
 void model_note_closed(struct client *client)
 {
-    has_lingered = has_lingered || client->stays;
     uint64_t silent_us = world_now_us() - client->last_taken_us;
     bool has_stalled = silent_us + early_us() >= CLIENT_STALL_MS_MAX * 1000;
     bool is_explained = client->is_lost || has_stalled || process_is_stopping();
@@ -623,8 +619,7 @@ void model_note_end(bool lost_unsynced)
 {
     struct client *client = sockets_served();
     if (client != NULL) {
-        has_lingered = has_lingered || client->stays;
-        leave_open(client);
+            leave_open(client);
     }
     note_durable(false);
     has_lost_unsynced = has_lost_unsynced || lost_unsynced;
@@ -859,7 +854,6 @@ void model_check_wait(uint64_t until_us)
                   until_us == WORLD_ALL ? "for ever" : "for more than a second");
     }
     struct client *client = sockets_served();
-    has_lingered = has_lingered || (client != NULL && client->stays);
     if (world_fair_us() - disk_unsafe_since_us() > sync_lag_us()) {
         violation("what was written waits longer than a second for its sync",
                   "%" PRIu64 " us", world_fair_us() - disk_unsafe_since_us());
