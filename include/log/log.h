@@ -50,8 +50,8 @@ enum status log_open(const struct files *files, const char *suffix,
                      enum log_access access, struct log **log_out);
 
 /*
- * Begin a new log as PATH.new, with its opening record; batches may follow, none of
- * them durable before log_publish has put the file at PATH.
+ * Begin a new log as PATH.new, with its opening record, which is durable; batches may
+ * follow, none of them durable before log_publish has put the file at PATH.
  *
  * opening: generation and, if it continues an older log, which; its id and version are
  * given here.  KV_NO_SPACE, KV_IO (reported).  KV_NO_MEMORY: the caller tells.
@@ -66,9 +66,6 @@ enum status log_create(const struct files *files, const struct opening *opening,
  * an empty one.  KV_IO, KV_NO_SPACE: it is not there (reported).  KV_FATAL: unknown.
  */
 enum status log_publish(struct log *log, const struct log *replaced);
-
-/* The first half of that: it is durable. KV_IO, KV_NO_SPACE: it may not be (reported). */
-enum status log_prepare(struct log *log);
 
 /* Close the file. KV_IO: what was written may not have reached the disk (reported). */
 enum status log_close(struct log *log);

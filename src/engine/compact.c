@@ -108,19 +108,7 @@ static enum status make_successor(const struct compaction *compaction,
         .older_id = log_end(older)->log_id,
         .older_length = log_end(older)->offset,
     };
-    struct log *log = NULL;
-    enum status status = log_create(compaction->files, &opening, &log);
-    if (status != KV_OK) {
-        return status;
-    }
-    status = log_prepare(log);
-    if (status != KV_OK) {
-        (void)log_close(log); /* it counts for nothing */
-        files_drop(compaction->files, FILES_NEW);
-        return status;
-    }
-    *log_out = log;
-    return KV_OK;
+    return log_create(compaction->files, &opening, log_out);
 }
 
 /* PATH -> PATH.old, then PATH.new -> PATH; both or, unless that is fatal, none. */

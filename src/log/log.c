@@ -71,6 +71,16 @@ enum status log_open(const struct files *files, const char *suffix,
     return status == KV_OK ? take_over(place, access, log_out) : status;
 }
 
+/* The whole of PATH.new is durable. */
+static enum status prepare(struct log *log)
+{
+    enum status status = files_sync_new(log->place.files, log->place.fd);
+    if (status == KV_OK) {
+        log->durable_length = log->end.offset;
+    }
+    return status;
+}
+
 static enum status write_opening(struct log *log, struct opening opening)
 {
     uint8_t mark[OPENING_BYTES];
@@ -112,6 +122,9 @@ enum status log_create(const struct files *files, const struct opening *opening,
     if (status == KV_OK) {
         status = write_opening(log, *opening);
     }
+    if (status == KV_OK && opening->older_id != 0) {
+        status = prepare(log);
+    }
     if (status != KV_OK) {
         (void)log_close(log); /* the first failure is the one that counts */
         files_drop(files, FILES_NEW);
@@ -119,15 +132,6 @@ enum status log_create(const struct files *files, const struct opening *opening,
     }
     *log_out = log;
     return KV_OK;
-}
-
-enum status log_prepare(struct log *log)
-{
-    enum status status = files_sync_new(log->place.files, log->place.fd);
-    if (status == KV_OK) {
-        log->durable_length = log->end.offset;
-    }
-    return status;
 }
 
 enum status log_close(struct log *log)
@@ -362,7 +366,7 @@ static enum status cut_back(struct log *log, enum status cause)
 enum status log_publish(struct log *log, const struct log *replaced)
 {
     bool is_durable = log->durable_length == log->end.offset;
-    enum status status = is_durable ? KV_OK : log_prepare(log);
+    enum status status = is_durable ? KV_OK : prepare(log);
     if (status == KV_OK) {
         status = replaced == NULL ? place_judge(log->place.files, NULL, 0)
                                   : place_judge(log->place.files, &replaced->place,

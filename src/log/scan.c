@@ -31,13 +31,6 @@ static struct slice bytes_from(const struct scan *scan, uint64_t offset)
     return slice_after(scan->log, (size_t)offset);
 }
 
-/* Where the batch that begins at the scan has its seal, and what a drained mark in it
- * names. */
-struct batch_end {
-    uint64_t offset;
-    uint64_t drained_id;
-};
-
 /* Records are small steps through much memory: prefetch what comes next. */
 static void prefetch_ahead(struct slice log, uint64_t offset)
 {
@@ -56,13 +49,13 @@ static struct record_walk walk_on(const struct scan *scan)
 
 /*
  * Find the first mark that is no drained mark: a batch must have its seal there. false:
- * the records before it are not whole.
+ * the records before it are not whole. drained_id: set by a drained mark before it.
  */
-static bool find_batch_end(const struct scan *scan, struct batch_end *end)
+static bool find_seal_place(const struct scan *scan, uint64_t *place,
+                            uint64_t *drained_id)
 {
     struct drained drained;
     struct record_walk walk = walk_on(scan);
-    end->drained_id = scan->drained_id;
     while (record_next(&walk) && record_is_within_limits(&walk.record)) {
         prefetch_ahead(scan->log, walk.offset);
         if (!record_is_mark(&walk.record)) {
@@ -70,10 +63,10 @@ static bool find_batch_end(const struct scan *scan, struct batch_end *end)
         }
         if (!record_decode_drained(walk.bytes, walk.offset, &drained) ||
             drained.log_id != scan->log_id) {
-            end->offset = walk.offset;
+            *place = walk.offset;
             return true;
         }
-        end->drained_id = drained.older_id;
+        *drained_id = drained.older_id;
     }
     return false;
 }
@@ -132,19 +125,20 @@ static bool next_unmarked(struct scan *scan, struct batch *batch_out)
 
 static bool next_sealed(struct scan *scan, struct batch *batch_out)
 {
-    struct batch_end end;
     struct seal seal;
-    if (!find_batch_end(scan, &end) || !is_own_seal(scan, end.offset, &seal)) {
+    uint64_t end = 0;
+    uint64_t drained_id = scan->drained_id;
+    if (!find_seal_place(scan, &end, &drained_id) || !is_own_seal(scan, end, &seal)) {
         return false;
     }
     struct slice records =
-        slice_first(bytes_from(scan, scan->offset), (size_t)(end.offset - scan->offset));
+        slice_first(bytes_from(scan, scan->offset), (size_t)(end - scan->offset));
     if (crc32c(scan->chain, records) != seal.chain) {
         return false;
     }
     *batch_out = (struct batch){.offset = scan->offset, .records = records};
-    step_over_seal(scan, end.offset, &seal);
-    scan->drained_id = end.drained_id;
+    step_over_seal(scan, end, &seal);
+    scan->drained_id = drained_id;
     return true;
 }
 

@@ -20,11 +20,12 @@ struct source {
     struct scan start;      /* a copy of it goes through the intact batches */
 };
 
+enum { OLDER, CURRENT };
+
 struct salvage {
     struct files *files;
     struct files *new_files;
-    struct source older; /* PATH.old, if there is one and it is wanted */
-    struct source source;
+    struct source sources[2]; /* PATH.old, if there is one and it is wanted; PATH */
     struct keydir keydir;
     uint64_t lost_bytes;
 };
@@ -62,12 +63,12 @@ static void close_source(struct source *source)
 /* Keep PATH.old only if it holds data that PATH may lack; say so where it is missing. */
 static void choose_older(struct salvage *salvage)
 {
-    const struct opening *opening = &salvage->source.opening;
-    struct source *older = &salvage->older;
+    const struct opening *opening = &salvage->sources[CURRENT].opening;
+    struct source *older = &salvage->sources[OLDER];
     bool names_older = opening->older_id != 0;
-    bool is_unwanted =
-        names_older &&
-        logset_is_drained(salvage->source.log, salvage->source.start, opening->older_id);
+    bool is_unwanted = names_older && logset_is_drained(salvage->sources[CURRENT].log,
+                                                        salvage->sources[CURRENT].start,
+                                                        opening->older_id);
     /* A damaged opening record says nothing against it. */
     bool is_older = older->log != NULL && identify(older) &&
                     (opening->version == 0 || older->start.log_id == opening->older_id);
@@ -85,22 +86,24 @@ static void choose_older(struct salvage *salvage)
 static enum status open_old(struct salvage *salvage)
 {
     const char *path = files_path(salvage->files);
-    enum status status = log_open(salvage->files, "", LOG_READ, &salvage->source.log);
+    enum status status =
+        log_open(salvage->files, "", LOG_READ, &salvage->sources[CURRENT].log);
     if (status == KV_OK || status == KV_NOT_FOUND) {
-        status = log_open(salvage->files, FILES_OLD, LOG_READ, &salvage->older.log);
+        status =
+            log_open(salvage->files, FILES_OLD, LOG_READ, &salvage->sources[OLDER].log);
     }
     if (status != KV_OK && status != KV_NOT_FOUND) {
         return status;
     }
-    if (salvage->source.log == NULL) { /* a compaction had only begun */
-        salvage->source.log = salvage->older.log;
-        salvage->older.log = NULL;
+    if (salvage->sources[CURRENT].log == NULL) { /* a compaction had only begun */
+        salvage->sources[CURRENT].log = salvage->sources[OLDER].log;
+        salvage->sources[OLDER].log = NULL;
     }
-    if (salvage->source.log == NULL) {
+    if (salvage->sources[CURRENT].log == NULL) {
         diag_errorx("%s: there is no such log; nothing to salvage", path);
         return KV_NOT_FOUND;
     }
-    if (!identify(&salvage->source)) {
+    if (!identify(&salvage->sources[CURRENT])) {
         diag_errorx("%s: holds no intact mark, so nothing in it can be proved", path);
         return KV_CORRUPT;
     }
@@ -131,14 +134,14 @@ static enum status index_source(struct salvage *salvage, const struct source *so
 /* The older log first, as in every start. */
 static enum status index_both(struct salvage *salvage)
 {
-    struct log *log = salvage->source.log;
-    struct log *older = salvage->older.log;
+    struct log *log = salvage->sources[CURRENT].log;
+    struct log *older = salvage->sources[OLDER].log;
     enum status status = keydir_init(&salvage->keydir, older != NULL ? older : log);
     if (status == KV_OK && older != NULL) {
-        status = index_source(salvage, &salvage->older);
+        status = index_source(salvage, &salvage->sources[OLDER]);
         keydir_push_log(&salvage->keydir, log);
     }
-    return status == KV_OK ? index_source(salvage, &salvage->source) : status;
+    return status == KV_OK ? index_source(salvage, &salvage->sources[CURRENT]) : status;
 }
 
 /* Copy a batch that was verified; zeros that came in its place must get no seal. */
@@ -148,7 +151,7 @@ static enum status copy_batch(const struct salvage *salvage, const struct source
     const struct log *from = source->log;
     uint64_t faults = log_fault_count(from);
     enum status status =
-        import_copy(&salvage->keydir, batch, source == &salvage->older, to);
+        import_copy(&salvage->keydir, batch, source == &salvage->sources[OLDER], to);
     if (status == KV_OK && log_fault_count(from) != faults) {
         diag_errorx(
             "%s%s: what was read a moment ago cannot be read any more; no new log "
@@ -166,6 +169,9 @@ static enum status copy_source(struct salvage *salvage, const struct source *sou
     struct scan scan = source->start;
     uint64_t intact_end = scan.offset;
     enum status status = KV_OK;
+    if (source->log == NULL) {
+        return KV_OK;
+    }
     log_begin_progress(source->log, "copying", scan.log.length);
     while (status == KV_OK && scan_next(&scan, &batch)) {
         note_lost(salvage, source, intact_end, batch.offset);
@@ -177,15 +183,6 @@ static enum status copy_source(struct salvage *salvage, const struct source *sou
     }
     progress_end();
     return status;
-}
-
-static enum status copy_both(struct salvage *salvage, struct log *to)
-{
-    enum status status = KV_OK;
-    if (salvage->older.log != NULL) {
-        status = copy_source(salvage, &salvage->older, to);
-    }
-    return status == KV_OK ? copy_source(salvage, &salvage->source, to) : status;
 }
 
 /* An older log beside the new one would be taken for a part of it. */
@@ -223,7 +220,9 @@ static enum status write_new(struct salvage *salvage)
     if (status != KV_OK) {
         return status;
     }
-    status = copy_both(salvage, to);
+    for (int i = OLDER; status == KV_OK && i <= CURRENT; i++) {
+        status = copy_source(salvage, &salvage->sources[i], to);
+    }
     return rewrite_end(salvage->new_files, to, NULL, status);
 }
 
@@ -266,8 +265,8 @@ static enum status run(struct salvage *salvage)
         return status;
     }
     status = index_both(salvage);
-    tell_unreadable(&salvage->older);
-    tell_unreadable(&salvage->source);
+    tell_unreadable(&salvage->sources[OLDER]);
+    tell_unreadable(&salvage->sources[CURRENT]);
     if (status == KV_CORRUPT || status == KV_IO) {
         tell_not_salvaged(files_path(salvage->files), status);
     }
@@ -296,8 +295,8 @@ enum status salvage_log(const char *path, const char *new_path)
         tell_not_salvaged(path, status); /* others were, where they were met */
     }
     keydir_destroy(&salvage.keydir);
-    close_source(&salvage.older);
-    close_source(&salvage.source);
+    close_source(&salvage.sources[OLDER]);
+    close_source(&salvage.sources[CURRENT]);
     files_close(salvage.new_files);
     files_close(salvage.files);
     return status;
