@@ -80,15 +80,14 @@ static const char *find_fault(const struct files *files, const struct io_info *i
 static enum status check_is_ours(const struct files *files, const char *suffix, int *fd)
 {
     struct io_info info;
-    bool is_known = io_inspect(*fd, &info) == KV_OK;
-    const char *fault = is_known ? find_fault(files, &info) : NULL;
-    if (is_known && fault == NULL) {
-        return KV_OK;
-    }
-    if (is_known) {
-        diag_errorx("%s%s: %s; it is not used", files->path, suffix, fault);
-    } else {
+    if (io_inspect(*fd, &info) != KV_OK) {
         diag_error("%s%s: cannot inspect; it is not used", files->path, suffix);
+    } else {
+        const char *fault = find_fault(files, &info);
+        if (fault == NULL) {
+            return KV_OK;
+        }
+        diag_errorx("%s%s: %s; it is not used", files->path, suffix, fault);
     }
     (void)io_close(*fd); /* nothing was written */
     *fd = -1;
