@@ -407,6 +407,30 @@ static void record_decode_finds_key_and_value(void **state)
     assert_false(record_is_tombstone(&record));
 }
 
+/* It tells where each record stands, and stays behind the last one for good. */
+static void record_next_walks_to_the_first_record_that_is_not_whole(void **state)
+{
+    (void)state;
+    static const char bytes[] = "\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\2ab1"
+                                "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"
+                                "\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\2c";
+    struct record_walk walk = record_walk_begin(SLICE_LITERAL(bytes), 1000);
+    assert_true(record_next(&walk));
+    assert_true(walk.offset == 1000);
+    assert_true(slice_equal(walk.record.key, SLICE_LITERAL("a")));
+    assert_true(slice_equal(walk.bytes, SLICE_LITERAL(bytes)));
+    assert_true(record_next(&walk));
+    assert_true(walk.offset == 1019);
+    assert_true(record_is_mark(&walk.record));
+    for (int i = 0; i < 3; i++) {
+        assert_false(record_next(&walk));
+        assert_true(walk.offset == 1035);
+        assert_int_equal(walk.bytes.length, 17);
+    }
+    walk = record_walk_begin(SLICE_LITERAL(""), 0);
+    assert_false(record_next(&walk));
+}
+
 static void record_decode_takes_empty_keys_and_values(void **state)
 {
     (void)state;
@@ -765,6 +789,7 @@ int main(void)
         cmocka_unit_test(record_marks_survive_a_round_trip_at_random),
         cmocka_unit_test(record_decode_takes_any_reader_s_view_of_a_mark),
         cmocka_unit_test(record_decode_finds_key_and_value),
+        cmocka_unit_test(record_next_walks_to_the_first_record_that_is_not_whole),
         cmocka_unit_test(record_decode_takes_empty_keys_and_values),
         cmocka_unit_test(record_tombstone_is_the_single_byte_zero_and_nothing_else),
         cmocka_unit_test(record_decode_refuses_every_cut_of_a_record),

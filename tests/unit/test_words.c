@@ -138,6 +138,20 @@ static void slice_starts_with_wants_the_whole_prefix(void **state)
     assert_false(slice_starts_with(nothing, SLICE_LITERAL("a")));
 }
 
+static void slice_is_zero_looks_at_every_byte(void **state)
+{
+    (void)state;
+    uint8_t bytes[20] = {0};
+    assert_true(slice_is_zero((struct slice){NULL, 0}));
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        assert_true(slice_is_zero((struct slice){bytes, sizeof bytes}));
+        bytes[i] = 1;
+        assert_false(slice_is_zero((struct slice){bytes, sizeof bytes}));
+        assert_true(slice_is_zero((struct slice){bytes, i}));
+        bytes[i] = 0;
+    }
+}
+
 /* What the system's clock shows; -1 second lets the real one through. */
 static struct timespec shown = {-1, 0};
 
@@ -175,6 +189,31 @@ static void clock_now_ms_counts_whole_milliseconds(void **state)
         assert_true(clock_now_ms() == cases[i].ms);
     }
     shown = (struct timespec){-1, 0};
+}
+
+static void clock_is_due_once_in_a_period(void **state)
+{
+    static const struct {
+        uint64_t now_s;
+        bool is_due;
+    } cases[] = {{1, true},    {1, false},  {60, false}, {61, true},
+                 {120, false}, {121, true}, {900, true}};
+    (void)state;
+    uint64_t last_ms = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        shown = (struct timespec){(time_t)cases[i].now_s, 0};
+        assert_int_equal(clock_is_due(&last_ms, 60000), cases[i].is_due);
+    }
+    shown = (struct timespec){-1, 0};
+}
+
+static void clock_earlier_is_never_later(void **state)
+{
+    (void)state;
+    assert_true(clock_earlier(1, 2) == 1);
+    assert_true(clock_earlier(2, 1) == 1);
+    assert_true(clock_earlier(CLOCK_NEVER, 5) == 5);
+    assert_true(clock_earlier(CLOCK_NEVER, CLOCK_NEVER) == CLOCK_NEVER);
 }
 
 static void clock_now_ms_never_goes_back(void **state)
@@ -228,6 +267,9 @@ int main(void)
         cmocka_unit_test(slice_starts_with_wants_the_whole_prefix),
         cmocka_unit_test(clock_now_ms_counts_whole_milliseconds),
         cmocka_unit_test(clock_now_ms_never_goes_back),
+        cmocka_unit_test(clock_is_due_once_in_a_period),
+        cmocka_unit_test(clock_earlier_is_never_later),
+        cmocka_unit_test(slice_is_zero_looks_at_every_byte),
         cmocka_unit_test(clock_poll_timeout_fits_poll),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
