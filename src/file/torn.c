@@ -36,8 +36,8 @@ static bool is_part_of(struct slice part, struct slice bytes)
 }
 
 /*
- * Choose a name for the copy. KV_NOT_FOUND: it is free.  KV_OK: the very same bytes are
- * there already, or a part of them.
+ * Choose a name for the copy. KV_NOT_FOUND: no file has it.  KV_OK: the very same bytes
+ * are there already, or a part of them.
  */
 static enum status choose_torn_name(const struct files *files, struct slice bytes,
                                     uint64_t offset,

@@ -5,7 +5,6 @@
 #include "log/log.h"
 
 #include "base/buffer.h"
-#include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/diag.h"
 #include "base/progress.h"
@@ -14,7 +13,6 @@
 #include "file/place.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
