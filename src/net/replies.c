@@ -169,7 +169,8 @@ bool replies_make_more(struct replies *replies)
     if (replies->long_reply == LONG_KEYS) {
         return put_keys(replies, must_hold ? BACKLOG_BYTES_MAX : KEYS_PIECE_BYTES);
     }
-    if (replies->long_reply == LONG_VALUE && must_hold && backlog < BACKLOG_BYTES_MAX) {
+    if (replies->long_reply == LONG_VALUE && must_hold) {
+        assert(backlog < BACKLOG_BYTES_MAX); /* as when it began: it has only shrunk */
         hold_rest_of_value(replies, BACKLOG_BYTES_MAX - backlog);
     }
     return false;

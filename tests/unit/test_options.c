@@ -246,6 +246,8 @@ static void options_say_what_they_take_instead(void **state)
         {.line = "--dump takes =set or =resp, not: json", .arguments = {"--dump=json"}},
         {.line = "only one of --verify, --salvage and --dump can be done at a time",
          .arguments = {"--verify", "--dump"}},
+        {.line = "only one of --verify, --salvage and --dump can be done at a time",
+         .arguments = {"--verify", "--salvage", "new.log"}},
         {.line = "takes no arguments, only options: argument", .arguments = {"argument"}},
     };
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
