@@ -220,7 +220,7 @@ static void f85_options_refuse_what_is_wrong(void **state)
 
 struct refusal {
     const char *line; /* as engine_expect_line takes it */
-    const char *const arguments[3];
+    const char *const arguments[4];
 };
 
 static void options_say_what_they_take_instead(void **state)
