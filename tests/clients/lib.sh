@@ -49,6 +49,12 @@ not_run() { # not_run NAME WHY
     printf 'not run: %s (%s)\n' "$2" "$1"
 }
 
+# A function that is gone, or a tool that is not there, is a check that nobody made.
+command_not_found_handle() {
+    not_ok "$1 is a command" "it is not found"
+    return 127
+}
+
 check() { # check NAME GOT EXPECTED
     if [[ $2 == "$3" ]]; then
         ok "$1"

@@ -126,7 +126,7 @@ for signal in TERM INT; do
 done
 
 serve log
-stops_in_a_second "SIGHUP, idle" HUP
+stops_cleanly "SIGHUP, idle" HUP
 
 # Files are private whatever the umask says.
 (
