@@ -97,7 +97,7 @@
 #define SYNC_LAG_MS_MAX UINT64_C(1000)
 
 /* After this long without a write the last batch gets its second seal. */
-#define REST_SEAL_MS UINT64_C(1000)
+#define SECOND_SEAL_MS UINT64_C(1000)
 
 /* A log with fewer dead bytes is not worth compacting by itself, while there is room. */
 #define COMPACT_DEAD_BYTES_MIN (8 * MIB)

@@ -18,7 +18,7 @@
 
 struct keydir {
     struct index *index;
-    struct log *logs[2]; /* borrowed; NULL where there is none */
+    struct log *logs[2]; /* owned once it serves; NULL where there is none */
     uint8_t current;     /* the side that is appended to */
     struct hash_seed seed;
     uint64_t key_count;      /* keys that have a value */
@@ -33,9 +33,19 @@ struct change {
     struct location now;
 };
 
-/* KV_NO_MEMORY, KV_IO.  Release with keydir_destroy, which leaves the logs alone. */
+/*
+ * Begin with a log, which is read. While the directory is being filled the logs are those
+ * of the set that they were opened as, and keydir_destroy leaves them alone; recover_open
+ * hands both over, and from then on keydir_close closes them.
+ *
+ * KV_NO_MEMORY, KV_IO: reported.
+ */
 enum status keydir_init(struct keydir *keydir, struct log *log);
 void keydir_destroy(struct keydir *keydir);
+
+/* Close the logs, too. KV_IO: what was written may not have reached the disk (reported).
+ */
+enum status keydir_close(struct keydir *keydir);
 
 /* The log that is appended to; the one it continues, or NULL. */
 struct log *keydir_log(const struct keydir *keydir);
@@ -45,7 +55,7 @@ struct log *keydir_older_log(const struct keydir *keydir);
  * none. */
 void keydir_push_log(struct keydir *keydir, struct log *log);
 
-/* Forget the older log, at which no entry points any more. */
+/* Close the older log, at which no entry points any more. */
 void keydir_pop_older_log(struct keydir *keydir);
 
 /* Entries that still point at the older log. */

@@ -11,6 +11,7 @@
 #include "base/slice.h"
 #include "base/status.h"
 #include "engine/lookup.h"
+#include "engine/upkeep.h"
 
 enum sync_policy {
     SYNC_ALWAYS,  /* a commit returns when the disk has it */
@@ -119,13 +120,6 @@ enum status store_walk(const struct store *store, uint64_t *position,
  * KV_CORRUPT: the last one is held up by damaged records.  KV_FATAL: as for a commit.
  */
 enum status store_compact(struct store *store);
-
-/* How much time there is for maintenance. */
-enum leisure {
-    LEISURE_NONE, /* values that store_get returned must stay valid: only sync and seal */
-    LEISURE_SOME, /* commands are waiting: a share of the time */
-    LEISURE_ALL   /* nobody is waiting */
-};
 
 /* When store_maintain has something to do next; CLOCK_NEVER if nothing is due. */
 uint64_t store_due_ms(const struct store *store, enum leisure leisure);

@@ -376,7 +376,6 @@ static enum status drop_step(struct compaction *compaction)
         return status;
     }
     keydir_pop_older_log(compaction->keydir);
-    (void)log_close(older); /* nothing in it is wanted */
     compaction->finished_count++;
     return KV_OK;
 }

@@ -30,6 +30,14 @@ void keydir_destroy(struct keydir *keydir)
     keydir->index = NULL;
 }
 
+enum status keydir_close(struct keydir *keydir)
+{
+    (void)log_close(keydir_older_log(keydir)); /* it was durable all the time */
+    enum status status = log_close(keydir_log(keydir));
+    keydir_destroy(keydir);
+    return status;
+}
+
 void keydir_read_at_random(const struct keydir *keydir, bool is_random)
 {
     for (size_t side = 0; side < sizeof keydir->logs / sizeof keydir->logs[0]; side++) {
@@ -74,6 +82,7 @@ void keydir_push_log(struct keydir *keydir, struct log *log)
 void keydir_pop_older_log(struct keydir *keydir)
 {
     assert(keydir_older_entries(keydir) == 0);
+    (void)log_close(keydir_older_log(keydir)); /* nothing in it is wanted */
     keydir->logs[other_side(keydir)] = NULL;
 }
 

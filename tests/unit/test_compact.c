@@ -1450,7 +1450,7 @@ static void f114_compact_walks_over_a_seal_beyond_the_view(void **state)
     assert_int_equal(engine_log_length(engine), page);
     assert_int_equal(fill_up_to(engine, "second", MIB), KV_OK);
     assert_int_equal(fill_up_to(engine, "third", page + MIB), KV_OK); /* in one slice */
-    shim_advance_clock(REST_SEAL_MS);
+    shim_advance_clock(SECOND_SEAL_MS);
     assert_int_equal(step(engine), KV_OK);
     assert_int_equal(engine_log_length(engine), page + MIB + SEAL_BYTES);
     start(engine);

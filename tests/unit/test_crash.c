@@ -378,7 +378,7 @@ static void lab_batch(struct lab *lab, size_t bytes)
 /* A second and more goes by: what is late becomes durable, and the log is at rest. */
 static void lab_rest(struct lab *lab)
 {
-    shim_advance_clock(REST_SEAL_MS + SYNC_LAG_MS_MAX);
+    shim_advance_clock(SECOND_SEAL_MS + SYNC_LAG_MS_MAX);
     enum status status = store_maintain(lab->store, LEISURE_ALL);
     if (status == KV_FATAL) {
         revive(lab);

@@ -568,7 +568,7 @@ static bool stop_with_a_fault(struct table *table, struct shim_fault fault)
     engine_open(engine);
     table_stage(table, table->last_version % table->row_count);
     table_commit(table);
-    shim_advance_clock(REST_SEAL_MS);
+    shim_advance_clock(SECOND_SEAL_MS);
     assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
     uint64_t fired_before = shim_fired_count();
     shim_inject(&fault);

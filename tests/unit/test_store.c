@@ -206,8 +206,8 @@ static void store_writes_its_rest_seal_once(void **state)
     assert_int_equal(store_due_ms(engine->store, LEISURE_ALL), CLOCK_NEVER);
     engine_put(engine, "a", "one");
     uint64_t length = engine_log_length(engine);
-    assert_int_equal(store_due_ms(engine->store, LEISURE_ALL), START_MS + REST_SEAL_MS);
-    shim_advance_clock(REST_SEAL_MS - 1);
+    assert_int_equal(store_due_ms(engine->store, LEISURE_ALL), START_MS + SECOND_SEAL_MS);
+    shim_advance_clock(SECOND_SEAL_MS - 1);
     shim_forget_trace();
     assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
     assert_string_equal(shim_trace_text(SHIM_FILES), "");
@@ -217,7 +217,7 @@ static void store_writes_its_rest_seal_once(void **state)
     assert_int_equal(engine_log_length(engine), length + SEAL_BYTES);
     assert_int_equal(last_durable_length(engine), length);
     assert_int_equal(store_due_ms(engine->store, LEISURE_ALL), CLOCK_NEVER);
-    shim_advance_clock(100 * REST_SEAL_MS);
+    shim_advance_clock(100 * SECOND_SEAL_MS);
     assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
     for (int restart = 0; restart < 3; restart++) {
         engine_close(engine);
@@ -251,8 +251,8 @@ static void store_writes_the_rest_seal_that_a_crash_prevented(void **state)
     uint64_t length = engine_log_length(engine);
     engine_crash(engine);
     engine_open(engine);
-    assert_int_equal(store_due_ms(engine->store, LEISURE_ALL), START_MS + REST_SEAL_MS);
-    shim_advance_clock(REST_SEAL_MS);
+    assert_int_equal(store_due_ms(engine->store, LEISURE_ALL), START_MS + SECOND_SEAL_MS);
+    shim_advance_clock(SECOND_SEAL_MS);
     assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
     assert_int_equal(engine_log_length(engine), length + SEAL_BYTES);
     engine_close(engine);
@@ -266,7 +266,7 @@ static void store_puts_the_rest_seal_off_while_batches_come(void **state)
     engine_open(engine);
     for (int i = 0; i < 10; i++) {
         engine_put(engine, "a", "one");
-        shim_advance_clock(REST_SEAL_MS - 1);
+        shim_advance_clock(SECOND_SEAL_MS - 1);
         assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
     }
     assert_int_equal(engine_log_length(engine),
@@ -287,7 +287,7 @@ static void store_maintain_leaves_values_in_place(void **state)
     engine_open(engine);
     engine_put(engine, "a", "one");
     assert_int_equal(keyed_get(engine->store, SLICE_LITERAL("a"), &value), KV_OK);
-    shim_advance_clock(REST_SEAL_MS);
+    shim_advance_clock(SECOND_SEAL_MS);
     assert_int_equal(store_maintain(engine->store, LEISURE_NONE), KV_OK);
     assert_true(slice_equal(value, SLICE_LITERAL("one")));
     struct slice again;

@@ -216,7 +216,7 @@ static void f35_store_rest_seal_that_cannot_be_synced_is_fatal(void **state)
     engine_open(engine);
     struct model model = put_some(engine);
     shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_ANY, 1, EIO);
-    shim_advance_clock(REST_SEAL_MS);
+    shim_advance_clock(SECOND_SEAL_MS);
     assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_FATAL);
     expect_dead(engine);
     engine_open(engine);
@@ -232,14 +232,14 @@ static void f30_store_rest_seal_without_space_is_tried_again(void **state)
     uint64_t length = engine_log_length(engine);
     shim_set_space(SHIM_LOG, length + 20, ENOSPC);
     for (int i = 0; i < 3; i++) {
-        shim_advance_clock(REST_SEAL_MS);
+        shim_advance_clock(SECOND_SEAL_MS);
         assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
         assert_int_equal(engine_log_length(engine), length);
         assert_int_equal(store_due_ms(engine->store, LEISURE_ALL),
-                         START_MS + (uint64_t)(i + 2) * REST_SEAL_MS);
+                         START_MS + (uint64_t)(i + 2) * SECOND_SEAL_MS);
     }
     shim_give_space();
-    shim_advance_clock(REST_SEAL_MS);
+    shim_advance_clock(SECOND_SEAL_MS);
     assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
     assert_int_equal(engine_log_length(engine), length + SEAL_BYTES);
     model_expect(&model, engine);

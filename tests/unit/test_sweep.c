@@ -686,7 +686,7 @@ static enum end take_step(struct run *run, const struct step *step)
         run->batch_count = 0;
         break;
     case STEP_REST:
-        shim_advance_clock(REST_SEAL_MS + SYNC_LAG_MS_MAX);
+        shim_advance_clock(SECOND_SEAL_MS + SYNC_LAG_MS_MAX);
         end = take_durable_step(run, store_maintain(run->store, LEISURE_ALL));
         break;
     case STEP_SYNC:

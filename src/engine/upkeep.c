@@ -1,0 +1,317 @@
+/*
+ * Deadlines for what must be done, pace for what can wait.
+ */
+#include "engine/upkeep.h"
+
+#include "base/bounds.h"
+#include "base/clock.h"
+#include "engine/recover.h"
+#include "engine/snapshot.h"
+
+#include <assert.h>
+
+static struct keydir *keydir_of(const struct upkeep *upkeep)
+{
+    return upkeep->transaction->keydir;
+}
+
+static struct log *log_of(const struct upkeep *upkeep)
+{
+    return keydir_log(keydir_of(upkeep));
+}
+
+static const struct files *files_of(const struct upkeep *upkeep)
+{
+    return upkeep->compaction.files;
+}
+
+void upkeep_init(struct upkeep *upkeep, const struct files *files,
+                 struct transaction *transaction, const struct recovery *recovery)
+{
+    bool is_at_rest = recovery->is_at_rest; /* else a crash took the second seal */
+    *upkeep = (struct upkeep){
+        .transaction = transaction,
+        .image.length = recovery->snapshot_length,
+        .sync_due_ms = CLOCK_NEVER,
+        .seal_due_ms = is_at_rest ? CLOCK_NEVER : clock_now_ms() + SECOND_SEAL_MS,
+    };
+    compact_init(&upkeep->compaction, files, transaction);
+}
+
+/* A fatal failure is for ever: nobody may build on a log whose state is unknown. */
+static enum status note_failure(struct upkeep *upkeep, enum status status)
+{
+    if (status == KV_FATAL) {
+        upkeep->has_failed = true;
+    }
+    return status;
+}
+
+enum status upkeep_sync(struct upkeep *upkeep)
+{
+    upkeep->sync_due_ms = CLOCK_NEVER;
+    return upkeep->has_failed ? KV_FATAL : note_failure(upkeep, log_sync(log_of(upkeep)));
+}
+
+/* Something was written: it wants a sync, if it has none yet, and a second seal. */
+static void note_written(struct upkeep *upkeep)
+{
+    uint64_t now_ms = clock_now_ms();
+    if (now_ms >= upkeep->look_due_ms) {
+        log_look_again(log_of(upkeep));
+        upkeep->look_due_ms = now_ms + ROOM_LOOK_MS;
+    }
+    if (!upkeep->transaction->is_durable && upkeep->sync_due_ms == CLOCK_NEVER) {
+        upkeep->sync_due_ms = now_ms + SYNC_LAG_MS_MAX;
+    }
+    upkeep->seal_due_ms = now_ms + SECOND_SEAL_MS;
+}
+
+/*
+ * The batch replaced the last damaged record of the older log. No start would read that
+ * log, so before the batch is answered it must not be wanted any more.
+ */
+static enum status end_mended(struct upkeep *upkeep)
+{
+    if (!compact_is_mended(&upkeep->compaction)) {
+        return KV_OK;
+    }
+    enum status status = note_failure(upkeep, compact_step(&upkeep->compaction));
+    return status == KV_FATAL ? status : KV_OK; /* else it is tried again in time */
+}
+
+enum status upkeep_commit(struct upkeep *upkeep)
+{
+    if (upkeep->has_failed) {
+        return KV_FATAL;
+    }
+    uint64_t staged_bytes = log_staged_bytes(log_of(upkeep));
+    enum status status = note_failure(upkeep, transaction_commit(upkeep->transaction));
+    if (status != KV_OK) {
+        return status;
+    }
+    upkeep->pace.written_bytes += staged_bytes;
+    note_written(upkeep);
+    return end_mended(upkeep);
+}
+
+/* Follow the last batch by another seal, which says that the batch is durable. */
+static enum status seal_again(struct upkeep *upkeep)
+{
+    if (upkeep->seal_due_ms == CLOCK_NEVER) {
+        return KV_OK;
+    }
+    enum status status = upkeep_sync(upkeep);
+    log_look_again(log_of(upkeep));
+    if (status == KV_OK) { /* of nothing, which makes a seal */
+        status = note_failure(upkeep, transaction_commit(upkeep->transaction));
+    }
+    if (status == KV_OK) {
+        status = upkeep_sync(upkeep);
+    }
+    /* Without room for a seal it is tried again. */
+    upkeep->seal_due_ms = status == KV_OK ? CLOCK_NEVER : clock_now_ms() + SECOND_SEAL_MS;
+    return status;
+}
+
+static void abort_image(struct upkeep *upkeep)
+{
+    if (upkeep->image.writer != NULL) {
+        snapshot_abort(upkeep->image.writer);
+        upkeep->image.writer = NULL;
+        upkeep->image.length = 0;
+    }
+}
+
+/* An image must leave the room that is kept for deletions, or be left out: it is a hint.
+ */
+static bool has_room_for_image(const struct upkeep *upkeep)
+{
+    struct io_space space = files_space(files_of(upkeep), 0);
+    uint64_t kept_bytes = files_kept(&space, ROOM_KEPT_BYTES);
+    return space.free_bytes >= index_bytes(keydir_of(upkeep)->index) + kept_bytes;
+}
+
+/* Put the image in place, behind everything that its entries point at. */
+static enum status finish_image(struct upkeep *upkeep)
+{
+    struct snapshot_writer *writer = upkeep->image.writer;
+    enum status status = upkeep_sync(upkeep);
+    if (status == KV_OK) {
+        upkeep->image.writer = NULL;
+        if (snapshot_finish(writer) != KV_OK) {
+            upkeep->image.length = 0;
+        }
+    }
+    return status;
+}
+
+/*
+ * Begin an image, write one part of it, or put it in place. It is a hint: one that could
+ * not be saved was told, and harms nothing. KV_FATAL: as for a sync.
+ */
+static enum status advance_image(struct upkeep *upkeep, bool is_synced)
+{
+    enum status status = KV_OK;
+    if (upkeep->image.writer == NULL && !has_room_for_image(upkeep)) {
+        upkeep->image.is_wanted = false;
+        return KV_OK;
+    }
+    if (upkeep->image.writer == NULL) {
+        status =
+            snapshot_begin(files_of(upkeep), keydir_of(upkeep), &upkeep->image.writer);
+        upkeep->image.length = status == KV_OK ? log_length(log_of(upkeep)) : 0;
+    } else {
+        status = snapshot_step(upkeep->image.writer, is_synced);
+    }
+    upkeep->image.is_wanted = status == KV_OK;
+    if (status == KV_NOT_FOUND) {
+        return finish_image(upkeep);
+    }
+    if (status != KV_OK) {
+        abort_image(upkeep);
+    }
+    return KV_OK;
+}
+
+static enum status step_image(struct upkeep *upkeep)
+{
+    return advance_image(upkeep, true);
+}
+
+static void drop_image(struct upkeep *upkeep)
+{
+    snapshot_remove(files_of(upkeep));
+    upkeep->image.length = 0;
+    upkeep->image.is_wanted = false;
+}
+
+/*
+ * Begin with everything durable and followed by a seal. Where there is no room for that
+ * one, the log that is made says as well how much of this one had been durable.
+ */
+static enum status begin_compaction(struct upkeep *upkeep)
+{
+    enum status status = seal_again(upkeep);
+    upkeep->compaction.retry_ms = COMPACT_RETRY_MS;
+    if (status != KV_OK && status != KV_NO_SPACE) {
+        return status;
+    }
+    abort_image(upkeep); /* it is of a log that is about to end */
+    status = compact_begin(&upkeep->compaction);
+    if (status == KV_NO_SPACE && upkeep->image.length > 0) {
+        drop_image(upkeep); /* a hint, which may hold just the room that is missing */
+        status = compact_begin(&upkeep->compaction);
+    }
+    status = note_failure(upkeep, status);
+    if (status == KV_OK) {
+        drop_image(upkeep);
+    }
+    upkeep->pace.earliest_us = 0;
+    upkeep->pace.retry_us = 0;
+    upkeep->pace.written_bytes = 0;
+    return status;
+}
+
+enum status upkeep_compact(struct upkeep *upkeep)
+{
+    if (upkeep->has_failed) {
+        return KV_FATAL;
+    }
+    if (keydir_older_log(keydir_of(upkeep)) == NULL) {
+        return begin_compaction(upkeep);
+    }
+    return compact_has_work(&upkeep->compaction) ? KV_OK : KV_CORRUPT;
+}
+
+static enum status step_compaction(struct upkeep *upkeep)
+{
+    enum status status = note_failure(upkeep, compact_step(&upkeep->compaction));
+    if (status == KV_OK) {
+        note_written(upkeep);
+    }
+    upkeep->image.is_wanted = keydir_older_log(keydir_of(upkeep)) == NULL;
+    return status;
+}
+
+typedef enum status step(struct upkeep *upkeep);
+
+/* What there is to do besides syncs and seals, the most wanted first; or NULL. */
+static step *next_step(const struct upkeep *upkeep, enum leisure leisure)
+{
+    bool is_long = log_length(log_of(upkeep)) >= SNAPSHOT_LOG_BYTES_MIN;
+    if (leisure == LEISURE_NONE) {
+        return NULL;
+    }
+    if (compact_has_work(&upkeep->compaction)) {
+        return step_compaction;
+    }
+    if (upkeep->image.is_wanted && (is_long || leisure == LEISURE_ALL)) {
+        return step_image;
+    }
+    return compact_is_worthwhile(&upkeep->compaction) ? begin_compaction : NULL;
+}
+
+/* When that may be done, in microseconds; CLOCK_NEVER: there is nothing. */
+static uint64_t step_due_us(const struct upkeep *upkeep, enum leisure leisure)
+{
+    if (next_step(upkeep, leisure) == NULL) {
+        return CLOCK_NEVER;
+    }
+    if (upkeep->pace.retry_us != 0) {
+        return upkeep->pace.retry_us;
+    }
+    bool is_free =
+        leisure == LEISURE_ALL || upkeep->pace.written_bytes >= COMPACT_SLICE_BYTES;
+    return is_free ? 0 : upkeep->pace.earliest_us;
+}
+
+uint64_t upkeep_due_ms(const struct upkeep *upkeep, enum leisure leisure)
+{
+    uint64_t step_us = step_due_us(upkeep, leisure);
+    uint64_t step_ms = step_us == CLOCK_NEVER ? CLOCK_NEVER : (step_us + 999) / 1000;
+    return clock_earlier(step_ms,
+                         clock_earlier(upkeep->sync_due_ms, upkeep->seal_due_ms));
+}
+
+/* Do it, and set when the next may be done. */
+static void take_step(struct upkeep *upkeep, step *next)
+{
+    uint64_t start_us = clock_now_us();
+    enum status status = next(upkeep);
+    uint64_t end_us = clock_now_us();
+    upkeep->pace.earliest_us = end_us + (end_us - start_us) * COMPACT_PAUSE_FACTOR;
+    upkeep->pace.retry_us =
+        status == KV_OK ? 0 : end_us + upkeep->compaction.retry_ms * 1000;
+    upkeep->pace.written_bytes = 0;
+}
+
+enum status upkeep_run(struct upkeep *upkeep, enum leisure leisure)
+{
+    uint64_t now_ms = clock_now_ms();
+    if (!upkeep->has_failed && upkeep->sync_due_ms <= now_ms) {
+        (void)upkeep_sync(upkeep); /* what fails here and below is noted */
+    }
+    if (!upkeep->has_failed && upkeep->seal_due_ms <= now_ms) {
+        (void)seal_again(upkeep);
+    }
+    if (!upkeep->has_failed && step_due_us(upkeep, leisure) <= clock_now_us()) {
+        take_step(upkeep, next_step(upkeep, leisure));
+    }
+    return upkeep->has_failed ? KV_FATAL : KV_OK;
+}
+
+enum status upkeep_end(struct upkeep *upkeep)
+{
+    enum status status = upkeep->has_failed ? KV_OK : seal_again(upkeep);
+    abort_image(upkeep);
+    if (status == KV_OK && !upkeep->has_failed) {
+        upkeep->image.is_wanted = keydir_older_log(keydir_of(upkeep)) == NULL &&
+                                  upkeep->image.length != log_length(log_of(upkeep));
+        while (upkeep->image.is_wanted) {
+            (void)advance_image(upkeep, false); /* told if it failed */
+        }
+        abort_image(upkeep);
+    }
+    return status;
+}
