@@ -783,7 +783,8 @@ static void f99_a_full_disk_gets_its_room_back_when_its_data_is_deleted(void **s
 {
     struct engine *engine = *state;
     struct table table;
-    for (size_t i = 0; i < 4; i++) {
+    /* Slowly: all of them by itself, and all but some after a restart. */
+    for (size_t i = 0; i < 4; i += watchdog_scaled(1, 3)) {
         begin(&table, engine, 1, 16000);
         be_on_a_disk(&table, 24 * MIB);
         fill_the_disk(&table);
@@ -835,7 +836,7 @@ static void f99_deletions_end_where_a_compaction_still_begins(void **state)
 static void overwrite_two_fifths_of_a_disk(struct engine *engine, struct dice *dice)
 {
     struct table table;
-    begin(&table, engine, 1000, 16000);
+    begin(&table, engine, watchdog_scaled(1000, 200), 16000);
     be_on_a_disk(&table, table_live_bytes(&table) / 2 * 5);
     size_t refused = 0;
     for (size_t i = 0; i < watchdog_scaled(6000, 1000); i++) {
@@ -1382,7 +1383,8 @@ static void f111_compact_that_cannot_make_a_new_log_backs_off(void **state)
     enum { MINUTES = 3 };
     struct engine *engine = *state;
     struct table table;
-    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+    /* Slowly: one that fails to make the file, and one that fails later. */
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i += watchdog_scaled(1, 3)) {
         begin(&table, engine, 700, 16000);
         table_fill(&table);
         shim_inject(&faults[i]);
