@@ -619,7 +619,7 @@ void model_note_end(bool lost_unsynced)
 {
     struct client *client = sockets_served();
     if (client != NULL) {
-            leave_open(client);
+        leave_open(client);
     }
     note_durable(false);
     has_lost_unsynced = has_lost_unsynced || lost_unsynced;
