@@ -819,6 +819,22 @@ void model_check_damaged(struct store *store)
     }
 }
 
+/*
+ * Writes that undo each other may have been carried out as well, each in a batch of its
+ * own, of which a power loss may leave the first alone.
+ */
+static void follow_as_far_as_possible(void)
+{
+    size_t differing = 0;
+    for (size_t i = followed_count; i < open.count; i++) {
+        const struct write *write = &open.items[i];
+        differing -= sure[write->key] != observed[write->key] ? 1 : 0;
+        sure[write->key] = write->value; /* what is observed is believed in a moment */
+        differing += sure[write->key] != observed[write->key] ? 1 : 0;
+        followed_count = differing == 0 ? i + 1 : followed_count;
+    }
+}
+
 /* Between clients nothing is lost; what is found to have happened counts from now on. */
 void model_settle(void)
 {
@@ -832,6 +848,9 @@ void model_settle(void)
     bool has_order = !has_failed_since(&open_hits);
     if (!is_possible()) {
         tell_impossible("after a client was lost the store holds what it cannot");
+    }
+    if (has_order) {
+        follow_as_far_as_possible();
     }
     if (!process_serving()->is_everysec) {
         memcpy(durable, observed, (keys.count + 1) * sizeof *durable);
