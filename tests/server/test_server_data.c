@@ -443,6 +443,13 @@ static void for_each_key(struct client *client, const char *verb, size_t count)
     script_free(&successes);
 }
 
+/* Without the extras of platform.h it is up to the C library what it keeps. */
+#ifdef KV_POSIX_ONLY
+static const bool memory_is_returned = false;
+#else
+static const bool memory_is_returned = true;
+#endif
+
 /*
  * The memory of deleted keys is the system's again, without a restart: what stays is a
  * small part of it, and what a busy server keeps for its buffers.
@@ -463,7 +470,7 @@ static void the_memory_of_deleted_keys_is_given_back(void **state)
     struct stats stats = read_stats(&client);
     assert_in_range(strtoull(find_stat(&stats, "index_bytes"), NULL, 10), 0, 3 << 20);
     client_close(&client);
-    if (empty_kib > 0 && !watchdog_is_slow()) {
+    if (empty_kib > 0 && !watchdog_is_slow() && memory_is_returned) {
         assert_in_range(full_kib - empty_kib, count * 20 / 1024, SIZE_MAX);
         assert_in_range(emptied_kib, 0, empty_kib + (full_kib - empty_kib) / 2);
         print_message("resident: %zu KiB empty, %zu full, %zu emptied\n", empty_kib,
