@@ -82,7 +82,7 @@ if [[ $# -gt 0 ]]; then
     getaddrinfo getenv geteuid getnameinfo getrlimit getsockname isatty listen malloc memchr memcmp memcpy memmove
     memset mmap munmap open openat optarg optind pipe poll posix_fadvise posix_madvise printf pwrite
     raise realloc recv renameat send setbuf setsockopt shutdown sigaction sigaddset sigemptyset signal
-    sendto sigprocmask snprintf socket stdout strchr strcmp strdup strerror strlen strrchr
+    sendto sigprocmask snprintf socket stdout strchr strcmp strdup strerror strlen strncmp strrchr
     sysconf umask unlinkat unsetenv vsnprintf write
     putc putchar puts fputc
     getopt_long" < <(comm -23 <(echo "$wanted") <(echo "$given") | grep -vE '^_(_|GLOBAL_)')
