@@ -24,6 +24,7 @@ struct write {
     uint32_t key;
     uint32_t value;
     uint64_t fair_us; /* when it was acknowledged */
+    bool is_doubtful; /* it was refused, or carried out and then replaced */
 };
 
 struct writes {
@@ -141,7 +142,7 @@ static void acknowledge(struct slice key, uint32_t value)
     }
     set_sure(number, value);
     if (process_serving()->is_everysec) {
-        writes_put(&recent, (struct write){number, value, world_fair_us()});
+        writes_put(&recent, (struct write){number, value, world_fair_us(), false});
     } else {
         durable[number] = value;
     }
@@ -565,7 +566,7 @@ static void leave_open(const struct client *client)
         if (line.status == KV_OK && (is_set || line.request.verb == VERB_DELETE)) {
             uint32_t value = is_set ? words_put(&values, line.request.value) : 0;
             writes_put(&open, (struct write){key_number(line.request.key), value,
-                                             world_fair_us()});
+                                             world_fair_us(), false});
         }
         at = line.end;
     }
@@ -681,11 +682,22 @@ static bool has_own_values(const uint32_t base[])
     return true;
 }
 
+static bool has_doubtful(const struct writes *writes)
+{
+    for (size_t i = 0; i < writes->count; i++) {
+        if (writes->items[i].is_doubtful) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool is_possible(void)
 {
     uint32_t *base = has_lost_unsynced ? durable : sure;
     followed_count = 0;
-    if (open.count > 0 && has_failed_since(&open_hits)) {
+    if ((open.count > 0 && has_failed_since(&open_hits)) ||
+        (base == durable && has_doubtful(&recent))) {
         return has_own_values(base);
     }
     size_t differing = count_differing(base);
@@ -835,6 +847,26 @@ static void follow_as_far_as_possible(void)
     }
 }
 
+/*
+ * What is open was written, as far as it was, and may wait for its sync. Without an order
+ * each write may have been refused, or carried out and then replaced: a power loss may
+ * show any value that the key had on the way to the one that was observed.
+ */
+static void note_open_as_recent(bool has_order)
+{
+    uint64_t now_us = world_fair_us();
+    for (size_t i = 0; i < (has_order ? followed_count : open.count); i++) {
+        struct write write = open.items[i];
+        write.fair_us = now_us;
+        write.is_doubtful = !has_order;
+        writes_put(&recent, write);
+    }
+    for (size_t i = 0; !has_order && i < open.count; i++) {
+        uint32_t key = open.items[i].key;
+        writes_put(&recent, (struct write){key, observed[key], now_us, true});
+    }
+}
+
 /* Between clients nothing is lost; what is found to have happened counts from now on. */
 void model_settle(void)
 {
@@ -855,12 +887,8 @@ void model_settle(void)
     if (!process_serving()->is_everysec) {
         memcpy(durable, observed, (keys.count + 1) * sizeof *durable);
     }
-    for (size_t i = 0; i < open.count && process_serving()->is_everysec; i++) {
-        struct write write = open.items[i];
-        write.fair_us = world_fair_us();
-        if (has_order ? i < followed_count : write.value == observed[write.key]) {
-            writes_put(&recent, write);
-        }
+    if (process_serving()->is_everysec) {
+        note_open_as_recent(has_order);
     }
     believe();
 }
