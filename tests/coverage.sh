@@ -3,7 +3,7 @@
 #   coverage.sh [FILE...]      FILE: show what is missing of these alone, as src/log/log.c
 # Builds with gcc --coverage in build/coverage and runs every test_*.c and fuzz/replay.
 # Fails unless each line of src/ that has a branch no test takes stands, with the reason,
-# in the list in README.md, and nothing else does. Needs lcov.
+# in the list in tests/README.md, and nothing else does. Needs lcov.
 #
 # Left out: assertions, whose failing side no test should take, and what a process did
 # that was killed by a signal, which leaves no counts behind.

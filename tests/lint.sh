@@ -1,5 +1,5 @@
 #!/bin/bash
-# Static checks: clang-tidy, cppcheck, who includes whom by the map in README.md, tests that
+# Static checks: clang-tidy, cppcheck, who includes whom by the map in src/README.md, tests that
 # measure or wait for real time, and the ceilings on lengths and parameters.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -9,8 +9,8 @@ fail() {
     failures=$((failures + 1))
 }
 
-# The table of rooms in README.md: a line "room/file" for each file, lowest first.
-map=$(sed -n '/^## Where things are/,/^## /p' README.md | awk -F '|' '
+# The table of rooms in src/README.md: a line "room/file" for each file, lowest first.
+map=$(sed -n '/^## Where things are/,/^## /p' src/README.md | awk -F '|' '
     /^\| `[a-z]*\/` / || /^\| \(top\)/ {
         room = $2
         gsub(/[` ]|\(top\)/, "", room)
@@ -24,7 +24,7 @@ for file in src/*.c src/*/*.c include/*.h include/*/*.h; do
     name=${file#*/}
     name=${name%.*}
     place=$(place_of "$name")
-    [ -n "$place" ] || { fail "README.md: the map does not name $name ($file)"; continue; }
+    [ -n "$place" ] || { fail "src/README.md: the map does not name $name ($file)"; continue; }
     for included in $(sed -n 's/^#include "\(.*\)\.h"/\1/p' "$file"); do
         included_place=$(place_of "$included")
         [ "$included" = "$name" ] || [ "${included_place:-$place}" -lt "$place" ] ||
@@ -33,7 +33,7 @@ for file in src/*.c src/*/*.c include/*.h include/*/*.h; do
 done
 for name in $map; do
     [ -e "src/$name.c" ] || [ -e "include/$name.h" ] ||
-        fail "README.md: the map names $name, which is not there"
+        fail "src/README.md: the map names $name, which is not there"
 done
 
 # What the order of rooms alone does not say.

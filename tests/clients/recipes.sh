@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What the README shows is what happens. Every fenced block of the README is taken from it
-# by its language and run as it stands; nothing of a block is repeated here.
+# What the pages show is what happens. Every fenced block of README.md, src/README.md and
+# src/recipes.md is taken from there by its language and run as it stands; nothing of a block
+# is repeated here.
 #
 #     ```sh, ```bash     a recipe for that shell: exit status 0, nothing on stderr, and on
 #                        stdout exactly the ```output block under it, or nothing
@@ -20,7 +21,7 @@
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname -- "$0")/lib.sh"
 
-readme=$here/../../README.md
+pages=(README.md src/recipes.md src/README.md)
 manual=$here/../../src/kv-store.1
 
 declare -A port_of=()
@@ -42,7 +43,7 @@ for_here() { # for_here <RECIPE
 
 # Write each block to a file of its own, NUMBER.block, with its language, words, heading and
 # output beside it. Fails on anything between fences that no test would look at.
-extract() { # extract README DIRECTORY
+extract() { # extract PAGE DIRECTORY
     awk -v to="$2/" '
         function fail(why) { print "line " NR ": " why; failed = 1; exit 1 }
         /^```/ && inside { inside = 0; close(file); next }
@@ -245,7 +246,7 @@ block() {
     fi
 }
 
-# The README's bytes are a log, and the log that the text around them tells of.
+# The bytes that a page shows are a log, and the log that the text around them tells of.
 show_log() { # show_log FILE NAME
     python3 "$here/hexdump.py" "$1" shown.log >shown.dump
     same "$2: the text beside the bytes is theirs" "$1" shown.dump
@@ -281,9 +282,9 @@ run_all() {
     finish "$title"
 }
 
-# The README's kvget is to be kept in a script: what its block does not show of it.
+# The recipes' kvget is to be kept in a script: what its block does not show of it.
 kvget_alone() { # kvget_alone DIRECTORY
-    local name="README: kvget"
+    local name="src/recipes.md: kvget"
     begin /dev/null
     sed -n '/^kvget() {/,/^}/p' "$1"/*.block | for_here >kvget
     # shellcheck disable=SC2016 # The script expands it.
@@ -313,15 +314,20 @@ kvget_alone() { # kvget_alone DIRECTORY
     kvgets empty 2 ''
 }
 
-mkdir "$work/readme" "$work/manual"
-why=$(extract "$readme" "$work/readme")
-check "README: every fenced block is of a kind that is tested" "$? $why" "0 "
+mkdir "$work/manual"
+for page in "${pages[@]}"; do
+    mkdir "$work/${page//\//.}"
+    why=$(extract "$here/../../$page" "$work/${page//\//.}")
+    check "$page: every fenced block is of a kind that is tested" "$? $why" "0 "
+done
 netcat_first="nc.openbsd -N"
 for netcat in "$netcat_first" "nc.traditional -q1" "busybox nc"; do
-    run_all "README, $netcat" "$work/readme"
+    for page in "${pages[@]}"; do
+        run_all "$page, $netcat" "$work/${page//\//.}"
+    done
 done
 netcat=$netcat_first
-kvget_alone "$work/readme"
+kvget_alone "$work/src.recipes.md"
 extract_manual "$manual" "$work/manual"
 run_all "kv-store.1" "$work/manual"
 exit 0
