@@ -28,7 +28,7 @@ MODULES      := $(filter-out src/main.c,$(SOURCES))
 OBJECTS       = $(MODULES:src/%.c=$(BUILD)/src/%.o)
 # The long sweeps over faults have a target of their own.
 ALL_TESTS    := $(basename $(notdir $(wildcard tests/unit/test_*.c tests/server/test_*.c)))
-FAULT_TESTS  := $(filter test_corpus test_crash test_sweep test_differential,$(ALL_TESTS))
+FAULT_TESTS  := $(filter test_corpus,$(ALL_TESTS))
 UNIT_TESTS   := $(filter-out $(FAULT_TESTS),$(ALL_TESTS))
 # The server tests wait most, so they begin.
 UNIT_TESTS   := $(filter test_server_%,$(UNIT_TESTS)) $(filter-out test_server_%,$(UNIT_TESTS))
@@ -186,8 +186,10 @@ check-valgrind:
 		CFLAGS="$(CHECK_FLAGS)" TITLE=$@ \
 		RUNNER="env KV_TEST_SLOW=1 valgrind $(VALGRIND_FLAGS)" run-unit
 
-#: check-faults    fault sweep, crash states, damaged logs, kill -9, differential run
+#: check-faults    scripts with each call failing and each death, damaged logs, kill -9
 check-faults:
+	$(call build_with,world,$(WORLD_FLAGS)) build/world/world/world
+	tests/world/every.sh build/world/world/world
 	$(call build_with,check,$(CHECK_FLAGS)) all-binaries
 	$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" TITLE=$@ run-faults
 

@@ -4,7 +4,7 @@
 # does not exist or a row that has a test of its own, or a test a row that does not exist.
 #
 # A test stands for a row if its name carries the number (f30_..., f48_f54_...), or if a
-# comment of a script names it (F30).
+# comment of a script names it (F30), the world's scripts included.
 set -u
 cd "$(dirname "$0")" || exit 1
 
@@ -29,7 +29,7 @@ list_functions() {
 
 # The same for the comments of scripts, and of the program that is no cmocka test.
 list_comments() {
-    grep -HoE '^ *(#|\*|/\*).*' clients/*.sh server/torture.c | sed 's|^\./||' |
+    grep -HoE '^ *(#|\*|/\*).*' clients/*.sh server/torture.c world/every/*.world world/found/*.world | sed 's|^\./||' |
         while IFS=: read -r file comment; do
             for word in $(grep -oE '\bF[0-9]+\b' <<<"$comment" | tr -d F); do
                 printf '%d comment %s\n' "$word" "$file"

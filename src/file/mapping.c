@@ -140,7 +140,9 @@ static enum status install_handler(void)
     if (zero_fd >= 0) {
         return KV_OK;
     }
-    zero_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    do {
+        zero_fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+    } while (zero_fd < 0 && errno == EINTR);
     if (zero_fd < 0) {
         return KV_IO;
     }

@@ -15,7 +15,6 @@ int fuzz_protocol(const uint8_t *data, size_t size);
 
 /* The bytes are what a client sends and how the system splits it; see wire.h. */
 int fuzz_conn(const uint8_t *data, size_t size);
-int fuzz_session(const uint8_t *data, size_t size);
 
 /* The bytes are a log: read in memory alone, or opened as a file. */
 int fuzz_scan(const uint8_t *data, size_t size);

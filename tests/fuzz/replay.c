@@ -120,12 +120,6 @@ static void saved_splits_give_the_lines_of_a_simple_splitter(void **state)
     replay("conn", fuzz_conn);
 }
 
-static void saved_clients_get_the_replies_of_a_plain_array(void **state)
-{
-    (void)state;
-    replay("session", fuzz_session);
-}
-
 static void saved_logs_are_scanned_and_judged_safely(void **state)
 {
     (void)state;
@@ -149,7 +143,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(saved_lines_keep_the_promises_of_the_parser),
         cmocka_unit_test(saved_splits_give_the_lines_of_a_simple_splitter),
-        cmocka_unit_test(saved_clients_get_the_replies_of_a_plain_array),
         cmocka_unit_test(saved_logs_are_scanned_and_judged_safely),
         cmocka_unit_test(saved_logs_are_served_as_they_are_or_refused_untouched),
         cmocka_unit_test(saved_logs_of_the_original_are_taken_over_whole),

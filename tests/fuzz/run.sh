@@ -1,6 +1,6 @@
 #!/bin/bash
 # Build each fuzz target with clang and run it for a time, starting from its saved corpus.
-#   run.sh SECONDS [TARGET...]      TARGET: protocol conn session scan recover import
+#   run.sh SECONDS [TARGET...]      TARGET: protocol conn scan recover import
 # New inputs stay in build/fuzz/found/; MERGE=1 afterwards saves the fewest that reach as
 # much in corpus/TARGET. Exits 1 on a crash, and leaves its input in build/fuzz/.
 set -u
@@ -15,7 +15,7 @@ case $seconds in
 esac
 shift
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(protocol conn session scan recover import)
+[ ${#targets[@]} -gt 0 ] || targets=(protocol conn scan recover import)
 
 out=build/fuzz
 mkdir -p "$out/found"
@@ -71,7 +71,6 @@ for target in "${targets[@]}"; do
     case $target in
     protocol) options="-max_len=400 -dict=tests/fuzz/protocol.dict" ;;
     conn) options="-max_len=2000" ;;
-    session) options="-max_len=2000 -dict=tests/fuzz/protocol.dict" ;;
     import) options="-max_len=2000" ;;
     *) options="-max_len=4096" ;;
     esac

@@ -9,7 +9,7 @@ programs in C.
 A load runs on a file system on a disk that keeps a record. For a point in the record the
 disk is put together as a loss of power may leave it, the file system mounted, the program
 started, and what it holds compared with what had been answered and what had been sent.
-Some states are compared, too, with the rules by which tests/support/crash.c makes them.
+Some states are compared, too, with the rules by which tests/world/disk.c makes them.
 Some states are recorded again, while the program starts on them, and lose power once more.
 """
 import argparse

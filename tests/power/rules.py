@@ -1,4 +1,4 @@
-"""Whether a real file system ever leaves what the rules of tests/support/crash.c exclude.
+"""Whether a real file system ever leaves what the rules of tests/world/disk.h exclude.
 
 The rules, of what a loss of power leaves of one directory: of the names, any subset of the
 changes since the directory was last synced; of each file a length that it had since it was

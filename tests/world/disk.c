@@ -38,6 +38,7 @@ struct file {
     uint64_t dirty_since_us; /* the first of the changes */
     struct change *changes;
     size_t change_count;
+    size_t believed_count; /* of them: the disk said that it has them */
     size_t change_capacity;
     struct bytes data;
 };
@@ -69,6 +70,7 @@ static uint64_t used_bytes;
 static uint64_t limit_bytes;
 static bool has_failed_sync;
 static bool has_garbage;
+static bool is_lying;
 
 static void must(bool is_so, const char *what)
 {
@@ -187,6 +189,9 @@ bool disk_unlink(const char *name)
 
 void disk_sync_names(void)
 {
+    if (is_lying) {
+        return;
+    }
     durable = now;
     name_change_count = 0;
     reuse_files();
@@ -211,6 +216,7 @@ static size_t take_file(void)
 static void forget_changes(struct file *file)
 {
     file->change_count = 0;
+    file->believed_count = 0;
     file->data.length = 0;
 }
 
@@ -257,7 +263,7 @@ int disk_real_fd(size_t file)
 
 static struct change *add_change(struct file *file)
 {
-    if (file->change_count == 0) {
+    if (file->change_count == file->believed_count) {
         file->dirty_since_us = world_fair_us();
     }
     if (file->change_count == file->change_capacity) {
@@ -317,6 +323,10 @@ static void apply_change(struct bytes *bytes, const struct file *file,
 void disk_sync(size_t number)
 {
     struct file *file = &files[number];
+    if (is_lying) {
+        file->believed_count = file->change_count;
+        return;
+    }
     for (size_t i = 0; i < file->change_count; i++) {
         apply_change(&file->durable, file, &file->changes[i]);
     }
@@ -345,13 +355,15 @@ bool disk_is_unsafe(void)
             is_named_for_good ||
             (durable.items[i].file == log && role_of(durable.items[i].text) == ROLE_LOG);
     }
-    return files[log].change_count > 0 || !is_named_for_good;
+    return files[log].change_count > files[log].believed_count ||
+           (!is_named_for_good && !is_lying);
 }
 
 uint64_t disk_unsafe_since_us(void)
 {
     size_t log = find_log();
-    bool is_dirty = log != DISK_NONE && files[log].change_count > 0;
+    bool is_dirty =
+        log != DISK_NONE && files[log].change_count > files[log].believed_count;
     return is_dirty ? files[log].dirty_since_us : world_fair_us();
 }
 
@@ -568,14 +580,30 @@ static void choose_names(uint64_t seed)
     name_change_count = 0;
 }
 
+void disk_lie(void)
+{
+    is_lying = true;
+}
+
+bool disk_lies(void)
+{
+    return is_lying;
+}
+
 void disk_lose_power(uint64_t seed)
 {
     struct dice dice = {seed};
+    if (seed == 0) {
+        name_change_count = 0;
+    }
     choose_names(dice_next(&dice));
     for (size_t i = 0; i < files_made; i++) {
         struct file *file = &files[i];
         uint64_t own_seed = dice_next(&dice);
         if (file->is_used && (file->change_count > 0 || file->is_stale)) {
+            if (seed == 0) {
+                forget_changes(file);
+            }
             choose_content(file, own_seed);
             show_durable(file);
         }
@@ -639,6 +667,7 @@ void disk_begin_run(void)
     name_change_count = 0;
     used_bytes = 0;
     limit_bytes = WORLD_ALL;
+    is_lying = false;
     has_failed_sync = false;
     has_garbage = false;
 }

@@ -54,7 +54,12 @@ bool disk_is_unsafe(void);
 /* Since when bytes of the log have not been synced, on the clock that never jumps. */
 uint64_t disk_unsafe_since_us(void);
 
+/* seed: what is left; 0: nothing that was not synced. */
 void disk_lose_power(uint64_t seed);
+
+/* From now on no sync makes anything durable. */
+void disk_lie(void);
+bool disk_lies(void);
 
 /* Whether a power loss has left bytes that nobody wrote, and no start has judged them. */
 bool disk_has_garbage(void);

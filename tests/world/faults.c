@@ -4,12 +4,14 @@
 #include "world/faults.h"
 
 #include <errno.h>
+#include <string.h>
 
 enum { ARMED_MAX = 16 };
 
 static struct fault armed[ARMED_MAX];
 static size_t armed_count;
 static struct hits hits;
+static uint64_t met[CALL_COUNT];
 static uint64_t totals[CALL_COUNT];
 static uint64_t total_cut;
 
@@ -17,6 +19,7 @@ void faults_begin_run(void)
 {
     armed_count = 0;
     hits = (struct hits){0};
+    memset(met, 0, sizeof met);
 }
 
 void faults_arm(const struct fault *fault)
@@ -70,6 +73,7 @@ static bool takes_turn(size_t at)
 
 int faults_meet(enum call call, enum role role, size_t *cut_out)
 {
+    met[call]++;
     for (size_t i = 0; i < armed_count; i++) {
         struct fault fault = armed[i];
         if (fault.call != call || (fault.role != ROLE_ANY && fault.role != role) ||
@@ -90,6 +94,11 @@ int faults_meet(enum call call, enum role role, size_t *cut_out)
 const struct hits *faults_hits(void)
 {
     return &hits;
+}
+
+uint64_t faults_met(enum call call)
+{
+    return met[call];
 }
 
 uint64_t faults_total(enum call call)

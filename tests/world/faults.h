@@ -21,6 +21,9 @@ void faults_clear(void);
 /* The errno of the first armed fault that this call meets, or 0; cut_out: lowered. */
 int faults_meet(enum call call, enum role role, size_t *cut_out);
 
+/* How many calls of this kind there were in this run. */
+uint64_t faults_met(enum call call);
+
 /* A failure that comes from the state of the world, such as a full disk. */
 void faults_note(enum call call, int error);
 

@@ -134,6 +134,19 @@ static void set_sure(uint32_t key, uint32_t value)
     sure[key] = value;
 }
 
+void model_begin_with(struct slice key, const struct slice *value)
+{
+    uint32_t number = key_number(key);
+    set_sure(number, value == NULL ? 0 : words_put(&values, *value));
+    durable[number] = sure[number];
+}
+
+/* Whether a power loss may take what was acknowledged a moment ago. */
+static bool is_late(void)
+{
+    return process_serving()->is_everysec || disk_lies();
+}
+
 static void acknowledge(struct slice key, uint32_t value)
 {
     uint32_t number = key_number(key);
@@ -141,7 +154,7 @@ static void acknowledge(struct slice key, uint32_t value)
         return; /* nothing was there to delete */
     }
     set_sure(number, value);
-    if (process_serving()->is_everysec) {
+    if (is_late()) {
         writes_put(&recent, (struct write){number, value, world_fair_us(), false});
     } else {
         durable[number] = value;
@@ -161,7 +174,7 @@ static uint64_t sync_lag_us(void)
 static void note_durable(bool is_all)
 {
     size_t count = 0;
-    while (count < recent.count &&
+    while (count < recent.count && !disk_lies() &&
            (is_all || recent.items[count].fair_us + sync_lag_us() < world_fair_us())) {
         durable[recent.items[count].key] = recent.items[count].value;
         count++;
@@ -716,6 +729,9 @@ static void observe(struct store *store)
         struct lookup lookup = store_begin_lookup(store, key);
         enum status status = store_get(store, &lookup, &value);
         observed[i] = status == KV_OK ? words_find(&values, value) : 0;
+        if (status == KV_CORRUPT && disk_lies()) {
+            siglongjmp(process_death, DEATH_GIVEN_UP); /* damage is what it is */
+        }
         if ((status == KV_OK && observed[i] == 0) ||
             (status != KV_OK && status != KV_NOT_FOUND)) {
             violation("a key has a value that nobody wrote", "%.*s: status %d, %.*s",
@@ -788,6 +804,39 @@ static void check_sums(struct store *store)
     }
 }
 
+/*
+ * What is open was written, as far as it was, and may wait for its sync. Without an order
+ * each write may have been refused, or carried out and then replaced: a power loss may
+ * show any value that the key had on the way to the one that was observed.
+ */
+static void note_open_as_recent(bool has_order)
+{
+    uint64_t now_us = world_fair_us();
+    for (size_t i = 0; i < (has_order ? followed_count : open.count); i++) {
+        struct write write = open.items[i];
+        write.fair_us = now_us;
+        write.is_doubtful = !has_order;
+        writes_put(&recent, write);
+    }
+    for (size_t i = 0; !has_order && i < open.count; i++) {
+        uint32_t key = open.items[i].key;
+        writes_put(&recent, (struct write){key, observed[key], now_us, true});
+    }
+}
+
+/* What was found is what there is; and what the disk has, if it can be believed. */
+static void note_started(void)
+{
+    if (disk_lies() && !has_lost_unsynced) {
+        note_open_as_recent(!has_failed_since(&open_hits));
+    } else {
+        memcpy(durable, observed, (keys.count + 1) * sizeof *durable);
+        recent.count = 0;
+    }
+    believe();
+    has_lost_unsynced = false;
+}
+
 void model_check_store(struct store *store)
 {
     observe(store);
@@ -796,10 +845,7 @@ void model_check_store(struct store *store)
                             ? "after a power loss the store holds what it cannot"
                             : "after a start the store holds what it cannot");
     }
-    believe();
-    memcpy(durable, sure, (keys.count + 1) * sizeof *durable);
-    recent.count = 0;
-    has_lost_unsynced = false;
+    note_started();
     check_sums(store);
 }
 
@@ -847,26 +893,6 @@ static void follow_as_far_as_possible(void)
     }
 }
 
-/*
- * What is open was written, as far as it was, and may wait for its sync. Without an order
- * each write may have been refused, or carried out and then replaced: a power loss may
- * show any value that the key had on the way to the one that was observed.
- */
-static void note_open_as_recent(bool has_order)
-{
-    uint64_t now_us = world_fair_us();
-    for (size_t i = 0; i < (has_order ? followed_count : open.count); i++) {
-        struct write write = open.items[i];
-        write.fair_us = now_us;
-        write.is_doubtful = !has_order;
-        writes_put(&recent, write);
-    }
-    for (size_t i = 0; !has_order && i < open.count; i++) {
-        uint32_t key = open.items[i].key;
-        writes_put(&recent, (struct write){key, observed[key], now_us, true});
-    }
-}
-
 /* Between clients nothing is lost; what is found to have happened counts from now on. */
 void model_settle(void)
 {
@@ -884,10 +910,10 @@ void model_settle(void)
     if (has_order) {
         follow_as_far_as_possible();
     }
-    if (!process_serving()->is_everysec) {
+    if (!is_late()) {
         memcpy(durable, observed, (keys.count + 1) * sizeof *durable);
     }
-    if (process_serving()->is_everysec) {
+    if (is_late()) {
         note_open_as_recent(has_order);
     }
     believe();

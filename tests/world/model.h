@@ -8,11 +8,15 @@
 #ifndef KV_WORLD_MODEL_H
 #define KV_WORLD_MODEL_H
 
+#include "base/slice.h"
 #include "world/sockets.h"
 
 struct store;
 
 void model_begin_run(void);
+
+/* The first start finds this; NULL: the key was deleted. */
+void model_begin_with(struct slice key, const struct slice *value);
 
 /* The store that is being served, or NULL: for a look between two clients. */
 void model_watch(struct store *store);

@@ -20,6 +20,8 @@ static const struct {
     {EINTR, "EINTR"},   {EIO, "EIO"},       {ENOSPC, "ENOSPC"},
     {ENOMEM, "ENOMEM"}, {EMFILE, "EMFILE"}, {ECONNRESET, "ECONNRESET"},
     {EROFS, "EROFS"},   {EDQUOT, "EDQUOT"}, {ECONNABORTED, "ECONNABORTED"},
+    {EFBIG, "EFBIG"},   {EINVAL, "EINVAL"}, {ENOSYS, "ENOSYS"},
+    {EACCES, "EACCES"}, {EPIPE, "EPIPE"},
 };
 
 static const struct {
@@ -45,6 +47,25 @@ void plan_add(struct plan *plan, struct event event)
         plan->events = world_resize(plan->events, plan->capacity * sizeof *plan->events);
     }
     plan->events[plan->count++] = event;
+}
+
+void plan_insert(struct plan *plan, size_t at, struct event event)
+{
+    plan_add(plan, event);
+    memmove(&plan->events[at + 1], &plan->events[at],
+            (plan->count - 1 - at) * sizeof *plan->events);
+    plan->events[at] = event;
+}
+
+size_t plan_leading(const struct plan *plan)
+{
+    size_t count = 0;
+    while (count < plan->count && (plan->events[count].kind == EVENT_SERVE ||
+                                   plan->events[count].kind == EVENT_ORIGINAL ||
+                                   plan->events[count].kind == EVENT_LIES)) {
+        count++;
+    }
+    return count;
 }
 
 static void drop_text(struct event *event)
@@ -212,6 +233,18 @@ void plan_print(const struct event *event, struct bytes *text)
     case EVENT_JUMP:
         print(text, "jump %" PRIu64, event->number);
         break;
+    case EVENT_DIES:
+        print(text, "dies %" PRIu64, event->number);
+        if (event->is_power) {
+            print(text, " power %" PRIu64, event->bit);
+        }
+        break;
+    case EVENT_ORIGINAL:
+        print(text, "original %" PRIu64, event->number);
+        break;
+    case EVENT_LIES:
+        print(text, "lies");
+        break;
     default:
         print_client(event, text);
         break;
@@ -378,10 +411,21 @@ static bool parse_event(struct reading *reading, struct event *event)
         return event->fault.role < ROLE_COUNT && next_number(reading, &event->number) &&
                next_number(reading, &event->bit);
     }
-    event->kind = is_word(reading, "room")    ? EVENT_ROOM
-                  : is_word(reading, "power") ? EVENT_POWER
-                  : is_word(reading, "jump")  ? EVENT_JUMP
-                                              : EVENT_KIND_COUNT;
+    if (is_word(reading, "lies")) {
+        event->kind = EVENT_LIES;
+        return true;
+    }
+    if (is_word(reading, "dies")) {
+        event->kind = EVENT_DIES;
+        bool is_right = next_number(reading, &event->number);
+        event->is_power = next_word(reading) && is_word(reading, "power");
+        return is_right && (!event->is_power || next_number(reading, &event->bit));
+    }
+    event->kind = is_word(reading, "room")       ? EVENT_ROOM
+                  : is_word(reading, "power")    ? EVENT_POWER
+                  : is_word(reading, "jump")     ? EVENT_JUMP
+                  : is_word(reading, "original") ? EVENT_ORIGINAL
+                                                 : EVENT_KIND_COUNT;
     return event->kind != EVENT_KIND_COUNT && next_number(reading, &event->number);
 }
 

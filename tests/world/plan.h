@@ -20,11 +20,18 @@
  *     room 100                                 bytes left on the disk
  *     signal TERM
  *     kill                                     and a start on what is there
- *     power 17                                 likewise; 17 decides what the disk kept
+ *     power 17                                 likewise; 17 decides what the disk kept,
+ *                                              0: nothing that was not synced
+ *     dies 317                                 killed at the 317th call from now; another
+ *     dies 20 power 5                          one counts from that death
  *     rot log 500 3                            at rest: bit 3 at 500 thousandths of it
  *     jump 5000                                the clock, by ms
+ *     original 12                              the log that the first start finds was
+ * left by the original, with so many records lies                                     no
+ * sync reaches the disk
  *
  * in front of it `+3 ` (calls) or `~1500 ` (ms). `all` stands for a number without limit.
+ * `serve`, `original` and `lies` at the beginning are there before the first start.
  */
 #ifndef KV_WORLD_PLAN_H
 #define KV_WORLD_PLAN_H
@@ -50,6 +57,9 @@ enum event_kind {
     EVENT_POWER,
     EVENT_ROT,
     EVENT_JUMP,
+    EVENT_DIES,
+    EVENT_ORIGINAL,
+    EVENT_LIES,
     EVENT_KIND_COUNT
 };
 
@@ -83,6 +93,7 @@ struct event {
     unsigned client; /* 0 to CLIENTS_MAX - 1; a script counts from 1 */
     uint64_t number;
     uint64_t bit;
+    bool is_power; /* of DIES: `bit` decides what the disk kept */
     struct fault fault;
     struct serving serving;
     char *text; /* of SAYS, owned; escapes and {LENGTH#KIND} as in a script */
@@ -98,12 +109,16 @@ struct serving plan_default_serving(void);
 
 /* Takes over the text of the event. */
 void plan_add(struct plan *plan, struct event event);
+void plan_insert(struct plan *plan, size_t at, struct event event);
 void plan_remove(struct plan *plan, size_t at);
 void plan_clear(struct plan *plan);
 void plan_copy(struct plan *to, const struct plan *from);
 
 /* One event in words, without an end of line, appended. */
 void plan_print(const struct event *event, struct bytes *text);
+
+/* How many of the events are there before the first start. */
+size_t plan_leading(const struct plan *plan);
 
 /* false: line is none (not of the empty lines and comments, which add nothing). */
 bool plan_parse(struct plan *plan, const char *line);

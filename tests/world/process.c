@@ -16,7 +16,8 @@
 enum {
     SIGNALS_MAX = 32,
     IDLE_CALLS_MAX = 20000, /* without progress */
-    LAST_WAITS = 40,        /* before a stop, when the script is over */
+    DEATHS_MAX = 4,
+    LAST_WAITS = 40, /* before a stop, when the script is over */
     DIAG_BYTES = 2048,
     DRIBBLES = 200 /* what a client sends comes in small pieces so many times */
 };
@@ -31,6 +32,10 @@ static struct {
     size_t next;
     uint64_t calls;         /* since the last event */
     uint64_t last_event_us; /* on the fair clock */
+    uint64_t call_count;
+    const struct event *deaths[DEATHS_MAX]; /* that are to come, one after another */
+    size_t death_count;
+    uint64_t calls_to_death; /* 0: none is to come */
     struct serving serving;
     struct serving next_serving;
     const struct event *rot;
@@ -54,8 +59,11 @@ void process_begin_run(const struct plan *plan)
     memset(&process, 0, sizeof process);
     process.plan = plan;
     process.next_serving = plan_default_serving();
-    while (process.next < plan->count && plan->events[process.next].kind == EVENT_SERVE) {
-        process.next_serving = plan->events[process.next++].serving;
+    process.next = plan_leading(plan);
+    for (size_t i = 0; i < process.next; i++) {
+        if (plan->events[i].kind == EVENT_SERVE) {
+            process.next_serving = plan->events[i].serving;
+        }
     }
     process.serving = process.next_serving;
     world_clock_begin(process.serving.tick_us);
@@ -202,6 +210,37 @@ static void apply_to_client(const struct event *event)
     }
 }
 
+static void lose_power(uint64_t seed)
+{
+    disk_lose_power(seed);
+    siglongjmp(process_death, DEATH_POWER);
+}
+
+/* The first of the deaths has come, and the next one counts from here. */
+static void die(void)
+{
+    const struct event *event = process.deaths[0];
+    process.death_count--;
+    memmove(process.deaths, process.deaths + 1,
+            process.death_count * sizeof process.deaths[0]);
+    process.calls_to_death = process.death_count > 0 ? process.deaths[0]->number : 0;
+    if (event->is_power) {
+        lose_power(event->bit);
+    }
+    siglongjmp(process_death, DEATH_KILLED);
+}
+
+static void expect_death(const struct event *event)
+{
+    if (process.death_count == DEATHS_MAX) {
+        violation("the world is too small", "deaths");
+    }
+    process.deaths[process.death_count++] = event;
+    if (process.death_count == 1) {
+        process.calls_to_death = event->number;
+    }
+}
+
 static void apply(const struct event *event)
 {
     process_digest((uint64_t)event->kind);
@@ -225,8 +264,16 @@ static void apply(const struct event *event)
     case EVENT_KILL:
         siglongjmp(process_death, DEATH_KILLED);
     case EVENT_POWER:
-        disk_lose_power(event->number);
-        siglongjmp(process_death, DEATH_POWER);
+        lose_power(event->number);
+        break;
+    case EVENT_DIES:
+        expect_death(event);
+        break;
+    case EVENT_LIES:
+        disk_lie();
+        break;
+    case EVENT_ORIGINAL: /* too late for one */
+        break;
     case EVENT_ROT:
         process.rot = event;
         break;
@@ -275,6 +322,7 @@ int process_enter(enum call call, enum role role, uint64_t a, uint64_t b)
         return 0;
     }
     process.calls++;
+    process.call_count++;
     world_clock_tick();
     process_digest((uint64_t)call << 8 ^ (uint64_t)role ^ a << 16 ^ b << 40);
     if (++process.idle_calls > IDLE_CALLS_MAX) {
@@ -282,9 +330,17 @@ int process_enter(enum call call, enum role role, uint64_t a, uint64_t b)
                   IDLE_CALLS_MAX, call_name(call));
     }
     fire_due();
+    if (process.calls_to_death > 0 && --process.calls_to_death == 0) {
+        die();
+    }
     int error = faults_meet(call, role, &process.cut);
     process_digest((uint64_t)error);
     return error;
+}
+
+uint64_t process_call_count(void)
+{
+    return process.call_count;
 }
 
 size_t process_cut(size_t length)

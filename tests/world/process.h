@@ -10,7 +10,7 @@
 #include <setjmp.h>
 
 /* How a life ended other than by returning. */
-enum death { DEATH_NONE, DEATH_KILLED, DEATH_POWER };
+enum death { DEATH_NONE, DEATH_KILLED, DEATH_POWER, DEATH_GIVEN_UP };
 
 /* Where a death goes; set by whoever begins a life. */
 extern sigjmp_buf process_death;
@@ -37,6 +37,9 @@ bool process_is_quiet(void);
  * digest. Does not return if the server dies here.
  */
 int process_enter(enum call call, enum role role, uint64_t a, uint64_t b);
+
+/* Calls in this run so far. */
+uint64_t process_call_count(void);
 
 /* How many bytes the call that has begun may move. */
 size_t process_cut(size_t length);

@@ -10,6 +10,7 @@
 #include "engine/store.h"
 #include "net/server.h"
 #include "offline/dump.h"
+#include "offline/salvage.h"
 #include "offline/verify.h"
 #include "world/clock.h"
 #include "world/descriptors.h"
@@ -26,7 +27,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#define LOG_PATH "w.log"
+#define LOG_PATH     "w.log"
+#define SALVAGE_PATH "s.log"
 
 enum {
     LIVES_MAX = 200,
@@ -142,7 +144,7 @@ static void judge_end(enum status status, const struct hits *before)
         return;
     }
     figures.refused_starts++;
-    if (status == KV_CORRUPT && disk_has_garbage()) {
+    if (status == KV_CORRUPT && (disk_has_garbage() || disk_lies())) {
         is_given_up = true; /* it cannot be told from damage, and was not served */
         return;
     }
@@ -161,24 +163,48 @@ static void empty_output(void)
     (void)lseek(STDOUT_FILENO, 0, SEEK_SET);
 }
 
-/* What is at rest passes --verify, and --dump gives the model. */
-static void check_at_rest(void)
+/* A life in which a log is started on and stopped, and nothing happens. */
+static void look_at(const char *path)
 {
-    struct bytes text = {0};
     struct store *store = NULL;
-    struct store_options options = {.path = LOG_PATH, .sync = SYNC_ALWAYS};
+    struct store_options options = {.path = path, .sync = SYNC_ALWAYS};
     begin_life();
     process_be_quiet(true);
     if (store_open(&options, &store) != KV_OK) {
-        violation("a last start fails", "%s", process_diag());
+        violation("a last start fails", "%s: %s", path, process_diag());
     }
     model_check_store(store);
     if (store_close(store) != KV_OK) {
-        violation("a last stop fails", "%s", process_diag());
+        violation("a last stop fails", "%s: %s", path, process_diag());
     }
+}
+
+/* What --salvage makes of a log that is whole gives the model. */
+static void check_salvage(void)
+{
     begin_life();
     process_be_quiet(true);
-    if (verify_log(LOG_PATH) != KV_OK) {
+    disk_set_room(WORLD_ALL);
+    if (salvage_log(LOG_PATH, SALVAGE_PATH) != KV_OK) {
+        violation("--salvage refuses what is at rest", "%s", process_diag());
+    }
+    empty_output();
+    check_nothing_is_held();
+    look_at(SALVAGE_PATH);
+}
+
+/* What is at rest passes --verify, and --dump and --salvage give the model. */
+static void check_at_rest(void)
+{
+    struct bytes text = {0};
+    look_at(LOG_PATH);
+    begin_life();
+    process_be_quiet(true);
+    enum status status = verify_log(LOG_PATH);
+    if (status == KV_CORRUPT && disk_lies()) {
+        return; /* a start that believes the image does not read what was lost */
+    }
+    if (status != KV_OK) {
         violation("--verify refuses what is at rest", "%s", process_diag());
     }
     empty_output();
@@ -196,6 +222,7 @@ static void check_at_rest(void)
     model_check_dump(&text);
     text.at = world_resize(text.at, 0);
     check_nothing_is_held();
+    check_salvage();
 }
 
 /* A start on damage refuses it, or serves what is right and says what is not. */
@@ -232,6 +259,10 @@ static bool live(void)
 {
     struct hits before = *faults_hits();
     int death = sigsetjmp(process_death, 0);
+    if (death == DEATH_GIVEN_UP) {
+        is_given_up = true;
+        return true;
+    }
     if (death != DEATH_NONE) {
         figures.kills += death == DEATH_KILLED ? 1 : 0;
         figures.power_losses += death == DEATH_POWER ? 1 : 0;
@@ -256,6 +287,59 @@ static bool live(void)
     return process_plan_is_over();
 }
 
+static void put_length(struct bytes *log, uint64_t length)
+{
+    for (int shift = 56; shift >= 0; shift -= 8) {
+        unsigned char byte = (unsigned char)(length >> shift);
+        bytes_put(log, &byte, 1);
+    }
+}
+
+static void put_record(struct bytes *log, struct slice key, struct slice value)
+{
+    put_length(log, key.length);
+    put_length(log, value.length);
+    bytes_put(log, key.bytes, key.length);
+    bytes_put(log, value.bytes, value.length);
+}
+
+/* Records of a few keys, some of them deletions, and the beginning of one more. */
+static void leave_original_log(uint64_t record_count)
+{
+    static struct bytes log;
+    log.length = 0;
+    for (uint64_t i = 0; i < record_count; i++) {
+        char key[24];
+        char value[40] = {0};
+        bool is_deletion = i % 5 == 4; /* its value is the one NUL */
+        int key_length = snprintf(key, sizeof key, "key-%u", (unsigned)(i % 7));
+        int length = is_deletion ? 1 : snprintf(value, sizeof value, "%u.", (unsigned)i);
+        struct slice key_slice = {(const void *)key, (size_t)key_length};
+        struct slice value_slice = {(const void *)value, (size_t)length};
+        put_record(&log, key_slice, value_slice);
+        model_begin_with(key_slice, is_deletion ? NULL : &value_slice);
+    }
+    put_length(&log, 3);
+    size_t file = disk_create(LOG_PATH);
+    (void)disk_write(file, log.at, log.length, 0); /* there is room */
+    disk_sync(file);
+    disk_sync_names();
+}
+
+static void begin_with(const struct plan *plan)
+{
+    for (size_t i = 0; i < plan_leading(plan); i++) {
+        if (plan->events[i].kind == EVENT_ORIGINAL) {
+            leave_original_log(plan->events[i].number);
+        }
+    }
+    for (size_t i = 0; i < plan_leading(plan); i++) {
+        if (plan->events[i].kind == EVENT_LIES) {
+            disk_lie();
+        }
+    }
+}
+
 static void run(const struct plan *plan)
 {
     process_begin_run(plan);
@@ -264,6 +348,7 @@ static void run(const struct plan *plan)
     files_begin_run();
     sockets_begin_run();
     model_begin_run();
+    begin_with(plan);
     int lives = 0;
     is_given_up = false;
     while (!live()) {

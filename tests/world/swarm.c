@@ -48,6 +48,7 @@ enum feature {
     MAY_COME_BETWEEN,
     MAY_CHANGE_OPTIONS,
     MAY_BE_MANY, /* keys, and lines at once */
+    MAY_INHERIT, /* a log of the original */
     FEATURE_COUNT
 };
 
@@ -521,6 +522,10 @@ void swarm_make(uint64_t seed, struct plan *plan)
     }
     struct event first = {.kind = EVENT_SERVE, .serving = choose_serving(&swarm)};
     plan_add(plan, first);
+    if (may(&swarm, MAY_INHERIT) && one_in(&swarm, 8)) {
+        struct event original = {.kind = EVENT_ORIGINAL, .number = 1 + below(&swarm, 40)};
+        plan_add(plan, original);
+    }
     uint64_t count = 4 + small_number(&swarm, 60);
     for (uint64_t i = 0; i < count; i++) {
         add_event(&swarm);

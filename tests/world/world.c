@@ -5,6 +5,7 @@
  *     world --seconds N [--seed S]   fresh seeds until the time is over
  *     world --seeds N [--seed S]     so many
  *     world --replay FILE...         saved scripts
+ *     world --every FILE...          scripts, with each thing that can be done to them
  *     world --show SEED              the script of a seed
  *     world --processor-seconds N    likewise, of the processor's time
  *     --save DIRECTORY               where scripts of violations go, before the others
@@ -17,6 +18,7 @@
 #define _GNU_SOURCE /* memfd_create */
 #include "world/clock.h"
 #include "world/disk.h"
+#include "world/every.h"
 #include "world/faults.h"
 #include "world/model.h"
 #include "world/process.h"
@@ -250,6 +252,31 @@ static int replay(char **paths, int count)
     return failed > 0 ? 1 : 0;
 }
 
+static int try_every(char **paths, int count)
+{
+    static struct plan plan;
+    static struct plan broken;
+    unsigned one_of = getenv("KV_TEST_SLOW") != NULL ? EVERY_SLOW : 1;
+    int failed = 0;
+    for (int i = 0; i < count; i++) {
+        struct every_figures figures = {0};
+        bool is_right =
+            load(paths[i], &plan) && every_try(&plan, one_of, &broken, &figures);
+        const char *name =
+            strrchr(paths[i], '/') == NULL ? paths[i] : strrchr(paths[i], '/') + 1;
+        (void)fprintf(out,
+                      "[%s] %.*s: %" PRIu64 " failures, %" PRIu64 " deaths, %" PRIu64
+                      " pairs\n",
+                      is_right ? "       OK " : "  FAILED  ", (int)strcspn(name, "."),
+                      name, figures.failures, figures.deaths, figures.pairs);
+        if (!is_right) {
+            tell_violation(&broken);
+            failed++;
+        }
+    }
+    return failed > 0 ? 1 : 0;
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(((const struct saved *)a)->path, ((const struct saved *)b)->path);
@@ -295,6 +322,9 @@ static int run_command(int argc, char **argv)
     for (int i = 1; i + 1 < argc; i += 2) {
         if (strcmp(argv[i], "--replay") == 0) {
             return replay(argv + i + 1, argc - i - 1);
+        }
+        if (strcmp(argv[i], "--every") == 0) {
+            return try_every(argv + i + 1, argc - i - 1);
         }
         if (strcmp(argv[i], "--show") == 0) {
             static struct plan plan;

@@ -1,0 +1,202 @@
+/*
+ * Three loops.
+ */
+#include "world/every.h"
+
+#include "support/dice.h"
+#include "world/faults.h"
+#include "world/process.h"
+#include "world/run.h"
+
+#include <errno.h>
+
+enum { ERRORS_MAX = 6, STATES = 6, PAIRS = 1500, SECOND_DEATH_CALLS = 60 };
+
+/* What each call may give; a cut to so many bytes counts as one. */
+static const struct {
+    enum call call;
+    int errors[ERRORS_MAX];
+    uint64_t cuts[2];
+} failures[] = {
+    {CALL_OPEN, {EIO, EMFILE, EINTR}, {0}},
+    {CALL_OPENAT, {EIO, ENOSPC, EMFILE, EACCES, EINTR}, {0}},
+    {CALL_CLOSE, {EIO}, {0}},
+    {CALL_FSTAT, {EIO}, {0}},
+    {CALL_PWRITE, {EIO, ENOSPC, EDQUOT, EFBIG, EINTR}, {1, 40}},
+    {CALL_FTRUNCATE, {EIO, ENOSPC, EINTR}, {0}},
+    {CALL_FDATASYNC, {EIO, ENOSPC, EINTR}, {0}},
+    {CALL_FSYNC, {EIO, ENOSPC, EINTR}, {0}},
+    {CALL_FADVISE, {EINVAL, ENOSYS}, {0}},
+    {CALL_RENAMEAT, {EIO, ENOSPC, EACCES}, {0}},
+    {CALL_UNLINKAT, {EIO, EROFS}, {0}},
+    {CALL_FCNTL, {EIO}, {0}},
+    {CALL_MMAP, {ENOMEM}, {0}},
+    {CALL_FOPEN, {EMFILE}, {0}},
+    {CALL_FSTATVFS, {EIO, ENOSYS}, {0}},
+    {CALL_ACCEPT, {EMFILE, ECONNABORTED, EINTR}, {0}},
+    {CALL_RECV, {ECONNRESET, EINTR}, {1, 40}},
+    {CALL_SEND, {ECONNRESET, EPIPE, EINTR}, {1, 40}},
+    {CALL_SHUTDOWN, {ECONNRESET}, {0}},
+    {CALL_POLL, {EINTR}, {0}},
+    {CALL_MALLOC, {ENOMEM}, {0}},
+    {CALL_CALLOC, {ENOMEM}, {0}},
+    {CALL_REALLOC, {ENOMEM}, {0}},
+};
+
+enum { FAILURE_COUNT = sizeof failures / sizeof failures[0] };
+
+struct trial {
+    const struct plan *script;
+    struct plan *plan;
+    unsigned one_of;
+    uint64_t count; /* of what was to be done, done or not */
+    uint64_t met[FAILURE_COUNT];
+    uint64_t calls;
+    struct dice dice;
+};
+
+/* The events come with the first calls of the first life. */
+static bool run_with(struct trial *trial, const struct event *events, size_t count)
+{
+    plan_copy(trial->plan, trial->script);
+    size_t at = plan_leading(trial->plan);
+    for (size_t i = 0; i < count; i++) {
+        struct event event = events[i];
+        event.after_calls = 1;
+        plan_insert(trial->plan, at + i, event);
+    }
+    return run_plan(trial->plan);
+}
+
+static bool is_wanted(struct trial *trial)
+{
+    return trial->count++ % trial->one_of == 0;
+}
+
+static struct event failing(size_t which, uint64_t nth, int error)
+{
+    return (struct event){
+        .kind = EVENT_FAIL,
+        .fault = {
+            .call = failures[which].call, .role = ROLE_ANY, .nth = nth, .error = error}};
+}
+
+static struct event cutting(size_t which, uint64_t nth, uint64_t bytes)
+{
+    struct event event = failing(which, nth, 0);
+    event.kind = EVENT_CUT;
+    event.fault.bytes = bytes;
+    return event;
+}
+
+static bool fail_call(struct trial *trial, size_t which, uint64_t nth, uint64_t *runs)
+{
+    for (size_t i = 0; i < ERRORS_MAX && failures[which].errors[i] != 0; i++) {
+        struct event event = failing(which, nth, failures[which].errors[i]);
+        for (int for_good = 0; for_good < 2; for_good++) {
+            event.fault.is_sticky = for_good == 1;
+            /* What is only interrupted is tried again, and never for good. */
+            bool is_apt = for_good == 0 || (event.fault.error != EINTR &&
+                                            event.fault.error != ECONNABORTED);
+            if (is_apt && is_wanted(trial)) {
+                ++*runs;
+                if (!run_with(trial, &event, 1)) {
+                    return false;
+                }
+            }
+        }
+    }
+    for (size_t i = 0; i < 2 && failures[which].cuts[i] != 0; i++) {
+        struct event event = cutting(which, nth, failures[which].cuts[i]);
+        if (is_wanted(trial)) {
+            ++*runs;
+            if (!run_with(trial, &event, 1)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool fail_each(struct trial *trial, uint64_t *runs)
+{
+    for (size_t which = 0; which < FAILURE_COUNT; which++) {
+        for (uint64_t nth = 1; nth <= trial->met[which]; nth++) {
+            if (!fail_call(trial, which, nth, runs)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* A kill, losses of power that leave different things, and a death amid the next start.
+ */
+static bool die_at_each(struct trial *trial, uint64_t *runs)
+{
+    for (uint64_t call = 1; call <= trial->calls; call++) {
+        for (unsigned i = 0; i < STATES + 2; i++) {
+            struct event events[2] = {{.kind = EVENT_DIES, .number = call}};
+            events[0].is_power = i > 0;
+            events[0].bit = i == 1 ? 0 : dice_next(&trial->dice) >> 32;
+            events[1] = events[0];
+            events[1].number = 1 + dice_below(&trial->dice, SECOND_DEATH_CALLS);
+            events[0].is_power = events[0].is_power && i != STATES + 1;
+            if (is_wanted(trial)) {
+                ++*runs;
+                if (!run_with(trial, events, i < STATES ? 1 : 2)) {
+                    return false;
+                }
+            }
+        }
+    }
+    return true;
+}
+
+static struct event any_failure(struct trial *trial)
+{
+    size_t which = (size_t)dice_below(&trial->dice, FAILURE_COUNT);
+    uint64_t nth = 1 + dice_below(&trial->dice, trial->met[which] + 1);
+    size_t count = 0;
+    while (count < ERRORS_MAX && failures[which].errors[count] != 0) {
+        count++;
+    }
+    return failing(which, nth, failures[which].errors[dice_below(&trial->dice, count)]);
+}
+
+static bool fail_two(struct trial *trial, uint64_t *runs)
+{
+    for (int i = 0; i < PAIRS; i++) {
+        struct event events[2] = {any_failure(trial), any_failure(trial)};
+        if (dice_below(&trial->dice, 3) == 0) {
+            events[1] =
+                (struct event){.kind = EVENT_DIES,
+                               .number = 1 + dice_below(&trial->dice, trial->calls),
+                               .is_power = true,
+                               .bit = dice_next(&trial->dice) >> 32};
+        }
+        if (is_wanted(trial)) {
+            ++*runs;
+            if (!run_with(trial, events, 2)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+bool every_try(const struct plan *script, unsigned one_of, struct plan *broken,
+               struct every_figures *figures)
+{
+    struct trial trial = {
+        .script = script, .plan = broken, .one_of = one_of, .dice = {script->count}};
+    if (!run_with(&trial, NULL, 0)) {
+        return false;
+    }
+    trial.calls = process_call_count();
+    for (size_t i = 0; i < FAILURE_COUNT; i++) {
+        trial.met[i] = faults_met(failures[i].call);
+    }
+    return fail_each(&trial, &figures->failures) &&
+           die_at_each(&trial, &figures->deaths) && fail_two(&trial, &figures->pairs);
+}

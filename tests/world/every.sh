@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Scripts of the world with each thing that can be done to them, as many scripts at once as
+# there are processors.
+#
+#     tests/world/every.sh WORLD [SCRIPT...]      without SCRIPT: all in every/
+#
+# KV_RAN    a file to which the last line is added, for the end of `make test`
+set -uo pipefail
+world=$1
+shift
+[ $# -gt 0 ] || set -- "$(dirname "$0")"/every/*.world
+out=$(mktemp)
+trap 'rm -f -- "$out"' EXIT
+printf '%s\0' "$@" | xargs -0 -n 1 -P "$(getconf _NPROCESSORS_ONLN)" "$world" --every |
+    tee "$out"
+status=$?
+runs=$(grep -oE '[0-9]+ (failures|deaths|pairs)' "$out" | awk '{ sum += $1 } END { print sum }')
+echo "every: $# scripts, $runs runs with a failing call, a kill or a loss of power each" |
+    tee -a "${KV_RAN:-/dev/null}"
+exit "$status"
