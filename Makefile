@@ -202,7 +202,7 @@ world:
 	$(call build_with,world,$(WORLD_FLAGS)) build/world/world/world
 	build/world/world/world --save tests/world/found --seed $(SEED) --seconds $(SECONDS)
 
-#: check-world     scripts that were found, a fixed set of seeds, then fresh ones for a minute
+#: check-world     scripts that were found, a fixed set of seeds, then fresh ones (SECONDS=60)
 check-world:
 	$(call build_with,world,$(WORLD_FLAGS)) build/world/world/world
 	tests/world/check.sh build/world/world/world $(SEED) $(SECONDS)
