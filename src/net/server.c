@@ -187,7 +187,9 @@ static void pause_accepting(struct server *server)
         diag_warn("cannot accept a client for now; trying again");
         server->told_exhausted_ms = now_ms;
     }
-    (void)wait_for(server, nobody, -1, now_ms + ACCEPT_PAUSE_MS);
+    (void)wait_for(server, nobody, -1,
+                   clock_earlier(now_ms + ACCEPT_PAUSE_MS,
+                                 store_due_ms(server->store, LEISURE_ALL)));
 }
 
 /* Accept; just after a client has gone, the next is looked for awake for a moment. */
