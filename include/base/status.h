@@ -6,7 +6,8 @@
 
 enum status {
     KV_OK,
-    KV_NOT_FOUND, /* an answer, not an error */
+    KV_NOT_FOUND,      /* an answer, not an error */
+    KV_ALREADY_STORED, /* likewise: ADD found a value */
 
     /* The request is at fault; nothing was done. */
     KV_UNKNOWN_COMMAND,
@@ -18,6 +19,8 @@ enum status {
     KV_VALUE_TOO_LONG,
     KV_LINE_TOO_LONG,
     KV_INCOMPLETE_LINE,
+    KV_NOT_A_NUMBER,
+    KV_NUMBER_TOO_LARGE,
 
     /* The machine is at fault; the store is as it was before. */
     KV_NO_SPACE,

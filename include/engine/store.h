@@ -70,11 +70,11 @@ void store_fetch(struct store *store, struct lookup *lookups, size_t count);
  * value_out: valid until the next store_set, store_delete or store_commit.
  * KV_NOT_FOUND.  KV_CORRUPT, KV_IO: the record fails its checksum or cannot be read.
  */
-enum status store_get(struct store *store, const struct lookup *lookup,
+enum status store_get(const struct store *store, const struct lookup *lookup,
                       struct slice *value_out);
 
 /* KV_OK or KV_NOT_FOUND; errors as for store_get. The value is not read. */
-enum status store_exists(struct store *store, const struct lookup *lookup);
+enum status store_exists(const struct store *store, const struct lookup *lookup);
 
 /*
  * Stage a value; limits in bounds.h are the caller's duty.

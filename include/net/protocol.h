@@ -5,12 +5,13 @@
  * A request is a line ended by LF, of which one CR before it is dropped:
  *
  *     SET key value      GET key      DELETE key      EXISTS key
- *     KEYS [prefix]      COUNT        STATS           SYNC
- *     COMPACT            HELP         QUIT
+ *     ADD key value      INCR key [number]
+ *     KEYS [prefix]      LIST [prefix]                COUNT
+ *     STATS              SYNC         COMPACT         HELP        QUIT
  *
  * Words are parted by exactly one space; the command word is matched in any case. A
  * value is everything after the one space that follows the key. Each request gets one
- * line in reply, except KEYS, STATS and HELP: lines, then an empty one.
+ * line in reply, except KEYS, LIST, STATS and HELP: lines, then an empty one.
  */
 #ifndef KV_PROTOCOL_H
 #define KV_PROTOCOL_H
@@ -23,8 +24,11 @@ enum verb {
     VERB_SET,
     VERB_GET,
     VERB_DELETE,
+    VERB_ADD,
+    VERB_INCR,
     VERB_EXISTS,
     VERB_KEYS,
+    VERB_LIST,
     VERB_COUNT,
     VERB_STATS,
     VERB_SYNC,
@@ -36,8 +40,9 @@ enum verb {
 
 struct request {
     enum verb verb;
-    struct slice key;   /* of KEYS: the prefix, empty if there is none */
-    struct slice value; /* of SET */
+    struct slice key;   /* of KEYS and LIST: the prefix, empty if there is none */
+    struct slice value; /* of SET and ADD */
+    int64_t number;     /* of INCR: what is added */
 };
 
 /* The longest line that can be a request, without its end, for values up to a length. */
@@ -49,7 +54,7 @@ uint64_t protocol_line_bytes_max(uint64_t value_bytes_max);
  * line: borrowed; the slices of the request point into it, and are valid as long.
  * request_out: always written; the verb is right even where its words are not.
  * Refusals, the first that applies: KV_EMPTY_LINE, KV_NUL_BYTE, KV_NOT_UTF8,
- * KV_UNKNOWN_COMMAND, KV_USAGE, KV_KEY_TOO_LONG, KV_VALUE_TOO_LONG.
+ * KV_UNKNOWN_COMMAND, KV_USAGE, KV_KEY_TOO_LONG, KV_VALUE_TOO_LONG, KV_NOT_A_NUMBER.
  */
 enum status protocol_parse(struct slice line, uint64_t value_bytes_max,
                            struct request *request_out);
@@ -69,8 +74,9 @@ bool protocol_is_write(enum verb verb);
 bool protocol_is_hangup(struct slice line);
 
 /*
- * Append the one-line reply for an outcome: `success`, `no value stored`, or `error: `
- * and the reason. At most REPLY_LINE_BYTES_MAX bytes, for which room was reserved.
+ * Append the one-line reply for an outcome: `success`, `no value stored`, `already
+ * stored`, or `error: ` and the reason. At most REPLY_LINE_BYTES_MAX bytes, for which
+ * room was reserved.
  *
  * verb: gives the usage text for KV_USAGE; else unused.
  */

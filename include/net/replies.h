@@ -1,7 +1,8 @@
 /*
  * The replies to one client that are on their way: those that are held, in the order of
  * their requests, and behind them at most one that is too long to be made at once. That
- * is a large value, sent from the log without a copy, or the list of keys.
+ * is a large value, sent from the log without a copy, or a walk through the store: its
+ * keys, alone or with their values.
  *
  * A long reply begins when nothing is staged; until it is over the store must not be
  * changed, so that what it comes from stays where it is.
@@ -15,7 +16,7 @@
 
 #include <stdbool.h>
 
-enum long_reply { LONG_NONE, LONG_VALUE, LONG_KEYS };
+enum long_reply { LONG_NONE, LONG_VALUE, LONG_WALK };
 
 struct replies {
     struct conn *conn;          /* borrowed */
@@ -24,8 +25,13 @@ struct replies {
     size_t sent;                /* bytes at its front that the client has taken */
     enum long_reply long_reply; /* the last one, if it is not over */
     struct slice value;         /* LONG_VALUE: what is left of it; then an LF is due */
-    uint64_t position;          /* LONG_KEYS: of the walk through the store */
-    struct buffer prefix;       /* LONG_KEYS: which keys are wanted */
+    struct {
+        bool is_unfinished;   /* also while a large value in it is being sent */
+        enum verb verb;       /* KEYS or LIST */
+        uint64_t position;    /* of the walk through the store */
+        struct buffer prefix; /* which keys are wanted */
+        enum status failure;  /* of LIST: why something was left out */
+    } walk;
 };
 
 /*
@@ -63,11 +69,12 @@ enum status replies_put_value(struct replies *replies, struct slice value);
  * Begin a long reply behind those that are held. None may be unfinished, and the store
  * must stay as it is until this one is over.
  *
- * value: from store_get; borrowed until then.  prefix: copied.
+ * value: from store_get; borrowed until then.  verb: KEYS or LIST.  prefix: copied.
  * KV_NO_MEMORY: not begun.
  */
 void replies_begin_value(struct replies *replies, struct slice value);
-enum status replies_begin_keys(struct replies *replies, struct slice prefix);
+enum status replies_begin_walk(struct replies *replies, enum verb verb,
+                               struct slice prefix);
 
 /* Whether a long reply is unfinished. */
 bool replies_are_unfinished(const struct replies *replies);
@@ -75,12 +82,12 @@ bool replies_are_unfinished(const struct replies *replies);
 /* Whether anything is to be sent before the session can go on or end. */
 bool replies_are_due(const struct replies *replies);
 
-/* Whether the client has bytes to take; a list of keys that is being made has none. */
+/* Whether the client has bytes to take; a walk that is going on has none. */
 bool replies_await_client(const struct replies *replies);
 
 /*
- * Make more of a long reply, for a bounded time: keys in pieces, or all that may be held,
- * if input waits.
+ * Make more of a long reply, for a bounded time: of a walk a piece, or all that may be
+ * held, if input waits.
  *
  * Returns whether more can be made at once, though nothing is sent.
  */

@@ -8,6 +8,7 @@
 static const char *const texts[KV_STATUS_COUNT] = {
     [KV_OK] = "success",
     [KV_NOT_FOUND] = "no value stored",
+    [KV_ALREADY_STORED] = "already stored",
     [KV_UNKNOWN_COMMAND] = "unknown command",
     [KV_USAGE] = "usage",
     [KV_EMPTY_LINE] = "empty line",
@@ -17,6 +18,8 @@ static const char *const texts[KV_STATUS_COUNT] = {
     [KV_VALUE_TOO_LONG] = "value too long",
     [KV_LINE_TOO_LONG] = "line too long",
     [KV_INCOMPLETE_LINE] = "incomplete line",
+    [KV_NOT_A_NUMBER] = "not a number",
+    [KV_NUMBER_TOO_LARGE] = "number too large",
     [KV_NO_SPACE] = "storage full",
     [KV_IO] = "storage failed",
     [KV_CORRUPT] = "corrupt value",

@@ -88,7 +88,7 @@ static enum status find(const struct store *store, const struct lookup *lookup,
     return status == KV_OK && location_out->is_tombstone ? KV_NOT_FOUND : status;
 }
 
-enum status store_get(struct store *store, const struct lookup *lookup,
+enum status store_get(const struct store *store, const struct lookup *lookup,
                       struct slice *value_out)
 {
     struct location location;
@@ -97,7 +97,7 @@ enum status store_get(struct store *store, const struct lookup *lookup,
                                   : keydir_read(&store->keydir, &location, value_out);
 }
 
-enum status store_exists(struct store *store, const struct lookup *lookup)
+enum status store_exists(const struct store *store, const struct lookup *lookup)
 {
     struct location location;
     return find(store, lookup, &location);

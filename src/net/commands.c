@@ -6,7 +6,10 @@
 
 #include "base/bounds.h"
 #include "base/clock.h"
+#include "base/decimal.h"
 #include "base/version.h"
+
+#include <assert.h>
 
 void commands_init(struct commands *commands, struct store *store,
                    struct replies *replies)
@@ -86,6 +89,57 @@ static void delete (struct commands *commands, const struct lookup *lookup)
                        VERB_DELETE);
 }
 
+static void add(struct commands *commands, const struct lookup *lookup,
+                struct slice value)
+{
+    enum status status = commands->refusal;
+    if (status == KV_OK) {
+        status = store_exists(commands->store, lookup);
+        status = status == KV_OK          ? KV_ALREADY_STORED
+                 : status == KV_NOT_FOUND ? store_set(commands->store, lookup, value)
+                                          : status;
+    }
+    commands->counters.sets++;
+    replies_put_status(commands->replies, status, VERB_ADD);
+}
+
+/* What a key counts, 0 if it has no value, and a number more. */
+static enum status sum_up(const struct commands *commands, const struct lookup *lookup,
+                          int64_t number, int64_t *sum_out)
+{
+    struct slice value;
+    int64_t count = 0;
+    enum status status = store_get(commands->store, lookup, &value);
+    if (status == KV_OK && !decimal_parse(value, &count)) {
+        return KV_NOT_A_NUMBER;
+    }
+    if (status != KV_OK && status != KV_NOT_FOUND) {
+        return status;
+    }
+    return decimal_add(count, number, sum_out) ? KV_OK : KV_NUMBER_TOO_LARGE;
+}
+
+static void incr(struct commands *commands, const struct lookup *lookup, int64_t number)
+{
+    int64_t sum = 0;
+    enum status status = commands->refusal;
+    if (status == KV_OK) {
+        status = sum_up(commands, lookup, number, &sum);
+    }
+    struct decimal text = decimal_of(sum);
+    struct slice value = {text.bytes, text.length};
+    if (status == KV_OK) {
+        status = store_set(commands->store, lookup, value);
+    }
+    commands->counters.sets++;
+    if (status == KV_OK) {
+        status = replies_put_value(commands->replies, value);
+        assert(status == KV_OK); /* room for a line was reserved */
+    } else {
+        replies_put_status(commands->replies, status, VERB_INCR);
+    }
+}
+
 static void exists(struct commands *commands, const struct lookup *lookup)
 {
     enum status status = store_exists(commands->store, lookup);
@@ -96,14 +150,15 @@ static void exists(struct commands *commands, const struct lookup *lookup)
     }
 }
 
-static bool keys(struct commands *commands, struct slice prefix)
+/* KEYS or LIST. */
+static bool walk(struct commands *commands, enum verb verb, struct slice prefix)
 {
     if (store_staged_bytes(commands->store) > 0) {
         return false;
     }
-    enum status status = replies_begin_keys(commands->replies, prefix);
+    enum status status = replies_begin_walk(commands->replies, verb, prefix);
     if (status != KV_OK) {
-        replies_put_status(commands->replies, status, VERB_KEYS);
+        replies_put_status(commands->replies, status, verb);
     }
     return true;
 }
@@ -196,11 +251,18 @@ bool commands_execute(struct commands *commands, const struct request *request,
     case VERB_DELETE:
         delete (commands, lookup);
         break;
+    case VERB_ADD:
+        add(commands, lookup, request->value);
+        break;
+    case VERB_INCR:
+        incr(commands, lookup, request->number);
+        break;
     case VERB_EXISTS:
         exists(commands, lookup);
         break;
     case VERB_KEYS:
-        is_done = keys(commands, request->key);
+    case VERB_LIST:
+        is_done = walk(commands, request->verb, request->key);
         break;
     case VERB_COUNT:
         count(commands);

@@ -4,6 +4,7 @@
 #include "net/protocol.h"
 
 #include "base/bounds.h"
+#include "base/decimal.h"
 #include "base/utf8.h"
 
 #include <assert.h>
@@ -12,8 +13,9 @@
 
 enum arguments {
     ARGUMENTS_NONE,
-    ARGUMENTS_PREFIX, /* one word, which may be left out */
-    ARGUMENTS_KEY,
+    ARGUMENTS_PREFIX,     /* one word, which may be left out */
+    ARGUMENTS_KEY,        /* from here on: about one key */
+    ARGUMENTS_KEY_NUMBER, /* the number may be left out */
     ARGUMENTS_KEY_VALUE
 };
 
@@ -22,6 +24,7 @@ static const char *const argument_texts[] = {
     [ARGUMENTS_NONE] = "",
     [ARGUMENTS_PREFIX] = " [prefix]",
     [ARGUMENTS_KEY] = " key",
+    [ARGUMENTS_KEY_NUMBER] = " key [number]",
     [ARGUMENTS_KEY_VALUE] = " key value",
 };
 
@@ -44,9 +47,15 @@ static const struct command commands[VERB_NONE] = {
     [VERB_GET] = {NAME("GET"), ARGUMENTS_KEY, false, "the value, or: no value stored"},
     [VERB_DELETE] = {NAME("DELETE"), ARGUMENTS_KEY, true,
                      "forget a key; success also if there was none"},
+    [VERB_ADD] = {NAME("ADD"), ARGUMENTS_KEY_VALUE, true,
+                  "store a value if the key has none, or: already stored"},
+    [VERB_INCR] = {NAME("INCR"), ARGUMENTS_KEY_NUMBER, true,
+                   "add 1, or a number, to the key's; the sum"},
     [VERB_EXISTS] = {NAME("EXISTS"), ARGUMENTS_KEY, false, "1 or 0"},
     [VERB_KEYS] = {NAME("KEYS"), ARGUMENTS_PREFIX, false,
                    "the keys that begin so, then an empty line"},
+    [VERB_LIST] = {NAME("LIST"), ARGUMENTS_PREFIX, false,
+                   "key and value of those, then an empty line"},
     [VERB_COUNT] = {NAME("COUNT"), ARGUMENTS_NONE, false, "how many keys are stored"},
     [VERB_STATS] = {NAME("STATS"), ARGUMENTS_NONE, false,
                     "figures of the server, then an empty line"},
@@ -107,21 +116,35 @@ static enum verb find_verb(struct slice word)
     return VERB_NONE;
 }
 
+/* What INCR adds: 1, if nothing says otherwise. */
+static enum status parse_number(struct slice text, bool is_given, struct request *request)
+{
+    request->number = 1;
+    if (first_word(text).length < text.length) {
+        return KV_USAGE;
+    }
+    return !is_given || decimal_parse(text, &request->number) ? KV_OK : KV_NOT_A_NUMBER;
+}
+
 /* text: what follows the space after the command word. */
 static enum status parse_arguments(struct slice text, enum arguments wanted,
                                    uint64_t value_bytes_max, struct request *request)
 {
     request->key = first_word(text);
-    bool has_value = request->key.length < text.length;
-    if (request->key.length == 0 || has_value != (wanted == ARGUMENTS_KEY_VALUE)) {
+    bool has_more = request->key.length < text.length;
+    bool may_have_more = wanted == ARGUMENTS_KEY_VALUE || wanted == ARGUMENTS_KEY_NUMBER;
+    if (request->key.length == 0 || (has_more && !may_have_more) ||
+        (!has_more && wanted == ARGUMENTS_KEY_VALUE)) {
         return KV_USAGE;
     }
-    if (has_value) {
-        request->value = slice_after(text, request->key.length + 1);
-    }
+    struct slice rest = slice_after(text, request->key.length + (has_more ? 1 : 0));
     if (request->key.length > KEY_BYTES_MAX) {
         return KV_KEY_TOO_LONG;
     }
+    if (wanted == ARGUMENTS_KEY_NUMBER) {
+        return parse_number(rest, has_more, request);
+    }
+    request->value = rest;
     return request->value.length > value_bytes_max ? KV_VALUE_TOO_LONG : KV_OK;
 }
 
@@ -166,8 +189,7 @@ enum status protocol_parse(struct slice line, uint64_t value_bytes_max,
 
 bool protocol_has_key(enum verb verb)
 {
-    return verb != VERB_NONE && (commands[verb].arguments == ARGUMENTS_KEY ||
-                                 commands[verb].arguments == ARGUMENTS_KEY_VALUE);
+    return verb != VERB_NONE && commands[verb].arguments >= ARGUMENTS_KEY;
 }
 
 bool protocol_is_write(enum verb verb)
@@ -199,7 +221,7 @@ static void put_text(struct buffer *replies, const char *text)
 
 void protocol_put_status(struct buffer *replies, enum status status, enum verb verb)
 {
-    if (status != KV_OK && status != KV_NOT_FOUND) {
+    if (status != KV_OK && status != KV_NOT_FOUND && status != KV_ALREADY_STORED) {
         put_text(replies, "error: ");
     }
     put_text(replies, status_text(status));
@@ -213,7 +235,7 @@ void protocol_put_status(struct buffer *replies, enum status status, enum verb v
 }
 
 /* Where the explanations of HELP begin. */
-enum { HELP_COLUMN = 14 };
+enum { HELP_COLUMN = 18 };
 
 enum status protocol_put_help(struct buffer *replies)
 {

@@ -9,8 +9,8 @@
 
 #include <assert.h>
 
-/* The list of keys is made in pieces of this size. */
-#define KEYS_PIECE_BYTES (64 * KIB)
+/* A walk is made in pieces of about this size. */
+#define WALK_PIECE_BYTES (64 * KIB)
 
 /* Keys that are walked over between looks at the clock. */
 enum { KEYS_BETWEEN_LOOKS = 16 };
@@ -27,7 +27,7 @@ enum status replies_init(struct replies *replies, struct conn *conn,
 void replies_destroy(struct replies *replies)
 {
     buffer_free(&replies->held);
-    buffer_free(&replies->prefix);
+    buffer_free(&replies->walk.prefix);
 }
 
 void replies_drop(struct replies *replies)
@@ -35,8 +35,9 @@ void replies_drop(struct replies *replies)
     replies->held.length = 0;
     replies->sent = 0;
     replies->long_reply = LONG_NONE;
+    replies->walk.is_unfinished = false;
     buffer_trim(&replies->held, REPLIES_BYTES_KEPT);
-    buffer_free(&replies->prefix);
+    buffer_free(&replies->walk.prefix);
 }
 
 struct buffer *replies_held(struct replies *replies)
@@ -77,14 +78,18 @@ void replies_begin_value(struct replies *replies, struct slice value)
     replies->value = value;
 }
 
-enum status replies_begin_keys(struct replies *replies, struct slice prefix)
+enum status replies_begin_walk(struct replies *replies, enum verb verb,
+                               struct slice prefix)
 {
-    replies->prefix.length = 0;
-    enum status status = buffer_reserve(&replies->prefix, prefix.length);
+    replies->walk.prefix.length = 0;
+    enum status status = buffer_reserve(&replies->walk.prefix, prefix.length);
     if (status == KV_OK) {
-        buffer_append(&replies->prefix, prefix);
-        replies->position = 0;
-        replies->long_reply = LONG_KEYS;
+        buffer_append(&replies->walk.prefix, prefix);
+        replies->walk.verb = verb;
+        replies->walk.position = 0;
+        replies->walk.failure = KV_OK;
+        replies->walk.is_unfinished = true;
+        replies->long_reply = LONG_WALK;
     }
     return status;
 }
@@ -109,50 +114,111 @@ static void hold_rest_of_value(struct replies *replies, size_t bytes_max)
 {
     if (replies->value.length < bytes_max &&
         replies_put_value(replies, replies->value) == KV_OK) {
-        replies->long_reply = LONG_NONE;
+        replies->long_reply = replies->walk.is_unfinished ? LONG_WALK : LONG_NONE;
     }
 }
 
-/* Append the key at the position, or the empty line after the last. */
-static void put_key(struct replies *replies)
+/* An empty line, unless something had to be left out: then why. */
+static void end_walk(struct replies *replies)
+{
+    if (replies->walk.failure == KV_OK) {
+        buffer_append_byte(&replies->held, '\n');
+    } else {
+        protocol_put_status(&replies->held, replies->walk.failure, replies->walk.verb);
+    }
+    replies->walk.is_unfinished = false;
+    replies->long_reply = LONG_NONE;
+}
+
+/* Leave a damaged key or value out; the operator was told which. */
+static void leave_out(struct replies *replies, enum status status)
+{
+    if (replies->walk.verb == VERB_LIST) {
+        replies->walk.failure = status;
+    } else {
+        /* No key holds a space, so this line cannot be mistaken for one. */
+        protocol_put_status(&replies->held, status, replies->walk.verb);
+    }
+}
+
+/* Append a key, for which there is room, and its value. KV_NO_MEMORY: nothing. */
+static enum status put_pair(struct replies *replies, struct slice key)
+{
+    struct slice value;
+    struct lookup lookup = store_begin_lookup(replies->store, key);
+    enum status status = store_get(replies->store, &lookup, &value);
+    if (status != KV_OK) {
+        leave_out(replies, status);
+        return KV_OK;
+    }
+    bool is_large = value.length >= STREAM_VALUE_BYTES_MIN;
+    if (!is_large) {
+        status = buffer_reserve(&replies->held, key.length + 1 + value.length + 1);
+    }
+    if (status != KV_OK) {
+        return status;
+    }
+    buffer_append(&replies->held, key);
+    buffer_append_byte(&replies->held, ' ');
+    if (is_large) {
+        replies_begin_value(replies, value);
+    } else {
+        buffer_append(&replies->held, value);
+        buffer_append_byte(&replies->held, '\n');
+    }
+    return KV_OK;
+}
+
+/* Go one step further. KV_NO_MEMORY: not gone. */
+static enum status put_next(struct replies *replies)
 {
     struct slice key;
     struct buffer *held = &replies->held;
-    enum status status = store_walk(replies->store, &replies->position, &key);
+    uint64_t position = replies->walk.position;
+    enum status status = store_walk(replies->store, &position, &key);
     if (status == KV_NOT_FOUND) {
-        buffer_append_byte(held, '\n');
-        replies->long_reply = LONG_NONE;
-    } else if (status != KV_OK) {
-        /* No key holds a space, so this line cannot be mistaken for one. */
-        protocol_put_status(held, status, VERB_KEYS);
-    } else if (slice_starts_with(key, buffer_slice(&replies->prefix))) {
-        buffer_append(held, key);
-        buffer_append_byte(held, '\n');
+        end_walk(replies);
+        return KV_OK;
     }
+    if (status != KV_OK) {
+        leave_out(replies, status);
+    } else if (slice_starts_with(key, buffer_slice(&replies->walk.prefix))) {
+        if (replies->walk.verb == VERB_LIST) {
+            status = put_pair(replies, key);
+            if (status != KV_OK) {
+                return status;
+            }
+        } else {
+            buffer_append(held, key);
+            buffer_append_byte(held, '\n');
+        }
+    }
+    replies->walk.position = position;
+    return KV_OK;
 }
 
 /* Walk over some keys; false when there is no more room for them, or no more of them. */
-static bool put_some_keys(struct replies *replies, size_t bytes_max)
+static bool put_some(struct replies *replies, size_t bytes_max)
 {
     struct buffer *held = &replies->held;
     size_t end = held->length + bytes_max;
     for (int i = 0; i < KEYS_BETWEEN_LOOKS; i++) {
-        if (replies->long_reply != LONG_KEYS || held->length >= end ||
-            buffer_reserve(held, KEY_BYTES_MAX + REPLY_LINE_BYTES_MAX) != KV_OK) {
+        if (replies->long_reply != LONG_WALK || held->length >= end ||
+            buffer_reserve(held, KEY_BYTES_MAX + REPLY_LINE_BYTES_MAX) != KV_OK ||
+            put_next(replies) != KV_OK) {
             return false;
         }
-        put_key(replies);
     }
     return true;
 }
 
-/* One slice of the list; returns whether there is room and memory for another. */
-static bool put_keys(struct replies *replies, size_t held_max)
+/* One slice of the walk; returns whether there is room and memory for another. */
+static bool go_on_walking(struct replies *replies, size_t held_max)
 {
     uint64_t end_us = clock_now_us() + KEYS_SLICE_US_MAX;
     for (int i = 0; i < KEYS_SLICE_COUNT / KEYS_BETWEEN_LOOKS; i++) {
         size_t backlog = backlog_of(replies);
-        if (backlog >= held_max || !put_some_keys(replies, held_max - backlog)) {
+        if (backlog >= held_max || !put_some(replies, held_max - backlog)) {
             return false;
         }
         if (clock_now_us() >= end_us) {
@@ -166,8 +232,8 @@ bool replies_make_more(struct replies *replies)
 {
     size_t backlog = backlog_of(replies);
     bool must_hold = conn_is_full(replies->conn);
-    if (replies->long_reply == LONG_KEYS) {
-        return put_keys(replies, must_hold ? BACKLOG_BYTES_MAX : KEYS_PIECE_BYTES);
+    if (replies->long_reply == LONG_WALK) {
+        return go_on_walking(replies, must_hold ? BACKLOG_BYTES_MAX : WALK_PIECE_BYTES);
     }
     if (replies->long_reply == LONG_VALUE && must_hold) {
         assert(backlog < BACKLOG_BYTES_MAX); /* as when it began: it has only shrunk */

@@ -4,6 +4,7 @@
 #include "fuzz/fuzz.h"
 
 #include "base/bounds.h"
+#include "base/decimal.h"
 #include "base/utf8.h"
 #include "net/protocol.h"
 
@@ -24,10 +25,14 @@ static bool has(struct slice slice, char byte)
     return slice.length > 0 && memchr(slice.bytes, byte, slice.length) != NULL;
 }
 
-static bool takes_key(enum verb verb)
+static bool takes_value(enum verb verb)
 {
-    return verb == VERB_SET || verb == VERB_GET || verb == VERB_DELETE ||
-           verb == VERB_EXISTS;
+    return verb == VERB_SET || verb == VERB_ADD;
+}
+
+static bool takes_prefix(enum verb verb)
+{
+    return verb == VERB_KEYS || verb == VERB_LIST;
 }
 
 /* What an accepted request may look like. */
@@ -41,10 +46,10 @@ static void check_accepted(struct slice line, const struct request *request)
     REQUIRE(!has(request->key, ' '));
     REQUIRE(request->key.length <= KEY_BYTES_MAX);
     REQUIRE(request->value.length <= VALUE_BYTES);
-    REQUIRE(!takes_key(request->verb) || request->key.length > 0);
-    REQUIRE(takes_key(request->verb) || request->verb == VERB_KEYS ||
+    REQUIRE(!protocol_has_key(request->verb) || request->key.length > 0);
+    REQUIRE(protocol_has_key(request->verb) || takes_prefix(request->verb) ||
             request->key.length == 0);
-    REQUIRE(request->verb == VERB_SET || request->value.length == 0);
+    REQUIRE(takes_value(request->verb) || request->value.length == 0);
 }
 
 /* A key and a value account for the whole line, whatever the command word looked like. */
@@ -53,15 +58,19 @@ static void check_is_complete(struct slice line, const struct request *request)
     static const size_t words[VERB_NONE] = {
         [VERB_SET] = 3,     [VERB_GET] = 3,   [VERB_DELETE] = 6, [VERB_EXISTS] = 6,
         [VERB_KEYS] = 4,    [VERB_COUNT] = 5, [VERB_STATS] = 5,  [VERB_SYNC] = 4,
-        [VERB_COMPACT] = 7, [VERB_HELP] = 4,  [VERB_QUIT] = 4,
+        [VERB_COMPACT] = 7, [VERB_HELP] = 4,  [VERB_QUIT] = 4,   [VERB_ADD] = 3,
+        [VERB_INCR] = 4,    [VERB_LIST] = 4,
     };
     size_t length = words[request->verb];
     length += request->key.length > 0 ? 1 + request->key.length : 0;
-    length += request->verb == VERB_SET ? 1 + request->value.length : 0;
-    REQUIRE(length == line.length);
+    length += takes_value(request->verb) ? 1 + request->value.length : 0;
+    struct decimal number = decimal_of(request->number);
+    REQUIRE(length == line.length ||
+            (request->verb == VERB_INCR && length + 1 + number.length == line.length &&
+             memcmp(line.bytes + length + 1, number.bytes, number.length) == 0));
     REQUIRE(request->key.length == 0 ||
             request->key.bytes == line.bytes + words[request->verb] + 1);
-    REQUIRE(request->verb != VERB_SET || request->value.length == 0 ||
+    REQUIRE(!takes_value(request->verb) || request->value.length == 0 ||
             request->value.bytes == request->key.bytes + request->key.length + 1);
 }
 
@@ -79,7 +88,8 @@ static void check_refused(struct slice line, const struct request *request,
         return;
     }
     REQUIRE(status == KV_USAGE || status == KV_KEY_TOO_LONG ||
-            status == KV_VALUE_TOO_LONG);
+            status == KV_VALUE_TOO_LONG || status == KV_NOT_A_NUMBER);
+    REQUIRE(status != KV_NOT_A_NUMBER || request->verb == VERB_INCR);
     REQUIRE(status != KV_KEY_TOO_LONG || request->key.length > KEY_BYTES_MAX);
     REQUIRE(status != KV_VALUE_TOO_LONG || request->value.length > VALUE_BYTES);
 }
@@ -132,8 +142,7 @@ int fuzz_protocol(const uint8_t *data, size_t size)
     } else {
         check_refused(line, &request, status);
     }
-    REQUIRE(protocol_is_write(request.verb) ==
-            (request.verb == VERB_SET || request.verb == VERB_DELETE));
+    REQUIRE(!takes_value(request.verb) || protocol_is_write(request.verb));
     check_reply(status, request.verb);
     check_case(line, &request, status);
     free(copy);

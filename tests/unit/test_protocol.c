@@ -34,7 +34,7 @@ static enum status parse(struct slice line, struct request *request_out)
 {
     /* What stood there before must not shine through. */
     *request_out = (struct request){(enum verb)(VERB_NONE + 1), SLICE_LITERAL("?"),
-                                    SLICE_LITERAL("?")};
+                                    SLICE_LITERAL("?"), 77};
     return protocol_parse(guarded_place(&page, line), VALUE_LIMIT, request_out);
 }
 
@@ -78,6 +78,12 @@ static void protocol_parse_knows_every_command(void **state)
         {"EXISTS key", VERB_EXISTS, "key", ""},
         {"KEYS", VERB_KEYS, "", ""},
         {"KEYS user:", VERB_KEYS, "user:", ""},
+        {"LIST", VERB_LIST, "", ""},
+        {"LIST user:", VERB_LIST, "user:", ""},
+        {"ADD key value", VERB_ADD, "key", "value"},
+        {"ADD key ", VERB_ADD, "key", ""},
+        {"INCR key", VERB_INCR, "key", ""},
+        {"INCR key -5", VERB_INCR, "key", ""},
         {"COUNT", VERB_COUNT, "", ""},
         {"STATS", VERB_STATS, "", ""},
         {"SYNC", VERB_SYNC, "", ""},
@@ -197,6 +203,13 @@ static void protocol_parse_refuses_wrong_words_with_the_usage(void **state)
         {"EXISTS", VERB_EXISTS},
         {"EXISTS ", VERB_EXISTS},
         {"EXISTS a b", VERB_EXISTS},
+        {"ADD key", VERB_ADD},
+        {"ADD  key value", VERB_ADD},
+        {"INCR", VERB_INCR},
+        {"INCR ", VERB_INCR},
+        {"INCR key 1 2", VERB_INCR},
+        {"INCR key  1", VERB_INCR},
+        {"LIST a b", VERB_LIST},
         {"KEYS a b", VERB_KEYS},
         {"KEYS a ", VERB_KEYS},
         {"KEYS  a", VERB_KEYS},
@@ -220,6 +233,39 @@ static void protocol_parse_refuses_wrong_words_with_the_usage(void **state)
             fail_msg("`%s`: status %d, verb %d", cases[i].line, (int)status,
                      (int)request.verb);
         }
+    }
+}
+
+static void protocol_parse_reads_what_incr_adds(void **state)
+{
+    static const struct {
+        const char *line;
+        enum status status;
+        int64_t number;
+    } cases[] = {
+        {"INCR k", KV_OK, 1},
+        {"INCR k 0", KV_OK, 0},
+        {"INCR k 41", KV_OK, 41},
+        {"INCR k -7", KV_OK, -7},
+        {"INCR k 9223372036854775807", KV_OK, INT64_MAX},
+        {"INCR k -9223372036854775808", KV_OK, INT64_MIN},
+        {"INCR k 9223372036854775808", KV_NOT_A_NUMBER, 0},
+        {"INCR k -9223372036854775809", KV_NOT_A_NUMBER, 0},
+        {"INCR k 18446744073709551617", KV_NOT_A_NUMBER, 0},
+        {"INCR k ", KV_NOT_A_NUMBER, 0},
+        {"INCR k -", KV_NOT_A_NUMBER, 0},
+        {"INCR k +1", KV_NOT_A_NUMBER, 0},
+        {"INCR k 01", KV_NOT_A_NUMBER, 0},
+        {"INCR k -0", KV_NOT_A_NUMBER, 0},
+        {"INCR k 1x", KV_NOT_A_NUMBER, 0},
+        {"INCR k 1.5", KV_NOT_A_NUMBER, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct request request;
+        assert_int_equal(parse_text(cases[i].line, &request), cases[i].status);
+        assert_int_equal(request.verb, VERB_INCR);
+        assert_true(cases[i].status != KV_OK || request.number == cases[i].number);
     }
 }
 
@@ -381,6 +427,8 @@ static void protocol_parse_takes_keys_up_to_their_limit(void **state)
         {"SET ", " value", VERB_SET}, {"SET ", " ", VERB_SET},
         {"GET ", "", VERB_GET},       {"DELETE ", "", VERB_DELETE},
         {"EXISTS ", "", VERB_EXISTS}, {"KEYS ", "", VERB_KEYS},
+        {"ADD ", " value", VERB_ADD}, {"LIST ", "", VERB_LIST},
+        {"INCR ", "", VERB_INCR},     {"INCR ", " -12", VERB_INCR},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -468,7 +516,8 @@ static void protocol_is_write_only_for_commands_that_change_the_store(void **sta
 {
     (void)state;
     for (int verb = 0; verb <= VERB_NONE; verb++) {
-        bool is_write = verb == VERB_SET || verb == VERB_DELETE;
+        bool is_write = verb == VERB_SET || verb == VERB_DELETE || verb == VERB_ADD ||
+                        verb == VERB_INCR;
         assert_int_equal(protocol_is_write((enum verb)verb), is_write);
     }
 }
@@ -538,6 +587,9 @@ static void protocol_put_status_gives_the_reply_of_each_outcome(void **state)
     } cases[] = {
         {KV_OK, "success\n"},
         {KV_NOT_FOUND, "no value stored\n"},
+        {KV_ALREADY_STORED, "already stored\n"},
+        {KV_NOT_A_NUMBER, "error: not a number\n"},
+        {KV_NUMBER_TOO_LARGE, "error: number too large\n"},
         {KV_UNKNOWN_COMMAND, "error: unknown command\n"},
         {KV_EMPTY_LINE, "error: empty line\n"},
         {KV_NOT_UTF8, "error: not UTF-8\n"},
@@ -565,11 +617,19 @@ static const struct {
     enum verb verb;
     const char *usage;
 } usages[] = {
-    {VERB_SET, "SET key value"},  {VERB_GET, "GET key"},
-    {VERB_DELETE, "DELETE key"},  {VERB_EXISTS, "EXISTS key"},
-    {VERB_KEYS, "KEYS [prefix]"}, {VERB_COUNT, "COUNT"},
-    {VERB_STATS, "STATS"},        {VERB_SYNC, "SYNC"},
-    {VERB_COMPACT, "COMPACT"},    {VERB_HELP, "HELP"},
+    {VERB_SET, "SET key value"},
+    {VERB_GET, "GET key"},
+    {VERB_DELETE, "DELETE key"},
+    {VERB_ADD, "ADD key value"},
+    {VERB_INCR, "INCR key [number]"},
+    {VERB_EXISTS, "EXISTS key"},
+    {VERB_KEYS, "KEYS [prefix]"},
+    {VERB_LIST, "LIST [prefix]"},
+    {VERB_COUNT, "COUNT"},
+    {VERB_STATS, "STATS"},
+    {VERB_SYNC, "SYNC"},
+    {VERB_COMPACT, "COMPACT"},
+    {VERB_HELP, "HELP"},
     {VERB_QUIT, "QUIT"},
 };
 
@@ -675,9 +735,9 @@ static void protocol_put_stat_writes_a_name_and_a_value(void **state)
 /* Whatever the bytes, a request that is taken is one that the store can hold. */
 static void protocol_parse_of_random_bytes_keeps_its_promises(void **state)
 {
-    static const char *const words[] = {"SET",  "get",  "DELETE", "KEYS", " ",
-                                        " ",    " ",    "key",    "v",    "\xd0\xba",
-                                        "\xff", "QUIT", "\t",     "\xd0", "Exists"};
+    static const char *const words[] = {
+        "SET",      "get",  "DELETE", "KEYS", " ",    " ",      " ",    "key", "v",
+        "\xd0\xba", "\xff", "QUIT",   "\t",   "\xd0", "Exists", "INCR", "add", "-1"};
     enum { ROUNDS = 50000 };
     (void)state;
     struct dice dice;
@@ -697,7 +757,8 @@ static void protocol_parse_of_random_bytes_keeps_its_promises(void **state)
         struct request request;
         enum status status = parse((struct slice){line, length}, &request);
         assert_true(status == KV_OK ||
-                    (status >= KV_UNKNOWN_COMMAND && status <= KV_NUL_BYTE));
+                    (status >= KV_UNKNOWN_COMMAND && status <= KV_NUL_BYTE) ||
+                    status == KV_NOT_A_NUMBER);
         assert_int_equal(status == KV_EMPTY_LINE, length == 0);
         assert_in_range(request.verb, 0, VERB_NONE);
         if (status != KV_OK) {
@@ -706,10 +767,11 @@ static void protocol_parse_of_random_bytes_keeps_its_promises(void **state)
         taken++;
         assert_true(request.verb != VERB_NONE);
         bool has_key = request.key.length > 0;
-        assert_true(has_key || request.verb == VERB_KEYS || request.verb >= VERB_COUNT);
+        assert_true(has_key || request.verb >= VERB_KEYS);
         assert_true(!has_key ||
                     memchr(request.key.bytes, ' ', request.key.length) == NULL);
-        assert_true(request.verb == VERB_SET || request.value.length == 0);
+        assert_true(request.verb == VERB_SET || request.verb == VERB_ADD ||
+                    request.value.length == 0);
     }
     assert_in_range(taken, ROUNDS / 100, ROUNDS);
 }
@@ -718,11 +780,8 @@ static void protocol_tells_which_commands_have_a_key(void **state)
 {
     (void)state;
     for (int verb = 0; verb <= VERB_NONE; verb++) {
-        bool has_key = verb == VERB_SET || verb == VERB_GET || verb == VERB_DELETE ||
-                       verb == VERB_EXISTS;
+        bool has_key = verb < VERB_KEYS;
         assert_int_equal(protocol_has_key((enum verb)verb), has_key);
-        assert_int_equal(protocol_is_write((enum verb)verb),
-                         verb == VERB_SET || verb == VERB_DELETE);
     }
 }
 
@@ -737,6 +796,7 @@ int main(void)
         cmocka_unit_test(protocol_parse_parts_words_at_spaces_alone),
         cmocka_unit_test(protocol_parse_points_into_the_line),
         cmocka_unit_test(protocol_parse_refuses_wrong_words_with_the_usage),
+        cmocka_unit_test(protocol_parse_reads_what_incr_adds),
         cmocka_unit_test(protocol_parse_refuses_unknown_commands),
         cmocka_unit_test(protocol_parse_refuses_an_empty_line),
         cmocka_unit_test(protocol_parse_refuses_a_nul_at_every_place),

@@ -138,8 +138,13 @@ static void session_commits_in_time_while_a_client_sends_on_and_on(void **state)
 static void f30_session_refuses_each_write_of_a_gathered_batch(void **state)
 {
     struct pair pair = begin(*state);
-    char *request = repeat("SET k new\nGET k\nDELETE k\nGET k\nEXISTS n\n", 50);
-    char *replies = repeat("error: storage full\nold\nerror: storage full\nold\n0\n", 50);
+    char *request =
+        repeat("SET k new\nGET k\nDELETE k\nGET k\nEXISTS n\nADD n 1\nINCR n\n"
+               "EXISTS n\n",
+               50);
+    char *replies = repeat("error: storage full\nold\nerror: storage full\nold\n0\n"
+                           "error: storage full\nerror: storage full\n0\n",
+                           50);
     send_text(&pair, "SET k old\n");
     run(&pair);
     expect_replies(&pair, "success\n");

@@ -593,6 +593,9 @@ static void f40_commands_say_which_key_is_damaged(void **state)
     expect_reply(&talk, "EXISTS k\n", "error: corrupt value\n");
     expect_reply(&talk, "GET k\n", "error: corrupt value\n");
     expect_reply(&talk, "KEYS\n", "error: corrupt value\n\n");
+    expect_reply(&talk, "ADD k new\n", "error: corrupt value\n");
+    expect_reply(&talk, "INCR k\n", "error: corrupt value\n");
+    expect_reply(&talk, "LIST\n", "error: corrupt value\n");
     expect_reply(&talk, "EXISTS other\n", "0\n");
     end(&talk);
 }

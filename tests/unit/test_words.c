@@ -22,6 +22,7 @@ static void status_text_is_the_phrase_that_clients_match_on(void **state)
     } cases[] = {
         {KV_OK, "success"},
         {KV_NOT_FOUND, "no value stored"},
+        {KV_ALREADY_STORED, "already stored"},
         {KV_UNKNOWN_COMMAND, "unknown command"},
         {KV_USAGE, "usage"},
         {KV_EMPTY_LINE, "empty line"},
@@ -31,6 +32,8 @@ static void status_text_is_the_phrase_that_clients_match_on(void **state)
         {KV_VALUE_TOO_LONG, "value too long"},
         {KV_LINE_TOO_LONG, "line too long"},
         {KV_INCOMPLETE_LINE, "incomplete line"},
+        {KV_NOT_A_NUMBER, "not a number"},
+        {KV_NUMBER_TOO_LARGE, "number too large"},
         {KV_NO_SPACE, "storage full"},
         {KV_IO, "storage failed"},
         {KV_CORRUPT, "corrupt value"},

@@ -41,12 +41,14 @@ static uint32_t *sure;
 static uint32_t *durable;
 static uint32_t *observed;
 static bool *is_seen;
+static bool *is_counted; /* an INCR of it was received and never answered */
 static size_t key_capacity;
 
 static uint64_t key_count;
 static uint64_t live_bytes;
 static struct writes recent;  /* acknowledged, and perhaps not durable */
 static struct writes open;    /* received and never answered */
+static struct writes perhaps; /* ADDs among them that count if one before was refused */
 static struct hits open_hits; /* what had failed when the first of them came */
 static bool has_lost_unsynced;
 static struct store *watched;
@@ -80,6 +82,8 @@ static void make_room_for_keys(size_t needed)
     durable = world_resize(durable, key_capacity * sizeof *durable);
     observed = world_resize(observed, key_capacity * sizeof *observed);
     is_seen = world_resize(is_seen, key_capacity * sizeof *is_seen);
+    is_counted = world_resize(is_counted, key_capacity * sizeof *is_counted);
+    memset(is_counted + old, 0, (key_capacity - old) * sizeof *is_counted);
     memset(sure + old, 0, (key_capacity - old) * sizeof *sure);
     memset(durable + old, 0, (key_capacity - old) * sizeof *durable);
 }
@@ -102,6 +106,8 @@ void model_begin_run(void)
     live_bytes = 0;
     recent.count = 0;
     open.count = 0;
+    perhaps.count = 0;
+    memset(is_counted, 0, key_capacity * sizeof *is_counted);
     has_lost_unsynced = false;
     suspicion = NULL;
     watched = NULL;
@@ -295,8 +301,75 @@ static bool is_number(struct slice heard, uint64_t number)
     return slice_equal(heard, slice_of_text(text));
 }
 
+/* ---- Counting ---- */
+
+static bool is_decimal(struct slice text, int64_t *number_out)
+{
+    char copy[24] = {0};
+    char again[24];
+    if (text.length == 0 || text.length >= sizeof copy) {
+        return false;
+    }
+    memcpy(copy, text.bytes, text.length);
+    *number_out = strtoll(copy, NULL, 10);
+    (void)snprintf(again, sizeof again, "%" PRId64, *number_out); /* it fits */
+    return strcmp(copy, again) == 0;
+}
+
+/* What INCR makes of a value, and the number of that; else the refusal. */
+static enum status count_on(uint32_t value, int64_t number, uint32_t *sum_out)
+{
+    int64_t count = 0;
+    char text[24];
+    if (value != 0 && !is_decimal(words_get(&values, value), &count)) {
+        return KV_NOT_A_NUMBER;
+    }
+    if (__builtin_add_overflow(count, number, &count)) {
+        return KV_NUMBER_TOO_LARGE;
+    }
+    (void)snprintf(text, sizeof text, "%" PRId64, count); /* it fits */
+    *sum_out = words_put(&values, slice_of_text(text));
+    return KV_OK;
+}
+
+/* What a write makes of the value that its key has; false: it changes nothing. */
+static bool written(const struct request *request, uint32_t before, uint32_t *after_out)
+{
+    switch (request->verb) {
+    case VERB_SET:
+        *after_out = words_put(&values, request->value);
+        return true;
+    case VERB_DELETE:
+        *after_out = 0;
+        return true;
+    case VERB_ADD:
+        *after_out = before == 0 ? words_put(&values, request->value) : before;
+        return before == 0;
+    case VERB_INCR:
+        return count_on(before, request->number, after_out) == KV_OK;
+    default:
+        return false;
+    }
+}
+
+/* The value in a line of LIST is what its key has; what is left is the key. */
+static bool take_value(struct slice *heard)
+{
+    const uint8_t *space = memchr(heard->bytes, ' ', heard->length);
+    if (space == NULL) {
+        return false;
+    }
+    struct slice key = slice_first(*heard, (size_t)(space - heard->bytes));
+    struct slice value = slice_after(*heard, key.length + 1);
+    uint32_t number = words_find(&keys, key);
+    *heard = key;
+    return number != 0 && sure[number] != 0 &&
+           slice_equal(words_get(&values, sure[number]), value);
+}
+
 /* Each key that begins so once, in any order, then an empty line. */
-static enum match match_keys(struct hearing *hearing, struct slice prefix)
+static enum match match_keys(struct hearing *hearing, struct slice prefix,
+                             bool has_values)
 {
     struct slice heard;
     uint64_t count = 0;
@@ -308,6 +381,9 @@ static enum match match_keys(struct hearing *hearing, struct slice prefix)
                 wanted += sure[i] != 0 && slice_starts_with(words_get(&keys, i), prefix);
             }
             return count == wanted ? MATCH : WRONG;
+        }
+        if (has_values && !take_value(&heard)) {
+            return WRONG;
         }
         uint32_t key = words_find(&keys, heard);
         if (key == 0 || sure[key] == 0 || is_seen[key] ||
@@ -371,6 +447,14 @@ static bool is_right(const struct request *request, struct slice heard)
         return is_number(heard, value == 0 ? 0 : 1);
     case VERB_COUNT:
         return is_number(heard, key_count);
+    case VERB_ADD:
+        return is_reply(heard, value == 0 ? KV_OK : KV_ALREADY_STORED, VERB_ADD);
+    case VERB_INCR: {
+        uint32_t sum = 0;
+        enum status status = count_on(value, request->number, &sum);
+        return status == KV_OK ? slice_equal(heard, words_get(&values, sum))
+                               : is_reply(heard, status, VERB_INCR);
+    }
     default: /* SET, DELETE, SYNC, COMPACT */
         return is_reply(heard, KV_OK, request->verb);
     }
@@ -378,10 +462,12 @@ static bool is_right(const struct request *request, struct slice heard)
 
 static void carry_out(const struct request *request)
 {
-    if (request->verb == VERB_SET) {
-        acknowledge(request->key, words_put(&values, request->value));
-    } else if (request->verb == VERB_DELETE) {
-        acknowledge(request->key, 0);
+    uint32_t value = 0;
+    if (protocol_is_write(request->verb)) {
+        uint32_t key = key_number(request->key); /* which may move what it counts */
+        if (written(request, sure[key], &value)) {
+            acknowledge(request->key, value);
+        }
     } else if (request->verb == VERB_SYNC) {
         note_durable(true);
     }
@@ -403,7 +489,8 @@ static enum match match_line(const struct client *client, const struct line *lin
                    : WRONG;
     }
     enum verb verb = line->request.verb;
-    bool is_long = verb == VERB_KEYS || verb == VERB_STATS || verb == VERB_HELP;
+    bool is_walk = verb == VERB_KEYS || verb == VERB_LIST;
+    bool is_long = is_walk || verb == VERB_STATS || verb == VERB_HELP;
     if (!is_long && is_right(&line->request, heard)) {
         carry_out(&line->request);
         *hearing = one;
@@ -416,7 +503,7 @@ static enum match match_line(const struct client *client, const struct line *lin
     if (is_reply(heard, KV_IDLE, VERB_NONE)) {
         return WRONG; /* no reply of many lines begins so */
     }
-    return verb == VERB_KEYS    ? match_keys(hearing, line->request.key)
+    return is_walk ? match_keys(hearing, line->request.key, verb == VERB_LIST)
            : verb == VERB_STATS ? match_stats(hearing)
            : verb == VERB_HELP  ? match_help(hearing)
                                 : WRONG;
@@ -565,6 +652,27 @@ void model_note_received(struct client *client, size_t count)
 
 /* ---- Ends ---- */
 
+/* What a key has once all that is open was carried out. */
+static uint32_t value_at_last(uint32_t key)
+{
+    for (size_t i = open.count; i > 0; i--) {
+        if (open.items[i - 1].key == key) {
+            return open.items[i - 1].value;
+        }
+    }
+    return sure[key];
+}
+
+/* Of the writes before this one some may be refused, and then it does something else. */
+static void note_conditional(const struct request *request, uint32_t key)
+{
+    is_counted[key] = is_counted[key] || request->verb == VERB_INCR;
+    if (request->verb == VERB_ADD) {
+        uint32_t value = words_put(&values, request->value);
+        writes_put(&perhaps, (struct write){key, value, 0, true});
+    }
+}
+
 /* The writes among the lines that got no reply may have been carried out. */
 static void leave_open(const struct client *client)
 {
@@ -575,11 +683,14 @@ static void leave_open(const struct client *client)
     }
     while (!client->is_closing && next_line(client, at, &line) && !line.is_hangup &&
            line.request.verb != VERB_QUIT) {
-        bool is_set = line.request.verb == VERB_SET;
-        if (line.status == KV_OK && (is_set || line.request.verb == VERB_DELETE)) {
-            uint32_t value = is_set ? words_put(&values, line.request.value) : 0;
-            writes_put(&open, (struct write){key_number(line.request.key), value,
-                                             world_fair_us(), false});
+        uint32_t value = 0;
+        bool is_write = line.status == KV_OK && protocol_is_write(line.request.verb);
+        uint32_t key = is_write ? key_number(line.request.key) : 0;
+        if (is_write) {
+            note_conditional(&line.request, key);
+        }
+        if (is_write && written(&line.request, value_at_last(key), &value)) {
+            writes_put(&open, (struct write){key, value, world_fair_us(), false});
         }
         at = line.end;
     }
@@ -676,18 +787,27 @@ static size_t count_differing(const uint32_t base[])
     return count;
 }
 
+static bool is_among(const struct writes *writes, uint32_t key)
+{
+    for (size_t i = 0; i < writes->count; i++) {
+        if (writes->items[i].key == key && writes->items[i].value == observed[key]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Refused batches may be missing among the others: then each key has one of its values.
  */
 static bool has_own_values(const uint32_t base[])
 {
+    int64_t number;
     for (uint32_t key = 1; key <= keys.count; key++) {
-        bool is_one = base[key] == observed[key];
-        for (size_t i = 0; !is_one && i < recent.count && base == durable; i++) {
-            is_one = recent.items[i].key == key && recent.items[i].value == observed[key];
-        }
-        for (size_t i = 0; !is_one && i < open.count; i++) {
-            is_one = open.items[i].key == key && open.items[i].value == observed[key];
-        }
+        bool is_one = base[key] == observed[key] || is_among(&open, key) ||
+                      is_among(&perhaps, key) ||
+                      (base == durable && is_among(&recent, key)) ||
+                      (is_counted[key] && observed[key] != 0 &&
+                       is_decimal(words_get(&values, observed[key]), &number));
         if (!is_one) {
             return false;
         }
@@ -728,7 +848,11 @@ static void observe(struct store *store)
         struct slice key = words_get(&keys, i);
         struct lookup lookup = store_begin_lookup(store, key);
         enum status status = store_get(store, &lookup, &value);
-        observed[i] = status == KV_OK ? words_find(&values, value) : 0;
+        int64_t number;
+        bool is_sum = status == KV_OK && is_counted[i] && is_decimal(value, &number);
+        observed[i] = is_sum            ? words_put(&values, value)
+                      : status == KV_OK ? words_find(&values, value)
+                                        : 0;
         if (status == KV_CORRUPT && disk_lies()) {
             siglongjmp(process_death, DEATH_GIVEN_UP); /* damage is what it is */
         }
@@ -778,6 +902,10 @@ static void believe(void)
         live_bytes += record_bytes(i, sure[i]);
     }
     open.count = 0;
+    if (recent.count == 0) {
+        perhaps.count = 0;
+        memset(is_counted, 0, key_capacity * sizeof *is_counted);
+    }
 }
 
 static void check_sums(struct store *store)

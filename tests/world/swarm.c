@@ -16,7 +16,10 @@ enum feature {
     MAY_GET,
     MAY_DELETE,
     MAY_EXISTS,
+    MAY_ADD,
+    MAY_INCR,
     MAY_KEYS,
+    MAY_LIST,
     MAY_COUNT,
     MAY_STATS,
     MAY_SYNC,
@@ -137,6 +140,19 @@ static uint64_t value_length(struct swarm *swarm)
 
 static void put_value(struct swarm *swarm)
 {
+    static const char *const numbers[] = {"0",
+                                          "-1",
+                                          "41",
+                                          "9223372036854775806",
+                                          "-9223372036854775808",
+                                          "9223372036854775808",
+                                          "007",
+                                          "+1",
+                                          "1 2"};
+    if (may(swarm, MAY_INCR) && one_in(swarm, 4)) {
+        put(swarm, numbers[below(swarm, sizeof numbers / sizeof numbers[0])]);
+        return;
+    }
     uint64_t length = value_length(swarm);
     if (length > 1 && one_in(swarm, 8)) {
         put(swarm, one_in(swarm, 2) ? " " : "\\xc3\\xa4"); /* a space first, or UTF-8 */
@@ -160,7 +176,9 @@ static void put_broken(struct swarm *swarm)
         "DELETE",     "SET  a",
         "COUNT x",    "SET a \\xed\\xa0\\x80",
         "KEYS a b",   "EXISTS",
-        "set a0 low",
+        "set a0 low", "INCR a x",
+        "INCR a 1 2", "ADD a",
+        "LIST a b",
     };
     static const char *const goodbyes[] = {"POST / HTTP/1.1", "\\xff\\xf4", "Host: x"};
     if (one_in(swarm, 24)) {
@@ -173,24 +191,32 @@ static void put_broken(struct swarm *swarm)
     }
 }
 
+static void put_incr(struct swarm *swarm)
+{
+    static const char *const numbers[] = {" 1", " -1", " 5", " 9223372036854775807",
+                                          " -9223372036854775808"};
+    put(swarm, "INCR ");
+    put_key(swarm);
+    if (one_in(swarm, 2)) {
+        put(swarm, numbers[below(swarm, one_in(swarm, 4) ? 5 : 3)]);
+    }
+}
+
 /* SET and GET are most of what is sent; what a run leaves out becomes one of them. */
 static void put_line(struct swarm *swarm)
 {
     static const struct {
         enum feature feature;
         const char *word;
-    } rare[] = {{MAY_KEYS, "KEYS"},
-                {MAY_STATS, "STATS"},
-                {MAY_SYNC, "SYNC"},
-                {MAY_COMPACT, "COMPACT"},
-                {MAY_HELP, "HELP"}};
+    } rare[] = {{MAY_KEYS, "KEYS"},       {MAY_STATS, "STATS"}, {MAY_SYNC, "SYNC"},
+                {MAY_COMPACT, "COMPACT"}, {MAY_LIST, "LIST"},   {MAY_HELP, "HELP"}};
     uint64_t kind = below(swarm, 100);
     if (swarm->is_large && may(swarm, MAY_COMPACT) && one_in(swarm, 16)) {
         put(swarm, "COMPACT");
         return;
     }
-    if (kind < 5) {
-        size_t which = (size_t)below(swarm, 5);
+    if (kind < 6) {
+        size_t which = (size_t)below(swarm, sizeof rare / sizeof rare[0]);
         if (may(swarm, rare[which].feature)) {
             put(swarm, rare[which].word);
             return;
@@ -211,6 +237,15 @@ static void put_line(struct swarm *swarm)
         return;
     } else if (kind < 36 && may(swarm, MAY_QUIT) && one_in(swarm, 8)) {
         put(swarm, "QUIT");
+        return;
+    } else if (kind < 44 && may(swarm, MAY_INCR)) {
+        put_incr(swarm);
+        return;
+    } else if (kind < 52 && may(swarm, MAY_ADD)) {
+        put(swarm, "ADD ");
+        put_key(swarm);
+        put(swarm, " ");
+        put_value(swarm);
         return;
     }
     bool is_get = may(swarm, MAY_GET) && (!may(swarm, MAY_SET) || one_in(swarm, 2));
