@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # F99: a real disk that is full, a file system in memory of 24 MB. Where this script may
-# not mount one it says so; the same is shown with a disk that is made up (test_compact).
+# not mount one it says so; the same is shown with a disk that is made up (test_compact_room).
 source "$(dirname -- "$0")/lib.sh"
 
 name="a full disk gets its room back when everything is deleted"

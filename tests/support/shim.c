@@ -83,6 +83,7 @@ struct state {
     enum shim_role space_role; /* SHIM_ANY: there is space enough */
     uint64_t space_length;
     int space_error;
+    void (*change_space)(struct statvfs *info);
 
     enum shim_role disowned_role; /* SHIM_ANY: none */
     const char *read_only_name;   /* NULL: none */
@@ -282,6 +283,11 @@ void shim_set_space(enum shim_role role, uint64_t length, int error)
 void shim_give_space(void)
 {
     state.space_role = SHIM_ANY;
+}
+
+void shim_change_space(void (*change)(struct statvfs *info))
+{
+    state.change_space = change;
 }
 
 void shim_disown(enum shim_role role)
@@ -767,7 +773,14 @@ FILE *__wrap_fopen(const char *path, const char *mode)
 int __wrap_fstatvfs(int fd, struct statvfs *info)
 {
     struct shim_event event = {.call = SHIM_FSTATVFS, .role = role_of_fd(fd)};
-    return fails(&event) ? -1 : done(&event, __real_fstatvfs(fd, info));
+    if (fails(&event)) {
+        return -1;
+    }
+    int result = __real_fstatvfs(fd, info);
+    if (result == 0 && state.change_space != NULL) {
+        state.change_space(info);
+    }
+    return done(&event, result);
 }
 
 /* ---- Sockets ---- */

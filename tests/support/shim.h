@@ -114,6 +114,10 @@ void shim_limit_bytes(unsigned calls, size_t bytes_max);
 void shim_set_space(enum shim_role role, uint64_t length, int error);
 void shim_give_space(void);
 
+/* What fstatvfs found passes through here before it is told; NULL: no more. */
+struct statvfs;
+void shim_change_space(void (*change)(struct statvfs *info));
+
 /* fstat and fstatat tell of files of this role that they belong to somebody else. */
 void shim_disown(enum shim_role role);
 

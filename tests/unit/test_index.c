@@ -111,33 +111,34 @@ static size_t thrash(struct index *index, struct dice *dice, uint64_t entries)
 static void index_gives_memory_back_as_it_empties(void **state)
 {
     (void)state;
-    enum { KEYS = 400000, STEPS = 40 };
+    const uint64_t key_count = watchdog_scaled(400000, 100000);
+    const uint64_t step_count = watchdog_scaled(40, 20);
     struct dice dice;
     dice_begin(&dice);
-    uint64_t *hashes = calloc(KEYS, sizeof *hashes);
+    uint64_t *hashes = calloc(key_count, sizeof *hashes);
     assert_non_null(hashes);
     struct index *index = entries_create();
-    for (uint64_t i = 0; i < KEYS; i++) {
+    for (uint64_t i = 0; i < key_count; i++) {
         hashes[i] = dice_next(&dice);
         entries_insert(index, hashes[i], location_at(i));
     }
-    for (uint64_t left = KEYS; left > 0;) {
-        for (uint64_t i = 0; i < KEYS / STEPS; i++) {
+    for (uint64_t left = key_count; left > 0;) {
+        for (uint64_t i = 0; i < key_count / step_count; i++) {
             left--;
             assert_true(remove_at(index, hashes[left], left));
         }
         /* Four homes an entry and a third at most, but for the smallest tables. */
         assert_true(index_bytes(index) <= left * 20 * 16 / 3 + 2500000);
-        assert_true(index_removal_count(index) >= KEYS - left);
+        assert_true(index_removal_count(index) >= key_count - left);
         /* A part or two that were about to grow or to shrink do. */
-        assert_in_range(thrash(index, &dice, KEYS), 0, 40);
+        assert_in_range(thrash(index, &dice, key_count), 0, 40);
         assert_true(entries_count(index) == left);
         assert_true(left == 0 || has(index, hashes[left - 1], location_at(left - 1)));
     }
-    for (uint64_t i = 0; i < KEYS; i++) {
+    for (uint64_t i = 0; i < key_count; i++) {
         entries_insert(index, hashes[i], location_at(i));
     }
-    for (uint64_t i = 0; i < KEYS; i += 97) {
+    for (uint64_t i = 0; i < key_count; i += 97) {
         assert_true(has(index, hashes[i], location_at(i)));
     }
     free(hashes);

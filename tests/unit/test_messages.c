@@ -16,6 +16,7 @@
 #include "offline/salvage.h"
 #include "offline/verify.h"
 #include "options.h"
+#include "support/disk.h"
 #include "support/engine.h"
 #include "support/image.h"
 #include "support/keyed.h"
@@ -28,7 +29,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* One event: the line about it, what there is before, what happens, which call fails. */
@@ -73,20 +73,6 @@ static void expect_events(const struct event *events, size_t count)
 }
 
 #define EXPECT_EVENTS(events) expect_events(events, sizeof(events) / sizeof((events)[0]))
-
-/* ---- Calls that the shim does not know ---- */
-
-static bool has_no_room;
-
-int __real_fstatvfs(int fd, struct statvfs *info);
-int __wrap_fstatvfs(int fd, struct statvfs *info);
-
-int __wrap_fstatvfs(int fd, struct statvfs *info)
-{
-    int result = __real_fstatvfs(fd, info);
-    info->f_bavail = has_no_room ? 0 : info->f_bavail;
-    return result;
-}
 
 /* ---- What there is before ---- */
 
@@ -903,10 +889,10 @@ static void commit_when_space_has_returned(struct engine *engine)
 
 static void set_without_room(struct engine *engine)
 {
-    has_no_room = true;
+    disk_set_free(0);
     assert_int_equal(engine_set(engine, "k", "new"), KV_NO_SPACE);
     assert_int_equal(engine_set(engine, "k", "new"), KV_NO_SPACE);
-    has_no_room = false;
+    disk_be_real();
 }
 
 /* Its view ends a MiB behind its end. */
@@ -982,9 +968,9 @@ static void have_a_damaged_older_record(struct engine *engine)
 
 static void compact_without_room(struct engine *engine)
 {
-    has_no_room = true;
+    disk_set_free(0);
     assert_int_equal(store_compact(engine->store), KV_NO_SPACE);
-    has_no_room = false;
+    disk_be_real();
 }
 
 static void compact_without_memory(struct engine *engine)
