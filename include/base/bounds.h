@@ -180,6 +180,9 @@
 /* One line of the operator's diagnostics, cut beyond it. */
 #define DIAG_LINE_BYTES_MAX 1024
 
+/* Lines that wait until it is known whether they are to be told. */
+#define DIAG_HELD_MAX 4
+
 /* A line that is rewritten must not wrap; few terminals are narrower. */
 #define DIAG_COLUMNS_MAX 79
 

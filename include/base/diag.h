@@ -11,6 +11,8 @@
 
 #include "base/platform.h"
 
+#include <stdbool.h>
+
 /* Tell what happened: an event like any other. */
 void diag_info(const char *format, ...) KV_PRINTF_LIKE(1, 2);
 
@@ -24,6 +26,13 @@ void diag_warnx(const char *format, ...) KV_PRINTF_LIKE(1, 2);
 /* Tell what failed, or was lost or refused. Likewise. */
 void diag_error(const char *format, ...) KV_PRINTF_LIKE(1, 2);
 void diag_errorx(const char *format, ...) KV_PRINTF_LIKE(1, 2);
+
+/*
+ * Keep the next lines, DIAG_HELD_MAX at most, until it is known whether they are to be
+ * told; those that come beyond are told at once.
+ */
+void diag_hold(void);
+void diag_release(bool is_told);
 
 /*
  * Show a line, cut to DIAG_COLUMNS_MAX, on the terminal that stderr is, in place of the

@@ -20,10 +20,15 @@ struct compaction {
     uint64_t position;               /* after that: how far the index was */
     bool has_found_more;             /* ... and that something was copied on the way */
     uint64_t removal_count;          /* ... and what was removed before it began */
+    uint64_t unread_count;           /* ... and how many records could not be read */
     bool is_stuck;   /* what is left in the older log is damaged: it stays */
+    bool is_waiting; /* what is left is that or cannot be read: it is read again later */
     bool is_drained; /* the drained mark is durable: the older log is being removed */
     uint64_t finished_count;
     uint64_t retry_ms;       /* after a failure: how long to wait */
+    uint64_t read_wait_ms;   /* after a read that failed: longer each time */
+    uint64_t told_begin_ms;  /* when it was told last why none could begin */
+    bool has_told_unread;    /* told once for each compaction */
     bool has_told_no_room;   /* told once, until it begins */
     bool has_told_no_memory; /* told once, until a step works */
 };
@@ -38,7 +43,8 @@ bool compact_is_worthwhile(const struct compaction *compaction);
 /*
  * Begin. Everything in the log is durable and sealed, and nothing is staged.
  *
- * KV_NO_SPACE, KV_IO, KV_NO_MEMORY: it could not begin; all is as before (reported).
+ * KV_NO_SPACE, KV_IO, KV_NO_MEMORY: it could not begin; all is as before (reported, once
+ * a minute at most).
  * KV_FATAL: unknown which files there are (reported).
  */
 enum status compact_begin(struct compaction *compaction);
@@ -47,8 +53,8 @@ enum status compact_begin(struct compaction *compaction);
 bool compact_has_work(const struct compaction *compaction);
 
 /*
- * Whether all that held the compaction up, records of the older log that are damaged, has
- * been replaced or deleted, and the next step makes that last.
+ * Whether all that held the compaction up, records of the older log that are damaged or
+ * cannot be read, has been replaced or deleted, and the next step makes that last.
  */
 bool compact_is_mended(const struct compaction *compaction);
 
@@ -56,7 +62,8 @@ bool compact_is_mended(const struct compaction *compaction);
  * Take one step, whose work is bounded but for a single record larger than a slice.
  * Nothing is staged, before and after.
  *
- * KV_NO_SPACE, KV_IO, KV_NO_MEMORY: the step was taken back; try again later.
+ * KV_NO_SPACE, KV_IO, KV_NO_MEMORY: the step was taken back, or what is left cannot be
+ * read; try again later.
  * KV_FATAL: as for a commit.
  */
 enum status compact_step(struct compaction *compaction);

@@ -75,4 +75,12 @@ bool mapping_is_lost(struct mapping *mapping, uint64_t offset, uint64_t length);
  */
 bool mapping_read_again(struct mapping *mapping, uint64_t offset, uint64_t length);
 
+/*
+ * The same for all of the first `length` bytes that could not be read, at once: one place
+ * after the other until one fails, which has its turn behind the others the next time.
+ *
+ * Returns false if the first one failed: then nothing can be read that could not before.
+ */
+bool mapping_read_all_again(struct mapping *mapping, uint64_t length);
+
 #endif

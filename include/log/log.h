@@ -104,6 +104,9 @@ bool log_is_lost(const struct log *log, uint64_t offset, uint64_t length);
 /* Try again what could not be read, now and then; whether these bytes are right now. */
 bool log_read_again(const struct log *log, uint64_t offset, uint64_t length);
 
+/* Try all that could not be read again, at once; false: nothing of it can be read yet. */
+bool log_read_all_again(const struct log *log);
+
 /* Tell that a record is not served; of each fault once a minute at most, with a count. */
 void log_tell_fault(struct log *log, enum record_fault fault, uint64_t offset);
 

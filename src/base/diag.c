@@ -20,6 +20,9 @@
 enum level { LEVEL_ERROR = 3, LEVEL_WARNING = 4, LEVEL_INFO = 6 };
 
 static unsigned long dropped_count;
+static bool is_holding;
+static char held_lines[DIAG_HELD_MAX][DIAG_LINE_BYTES_MAX];
+static size_t held_count;
 static bool is_showing; /* the cursor stands in a line that is to be taken away */
 
 /* A pipe that is full would block the server: look before writing. */
@@ -119,6 +122,17 @@ static size_t end_after(size_t length, int count, size_t room)
     return length < room ? length : room - 1;
 }
 
+static void put_line(const char *line, size_t length)
+{
+    diag_clear();
+    if (dropped_count > 0) {
+        tell_dropped();
+    }
+    if (dropped_count > 0 || !write_line(line, length)) {
+        dropped_count++;
+    }
+}
+
 /* The line is cut to its limit, never longer; it always ends in LF. */
 KV_PRINTF_LIKE(2, 0)
 static void tell(enum level level, const char *format, va_list arguments,
@@ -136,13 +150,29 @@ static void tell(enum level level, const char *format, va_list arguments,
     }
     blank_controls(line, length);
     line[length++] = '\n';
-    diag_clear();
-    if (dropped_count > 0) {
-        tell_dropped();
+    if (is_holding && held_count < DIAG_HELD_MAX) {
+        memcpy(held_lines[held_count], line, length);
+        held_lines[held_count++][length] = '\0';
+    } else {
+        put_line(line, length);
     }
-    if (dropped_count > 0 || !write_line(line, length)) {
-        dropped_count++;
+    errno = kept_errno;
+}
+
+void diag_hold(void)
+{
+    is_holding = true;
+    held_count = 0;
+}
+
+void diag_release(bool is_told)
+{
+    int kept_errno = errno;
+    is_holding = false;
+    for (size_t i = 0; is_told && i < held_count; i++) {
+        put_line(held_lines[i], strlen(held_lines[i]));
     }
+    held_count = 0;
     errno = kept_errno;
 }
 

@@ -10,6 +10,7 @@
  */
 #include "engine/compact.h"
 
+#include "base/clock.h"
 #include "base/diag.h"
 #include "log/scan.h"
 
@@ -63,6 +64,7 @@ void compact_init(struct compaction *compaction, const struct files *files,
         .transaction = transaction,
         .cursor = OPENING_BYTES,
         .retry_ms = COMPACT_RETRY_MS,
+        .read_wait_ms = READ_RETRY_MS_MIN,
     };
     keep_room(compaction);
 }
@@ -175,6 +177,17 @@ static bool has_room(struct compaction *compaction)
     return has_room;
 }
 
+/* Somebody may ask for a compaction again and again: why it does not begin is told once a
+ * minute. */
+static bool is_to_be_told(struct compaction *compaction, enum status status)
+{
+    if (status == KV_OK || status == KV_FATAL) {
+        compaction->told_begin_ms = 0;
+        return true;
+    }
+    return clock_is_due(&compaction->told_begin_ms, LOG_MESSAGE_MS);
+}
+
 enum status compact_begin(struct compaction *compaction)
 {
     struct log *log = keydir_log(compaction->keydir);
@@ -183,8 +196,10 @@ enum status compact_begin(struct compaction *compaction)
     if (!has_room(compaction)) {
         return KV_NO_SPACE;
     }
+    diag_hold();
     enum status status = succeed(compaction, log);
     tell_no_memory(compaction, status);
+    diag_release(is_to_be_told(compaction, status));
     if (status != KV_OK) {
         compaction->retry_ms = LOG_MESSAGE_MS; /* each time it is told */
         return status;
@@ -192,8 +207,12 @@ enum status compact_begin(struct compaction *compaction)
     compaction->cursor = OPENING_BYTES;
     compaction->position = 0;
     compaction->has_found_more = false;
+    compaction->unread_count = 0;
     compaction->is_stuck = false;
+    compaction->is_waiting = false;
     compaction->is_drained = false;
+    compaction->read_wait_ms = READ_RETRY_MS_MIN;
+    compaction->has_told_unread = false;
     keep_room(compaction);
     return KV_OK;
 }
@@ -208,7 +227,7 @@ bool compact_has_work(const struct compaction *compaction)
 
 bool compact_is_mended(const struct compaction *compaction)
 {
-    return compaction->is_stuck && !compaction->is_drained &&
+    return (compaction->is_stuck || compaction->is_waiting) && !compaction->is_drained &&
            keydir_older_log(compaction->keydir) != NULL &&
            keydir_older_entries(compaction->keydir) == 0;
 }
@@ -260,14 +279,28 @@ static enum status copy_slice(struct compaction *compaction)
     return status;
 }
 
+/* What is tried again and again was told the first time. */
+static enum status read_entry(const struct compaction *compaction,
+                              const struct location *location, struct slice *value_out)
+{
+    const struct keydir *keydir = compaction->keydir;
+    enum status status =
+        compaction->has_told_unread ? keydir_verify(keydir, location) : KV_OK;
+    return status == KV_OK ? keydir_read(keydir, location, value_out) : status;
+}
+
 /* Stage a copy of the record of an entry, if it is in the older log and undamaged. */
 static enum status copy_entry(struct compaction *compaction,
                               const struct location *location)
 {
     const struct keydir *keydir = compaction->keydir;
     struct slice value;
-    if (!keydir_is_older(keydir, location) ||
-        keydir_read(keydir, location, &value) != KV_OK) {
+    if (!keydir_is_older(keydir, location)) {
+        return KV_OK;
+    }
+    enum status status = read_entry(compaction, location, &value);
+    if (status != KV_OK) {
+        compaction->unread_count += status == KV_IO ? 1 : 0;
         return KV_OK;
     }
     struct slice key = keydir_key(keydir, location);
@@ -283,9 +316,15 @@ static enum status copy_entry(struct compaction *compaction,
 static void end_sweep(struct compaction *compaction)
 {
     uint64_t removal_count = index_removal_count(compaction->keydir->index);
-    compaction->is_stuck =
+    bool is_last =
         !compaction->has_found_more && removal_count == compaction->removal_count;
+    compaction->is_stuck = is_last && compaction->unread_count == 0;
+    compaction->is_waiting = is_last && compaction->unread_count > 0;
+    if (compaction->has_found_more) {
+        compaction->read_wait_ms = READ_RETRY_MS_MIN;
+    }
     compaction->has_found_more = false;
+    compaction->unread_count = 0;
     compaction->removal_count = removal_count;
     compaction->position = 0;
 }
@@ -319,6 +358,31 @@ static void tell_stuck(const struct compaction *compaction)
         log_path(older), log_suffix(older), keydir_older_entries(compaction->keydir));
 }
 
+/* Whether the walk through the index found nothing but what cannot be read. */
+static bool is_between_reads(const struct compaction *compaction)
+{
+    return compaction->is_waiting && compaction->position == 0;
+}
+
+/* A disk that may take seconds to say that it cannot is asked ever more rarely. */
+static enum status wait_for_reads(struct compaction *compaction)
+{
+    const struct log *older = keydir_older_log(compaction->keydir);
+    if (!compaction->has_told_unread) {
+        diag_warnx(
+            "%s%s: some of %" PRIu64
+            " records that are left cannot be read; the file is kept, and they are "
+            "read again later",
+            log_path(older), log_suffix(older), keydir_older_entries(compaction->keydir));
+    }
+    compaction->has_told_unread = true;
+    uint64_t wait_ms = compaction->read_wait_ms;
+    compaction->retry_ms = wait_ms;
+    compaction->read_wait_ms =
+        2 * wait_ms < READ_RETRY_MS_MAX ? 2 * wait_ms : READ_RETRY_MS_MAX;
+    return KV_IO;
+}
+
 /*
  * Copy one slice and make it durable, or take all of the step back: also if reading the
  * older log failed meanwhile, since zeros may have come in the place of what was
@@ -342,6 +406,8 @@ static enum status copy_step(struct compaction *compaction)
         *compaction = before;
     } else if (compaction->is_stuck) {
         tell_stuck(compaction);
+    } else if (is_between_reads(compaction)) {
+        status = wait_for_reads(compaction);
     }
     return status;
 }
@@ -387,8 +453,14 @@ static enum status take_step(struct compaction *compaction)
         return drop_step(compaction);
     }
     compaction->retry_ms = COMPACT_RETRY_MS;
-    return keydir_older_entries(compaction->keydir) == 0 ? finish_copying(compaction)
-                                                         : copy_step(compaction);
+    const struct keydir *keydir = compaction->keydir;
+    if (keydir_older_entries(keydir) == 0) {
+        return finish_copying(compaction);
+    }
+    if (is_between_reads(compaction) && !log_read_all_again(keydir_older_log(keydir))) {
+        return wait_for_reads(compaction);
+    }
+    return copy_step(compaction);
 }
 
 enum status compact_step(struct compaction *compaction)

@@ -221,6 +221,9 @@ enum status upkeep_compact(struct upkeep *upkeep)
     if (keydir_older_log(keydir_of(upkeep)) == NULL) {
         return begin_compaction(upkeep);
     }
+    if (upkeep->compaction.is_waiting) {
+        upkeep->pace.retry_us = 0; /* whoever asks may have mended the disk */
+    }
     return compact_has_work(&upkeep->compaction) ? KV_OK : KV_CORRUPT;
 }
 

@@ -335,19 +335,28 @@ static bool fill_hole(struct mapping *mapping, struct hole *hole)
              mapping->fd, (off_t)hole->start) != start) {
         return false;
     }
-    *hole = mapping->holes[--mapping->hole_count];
+    /* The others keep their order: what fails comes behind them, so each has its turn. */
+    const struct hole *end = mapping->holes + --mapping->hole_count;
+    for (; hole < end; hole++) {
+        hole[0] = hole[1];
+    }
     advise(mapping);
     return true;
 }
 
-/* Whatever cannot be read becomes a hole again. */
-static void touch(const struct mapping *mapping, uint64_t offset, uint64_t length)
+/* Whatever cannot be read becomes a hole again; false for the first of that. */
+static bool touch(const struct mapping *mapping, uint64_t offset, uint64_t length)
 {
     const volatile uint8_t *bytes = mapping->bytes;
+    uint64_t fault_count = mapping_fault_count(mapping);
     for (uint64_t at = offset; at < offset + length; at += page_bytes) {
         (void)bytes[at];
+        if (mapping_fault_count(mapping) != fault_count) {
+            return false;
+        }
     }
     (void)bytes[offset + length - 1];
+    return mapping_fault_count(mapping) == fault_count;
 }
 
 bool mapping_read_again(struct mapping *mapping, uint64_t offset, uint64_t length)
@@ -363,10 +372,23 @@ bool mapping_read_again(struct mapping *mapping, uint64_t offset, uint64_t lengt
             return false;
         }
     }
-    touch(mapping, offset, length);
-    if (find_hole(mapping, offset, length) != NULL) {
+    if (!touch(mapping, offset, length)) {
         return false;
     }
     mapping->retry_wait_ms = READ_RETRY_MS_MIN;
+    return true;
+}
+
+bool mapping_read_all_again(struct mapping *mapping, uint64_t length)
+{
+    size_t count = mapping->hole_count;
+    for (size_t i = 0; i < count && mapping->hole_count > 0; i++) {
+        struct hole hole = mapping->holes[0];
+        uint64_t end = hole.end < length ? hole.end : length;
+        if (!fill_hole(mapping, &mapping->holes[0]) ||
+            (hole.start < end && !touch(mapping, hole.start, end - hole.start))) {
+            return i > 0 || find_hole(mapping, hole.start, 1) == NULL;
+        }
+    }
     return true;
 }

@@ -194,6 +194,11 @@ bool log_read_again(const struct log *log, uint64_t offset, uint64_t length)
     return offset < log->end.offset && mapping_read_again(log->mapping, offset, length);
 }
 
+bool log_read_all_again(const struct log *log)
+{
+    return mapping_read_all_again(log->mapping, log->end.offset);
+}
+
 void log_tell_fault(struct log *log, enum record_fault fault, uint64_t offset)
 {
     told_fault(&log->told, &log->place, fault, offset);

@@ -165,6 +165,34 @@ static void f111_compact_that_cannot_make_a_new_log_backs_off(void **state)
     }
 }
 
+/* Nor is it told more often to who asks for one again and again; each of them tries. */
+static void f111_compact_by_hand_tells_once_a_minute_why_none_begins(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    compacting_begin(&table, engine, 20, 1000);
+    shim_fail_from(SHIM_BIT(SHIM_OPENAT), SHIM_NEW, 1, EMFILE);
+    for (size_t i = 1; i <= 90; i++) {
+        assert_int_equal(store_compact(engine->store), KV_IO);
+        assert_int_equal(shim_fired_count(), i);
+        shim_advance_clock(LOG_MESSAGE_MS / 30);
+    }
+    assert_int_equal(engine_told(engine, ""), 3);
+    assert_int_equal(engine_told(engine, "kv.log.new: cannot create"), 3);
+    shim_clear_faults();
+    compacting_start(engine);
+    (void)compacting_finish(engine);
+    shim_fail_once(SHIM_BIT(SHIM_OPENAT), SHIM_NEW, 1, EMFILE); /* another time */
+    assert_int_equal(store_compact(engine->store), KV_IO);
+    assert_int_equal(engine_told(engine, ""), 4);
+    shim_fail_once(SHIM_BIT(SHIM_FSYNC), SHIM_ANY, 1, EIO); /* the last word is told */
+    assert_int_equal(store_compact(engine->store), KV_FATAL);
+    assert_int_equal(engine_told(engine, "cannot sync the directory"), 1);
+    struct store *store = engine->store;
+    engine->store = NULL;
+    (void)store_close(store); /* there is nothing left to save */
+}
+
 /* ---- A view of the log that is short ---- */
 
 /* Open with a view that ends a MiB behind the end of the log, as where address space is
@@ -538,6 +566,7 @@ int main(void)
         ON_ENGINE(f71_compact_without_memory_pauses_and_service_goes_on),
         ON_ENGINE(f67_compact_that_cannot_begin_leaves_all_as_it_was),
         ON_ENGINE(f111_compact_that_cannot_make_a_new_log_backs_off),
+        ON_ENGINE(f111_compact_by_hand_tells_once_a_minute_why_none_begins),
         ON_ENGINE(f111_compact_that_cannot_drop_the_older_log_backs_off),
         ON_ENGINE(f114_compact_walks_over_a_seal_beyond_the_view),
         ON_ENGINE(f114_compact_waits_for_a_view_of_the_whole_log),

@@ -16,6 +16,7 @@
 #include "support/watchdog.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 enum { ROWS_MANY = 1024 };
 
@@ -251,6 +252,139 @@ static void f65_a_start_on_a_rotten_older_log_is_refused(void **state)
     script_free(&log);
 }
 
+/* ---- Reads that fail for a while ---- */
+
+/* What stands behind so many bytes of PATH.old cannot be read; returns what that was. */
+static struct script lose_older(const struct engine *engine, uint64_t length)
+{
+    struct script older = engine_read(engine, FILES_OLD);
+    assert_int_equal(truncate(engine_file(engine, FILES_OLD).path, (off_t)length), 0);
+    return older;
+}
+
+/* Its first bytes can be read again. */
+static void give_older_back(const struct engine *engine, const struct script *older,
+                            uint64_t length)
+{
+    engine_write(engine, FILES_OLD, slice_first(script_slice(older), (size_t)length));
+}
+
+/* Let time pass, with what is due in it. */
+static void pass(const struct engine *engine, uint64_t ms)
+{
+    for (uint64_t passed = 0; passed < ms; passed += COMPACT_RETRY_MS / 2) {
+        shim_advance_clock(COMPACT_RETRY_MS / 2);
+        compacting_exhaust(engine);
+    }
+}
+
+/*
+ * A read error that passes: the compaction waits, says so once however long it lasts, and
+ * goes on by itself; what can be read meanwhile is copied.
+ */
+static void f123_compact_goes_on_when_reading_works_again(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    engine_catch_sigbus();
+    for (size_t is_early = 0; is_early < 2; is_early++) {
+        compacting_begin_some(&table, engine);
+        compacting_start(engine);
+        compacting_advance(engine, is_early != 0 ? 0 : 40);
+        struct script older = lose_older(engine, 16 * KIB);
+        compacting_exhaust(engine);
+        engine_forget_messages(engine);
+        pass(engine, 3 * LOG_MESSAGE_MS);
+        assert_true(compacting_is_running(engine));
+        assert_int_equal(engine_told(engine, ""), 0);
+        assert_int_equal(store_compact(engine->store), KV_OK); /* it is running */
+        uint64_t left = engine_log_length(engine);
+        give_older_back(engine, &older, older.length / 2);
+        pass(engine, READ_RETRY_MS_MAX);
+        assert_true(compacting_is_running(engine));
+        assert_true(is_early == 0 || engine_log_length(engine) > left + 100000);
+        give_older_back(engine, &older, older.length);
+        pass(engine, READ_RETRY_MS_MAX);
+        assert_false(compacting_is_running(engine));
+        assert_true(table_holds(&table));
+        assert_int_equal(store_stats(engine->store).compactions, 1);
+        script_free(&older);
+        compacting_reopen(&table);
+        compacting_start_over(engine);
+    }
+}
+
+/* A disk that cannot is asked ever more rarely; whoever asks for a compaction asks it. */
+static void f123_compact_waits_longer_and_longer_for_reads(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    engine_catch_sigbus();
+    compacting_begin_some(&table, engine);
+    compacting_start(engine);
+    struct script older = lose_older(engine, 16 * KIB);
+    compacting_exhaust(engine);
+    assert_int_equal(engine_told(engine, "cannot be read; the file is kept"), 1);
+    uint64_t maps = shim_count(SHIM_MMAP);
+    pass(engine, 10 * READ_RETRY_MS_MAX);
+    /* Each try takes two: the file, and zeros again. */
+    assert_in_range((shim_count(SHIM_MMAP) - maps) / 2, 10, 10 + 8);
+    maps = shim_count(SHIM_MMAP);
+    compacting_exhaust(engine);
+    assert_int_equal(shim_count(SHIM_MMAP), maps);
+    give_older_back(engine, &older, older.length);
+    assert_int_equal(store_compact(engine->store), KV_OK);
+    compacting_exhaust(engine); /* no time passes */
+    assert_false(compacting_is_running(engine));
+    assert_true(table_holds(&table));
+    script_free(&older);
+}
+
+/* Damage beside it is told when it alone is left, and is what it always was. */
+static void f123_compact_tells_damage_from_what_it_cannot_read_yet(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    engine_catch_sigbus();
+    compacting_begin_some(&table, engine);
+    compacting_start(engine);
+    compacting_flip_older(engine, compacting_find_row(&table, FILES_OLD, 0) + 100);
+    struct script older = lose_older(engine, 40 * KIB);
+    compacting_exhaust(engine);
+    assert_int_equal(engine_told(engine, "and cannot be copied"), 0);
+    assert_int_equal(store_compact(engine->store), KV_OK);
+    give_older_back(engine, &older, older.length);
+    pass(engine, READ_RETRY_MS_MIN);
+    assert_int_equal(engine_told(engine, ": 1 records are damaged and cannot"), 1);
+    assert_int_equal(store_compact(engine->store), KV_CORRUPT);
+    expect_all_but(&table, 0);
+    table_put(&table, 0);
+    (void)compacting_finish(engine);
+    assert_true(table_holds(&table));
+    script_free(&older);
+}
+
+/* What cannot be read may be replaced or deleted, and then nothing is waited for. */
+static void f123_compact_ends_when_what_it_cannot_read_is_replaced(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    engine_catch_sigbus();
+    compacting_begin_some(&table, engine);
+    compacting_start(engine);
+    struct script older = lose_older(engine, 40 * KIB);
+    compacting_exhaust(engine);
+    for (size_t row = 1; row < table.row_count; row++) {
+        table_put(&table, row);
+    }
+    assert_true(compacting_is_running(engine));
+    table_delete(&table, 0);
+    engine_crash(engine); /* before anything else */
+    engine_open(engine);
+    assert_true(table_holds(&table));
+    script_free(&older);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -262,6 +396,11 @@ int main(void)
         ON_ENGINE(f69_a_slice_looks_at_so_many_entries),
         ON_ENGINE(f65_no_index_is_saved_while_an_older_log_is_wanted),
         ON_ENGINE(f65_a_start_on_a_rotten_older_log_is_refused),
+        ON_ENGINE(f123_compact_goes_on_when_reading_works_again),
+        ON_ENGINE(f123_compact_waits_longer_and_longer_for_reads),
+        ON_ENGINE(f123_compact_tells_damage_from_what_it_cannot_read_yet),
+        ON_ENGINE(f123_compact_ends_when_what_it_cannot_read_is_replaced),
     };
+    engine_catch_sigbus();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

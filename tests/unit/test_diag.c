@@ -128,6 +128,32 @@ static void diag_tells_lines_in_order(void **state)
     assert_string_equal(told(), expected);
 }
 
+/* Lines that are held are told in order or forgotten; there is room for so many. */
+static void diag_holds_lines_until_they_are_told_or_not(void **state)
+{
+    (void)state;
+    diag_hold();
+    diag_info("one");
+    errno = EIO;
+    diag_warn("two");
+    assert_string_equal(told(), "");
+    diag_release(true);
+    assert_string_equal(told(), "kv-store: one\nkv-store: two: Input/output error\n");
+    diag_hold();
+    diag_info("three");
+    diag_release(false);
+    diag_info("four");
+    assert_string_equal(told(), "kv-store: four\n");
+    diag_hold();
+    for (int i = 0; i <= DIAG_HELD_MAX; i++) {
+        diag_info("line %d", i);
+    }
+    assert_string_equal(told(), "kv-store: line 4\n");
+    diag_release(false);
+    diag_release(true); /* there is nothing left */
+    assert_string_equal(told(), "");
+}
+
 static void diag_keeps_errno(void **state)
 {
     (void)state;
@@ -347,6 +373,7 @@ int main(void)
         LISTENING(diag_blanks_control_characters),
         LISTENING(diag_warn_tells_the_cause),
         LISTENING(diag_tells_lines_in_order),
+        LISTENING(diag_holds_lines_until_they_are_told_or_not),
         LISTENING(diag_keeps_errno),
         LISTENING(diag_cuts_a_line_at_its_limit),
         LISTENING(diag_warn_cuts_the_cause_too),

@@ -28,6 +28,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -973,6 +974,18 @@ static void compact_without_room(struct engine *engine)
     disk_be_real();
 }
 
+/* Large enough for a page that the start has not read. */
+static void have_an_older_record_that_cannot_be_read(struct engine *engine)
+{
+    static char large[16 * 1024 + 1];
+    memset(large, 'v', sizeof large - 1);
+    engine_open(engine);
+    engine_put(engine, "k", large);
+    assert_int_equal(store_compact(engine->store), KV_OK);
+    assert_int_equal(truncate(engine_file(engine, FILES_OLD).path, 4096), 0);
+    told_offset = 1;
+}
+
 static void compact_without_memory(struct engine *engine)
 {
     shim_fail_from(SHIM_BIT(SHIM_CALLOC), SHIM_ANY, 1, ENOMEM);
@@ -1044,6 +1057,10 @@ static void messages_name_what_holds_a_compaction_up(void **state)
          compact_without_memory, NOTHING_FAILS},
         {"PATH.old: 1 records are damaged and cannot be copied; the file is kept",
          have_a_damaged_older_record, go_on, NOTHING_FAILS},
+        {"PATH.old: some of OFFSET records that are left cannot be read; the file is "
+         "kept, "
+         "and they are read again later",
+         have_an_older_record_that_cannot_be_read, go_on, NOTHING_FAILS},
         {"PATH.old: cannot cut the drained log away; to be tried again: ERROR",
          have_compaction, go_on, FAILS(1, FTRUNCATE, OLD, EIO)},
         {"PATH.old: another file has taken the place of the log; it is left there",
