@@ -450,6 +450,37 @@ static void add_blocked(struct swarm *swarm)
     add_lines(swarm);
 }
 
+/*
+ * A large value that is read slowly while a compaction copies it, and then cuts away the
+ * log that it is being read from.
+ */
+static void add_slow_read(struct swarm *swarm)
+{
+    bool is_set = may(swarm, MAY_SET) && one_in(swarm, 2);
+    struct event takes = make(swarm, EVENT_TAKES);
+    takes.number = below(swarm, 70000);
+    plan_add(swarm->plan, takes);
+    swarm->text.length = 0;
+    if (is_set) {
+        put(swarm, "SET ");
+        put_key(swarm);
+        put(swarm, " ");
+        put_letters(swarm, 66000 + below(swarm, 400000), swarm->kind++);
+        put(swarm, "\\n");
+    }
+    put(swarm, "COMPACT\\nGET ");
+    put_key(swarm);
+    put(swarm, "\\n");
+    say(swarm, swarm->client, 0, swarm->text.length);
+    uint64_t count = 1 + below(swarm, 6);
+    for (uint64_t i = 0; i <= count; i++) {
+        takes.number = i == count ? WORLD_ALL : below(swarm, 70000);
+        takes.after_calls = 0;
+        takes.after_ms = 1 + below(swarm, 600);
+        plan_add(swarm->plan, takes);
+    }
+}
+
 static void add_rot(struct swarm *swarm)
 {
     static const enum role roles[] = {ROLE_LOG, ROLE_LOG, ROLE_INDEX, ROLE_OLD};
@@ -478,6 +509,10 @@ static void add_event(struct swarm *swarm)
         add_habit(swarm, EVENT_COMES);
         break;
     case MAY_BE_SLOW:
+        if (swarm->is_large && may(swarm, MAY_COMPACT) && one_in(swarm, 2)) {
+            add_slow_read(swarm);
+            break;
+        }
         add_habit(swarm, one_in(swarm, 2) ? EVENT_TAKES : EVENT_DRIBBLES);
         break;
     case MAY_RESET:
