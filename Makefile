@@ -24,7 +24,7 @@ SAN_FLAGS   := -O1 -g -Werror -fsanitize=address,undefined -fno-sanitize-recover
 	-fno-omit-frame-pointer
 
 SOURCES      := $(wildcard src/*.c src/*/*.c)
-MODULES      := $(filter-out src/main.c,$(SOURCES))
+MODULES      := $(filter-out src/main.c src/kv.c,$(SOURCES))
 OBJECTS       = $(MODULES:src/%.c=$(BUILD)/src/%.o)
 # The long sweeps over faults have a target of their own.
 ALL_TESTS    := $(basename $(notdir $(wildcard tests/unit/test_*.c tests/server/test_*.c)))
@@ -41,19 +41,23 @@ SUPPORT       = $(patsubst tests/support/%.c,$(BUILD)/support/%.o,$(wildcard tes
 	coverage mutants bench bench-restart bench-compact bench-larger bench-disk lint format \
 	check-format install uninstall clean unit-binaries all-binaries run-unit run-faults tools
 
-all: kv-store
+all: kv-store kv
 
 # Modules call each other for every command: where the compiler can, it sees all of them
 # at once when it makes ./kv-store. It is asked once, by the first command that uses LTO.
 LTO = $(eval LTO := $(shell echo 'int main(void) { return 0; }' | \
 	$(CC) -flto=auto -x c -o /dev/null - 2>/dev/null && echo -flto=auto))$(LTO)
-kv-store: EXTRA += $(LTO)
+kv-store kv: EXTRA += $(LTO)
 
 help:
 	@sed -n 's/^#: //p' Makefile
 
-#: all             build ./kv-store (the default)
+#: all             build ./kv-store and ./kv (the default)
 kv-store: $(BUILD)/kv-store
+	cp $< $@
+
+#: kv              build ./kv, the small client
+kv: $(BUILD)/kv
 	cp $< $@
 
 #: debug           build build/debug/kv-store with -O0 -g3
@@ -65,6 +69,9 @@ run: kv-store
 	./kv-store
 
 $(BUILD)/kv-store: $(OBJECTS) $(BUILD)/src/main.o
+	$(COMPILE) -o $@ $^
+
+$(BUILD)/kv: $(BUILD)/src/kv.o $(patsubst %,$(BUILD)/src/base/%.o,buffer decimal utf8)
 	$(COMPILE) -o $@ $^
 
 $(BUILD)/libkv.a: $(OBJECTS)
@@ -123,7 +130,7 @@ $(BUILD)/world/world: $(WORLD_OBJECTS) $(BUILD)/support/dice.o $(BUILD)/world/li
 	$(COMPILE) -o $@ $^ $$(sed -n 's/^ \* wrap: //p' tests/world/*.c | tr -s ' ' '\n' \
 		| sed '/./s/^/-Wl,--wrap=/')
 
-unit-binaries: $(UNIT_BINARIES) $(BUILD)/kv-store
+unit-binaries: $(UNIT_BINARIES) $(BUILD)/kv-store $(BUILD)/kv
 
 all-binaries: unit-binaries $(FAULT_BINARIES) $(BUILD)/torture
 
@@ -296,20 +303,22 @@ MAN  := $(ROOT)/share/man/man1
 UNIT := $(ROOT)/lib/systemd/system
 # Which directories install had to make, for uninstall to remove: `make clean` keeps it.
 INSTALLED ?= build/installed
-install: kv-store
+install: kv-store kv
 	@case "$(PREFIX)" in *[!A-Za-z0-9/._+-]* | [!/]*) \
 		echo "PREFIX goes into the service unit: an absolute path of plain letters" >&2; \
 		exit 1;; esac
 	src/directories.sh make $(INSTALLED) "$(BIN)" "$(MAN)" "$(UNIT)"
 	install -m 755 kv-store "$(BIN)/kv-store"
+	install -m 755 kv "$(BIN)/kv"
 	install -m 644 src/kv-store.1 "$(MAN)/kv-store.1"
+	install -m 644 src/kv.1 "$(MAN)/kv.1"
 	sed 's|@PREFIX@|$(PREFIX)|' src/kv-store.service >"$(UNIT)/kv-store.service"
 	chmod 644 "$(UNIT)/kv-store.service"
 uninstall:
-	rm -f "$(BIN)/kv-store" "$(MAN)/kv-store.1" "$(UNIT)/kv-store.service"
+	rm -f "$(BIN)/kv-store" "$(BIN)/kv" "$(MAN)/kv-store.1" "$(MAN)/kv.1" "$(UNIT)/kv-store.service"
 	src/directories.sh remove $(INSTALLED) "$(BIN)" "$(MAN)" "$(UNIT)"
 
 #: clean           remove build products
 clean:
-	rm -rf kv-store $(filter-out $(INSTALLED),$(wildcard build/*))
+	rm -rf kv-store kv $(filter-out $(INSTALLED),$(wildcard build/*))
 	@rmdir build 2>/dev/null || true

@@ -78,7 +78,7 @@ not_long() {
 }
 
 build_musl() {
-    run_make musl musl-gcc -O2 "$out/musl/kv-store" &&
+    run_make musl musl-gcc -O2 "$out/musl/kv-store" "$out/musl/kv" &&
         readelf -l "$out/musl/kv-store" | grep 'interpreter.*musl' &&
         drive musl && mapfile -t tests < <(printf '%s\n' tests/*/test_*.c | not_long) &&
         unit musl musl-gcc "${tests[@]}"
@@ -87,9 +87,9 @@ build_musl() {
 # Calls that a test replaces have other names where offsets are 64 bits wide by choice.
 build_m32() {
     export KV_TEST_32_BIT=1
-    run_make m32 "gcc -m32" -O2 "$out/m32/kv-store" &&
+    run_make m32 "gcc -m32" -O2 "$out/m32/kv-store" "$out/m32/kv" &&
         readelf -h "$out/m32/kv-store" | grep ELF32 &&
-        drive m32 oneshot.sh pipes.sh compat.sh operations.sh crash.sh words.sh narrow.sh &&
+        drive m32 oneshot.sh pipes.sh kv.sh compat.sh operations.sh crash.sh words.sh narrow.sh &&
         mapfile -t tests < <(grep -L '^ \* wrap: ' tests/*/test_*.c | not_long) &&
         unit m32 "gcc -m32" "${tests[@]}"
 }

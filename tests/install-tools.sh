@@ -34,6 +34,9 @@ if [ "$(id -u)" -eq 0 ] && [ -c /dev/fuse ]; then # check-power runs nowhere els
     need xfsprogs 'command -v mkfs.xfs'
     need btrfs-progs 'command -v mkfs.btrfs'
 fi
+need redis-server 'command -v redis-server'
+need redis-tools 'command -v redis-cli'
+need sqlite3 'command -v sqlite3'
 need patch 'command -v patch'
 need wukrainian 'test -e /usr/share/dict/ukrainian'
 

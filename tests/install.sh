@@ -84,6 +84,8 @@ rm -rf "$root" "$scratch/record"
 run "$root" /usr install
 same "what is installed" "f 644 root/usr/lib/systemd/system/kv-store.service
 f 644 root/usr/share/man/man1/kv-store.1
+f 644 root/usr/share/man/man1/kv.1
+f 755 root/usr/bin/kv
 f 755 root/usr/bin/kv-store" "$(tree | grep '^f')"
 unit=$root/usr/lib/systemd/system/kv-store.service
 same "the program of the unit" "ExecStart=/usr/bin/kv-store --file /var/lib/kv-store/kv.log" \

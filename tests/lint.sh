@@ -42,10 +42,11 @@ deny() { # deny HEADERS FILE...: none of these files includes any of these heade
     shift
     found=$(grep -lE "^#include [\"<]($headers)[\">]" "$@") && fail "$headers: included by $found"
 }
-deny 'sys/socket\.h|netinet/.*|netdb\.h|arpa/.*' src/{file,log,engine,offline}/*.c src/*.c
+deny 'sys/socket\.h|netinet/.*|netdb\.h|arpa/.*' src/{file,log,engine,offline}/*.c src/{main,options}.c
 deny 'offline/.*' src/net/*.c include/net/*.h
 deny 'engine/.*|log/.*|file/.*' src/net/{protocol,conn,listener}.c include/net/{protocol,conn,listener}.h
 deny 'unistd\.h|sys/socket\.h|fcntl\.h' src/net/protocol.c
+deny '(file|log|engine|offline|net)/.*' src/kv.c
 
 # tests/README.md names every program, script, helper and target, and no test that is gone.
 page=tests/README.md

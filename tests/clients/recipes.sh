@@ -29,6 +29,7 @@ scene=0
 
 mkdir "$work/bin"
 ln -s "$program" "$work/bin/kv-store"
+ln -s "$(dirname -- "$program")/kv" "$work/bin/kv"
 PATH=$work/bin:$PATH
 
 # The only change made to a recipe: where the servers are, and which netcat is at hand.
@@ -94,6 +95,7 @@ extract_manual() { # extract_manual MANUAL DIRECTORY
 recipe() {
     local name=$1 status
     for_here <"$3" >"$work/recipe"
+    export KV_PORT=$port # kv's default is the 7878 of the page
     timeout "$seconds_max" "$2" "$work/recipe" >"$work/recipe.stdout" \
         2>"$work/recipe.stderr" </dev/null
     status=$?

@@ -17,7 +17,7 @@ program=$(realpath -- "$1")
 shift
 here=$(dirname -- "$(realpath -- "$0")")
 if [[ $# -eq 0 ]]; then
-    set -- oneshot.sh pipes.sh compat.sh operations.sh crash.sh words.sh \
+    set -- oneshot.sh pipes.sh kv.sh scripts.sh compat.sh operations.sh crash.sh words.sh \
         recipes.sh moving.sh full.sh
 fi
 
