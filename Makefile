@@ -38,7 +38,7 @@ SUPPORT       = $(patsubst tests/support/%.c,$(BUILD)/support/%.o,$(wildcard tes
 
 .PHONY: world world-proof check-world all help debug run test check check-san check-valgrind check-clang check-clients \
 	check-faults check-service check-rows check-builds check-power check-all torture fuzz \
-	coverage mutants bench bench-restart bench-compact bench-larger bench-disk lint format \
+	coverage mutants mutate bench bench-restart bench-compact bench-larger bench-disk lint format \
 	check-format install uninstall clean unit-binaries all-binaries run-unit run-faults tools
 
 all: kv-store kv
@@ -81,6 +81,11 @@ $(BUILD)/libkv.a: $(OBJECTS)
 $(BUILD)/src/%.o: src/%.c
 	@mkdir -p $(@D)
 	$(COMPILE) -MMD -MP -c -o $@ $<
+
+# For make mutate.
+$(BUILD)/src/%.s: src/%.c
+	@mkdir -p $(@D)
+	$(COMPILE) -S -o $@ $<
 
 $(BUILD)/support/%.o: tests/support/%.c
 	@mkdir -p $(@D)
@@ -256,6 +261,11 @@ bench-disk: kv-store
 #: mutants         break the program in 37 ways, and see a test fail each time
 mutants:
 	tests/mutants.sh
+
+#: mutate          SAMPLE (100) branches, one at a time taken always or never, by SEED (1)
+SAMPLE ?= 100
+mutate:
+	tests/mutate.py $(SAMPLE) $(if $(filter command%,$(origin SEED)),$(SEED),1) $(ONLY)
 
 #: check-rows      each fault has a test or a reason why not, each message a test
 check-rows:

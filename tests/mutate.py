@@ -1,0 +1,350 @@
+#!/usr/bin/env python3
+"""Which branches of the program would anybody miss? One at a time is taken always or never.
+
+    tests/mutate.py SAMPLE [SEED] [PATTERN]     so many of them, chosen by SEED (1), in the
+                                                files whose path has PATTERN in it
+
+Each source of src/ is compiled to assembly, without what would hide a branch of the source
+from it. In a copy of the tree one conditional jump becomes none, or one that is always
+taken; then the tests run until one fails: those named after the file, the world with its
+saved scripts and fixed seeds, all the others, the world's scripts with every failure.
+A failing test, a crash and a time limit kill a mutant. Survivors are told with file, line
+and text, and are either listed with a reason in tests/mutate.txt, or a failure.
+
+Assertions are left out: their failing side is what no test should see. The same SAMPLE,
+SEED and compiler give the same mutants, in the same order. Two run at once. What each
+became stands in build/mutate/report.
+"""
+import concurrent.futures
+import hashlib
+import os
+import platform
+import queue
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+PLACE = "build/mutate"
+WORKERS = 2
+FLAGS = ("-O1 -fno-inline -fno-if-conversion -fno-if-conversion2 -fno-ssa-phiopt "
+         "-fno-jump-tables -fno-tree-switch-conversion -fno-reorder-blocks")
+LISTED = "tests/mutate.txt"
+WORLD = "build/world/world"
+WORLD_SEEDS = 3000
+EVERY = ["tests/world/every/f63_compaction_and_image.world",
+         "tests/world/every/f94_batches_and_stops.world"]
+LONG = ["build/tests/test_corpus"]  # made smaller
+PROCESSOR_SECONDS = 60  # of one program, many times what any takes
+MEMORY_BYTES = 3 << 30
+
+JUMP = re.compile(r"\tj(?!mp\b)([a-z]+)\t(\.L\w+)$")
+LOCATION = re.compile(r"\t\.loc (\d+) (\d+)")
+FILE = re.compile(r'\t\.file (\d+) "([^"]*)"(?: "([^"]*)")?')
+LABEL = re.compile(r"(\.L\w+|\w+):")
+
+
+class Mutant:
+    """A jump of an assembly file, by its line, that is taken always or never."""
+
+    def __init__(self, source, at, is_always, file, line, target):
+        self.source, self.at, self.is_always = source, at, is_always
+        self.file, self.line, self.target = file, line, target
+
+    def key(self, seed):
+        name = f"{seed}:{self.source}:{self.at}:{self.is_always}"
+        return hashlib.sha256(name.encode()).hexdigest()
+
+    def text(self):
+        with open(self.file, encoding="utf-8") as lines:
+            return lines.read().split("\n")[self.line - 1].strip()
+
+    def way(self):
+        """Where the program goes on, always or never, in lines of the source."""
+        return f"{'always' if self.is_always else 'never'} goes on at {self.target}"
+
+    def __str__(self):
+        return f"{self.file}:{self.line}: {self.way()}: {self.text()}"
+
+
+def assemble(place, source):
+    """The lines of assembly of a source."""
+    command = ["make", "--no-print-directory", "-s", "-C", place, "BUILD=build",
+               f"CFLAGS={FLAGS} -g", f"build/{source[:-2]}.s"]
+    subprocess.run(command, check=True)
+    with open(f"{place}/build/{source[:-2]}.s", encoding="utf-8") as file:
+        return file.read().split("\n")
+
+
+def leads_to_an_assertion(lines, at):
+    """Whether the code from there on is the failure of one."""
+    for line in lines[at:at + 40]:
+        if "__assert_fail" in line:
+            return True
+        if re.match(r"\t(ret|jmp|call|j[a-z]+)\b", line):
+            return False
+    return False
+
+
+def first_line(lines, at, fallback):
+    """The line of the source that the code from there on is of."""
+    for line in lines[at:at + 40]:
+        found = LOCATION.match(line)
+        if found:
+            return int(found[2])
+    return fallback
+
+
+def find_mutants(source, lines):
+    labels = {}
+    for at, line in enumerate(lines):
+        found = LABEL.match(line)
+        if found:
+            labels[found[1]] = at
+    files, mutants = {}, []
+    file, number = source, 0
+    for at, line in enumerate(lines):
+        found = FILE.match(line)
+        if found:
+            name = found[3] if found[3] else found[2]
+            files[found[1]] = os.path.relpath(name) if os.path.isabs(name) else name
+        found = LOCATION.match(line)
+        if found:
+            file, number = files.get(found[1], source), int(found[2])
+        found = JUMP.match(line)
+        if not found or not re.match(r"(src|include)/", file) or number == 0:
+            continue
+        target = labels.get(found[2])
+        if (target is None or leads_to_an_assertion(lines, target) or
+                leads_to_an_assertion(lines, at + 1)):
+            continue
+        goes_on = first_line(lines, target, number)
+        for is_always in (False, True):
+            mutants.append(Mutant(source, at, is_always, file, number, goes_on))
+    return mutants
+
+
+def limit():
+    os.setsid()
+    os.nice(5)
+    resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR_SECONDS, PROCESSOR_SECONDS + 5))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+
+
+class Worker:
+    """A copy of the tree in which one mutant at a time is built and tested."""
+
+    def __init__(self, number, seed):
+        self.place = os.path.abspath(f"{PLACE}/{number}")
+        self.seed = seed
+        self.memory = f"/dev/shm/kv-mutate-{os.getpid()}-{number}"
+        if not os.path.isdir("/dev/shm"):
+            self.memory = f"{self.place}/tmp"
+        self.environment = dict(os.environ, TMPDIR=self.memory, KV_TEST_SEED=str(seed),
+                                KV_STORE_PROGRAM="build/kv-store")
+        for name in ("JOURNAL_STREAM", "NOTIFY_SOCKET"):
+            self.environment.pop(name, None)
+        shutil.rmtree(self.place, ignore_errors=True)
+        shutil.copytree(f"{PLACE}/plain", self.place, symlinks=True)
+
+    def make(self, targets):
+        command = ["make", "--no-print-directory", "-s", "BUILD=build", f"CFLAGS={FLAGS}",
+                   *targets]
+        done = subprocess.run(command, cwd=self.place, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(done.stdout + done.stderr)
+
+    def run(self, command):
+        """Returns why it failed, or None."""
+        shutil.rmtree(self.memory, ignore_errors=True)
+        os.makedirs(self.memory)
+        last_run, failure = "", None
+        environment = dict(self.environment)
+        if command[0] in LONG:
+            environment["KV_TEST_SLOW"] = "1"
+        with subprocess.Popen(command, cwd=self.place, env=environment, text=True,
+                              errors="replace", stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              preexec_fn=limit) as program:
+            clock = Alarm(program.pid)
+            for line in program.stdout:
+                found = re.match(r"\[ RUN      \] (\w+)", line)
+                last_run = found[1] if found else last_run
+                found = re.match(r"\[  FAILED  \] (\w+)", line)
+                if found or "VIOLATION" in line:
+                    failure = found[1] if found else line.split("VIOLATION", 1)[1].strip()
+                    break
+            end(program.pid)
+            status = program.wait()
+            clock.stop()
+        shutil.rmtree(self.memory, ignore_errors=True)
+        if failure is None and status != 0:
+            failure = f"{last_run} (status {status})"
+        return failure
+
+    def judge(self, mutant, plain, groups):
+        """Returns the test that fails, or None."""
+        stem = mutant.source[:-2]
+        lines = list(plain)
+        cond = JUMP.match(lines[mutant.at])
+        lines[mutant.at] = f"\tjmp\t{cond[2]}" if mutant.is_always else "\tnop"
+        with open(f"{self.place}/build/{stem}.mutant.s", "w", encoding="utf-8") as file:
+            file.write("\n".join(lines))
+        subprocess.run(["cc", "-c", "-o", f"{self.place}/build/{stem}.o",
+                        f"{self.place}/build/{stem}.mutant.s"], check=True)
+        try:
+            for targets, commands in groups:
+                self.make(targets)
+                for command in commands:
+                    failure = self.run(command)
+                    if failure is not None:
+                        return f"{os.path.basename(command[0])}: {failure}"
+            return None
+        finally:
+            shutil.copy2(f"{PLACE}/plain/build/{stem}.o", f"{self.place}/build/{stem}.o")
+            os.utime(f"{self.place}/build/{stem}.o")
+
+
+def end(process_group):
+    """A program, and whatever it started."""
+    try:
+        os.killpg(process_group, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+class Alarm:
+    """What waits for ever takes no processor time: it is ended after ten times as long."""
+
+    def __init__(self, process_group):
+        import threading
+        self.timer = threading.Timer(10 * PROCESSOR_SECONDS, end, [process_group])
+        self.timer.daemon = True
+        self.timer.start()
+
+    def stop(self):
+        self.timer.cancel()
+
+
+def tests_of(place):
+    """The programs that `make check` runs, but the world, which comes by itself."""
+    names = [name[:-2] for directory in ("unit", "server")
+             for name in sorted(os.listdir(f"{place}/tests/{directory}"))
+             if re.fullmatch(r"test_\w+\.c", name)]
+    return [f"build/tests/{name}" for name in names]
+
+
+def groups_of(source, tests, seed, place):
+    """What is built and run, the quickest to notice first; what takes long only where it
+    is about that part of the program."""
+    word = os.path.basename(source)[:-2]
+    near = [test for test in tests if re.search(rf"test_{word}(_|$)", test)]
+    server = [test for test in tests if "test_server" in test and test not in near]
+    far = [test for test in tests if test not in near + server + LONG]
+    seeds = ["--violations", "1", "--seed", str(seed), "--seeds", str(WORLD_SEEDS)]
+    groups = [(near, [[test] for test in near]),
+              ([WORLD], [[WORLD], [WORLD, *seeds]]),
+              (far, [[test] for test in far])]
+    if re.match(r"src/(net/|\w+\.c)", source):
+        groups.append((server + ["build/kv-store"], [[test] for test in server]))
+    if re.match(r"src/(file|log|engine)/", source):
+        groups.append((LONG, [[test] for test in LONG]))
+        groups.append(([], [[WORLD, "--violations", "1", "--every", script]
+                            for script in EVERY if os.path.exists(f"{place}/{script}")]))
+    return [group for group in groups if group[1]]
+
+
+def listed():
+    """What is known to make no difference: file, way and text, with a reason."""
+    reasons = {}
+    with open(LISTED, encoding="utf-8") as file:
+        for line in file:
+            if line.strip() and not line.startswith("#"):
+                name, way, text, reason = line.rstrip("\n").split(" | ", 3)
+                reasons[name, way, text] = reason
+    return reasons
+
+
+def prepare(pattern):
+    shutil.rmtree(PLACE, ignore_errors=True)
+    place = f"{PLACE}/plain"
+    os.makedirs(f"{place}/build")
+    shutil.copy2("Makefile", place)
+    for name in ("src", "include", "tests"):
+        shutil.copytree(name, f"{place}/{name}", symlinks=True)
+    tests = tests_of(place)
+    subprocess.run(["nice", "make", "--no-print-directory", "-s", f"-j{WORKERS}", "-C",
+                    place, "BUILD=build", f"CFLAGS={FLAGS}", WORLD, "build/kv-store",
+                    *tests], check=True)
+    sources = sorted(os.path.relpath(os.path.join(directory, name), place)
+                     for directory, _, names in os.walk(f"{place}/src")
+                     for name in names if name.endswith(".c"))
+    assembly = {source: assemble(place, source) for source in sources if pattern in source}
+    return assembly, tests
+
+
+def main():
+    count = int(sys.argv[1])
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+    pattern = sys.argv[3] if len(sys.argv) > 3 else ""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        sys.exit("mutate: knows only the jumps of x86-64")
+    assembly, tests = prepare(pattern)
+    mutants = [mutant for source, lines in assembly.items()
+               for mutant in find_mutants(source, lines)]
+    total = len(mutants)
+    mutants = sorted(mutants, key=lambda mutant: mutant.key(seed))[:count]
+    workers = queue.Queue()
+    for number in range(WORKERS):
+        workers.put(Worker(number, seed))
+
+    def groups(source):
+        return groups_of(source, tests, seed, f"{PLACE}/plain")
+
+    def check():
+        worker = workers.get()
+        for targets, commands in groups(next(iter(assembly))):
+            for command in commands:
+                failure = worker.run(command)
+                if failure is not None:
+                    sys.exit(f"mutate: {command} fails without a mutant: {failure}")
+        workers.put(worker)
+
+    def judge(mutant):
+        worker = workers.get()
+        start = time.monotonic()
+        killer = worker.judge(mutant, assembly[mutant.source], groups(mutant.source))
+        workers.put(worker)
+        return killer, time.monotonic() - start
+
+    check()
+    reasons, survivors, known = listed(), [], 0
+    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool, \
+            open(f"{PLACE}/report", "w", encoding="utf-8") as report:
+        for mutant, (killer, seconds) in zip(mutants, pool.map(judge, mutants)):
+            reason = reasons.get((mutant.file, mutant.way().split()[0], mutant.text()))
+            if killer is None and reason is None:
+                survivors.append(mutant)
+                print(f"SURVIVED {mutant}", flush=True)
+            elif killer is None:
+                known += 1
+                print(f"survived {mutant}\n    {reason}", flush=True)
+            print(f"{mutant}\n    {seconds:.0f} s: {killer or 'SURVIVED'}", file=report,
+                  flush=True)
+    line = (f"mutate: {len(mutants)} of {total} mutants, seed {seed}: "
+            f"{len(survivors)} survived, {known} more are listed with a reason")
+    print(line)
+    if os.environ.get("KV_RAN"):
+        with open(os.environ["KV_RAN"], "a", encoding="utf-8") as ran:
+            print(line, file=ran)
+    for number in range(WORKERS):
+        shutil.rmtree(f"{PLACE}/{number}", ignore_errors=True)
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
