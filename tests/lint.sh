@@ -64,7 +64,7 @@ for file in tests/unit/test_*.c tests/server/*.c tests/*.sh tests/bench/*.sh tes
     esac
     grep -q "\`$name\`" "$page" || fail "$page does not name $file"
 done
-targets='^(test|check|lint|bench|fuzz|mutants|coverage|torture)'
+targets='^(test|check|lint|bench|fuzz|mutants|mutate|coverage|torture)'
 for target in $(sed -n 's/^#: \([a-z-]*\) .*/\1/p' Makefile | grep -E "$targets"); do
     grep -qE "\`(make )?${target}[\` ]" "$page" || fail "$page does not name make $target"
 done

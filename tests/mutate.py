@@ -59,7 +59,7 @@ class Mutant:
         return hashlib.sha256(name.encode()).hexdigest()
 
     def text(self):
-        with open(self.file, encoding="utf-8") as lines:
+        with open(f"{PLACE}/plain/{self.file}", encoding="utf-8") as lines:
             return lines.read().split("\n")[self.line - 1].strip()
 
     def way(self):
