@@ -249,6 +249,24 @@ static void diag_show_gives_up_where_nobody_reads(void **state)
     assert_string_equal(strrchr(cleared, '\r'), "\rkv-store: second\n");
 }
 
+/* What ends the program takes the line away that is shown, and writes nothing else. */
+static void diag_leave_takes_away_what_is_shown(void **state)
+{
+    (void)state;
+    char blanks[DIAG_COLUMNS_MAX + 3];
+    (void)snprintf(blanks, sizeof blanks, "\r%*s\r", DIAG_COLUMNS_MAX, "");
+    diag_leave();
+    assert_string_equal(told(), "");
+    diag_show("on the way");
+    (void)told();
+    diag_leave();
+    assert_string_equal(told(), blanks);
+    diag_clear();
+    (void)told();
+    diag_leave();
+    assert_string_equal(told(), "");
+}
+
 /* A reader that went away is no reason to die, nor to forget errno. */
 static void diag_survives_a_reader_that_went_away(void **state)
 {
@@ -379,6 +397,7 @@ int main(void)
         LISTENING(diag_warn_cuts_the_cause_too),
         LISTENING(diag_drops_lines_that_nobody_reads_and_counts_them),
         LISTENING(diag_show_gives_up_where_nobody_reads),
+        LISTENING(diag_leave_takes_away_what_is_shown),
         LISTENING(diag_survives_a_reader_that_went_away),
         LISTENING(diag_survives_a_closed_stderr),
         LISTENING(diag_tells_each_kind_with_or_without_a_cause),
