@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { FILES_MAX = 48, NAMES_MAX = 24, NAME_CHANGES_MAX = 64 };
+enum { HEADER_BYTES = 16, FILES_MAX = 48, NAMES_MAX = 24, NAME_CHANGES_MAX = 64 };
 
 ssize_t __real_pwrite(int fd, const void *bytes, size_t length, off_t offset);
 ssize_t __real_pread(int fd, void *bytes, size_t length, off_t offset);
@@ -71,6 +71,7 @@ static uint64_t limit_bytes;
 static bool has_failed_sync;
 static bool has_garbage;
 static bool is_lying;
+static uint64_t overwrite_count;
 
 static void must(bool is_so, const char *what)
 {
@@ -292,6 +293,7 @@ size_t disk_write(size_t number, const void *bytes, size_t length, uint64_t offs
     bytes_put(&file->data, bytes, length);
     must(__real_pwrite(file->fd, bytes, length, (off_t)offset) == (ssize_t)length,
          "memory");
+    overwrite_count += growth == 0 ? 1 : 0;
     file->length += growth;
     used_bytes += growth;
     process_note_progress();
@@ -318,6 +320,11 @@ static void apply_change(struct bytes *bytes, const struct file *file,
     if (change->is_write) {
         memcpy(bytes->at + change->offset, file->data.at + change->data, change->length);
     }
+}
+
+bool disk_has_other_length(size_t file)
+{
+    return files[file].length != files[file].durable.length;
 }
 
 void disk_sync(size_t number)
@@ -477,6 +484,29 @@ static size_t choose_length(struct choice *choice, const struct file *file)
     return picked;
 }
 
+struct range {
+    size_t first;
+    size_t end;
+};
+
+/* The blocks that any change touched, or that the disk has yet to know. */
+static struct range find_touched(const struct file *file, const struct choice *choice,
+                                 size_t known, size_t length)
+{
+    size_t step = choice->block_bytes;
+    size_t block_count = (length + step - 1) / step;
+    struct range touched = {known / step, length > known ? block_count : 0};
+    for (size_t i = 0; i < file->change_count; i++) {
+        const struct change *change = &file->changes[i];
+        size_t first = (size_t)change->offset / step;
+        size_t end = ((size_t)change->offset + change->length + step - 1) / step;
+        end = change->is_write && end < block_count ? end : block_count;
+        touched.first = first < touched.first ? first : touched.first;
+        touched.end = end > touched.end ? end : touched.end;
+    }
+    return touched;
+}
+
 /* Build it in place of what is durable; the changes are gone. */
 static void choose_content(struct file *file, uint64_t seed)
 {
@@ -490,17 +520,10 @@ static void choose_content(struct file *file, uint64_t seed)
     struct bytes *bytes = &file->durable;
     bytes_set_length(bytes, known);
     bytes_set_length(bytes, length);
-    size_t first = SIZE_MAX; /* the blocks before it were not touched */
-    for (size_t i = 0; i < file->change_count; i++) {
-        size_t block = (size_t)file->changes[i].offset / choice.block_bytes;
-        first = block < first ? block : first;
-    }
-    first = first < known / choice.block_bytes ? first : known / choice.block_bytes;
-    size_t block_count = (length + choice.block_bytes - 1) / choice.block_bytes;
-    choice.special =
-        first +
-        (size_t)dice_below(&choice.dice, block_count > first ? block_count - first : 1);
-    for (size_t block = first; block < block_count; block++) {
+    struct range touched = find_touched(file, &choice, known, length);
+    size_t count = touched.end > touched.first ? touched.end - touched.first : 1;
+    choice.special = touched.first + (size_t)dice_below(&choice.dice, count);
+    for (size_t block = touched.first; block < touched.end; block++) {
         size_t version = choose_version(&choice, file, block);
         size_t from = block * choice.block_bytes;
         bool is_garbage = choice.fill == 1 || (choice.fill == 2 && block % 2 == 0);
@@ -619,6 +642,77 @@ uint64_t disk_length_of(enum role role)
         }
     }
     return 0;
+}
+
+bool disk_ends_in_zero(enum role role)
+{
+    for (size_t i = 0; i < now.count; i++) {
+        struct file *file = &files[now.items[i].file];
+        unsigned char last = 1;
+        if (role_of(now.items[i].text) == role && file->length > 0) {
+            must(__real_pread(file->fd, &last, 1, (off_t)file->length - 1) == 1,
+                 "memory");
+            return last == 0;
+        }
+    }
+    return false;
+}
+
+static uint64_t number_at(const unsigned char *bytes)
+{
+    uint64_t number = 0;
+    for (int i = 0; i < 8; i++) {
+        number = number << 8 | bytes[i];
+    }
+    return number;
+}
+
+/*
+ * Whether a file holds whole records up to its end, as any reader of the original's logs
+ * expects it, and no mark that begins with a zero holds anything else.
+ */
+static bool is_whole(const struct bytes *log)
+{
+    size_t at = 0;
+    while (log->length - at >= HEADER_BYTES) {
+        uint64_t key = number_at(log->at + at);
+        uint64_t value = number_at(log->at + at + 8);
+        size_t left = log->length - at - HEADER_BYTES;
+        if (key > left || value > left - key) {
+            return false;
+        }
+        const unsigned char *text = log->at + at + HEADER_BYTES;
+        for (size_t i = 0; key == 0 && i < value && text[0] == 0; i++) {
+            if (text[i] != 0) {
+                return false;
+            }
+        }
+        at += HEADER_BYTES + (size_t)key + (size_t)value;
+    }
+    return at == log->length;
+}
+
+void disk_check_log(void)
+{
+    struct bytes log = {0};
+    size_t file = find_log();
+    if (file == DISK_NONE) {
+        return;
+    }
+    bytes_set_length(&log, (size_t)files[file].length);
+    must(__real_pread(files[file].fd, log.at, log.length, 0) == (ssize_t)log.length,
+         "memory");
+    bool is_right = is_whole(&log);
+    log.at = world_resize(log.at, 0);
+    if (!is_right) {
+        violation("a log that is served is no sequence of records", "%zu bytes",
+                  log.length);
+    }
+}
+
+uint64_t disk_overwrite_count(void)
+{
+    return overwrite_count;
 }
 
 bool disk_flip(enum role role, uint64_t thousandths, unsigned bit)

@@ -33,6 +33,9 @@ int disk_real_fd(size_t file);
 size_t disk_write(size_t file, const void *bytes, size_t length, uint64_t offset);
 void disk_truncate(size_t file, uint64_t length);
 void disk_sync(size_t file);
+
+/* Whether the disk knows of another length of the file, which it has to note. */
+bool disk_has_other_length(size_t file);
 void disk_sync_names(void);
 
 /* false: no such name. */
@@ -67,6 +70,18 @@ void disk_note_judged(void);
 
 /* Of the first file of this role; 0: there is none. */
 uint64_t disk_length_of(enum role role);
+
+/* Whether zeros stand behind the last seal, in the first file of this role. */
+bool disk_ends_in_zero(enum role role);
+
+/*
+ * A log is a sequence of records and nothing else, at any time while it is served, but
+ * when a write has just failed.
+ */
+void disk_check_log(void);
+
+/* Of all writes since the program began, those that made no file longer. */
+uint64_t disk_overwrite_count(void);
 
 /* Flip a bit in what is at rest; false: there is no such file, or it is empty. */
 bool disk_flip(enum role role, uint64_t thousandths, unsigned bit);

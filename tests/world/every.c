@@ -107,11 +107,15 @@ static bool fail_call(struct trial *trial, size_t which, uint64_t nth, uint64_t 
         }
     }
     for (size_t i = 0; i < 2 && failures[which].cuts[i] != 0; i++) {
-        struct event event = cutting(which, nth, failures[which].cuts[i]);
-        if (is_wanted(trial)) {
-            ++*runs;
-            if (!run_with(trial, &event, 1)) {
-                return false;
+        /* It falls short; or then fails, and has taken a part. */
+        struct event events[2] = {cutting(which, nth, failures[which].cuts[i]),
+                                  failing(which, nth + 1, failures[which].errors[0])};
+        for (size_t count = 1; count <= 2; count++) {
+            if (is_wanted(trial)) {
+                ++*runs;
+                if (!run_with(trial, events, count)) {
+                    return false;
+                }
             }
         }
     }

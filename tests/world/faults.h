@@ -29,6 +29,9 @@ void faults_note(enum call call, int error);
 
 const struct hits *faults_hits(void);
 
+/* Those and whatever was cut short, in one number that grows. */
+uint64_t faults_hits_sum(void);
+
 /* Since the program began, over all runs. */
 uint64_t faults_total(enum call call);
 uint64_t faults_total_cut(void);

@@ -9,6 +9,7 @@
 #include "world/files.h"
 
 #include "support/dice.h"
+#include "world/clock.h"
 #include "world/descriptors.h"
 #include "world/disk.h"
 #include "world/faults.h"
@@ -229,6 +230,8 @@ int __wrap_fdatasync(int fd)
     size_t file;
     int error = enter(CALL_FDATASYNC, fd, 0, &file);
     if (error == 0) {
+        uint64_t us = process_serving()->sync_us;
+        world_clock_move(disk_has_other_length(file) ? 2 * us : us);
         disk_sync(file);
     } else if (error != EINTR && file != DISK_NONE) {
         disk_fail_sync(file, dice_next(&randomness));

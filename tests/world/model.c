@@ -173,7 +173,7 @@ static void acknowledge(struct slice key, uint32_t value)
  */
 static uint64_t sync_lag_us(void)
 {
-    return SYNC_LAG_MS_MAX * 1000 + CALLS_SLACK * process_serving()->tick_us;
+    return SYNC_LAG_MS_MAX * 1000 + process_calls_us(CALLS_SLACK);
 }
 
 /* All of them, or those that are old enough, are durable whatever comes. */
@@ -551,7 +551,7 @@ static bool owes(const struct client *client)
 /* The server counts whole milliseconds, from just before the replies were sent. */
 static uint64_t early_us(void)
 {
-    return 1000 + IDLE_SLACK_CALLS * process_serving()->tick_us;
+    return 1000 + process_calls_us(IDLE_SLACK_CALLS);
 }
 
 /* The one line that no request asked for. */
@@ -1073,8 +1073,8 @@ void model_check_wait(uint64_t until_us)
         violation("the server waits though input has arrived", "%zu bytes",
                   client->said.length - client->received);
     }
-    uint64_t allowed_us = process_serving()->idle_s * 1000000 + 50000 +
-                          CALLS_SLACK * process_serving()->tick_us;
+    uint64_t allowed_us =
+        process_serving()->idle_s * 1000000 + 50000 + process_calls_us(CALLS_SLACK);
     if (!is_blocked && !client->is_closing && sockets_is_somebody_waiting() &&
         world_fair_us() > client->last_moved_us + allowed_us) {
         violation("an idle client keeps others waiting", "for %" PRIu64 " us",

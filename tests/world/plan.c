@@ -153,6 +153,9 @@ static void print_serving(const struct serving *serving, struct bytes *text)
     if (serving->tick_us != usual.tick_us) {
         print(text, " tick=%" PRIu64, serving->tick_us);
     }
+    if (serving->sync_us != usual.sync_us) {
+        print(text, " sync-us=%" PRIu64, serving->sync_us);
+    }
     if (serving->seed != usual.seed) {
         print(text, " seed=%" PRIu64, serving->seed);
     }
@@ -311,6 +314,8 @@ static bool parse_serving(struct reading *reading, struct event *event)
             serving->processors = number;
         } else if (is_word(reading, "tick")) {
             serving->tick_us = number;
+        } else if (is_word(reading, "sync-us")) {
+            serving->sync_us = number;
         } else if (is_word(reading, "seed")) {
             serving->seed = number;
         } else {

@@ -30,6 +30,7 @@ char violation_text[2048];
 static struct {
     const struct plan *plan;
     size_t next;
+    uint64_t hits_seen_to;  /* failed calls when the log was last looked at */
     uint64_t calls;         /* since the last event */
     uint64_t last_event_us; /* on the fair clock */
     uint64_t call_count;
@@ -84,6 +85,13 @@ void process_begin_life(void)
 const struct serving *process_serving(void)
 {
     return &process.serving;
+}
+
+uint64_t process_calls_us(uint64_t calls)
+{
+    enum { CALLS_A_SYNC = 8 };
+    return calls * process.serving.tick_us +
+           calls / CALLS_A_SYNC * 2 * process.serving.sync_us;
 }
 
 bool process_plan_is_over(void)
@@ -315,6 +323,15 @@ static void fire_due(void)
     }
 }
 
+/* What failed was seen to before the server waits again. */
+static void look_at_log(enum call call)
+{
+    if (call == CALL_POLL && process.hits_seen_to != faults_hits_sum()) {
+        process.hits_seen_to = faults_hits_sum();
+        disk_check_log();
+    }
+}
+
 int process_enter(enum call call, enum role role, uint64_t a, uint64_t b)
 {
     process.cut = SIZE_MAX;
@@ -323,6 +340,7 @@ int process_enter(enum call call, enum role role, uint64_t a, uint64_t b)
     }
     process.calls++;
     process.call_count++;
+    look_at_log(call);
     world_clock_tick();
     process_digest((uint64_t)call << 8 ^ (uint64_t)role ^ a << 16 ^ b << 40);
     if (++process.idle_calls > IDLE_CALLS_MAX) {

@@ -25,6 +25,9 @@ void process_begin_run(const struct plan *plan);
 void process_begin_life(void);
 
 const struct serving *process_serving(void);
+
+/* How long so many calls may take, with as many syncs among them as there may be. */
+uint64_t process_calls_us(uint64_t calls);
 bool process_plan_is_over(void);
 
 /* Calls are answered, and nothing happens between them: for what the world itself asks.

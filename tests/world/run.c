@@ -46,6 +46,7 @@ ssize_t __real_pread(int fd, void *bytes, size_t length, off_t offset);
 static struct bytes first_data;
 static struct run_figures figures;
 static bool is_given_up; /* this run ends here */
+static bool is_serving;
 
 /* Byte for byte, with what a sanitizer has put between the variables. */
 #if defined(__clang__) || defined(__GNUC__)
@@ -75,6 +76,7 @@ static void begin_life(void)
     sockets_begin_life();
     process_begin_life();
     model_watch(NULL);
+    is_serving = false;
 }
 
 /* What main does. */
@@ -101,7 +103,9 @@ static enum status serve(void)
     model_check_store(store);
     process_be_quiet(false);
     model_watch(store);
+    is_serving = true;
     status = server_run(&server_options, store);
+    is_serving = false;
     model_watch(NULL);
     enum status close_status = store_close(store);
     return status == KV_OK ? close_status : status;
@@ -124,10 +128,18 @@ static void check_nothing_is_held(void)
 static void check_stop_was_short(void)
 {
     uint64_t took_us = world_fair_us() - process_stop_us();
-    uint64_t slack_us = STOP_SLACK_CALLS * process_serving()->tick_us;
+    uint64_t slack_us = process_calls_us(STOP_SLACK_CALLS);
     if (process_is_stopping() && took_us > STOP_US_MAX + slack_us) {
         violation("a stop took longer than a second", "%llu us",
                   (unsigned long long)took_us);
+    }
+}
+
+/* Else space ahead may have been left, for the next start to cut off. */
+static void check_ends_with_seal(bool has_failed)
+{
+    if (!has_failed && disk_ends_in_zero(ROLE_LOG)) {
+        violation("a log at rest does not end with its last seal", "%s", process_diag());
     }
 }
 
@@ -140,6 +152,7 @@ static void judge_end(enum status status, const struct hits *before)
     check_nothing_is_held();
     if (status == KV_OK) {
         check_stop_was_short();
+        check_ends_with_seal(has_failed);
         model_note_going_on();
         return;
     }
@@ -230,7 +243,7 @@ static void check_rot(const struct event *rot)
 {
     struct store *store = NULL;
     struct store_options options = {.path = LOG_PATH, .sync = SYNC_ALWAYS};
-    if (rot == NULL || !model_is_settled() ||
+    if (rot == NULL || !model_is_settled() || disk_ends_in_zero(ROLE_LOG) ||
         !disk_flip(rot->fault.role, rot->number, (unsigned)rot->bit)) {
         return;
     }
@@ -258,10 +271,14 @@ static void check_rot(const struct event *rot)
 static bool live(void)
 {
     struct hits before = *faults_hits();
+    uint64_t sum_before = faults_hits_sum();
     int death = sigsetjmp(process_death, 0);
     if (death == DEATH_GIVEN_UP) {
         is_given_up = true;
         return true;
+    }
+    if (death == DEATH_KILLED && is_serving && faults_hits_sum() == sum_before) {
+        disk_check_log(); /* else a write that fell short may not be seen to yet */
     }
     if (death != DEATH_NONE) {
         figures.kills += death == DEATH_KILLED ? 1 : 0;

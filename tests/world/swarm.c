@@ -317,6 +317,20 @@ static void add_lines(struct swarm *swarm)
     say(swarm, client, cut, swarm->text.length);
 }
 
+/* One that takes a part; the next, for the rest, is about to fail. */
+static void add_short_write(struct swarm *swarm, struct event *failure)
+{
+    struct event event = *failure;
+    event.kind = EVENT_CUT;
+    event.fault.error = 0;
+    event.fault.is_sticky = false;
+    event.fault.bytes = small_number(swarm, 300);
+    plan_add(swarm->plan, event);
+    failure->after_calls = 0;
+    failure->after_ms = 0;
+    failure->fault.nth++;
+}
+
 static void add_fault(struct swarm *swarm, enum feature why)
 {
     static const enum call file_calls[] = {
@@ -366,6 +380,9 @@ static void add_fault(struct swarm *swarm, enum feature why)
         fault->error = fault->call == CALL_MMAP ? ENOMEM
                        : one_in(swarm, 2)       ? EIO
                                                 : ENOSPC;
+        if (fault->call == CALL_PWRITE && one_in(swarm, 2)) {
+            add_short_write(swarm, &event);
+        }
         break;
     }
     plan_add(swarm->plan, event);
@@ -409,11 +426,12 @@ static struct serving choose_serving(struct swarm *swarm)
 {
     static const uint64_t sizes[] = {1, 20, 1000, 70000};
     struct serving serving = plan_default_serving();
-    serving.is_everysec = one_in(swarm, 2);
+    serving.is_everysec = one_in(swarm, 3);
     serving.idle_s = one_in(swarm, 2) ? serving.idle_s : 1 + below(swarm, 4);
     serving.processors = 1 + below(swarm, 2);
     serving.tick_us = 1 + below(swarm, 20);
     serving.seed = dice_next(&swarm->dice) >> 40;
+    serving.sync_us = one_in(swarm, 6) ? 0 : 30 + below(swarm, 300);
     serving.value_bytes_max = swarm->value_bytes_max;
     if (swarm->value_bytes_max == 0) {
         serving.value_bytes_max = one_in(swarm, 5) ? sizes[below(swarm, 4)] : 8 << 20;
@@ -541,6 +559,13 @@ static void add_event(struct swarm *swarm)
         add_plain(swarm, EVENT_KILL, 0);
         break;
     case MAY_LOSE_POWER:
+        if (one_in(swarm, 2)) { /* amid the writes of a batch, most likely */
+            add_lines(swarm);
+            add_plain(swarm, EVENT_POWER, below(swarm, 100000));
+            swarm->plan->events[swarm->plan->count - 1].after_calls =
+                1 + below(swarm, 24);
+            break;
+        }
         add_plain(swarm, EVENT_POWER, below(swarm, 100000));
         break;
     case MAY_ROT:

@@ -159,10 +159,10 @@ static void print_figures(uint64_t seeds, uint64_t violations, double seconds)
                   "world: %" PRIu64 " seeds, %" PRIu64
                   " commands (%.0f a second of processor), %" PRIu64 " starts, %" PRIu64
                   " kills, %" PRIu64 " crash states, %" PRIu64 " flipped bits, %" PRIu64
-                  " lives ended by faults; faults:",
+                  " lives ended by faults, %" PRIu64 " overwrites; faults:",
                   seeds, model_command_count(), (double)model_command_count() / seconds,
                   figures->starts, figures->kills, figures->power_losses, figures->rots,
-                  figures->refused_starts);
+                  figures->refused_starts, disk_overwrite_count());
     for (int call = 0; call < CALL_COUNT; call++) {
         if (faults_total((enum call)call) > 0) {
             (void)fprintf(out, " %s %" PRIu64, call_name((enum call)call),
