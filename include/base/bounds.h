@@ -99,6 +99,42 @@
 /* After this long without a write the last batch gets its second seal. */
 #define SECOND_SEAL_MS UINT64_C(1000)
 
+/*
+ * Space ahead of the log: for what was committed in this second and the one before,
+ * within these bounds. A batch that has to share what is left is appended, so there are
+ * two pieces at least.
+ */
+#define AHEAD_WINDOW_MS UINT64_C(1000)
+#define AHEAD_BYTES_MAX (4 * MIB)
+
+/*
+ * It is made in pieces, which grow while each takes no longer than an appended commit and
+ * this, and shrink when it takes longer than that by twice this. All are multiples of the
+ * header of a record.
+ */
+#define AHEAD_PIECE_BYTES_MIN (64 * KIB)
+#define AHEAD_PIECE_BYTES_MAX MIB
+#define AHEAD_PIECE_US        UINT64_C(2500)
+
+/* Where an appended commit takes less there is nothing to be gained, and no trial. */
+#define AHEAD_APPENDED_US_MIN UINT64_C(20)
+
+/* A commit must gain so much by it, and such a part of what it took. */
+#define AHEAD_GAIN_US_MIN   UINT64_C(5)
+#define AHEAD_GAIN_PART_MIN 16
+
+/*
+ * So much is made to find out whether it pays. If it does not, there is another trial
+ * after this long, twice as long each time until so many commits have gained by it.
+ */
+#define AHEAD_TRIAL_BYTES_MAX (8 * MIB)
+#define AHEAD_TRIAL_MS_MIN    UINT64_C(1000)
+#define AHEAD_TRIAL_MS_MAX    UINT64_C(64000)
+#define AHEAD_SETTLED_COUNT   1000
+
+/* After a failure to make any it is tried again. */
+#define AHEAD_RETRY_MS UINT64_C(60000)
+
 /* A log with fewer dead bytes is not worth compacting by itself, while there is room. */
 #define COMPACT_DEAD_BYTES_MIN (8 * MIB)
 

@@ -50,11 +50,10 @@ static inline bool slice_starts_with(struct slice slice, struct slice prefix)
 /* Whether all of it, if there is any, is zeros. */
 static inline bool slice_is_zero(struct slice slice)
 {
-    size_t at = 0;
-    while (at < slice.length && slice.bytes[at] == 0) {
-        at++;
-    }
-    return at == slice.length;
+    /* The first is zero, and each is as the one before it. */
+    return slice.length == 0 ||
+           (slice.bytes[0] == 0 &&
+            memcmp(slice.bytes, slice.bytes + 1, slice.length - 1) == 0);
 }
 
 #endif

@@ -26,9 +26,10 @@ struct store_options {
 /* Figures that cost nothing to produce. */
 struct store_stats {
     uint64_t keys;
-    uint64_t log_bytes;  /* of the older log too, while a compaction runs */
-    uint64_t live_bytes; /* of the records that the index points at */
-    uint64_t dead_bytes; /* the rest of the log, marks included */
+    uint64_t log_bytes;     /* of the older log too, while a compaction runs */
+    uint64_t live_bytes;    /* of the records that the index points at */
+    uint64_t dead_bytes;    /* the rest of the log, marks included */
+    uint64_t reserve_bytes; /* of the file, behind the log */
     uint64_t index_bytes;
     uint64_t commits;
     uint64_t compactions;        /* finished since the start */

@@ -1,7 +1,7 @@
 /*
  * Upkeep: what is due besides requests, and when. The delayed sync of --sync everysec,
  * the second seal of the last batch, the steps of a compaction, saving an image of the
- * index.
+ * index, making space ahead of the log.
  *
  * Each takes a bounded time and is done between commands, how much of it depends on the
  * leisure that clients leave. Whatever fails for good is noted here, and from then on
@@ -10,6 +10,7 @@
 #ifndef KV_UPKEEP_H
 #define KV_UPKEEP_H
 
+#include "engine/ahead.h"
 #include "engine/compact.h"
 
 struct snapshot_writer;
@@ -35,6 +36,7 @@ struct upkeep {
         uint64_t length; /* what it, or else PATH.index, covers; 0: there is none */
         bool is_wanted;  /* a compaction has ended since the last; there is one log */
     } image;
+    struct ahead ahead;
     uint64_t sync_due_ms; /* CLOCK_NEVER: everything is durable */
     uint64_t seal_due_ms; /* when the last batch gets its second seal; CLOCK_NEVER */
     uint64_t look_due_ms; /* when the room on the disk is looked at again */
@@ -70,9 +72,9 @@ uint64_t upkeep_due_ms(const struct upkeep *upkeep, enum leisure leisure);
 enum status upkeep_run(struct upkeep *upkeep, enum leisure leisure);
 
 /*
- * At the end: the second seal, and all of the image at once, unless what there is says it
- * all. KV_NO_SPACE: the last batch has one seal.  KV_IO, KV_NO_MEMORY, KV_FATAL:
- * reported.
+ * At the end: the second seal, the space ahead cut off, and all of the image at once,
+ * unless what there is says it all. KV_NO_SPACE: the last batch has one seal.  KV_IO,
+ * KV_NO_MEMORY, KV_FATAL: reported.
  */
 enum status upkeep_end(struct upkeep *upkeep);
 

@@ -128,14 +128,9 @@ enum status files_settle_names(const struct files *files);
 /* Remove a side file, durably. KV_IO (reported). */
 enum status files_remove(const struct files *files, const char *suffix);
 
-/*
- * By how much a file of this length beside the log, or the log, can still grow, as far as
- * the system says, and how much it could on an empty disk. UINT64_MAX: nobody says.
+/* The room on the disk that they are on. KV_IO: the system does not say (not reported).
  */
-struct io_space files_space(const struct files *files, uint64_t length);
-
-/* What is kept of it, where that would be so much on a disk that is not small. */
-uint64_t files_kept(const struct io_space *space, uint64_t kept_bytes);
+enum status files_measure(const struct files *files, struct io_space *space_out);
 
 /* Remove a side file if there is one. It may come back after a power loss. */
 void files_drop(const struct files *files, const char *suffix);

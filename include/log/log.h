@@ -6,7 +6,37 @@
  * caller (transaction.c) owns the order of these steps. Failures are reported to the
  * operator here, with path and offset.
  *
+ * A log at rest ends with its last seal. While it is served the file may go on, with
+ * space ahead: blocks that were written before, so that writing over them changes nothing
+ * that the file system keeps about the file, and a sync is one request to the disk and
+ * not two or more. They hold zeros, which are records in this format too, of empty keys:
+ *
+ *                 end                                                    file length
+ *      ... | seal |                                                                |
+ *     made at first        0 0 0 0 0 ...  in multiples of 16: records without a value
+ *     after a batch | rec | rec | seal | 0, length | 0 0 0 0 ...   one record, all zeros
+ *     made larger   ...          | seal | 0, length | 0 0 0 0 ... | 0 0 0 0 ...
+ *     used up       ...                              | rec | seal |
+ *
+ * A batch, its seal and the new header of the rest go over the beginning of the space
+ * with one write; a batch that is longer goes beyond its end and leaves none. Where less
+ * than a header would be left, the file grows by the rest of one. Zeros are durable
+ * before they are counted, so until the next sync a power loss may leave, of each sector
+ * of that write, either the new bytes or the old: the old are zeros but for the length in
+ * the header of the space, 8 bytes at end + 8. So
+ *
+ *     no sector           the space as it was: the log ends where it ended
+ *     all                 the batch; of the new header any part, the rest is zeros
+ *     some                a torn batch: some sector's share is zero, but for that length
+ *     beyond the end      as for any append: a shorter file, zeros, or old blocks
+ *
+ * and scan.h tells these from damage. Old bytes, as databases use that write their logs
+ * round and round, would be overwritten as cheaply, but then a sector that was never
+ * written looks like any other, and what is behind the last seal like a batch.
+ *
  * Rejected:
+ * - Allocating the blocks without writing them (posix_fallocate): the first write to each
+ *   is noted by the file system, which is what shall be saved.
  * - A write for each record: a batch is one write and one sync, and is kept or lost as a
  *   whole, since nothing counts before its seal.
  * - Leaving what a failed write has written, to be overwritten: a crash in between would
@@ -137,6 +167,9 @@ void log_resume(struct log *log, const struct log_end *end);
 uint64_t log_length(const struct log *log);
 uint64_t log_durable_length(const struct log *log);
 
+/* How much of the file stands behind the last seal, as space ahead. */
+uint64_t log_ahead_bytes(const struct log *log);
+
 /* Bytes staged and not yet written. */
 uint64_t log_staged_bytes(const struct log *log);
 
@@ -149,9 +182,9 @@ uint64_t log_staged_bytes(const struct log *log);
 enum status log_reserve(struct log *log, uint64_t key_length, uint64_t value_length);
 
 /*
- * Whether this many more bytes can be staged and written so that what files_kept makes of
- * `kept_bytes` is still free behind them. Asks the system only when what is known says
- * no, or is old (log_look_again).
+ * Whether this many more bytes can be staged and written so that what room_kept makes of
+ * `kept_bytes` is still free behind them; space ahead is room as well. Asks the system
+ * only when what is known says no, or is old (log_look_again).
  */
 bool log_has_room(struct log *log, uint64_t bytes, uint64_t kept_bytes);
 void log_look_again(struct log *log);
@@ -170,7 +203,8 @@ void log_will_read(const struct log *log, uint64_t offset, uint64_t length);
 struct slice log_record(const struct log *log, uint64_t offset, uint64_t length);
 
 /*
- * Append the staged batch and its seal with one write; with nothing staged, a seal.
+ * Append the staged batch and its seal with one write, over the space ahead if there is
+ * some; with nothing staged, a seal.
  *
  * KV_NO_SPACE, KV_IO: nothing was appended, the file was cut back to the last seal (both
  * are reported once until writing works again).  KV_NO_MEMORY: nothing was done.
@@ -178,6 +212,21 @@ struct slice log_record(const struct log *log, uint64_t offset, uint64_t length)
  * (reported).
  */
 enum status log_write(struct log *log);
+
+/*
+ * Make so much space ahead more, a multiple of RECORD_HEADER_BYTES, durably. Nothing is
+ * staged, everything written is durable.
+ *
+ * KV_NO_SPACE, KV_IO: there is none more (not reported).  KV_FATAL: as for log_write and
+ * log_sync.
+ */
+enum status log_make_ahead(struct log *log, uint64_t bytes);
+
+/*
+ * Cut all of it off, durably. KV_IO, KV_NO_SPACE: it is there still (reported). KV_FATAL:
+ * as for log_sync.
+ */
+enum status log_cut_ahead(struct log *log);
 
 /*
  * Stage the mark that says that everything live was copied from an older log, for which

@@ -13,9 +13,9 @@
  * A value of the single byte 0x00 is a tombstone: the key was deleted. A later
  * record replaces an earlier one with the same key.
  *
- * A record with an empty key is a mark of the log itself. Its value is lower-case
- * hexadecimal text of fixed length, so that a reader who knows only the paragraph
- * above finds ordinary records, with one empty key among them:
+ * A record with an empty key is a mark of the log itself. But for the last kind its value
+ * is lower-case hexadecimal text of fixed length, so that a reader who knows only the
+ * paragraph above finds ordinary records, with one empty key among them:
  *
  *     opening record, at offset 0 and nowhere else
  *         16  6b762d73746f7265  ("kv-store" in ASCII)
@@ -38,6 +38,10 @@
  *         16  log id
  *         16  id of the older log
  *          8  checksum of the mark
+ *
+ *     space ahead, behind the last seal of a log that is being served
+ *          value: zeros, up to the end of the file or until other records of this kind,
+ *          of any length, 0 as well (see log.h)
  *
  * The checksum of a mark is the CRC-32C of its offset in the file (u64 big-endian),
  * its record header and its text before the checksum. So a mark is intact only where

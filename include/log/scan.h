@@ -6,6 +6,10 @@
  * or stands there twice; the chain of seals does. And to take whatever ends a log for a
  * torn tail: a wrong bit in a length looks like one, and acknowledged records behind it
  * would be cut off. So each seal says how much had been durable before it.
+ *
+ * The zeros of a space ahead (log.h) end a log as the end of the file does. A batch that
+ * was lost there as a whole looks as if it had never been written, as one does that was
+ * cut off with the end of the file: a seal that follows, or an image of the index, tells.
  */
 #ifndef KV_SCAN_H
 #define KV_SCAN_H
@@ -50,12 +54,13 @@ struct batch {
 /*
  * What stands behind the last good seal.
  *
+ * TAIL_AHEAD: space ahead of the log, which ends where the scan stands.
  * TAIL_TORN: a write that never became durable: nothing there was acknowledged.
  * TAIL_CORRUPT: it had been durable, or cannot be a write that was cut short.
  * TAIL_FOREIGN: whole records, more than a batch can hold, and no seal: another program
  * wrote there, which may have acknowledged them.
  */
-enum tail { TAIL_TORN, TAIL_CORRUPT, TAIL_FOREIGN };
+enum tail { TAIL_AHEAD, TAIL_TORN, TAIL_CORRUPT, TAIL_FOREIGN };
 
 /* Begin behind the opening record of a log whose opening record was decoded. */
 void scan_begin(struct scan *scan, struct slice log, uint64_t log_id);

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/diag.h"
+#include "file/room.h"
 #include "log/scan.h"
 
 #include <assert.h>
@@ -79,11 +80,11 @@ static bool is_last_chance(const struct compaction *compaction, uint64_t dead_by
     if (space == NULL) {
         return false;
     }
-    uint64_t spare = files_kept(space, COMPACT_SPARE_BYTES);
+    uint64_t spare = room_kept(space, COMPACT_SPARE_BYTES);
     uint64_t needed = bytes_to_begin(compaction) + spare;
     uint64_t share = needed / COMPACT_LAST_CHANCE_PART;
     return space->free_bytes >= needed && dead_bytes >= share + spare &&
-           space->free_bytes - needed < share + files_kept(space, ROOM_KEPT_BYTES);
+           space->free_bytes - needed < share + room_kept(space, ROOM_KEPT_BYTES);
 }
 
 /* Whether a value was refused for want of room, and most of the log would give some. */
@@ -165,9 +166,8 @@ static void tell_no_memory(struct compaction *compaction, enum status status)
 /* What is missing is told once, until there is room again. */
 static bool has_room(struct compaction *compaction)
 {
-    struct io_space space = files_space(compaction->files, 0);
-    uint64_t needed =
-        bytes_to_begin(compaction) + files_kept(&space, COMPACT_SPARE_BYTES);
+    struct io_space space = room_measure(compaction->files, 0);
+    uint64_t needed = bytes_to_begin(compaction) + room_kept(&space, COMPACT_SPARE_BYTES);
     bool has_room = space.free_bytes >= needed;
     if (!has_room && !compaction->has_told_no_room) {
         diag_warnx("%s: no room on the disk for a compaction; waiting for it",

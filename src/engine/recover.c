@@ -1,7 +1,7 @@
 /*
- * Recovery. Everything is judged before anything is changed. What is changed: a torn tail
- * is cut off, once a copy of it is safe; a drained log is removed; and a state that is
- * not a sealed log yet is made one.
+ * Recovery. Everything is judged before anything is changed. What is changed: space ahead
+ * is cut off, and so is a torn tail, once a copy of it is safe; a drained log is removed;
+ * and a state that is not a sealed log yet is made one.
  */
 #include "engine/recover.h"
 
@@ -303,7 +303,7 @@ static enum status finish(const struct logset *set, const struct scan *scan)
 {
     enum status status = KV_OK;
     enum tail tail = scan_judge_tail(scan);
-    if (tail != TAIL_TORN) {
+    if (tail != TAIL_TORN && tail != TAIL_AHEAD) {
         diag_errorx("%s%s: the log is damaged at offset %" PRIu64
                     ", %s; nothing was changed: see --verify and --salvage",
                     log_path(set->log), log_suffix(set->log), scan->offset,
@@ -315,7 +315,8 @@ static enum status finish(const struct logset *set, const struct scan *scan)
         status = take_name_back(set);
     }
     if (status == KV_OK && !scan_is_at_end(scan)) {
-        status = drop_torn_tail(set, scan);
+        status = tail == TAIL_AHEAD ? log_cut(set->log, scan->offset)
+                                    : drop_torn_tail(set, scan);
     }
     if (status == KV_OK) {
         resume(set->log, scan, set->opening.generation);

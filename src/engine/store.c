@@ -192,6 +192,7 @@ struct store_stats store_stats(const struct store *store)
         .log_bytes = log_bytes,
         .live_bytes = live_bytes,
         .dead_bytes = log_bytes - live_bytes,
+        .reserve_bytes = log_ahead_bytes(keydir_log(&store->keydir)),
         .index_bytes = index_bytes(store->keydir.index),
         .commits = store->commit_count,
         .compactions = store->upkeep.compaction.finished_count,

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "engine/recover.h"
 #include "engine/snapshot.h"
+#include "file/room.h"
 
 #include <assert.h>
 
@@ -80,13 +81,37 @@ static enum status end_mended(struct upkeep *upkeep)
     return status == KV_FATAL ? status : KV_OK; /* else it is tried again in time */
 }
 
+/* Commit, and see what it takes. A sync that comes later is shared by many batches, and
+ * space ahead would save none of them anything. */
+static enum status commit_measured(struct upkeep *upkeep)
+{
+    const struct log *log = log_of(upkeep);
+    if (!upkeep->transaction->is_durable) {
+        return transaction_commit(upkeep->transaction);
+    }
+    uint64_t start = log_length(log);
+    uint64_t file_length = start + log_ahead_bytes(log);
+    uint64_t start_us = clock_now_us();
+    enum status status = transaction_commit(upkeep->transaction);
+    uint64_t end_us = clock_now_us();
+    if (status == KV_OK) {
+        struct ahead_commit commit = {
+            .bytes = log_length(log) - start,
+            .us = end_us - start_us,
+            .is_overwrite = log_length(log) + log_ahead_bytes(log) == file_length,
+        };
+        ahead_note_commit(&upkeep->ahead, &commit, end_us / 1000);
+    }
+    return status;
+}
+
 enum status upkeep_commit(struct upkeep *upkeep)
 {
     if (upkeep->has_failed) {
         return KV_FATAL;
     }
     uint64_t staged_bytes = log_staged_bytes(log_of(upkeep));
-    enum status status = note_failure(upkeep, transaction_commit(upkeep->transaction));
+    enum status status = note_failure(upkeep, commit_measured(upkeep));
     if (status != KV_OK) {
         return status;
     }
@@ -124,11 +149,13 @@ static void abort_image(struct upkeep *upkeep)
 }
 
 /* An image must leave the room that is kept for deletions, or be left out: it is a hint.
- */
+ * What is ahead of the log is kept already. */
 static bool has_room_for_image(const struct upkeep *upkeep)
 {
-    struct io_space space = files_space(files_of(upkeep), 0);
-    uint64_t kept_bytes = files_kept(&space, ROOM_KEPT_BYTES);
+    struct io_space space = room_measure(files_of(upkeep), 0);
+    uint64_t kept_bytes = room_kept(&space, ROOM_KEPT_BYTES);
+    uint64_t ahead_bytes = log_ahead_bytes(log_of(upkeep));
+    kept_bytes -= ahead_bytes < kept_bytes ? ahead_bytes : kept_bytes;
     return space.free_bytes >= index_bytes(keydir_of(upkeep)->index) + kept_bytes;
 }
 
@@ -198,6 +225,10 @@ static enum status begin_compaction(struct upkeep *upkeep)
         return status;
     }
     abort_image(upkeep); /* it is of a log that is about to end */
+    status = note_failure(upkeep, log_cut_ahead(log_of(upkeep)));
+    if (status != KV_OK) {
+        return status;
+    }
     status = compact_begin(&upkeep->compaction);
     if (status == KV_NO_SPACE && upkeep->image.length > 0) {
         drop_image(upkeep); /* a hint, which may hold just the room that is missing */
@@ -237,6 +268,38 @@ static enum status step_compaction(struct upkeep *upkeep)
     return status;
 }
 
+/* How much of the space ahead is kept when the disk is full. */
+static uint64_t kept_ahead(const struct upkeep *upkeep)
+{
+    const struct io_space *space = log_space(log_of(upkeep));
+    return space == NULL ? 0 : room_kept(space, ROOM_KEPT_BYTES);
+}
+
+static uint64_t wanted_ahead(const struct upkeep *upkeep)
+{
+    return ahead_wanted(&upkeep->ahead, log_ahead_bytes(log_of(upkeep)),
+                        kept_ahead(upkeep), clock_now_ms());
+}
+
+/* Make a piece of space ahead, where that leaves the room that is kept to others. */
+static enum status step_ahead(struct upkeep *upkeep)
+{
+    struct log *log = log_of(upkeep);
+    uint64_t bytes = wanted_ahead(upkeep);
+    uint64_t start_us = clock_now_us();
+    enum status status = KV_NO_SPACE;
+    if (log_has_room(log, log_ahead_bytes(log) + bytes, ROOM_KEPT_BYTES)) {
+        status = note_failure(upkeep, log_make_ahead(log, bytes));
+    }
+    uint64_t end_us = clock_now_us();
+    if (status == KV_OK) {
+        ahead_note_made(&upkeep->ahead, bytes, end_us - start_us);
+    } else {
+        ahead_note_failed(&upkeep->ahead, end_us / 1000);
+    }
+    return status == KV_FATAL ? status : KV_OK; /* batches are appended without it */
+}
+
 typedef enum status step(struct upkeep *upkeep);
 
 /* What there is to do besides syncs and seals, the most wanted first; or NULL. */
@@ -252,7 +315,10 @@ static step *next_step(const struct upkeep *upkeep, enum leisure leisure)
     if (upkeep->image.is_wanted && (is_long || leisure == LEISURE_ALL)) {
         return step_image;
     }
-    return compact_is_worthwhile(&upkeep->compaction) ? begin_compaction : NULL;
+    if (compact_is_worthwhile(&upkeep->compaction)) {
+        return begin_compaction;
+    }
+    return wanted_ahead(upkeep) > 0 ? step_ahead : NULL;
 }
 
 /* When that may be done, in microseconds; CLOCK_NEVER: there is nothing. */
@@ -308,6 +374,10 @@ enum status upkeep_end(struct upkeep *upkeep)
 {
     enum status status = upkeep->has_failed ? KV_OK : seal_again(upkeep);
     abort_image(upkeep);
+    if (!upkeep->has_failed && note_failure(upkeep, log_cut_ahead(log_of(upkeep))) ==
+                                   KV_FATAL) { /* else it is cut off at the next start */
+        status = KV_FATAL;
+    }
     if (status == KV_OK && !upkeep->has_failed) {
         upkeep->image.is_wanted = keydir_older_log(keydir_of(upkeep)) == NULL &&
                                   upkeep->image.length != log_length(log_of(upkeep));

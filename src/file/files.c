@@ -469,24 +469,7 @@ enum status files_remove(const struct files *files, const char *suffix)
     return KV_OK;
 }
 
-struct io_space files_space(const struct files *files, uint64_t length)
+enum status files_measure(const struct files *files, struct io_space *space_out)
 {
-    struct io_space space;
-    uint64_t length_max = io_length_max();
-    uint64_t growth_max = length_max > length ? length_max - length : 0;
-    if (io_measure(files->directory, &space) != KV_OK) {
-        space = (struct io_space){UINT64_MAX, UINT64_MAX}; /* a write will tell */
-    }
-    return (struct io_space){
-        .free_bytes = space.free_bytes < growth_max ? space.free_bytes : growth_max,
-        .capacity_bytes =
-            space.capacity_bytes < length_max ? space.capacity_bytes : length_max,
-    };
-}
-
-uint64_t files_kept(const struct io_space *space, uint64_t kept_bytes)
-{
-    return space->capacity_bytes >= ROOM_KEPT_CAPACITY_BYTES
-               ? kept_bytes
-               : kept_bytes * space->capacity_bytes / ROOM_KEPT_CAPACITY_BYTES;
+    return io_measure(files->directory, space_out);
 }

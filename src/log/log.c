@@ -11,8 +11,10 @@
 #include "file/io.h"
 #include "file/mapping.h"
 #include "file/place.h"
+#include "file/room.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -29,12 +31,14 @@ struct log {
     struct log_end end;      /* only its offset until the log is resumed */
     uint64_t durable_length; /* how much of the log is known to be durable */
     uint64_t begun_length;   /* how much of it the disk was asked to begin with */
+    uint64_t file_length;    /* beyond the end by what stands ahead, which is durable */
     struct told told;
-    struct io_space
-        space; /* behind the end, when last looked, less what was written since */
-    bool is_space_fresh; /* else it is to be looked at anew */
+    struct room room;
     struct buffer staged;
 };
+
+/* What is written to make space ahead, a part of it at a time. */
+static const uint8_t zeros[16 * KIB];
 
 /* Make a log of an open file, which is closed if that fails. */
 static enum status take_over(struct place place, enum log_access access,
@@ -47,6 +51,7 @@ static enum status take_over(struct place place, enum log_access access,
     }
     log->place = place;
     enum status status = mapping_open(log->place.fd, &log->mapping, &log->end.offset);
+    log->file_length = log->end.offset;
     if (status != KV_OK) {
         told_not_mapped(&log->place);
     } else {
@@ -246,6 +251,7 @@ enum status log_cut(struct log *log, uint64_t offset)
                           "cannot cut the log back to its last seal; stopping");
     }
     log->end.offset = offset;
+    log->file_length = offset;
     return KV_OK;
 }
 
@@ -253,6 +259,7 @@ void log_resume(struct log *log, const struct log_end *end)
 {
     log->end = *end;
     log->durable_length = end->offset;
+    log->file_length = end->offset;
 }
 
 uint64_t log_length(const struct log *log)
@@ -263,6 +270,11 @@ uint64_t log_length(const struct log *log)
 uint64_t log_durable_length(const struct log *log)
 {
     return log->durable_length;
+}
+
+uint64_t log_ahead_bytes(const struct log *log)
+{
+    return log->file_length - log->end.offset;
 }
 
 uint64_t log_staged_bytes(const struct log *log)
@@ -312,23 +324,21 @@ uint64_t log_stage(struct log *log, struct slice key, struct slice value)
 bool log_has_room(struct log *log, uint64_t bytes, uint64_t kept_bytes)
 {
     uint64_t needed = log->staged.length + bytes;
-    if (log->is_space_fresh &&
-        needed + files_kept(&log->space, kept_bytes) <= log->space.free_bytes) {
+    if (room_has(&log->room, needed, kept_bytes)) {
         return true;
     }
-    log->space = files_space(log->place.files, log->end.offset);
-    log->is_space_fresh = true;
-    return needed + files_kept(&log->space, kept_bytes) <= log->space.free_bytes;
+    room_look(&log->room, log->place.files, log->end.offset, log_ahead_bytes(log));
+    return room_has(&log->room, needed, kept_bytes);
 }
 
 void log_look_again(struct log *log)
 {
-    log->is_space_fresh = false;
+    log->room.is_known = false;
 }
 
 const struct io_space *log_space(const struct log *log)
 {
-    return log->is_space_fresh ? &log->space : NULL;
+    return log->room.is_known ? &log->room.space : NULL;
 }
 
 void log_read_at_random(struct log *log, bool is_random)
@@ -353,14 +363,25 @@ struct slice log_record(const struct log *log, uint64_t offset, uint64_t length)
     return (struct slice){bytes, (size_t)length};
 }
 
-/* Nothing of a failed write may ever be taken for a batch: cut it off, durably. */
-static enum status cut_back(struct log *log, enum status cause)
+/* Whether the file is as long as it was: of what stands ahead of its end, nobody knows.
+ */
+static bool is_of_its_length(const struct log *log)
 {
     struct io_info info;
+    return io_inspect(log->place.fd, &info) == KV_OK && info.length == log->file_length;
+}
+
+/*
+ * Nothing of a failed write may ever be taken for a batch: cut it off, durably, and the
+ * space ahead, of which it may have taken a part. A file system that turned read-only
+ * took nothing, and would not cut it either.
+ */
+static enum status cut_back(struct log *log, enum status cause)
+{
     log_look_again(log);
-    told_refused(&log->told, &log->place, log->end.offset);
-    /* A file system that turned read-only took nothing, and would not cut it either. */
-    if (io_inspect(log->place.fd, &info) == KV_OK && info.length == log->end.offset) {
+    told_refused(&log->told, &log->place, log->end.offset); /* which keeps errno */
+    bool may_be_as_it_was = log_ahead_bytes(log) == 0 || errno == EROFS;
+    if (may_be_as_it_was && is_of_its_length(log)) {
         return cause;
     }
     return log_cut(log, log->end.offset) == KV_OK ? cause : KV_FATAL;
@@ -373,48 +394,146 @@ enum status log_publish(struct log *log, const struct log *replaced)
     if (status == KV_OK) {
         status = replaced == NULL ? place_judge(log->place.files, NULL, 0)
                                   : place_judge(log->place.files, &replaced->place,
-                                                replaced->end.offset);
+                                                replaced->file_length);
     }
-    return status == KV_OK ? place_put_new(&log->place, log->end.offset) : status;
+    return status == KV_OK ? place_put_new(&log->place, log->file_length) : status;
 }
 
-/* Returns the chain behind the seal. Room for the seal was reserved. */
-static uint32_t stage_seal(struct log *log)
+/* Make everything in the file durable, or see to it that no more is written. */
+static enum status sync_file(struct log *log)
+{
+    if (io_sync(log->place.fd) != KV_OK) {
+        diag_error("%s: cannot sync the log at offset %" PRIu64
+                   "; stopping, since what is on disk is unknown",
+                   log_path(log), log->durable_length);
+        /* Best effort: the bytes that may be half there must not look like a batch. */
+        (void)io_truncate(log->place.fd, log->durable_length);
+        return KV_FATAL;
+    }
+    log->durable_length = log->end.offset;
+    return KV_OK;
+}
+
+/* Room for the seal was reserved; `chain` is set to the one behind it. */
+static void stage_seal(struct log *log, uint32_t *chain)
 {
     uint8_t mark[SEAL_BYTES];
     struct seal seal = {
         .log_id = log->end.log_id,
         .durable_length = log->durable_length,
-        .chain = crc32c(log->end.chain, buffer_slice(&log->staged)),
+        .chain = crc32c(*chain, buffer_slice(&log->staged)),
     };
     record_encode_seal(mark, &seal, staged_end(log));
     buffer_append(&log->staged, (struct slice){mark, sizeof mark});
-    return crc32c(seal.chain, (struct slice){mark, sizeof mark});
+    *chain = crc32c(seal.chain, (struct slice){mark, sizeof mark});
+}
+
+/*
+ * Behind the batch that is staged with its seal, put the header of what will be left of
+ * the space ahead: the rest of the file and, where that is too short for a header, a few
+ * bytes more. Returns how much is left with it. Room for it was reserved.
+ */
+static uint64_t stage_rest(struct log *log)
+{
+    uint64_t ahead_bytes = log_ahead_bytes(log);
+    if (ahead_bytes <= log->staged.length) {
+        return 0;
+    }
+    uint8_t header[RECORD_HEADER_BYTES];
+    uint64_t rest = ahead_bytes - log->staged.length;
+    rest = rest > sizeof header ? rest : sizeof header;
+    record_encode_header(header, 0, rest - sizeof header);
+    buffer_append(&log->staged, (struct slice){header, sizeof header});
+    return rest;
 }
 
 enum status log_write(struct log *log)
 {
     /* The view is not widened for a seal: nobody reads one through it while serving. */
-    enum status status = buffer_reserve(&log->staged, SEAL_BYTES);
+    enum status status = buffer_reserve(&log->staged, SEAL_BYTES + RECORD_HEADER_BYTES);
     if (status != KV_OK) {
         return status;
     }
-    status = place_check(&log->place, log->end.offset);
+    status = place_check(&log->place, log->file_length);
     if (status != KV_OK) {
         return status;
     }
-    uint32_t chain = stage_seal(log);
+    struct log_end end = log->end;
+    stage_seal(log, &end.chain);
+    end.offset += log->staged.length;
+    uint64_t rest = stage_rest(log);
     status = io_write_at(log->place.fd, buffer_slice(&log->staged), log->end.offset);
     if (status != KV_OK) {
         return cut_back(log, status);
     }
     told_works_again(&log->told, &log->place, log->end.offset);
-    uint64_t left = log->space.free_bytes;
-    log->space.free_bytes -= log->staged.length < left ? log->staged.length : left;
-    log->end.offset += log->staged.length;
-    log->end.chain = chain;
+    room_take(&log->room, end.offset - log->end.offset);
+    log->end = end;
+    log->file_length = end.offset + rest;
     log_unstage(log);
     return KV_OK;
+}
+
+/* Errors as for io_write_at. */
+static enum status add_zeros(struct log *log, uint64_t bytes)
+{
+    for (uint64_t done = 0; done < bytes; done += sizeof zeros) {
+        uint64_t left = bytes - done;
+        struct slice part = {zeros, left < sizeof zeros ? (size_t)left : sizeof zeros};
+        enum status status = io_write_at(log->place.fd, part, log->file_length + done);
+        if (status != KV_OK) {
+            return status;
+        }
+    }
+    return KV_OK;
+}
+
+/* Take back, durably, what was to be space ahead. */
+static enum status drop_zeros(struct log *log, enum status cause)
+{
+    log_look_again(log);
+    if (is_of_its_length(log)) {
+        return cause;
+    }
+    if (io_truncate(log->place.fd, log->file_length) != KV_OK) {
+        return place_tell(&log->place, KV_FATAL,
+                          "cannot cut off what was to be space ahead; stopping");
+    }
+    return sync_file(log) == KV_OK ? cause : KV_FATAL;
+}
+
+enum status log_make_ahead(struct log *log, uint64_t bytes)
+{
+    assert(log->staged.length == 0 && log->durable_length == log->end.offset);
+    assert(bytes % RECORD_HEADER_BYTES == 0);
+    if (log->file_length + bytes > LOG_BYTES_MAX) {
+        return KV_NO_SPACE;
+    }
+    enum status status = place_check(&log->place, log->file_length);
+    if (status != KV_OK) {
+        return status;
+    }
+    status = add_zeros(log, bytes);
+    if (status != KV_OK) {
+        return drop_zeros(log, status);
+    }
+    status = sync_file(log);
+    log->file_length += status == KV_OK ? bytes : 0;
+    return status;
+}
+
+enum status log_cut_ahead(struct log *log)
+{
+    if (log_ahead_bytes(log) == 0) {
+        return KV_OK;
+    }
+    enum status status = io_truncate(log->place.fd, log->end.offset);
+    if (status != KV_OK) {
+        return place_tell(&log->place, status,
+                          "cannot cut off the space ahead of the log; it stays there");
+    }
+    log->file_length = log->end.offset;
+    return sync_file(log);
 }
 
 void log_stage_drained(struct log *log, uint64_t older_id)
@@ -427,7 +546,7 @@ void log_stage_drained(struct log *log, uint64_t older_id)
 
 enum status log_rename(struct log *log, const char *suffix)
 {
-    return place_rename(&log->place, suffix, log->end.offset);
+    return place_rename(&log->place, suffix, log->file_length);
 }
 
 enum status log_remove(const struct log *log)
@@ -451,6 +570,7 @@ enum status log_cut_away(struct log *log, uint64_t bytes)
                           "cannot cut the drained log away; to be tried again");
     }
     log->end.offset = length;
+    log->file_length = length;
     return KV_OK;
 }
 
@@ -472,17 +592,5 @@ void log_begin_sync(struct log *log)
 
 enum status log_sync(struct log *log)
 {
-    if (log->durable_length == log->end.offset) {
-        return KV_OK;
-    }
-    if (io_sync(log->place.fd) != KV_OK) {
-        diag_error("%s: cannot sync the log at offset %" PRIu64
-                   "; stopping, since what is on disk is unknown",
-                   log_path(log), log->durable_length);
-        /* Best effort: the bytes that may be half there must not look like a batch. */
-        (void)io_truncate(log->place.fd, log->durable_length);
-        return KV_FATAL;
-    }
-    log->durable_length = log->end.offset;
-    return KV_OK;
+    return log->durable_length == log->end.offset ? KV_OK : sync_file(log);
 }

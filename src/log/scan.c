@@ -197,13 +197,24 @@ static bool had_been_durable(const struct scan *scan)
     return false;
 }
 
-/* A batch is closed before a record begins so far behind its start. */
+/*
+ * A batch is closed before a record begins so far behind its start. Who appends to a log
+ * as it was while it was served does so behind its space ahead.
+ */
 static bool is_larger_than_a_batch(const struct scan *scan)
 {
+    uint64_t ahead_bytes = 0;
     struct record_walk walk = walk_on(scan);
-    while (record_next(&walk) && !record_is_mark(&walk.record)) {
-        if (walk.offset - scan->offset >= BATCH_BYTES_MAX) {
+    while (record_next(&walk)) {
+        if (walk.offset - scan->offset - ahead_bytes >= BATCH_BYTES_MAX) {
             return true;
+        }
+        if (record_is_mark(&walk.record)) {
+            if (walk.offset != scan->offset + ahead_bytes ||
+                !slice_is_zero(walk.record.value)) {
+                return false;
+            }
+            ahead_bytes += walk.record.length;
         }
     }
     return false;
@@ -225,9 +236,42 @@ static bool is_framed_whole(const struct scan *scan)
 }
 
 /*
- * Whether the share that some disk sector has in the tail is all zero. A record begins
- * with six zero bytes at least, and a mark with 15, so a first share proves nothing when
- * it is no longer than that, or when the records that begin in it are whole to the end.
+ * The length in the header of a space ahead, which stands behind a seal: the only bytes
+ * of a space that need not be zero, and so of a sector that was not written over.
+ */
+#define AHEAD_LENGTH_AT    8
+#define AHEAD_LENGTH_BYTES 8
+
+/* Whether bytes of the tail are as a space ahead has them. */
+static bool is_unwritten(const struct scan *scan, uint64_t from, uint64_t to)
+{
+    uint64_t field = scan->offset + AHEAD_LENGTH_AT;
+    uint64_t field_end = field + AHEAD_LENGTH_BYTES;
+    uint64_t before_end = to < field ? to : field;
+    uint64_t behind = from > field_end ? from : field_end;
+    return (from >= before_end ||
+            slice_is_zero(
+                slice_first(bytes_from(scan, from), (size_t)(before_end - from)))) &&
+           (behind >= to ||
+            slice_is_zero(slice_first(bytes_from(scan, behind), (size_t)(to - behind))));
+}
+
+/*
+ * Whether nothing but space ahead follows: zeros, with a header that does not lead beyond
+ * them or, where the last write was cut short, with a part of one or without.
+ */
+static bool is_ahead(const struct scan *scan)
+{
+    struct record space;
+    return record_decode(bytes_from(scan, scan->offset), &space) &&
+           is_unwritten(scan, scan->offset, scan->log.length);
+}
+
+/*
+ * Whether the share that some disk sector has in the tail was not written. A record
+ * begins with six zero bytes at least, and a mark with 15, so a first share proves
+ * nothing when it is no longer than that, or when the records that begin in it are whole
+ * to the end.
  */
 static bool has_zero_sector(const struct scan *scan)
 {
@@ -236,10 +280,9 @@ static bool has_zero_sector(const struct scan *scan)
     while (at < scan->log.length) {
         uint64_t end = at - at % SECTOR_BYTES + SECTOR_BYTES;
         end = end < scan->log.length ? end : scan->log.length;
-        struct slice share = slice_first(bytes_from(scan, at), (size_t)(end - at));
-        bool is_telling = at > scan->offset ||
-                          (share.length > ZEROS_OF_A_RECORD && !is_framed_whole(scan));
-        if (is_telling && slice_is_zero(share)) {
+        bool is_telling =
+            at > scan->offset || (end - at > ZEROS_OF_A_RECORD && !is_framed_whole(scan));
+        if (is_telling && is_unwritten(scan, at, end)) {
             return true;
         }
         at = end;
@@ -268,16 +311,42 @@ static bool is_full_length(const struct scan *scan)
             seal.log_id == scan->log_id);
 }
 
+/*
+ * Whether all of a batch was written that is none. A write cut short leaves missing
+ * sectors, as a shorter file or as zeros. Where space ahead follows, the last byte that
+ * is not zero is the seal's, or one of the header behind it.
+ */
+static bool is_written_whole(const struct scan *scan)
+{
+    struct scan batch = *scan;
+    if (is_full_length(scan) && !has_zero_sector(scan)) {
+        return true;
+    }
+    while (batch.log.length > scan->offset &&
+           batch.log.bytes[batch.log.length - 1] == 0) {
+        batch.log.length--;
+    }
+    for (int i = 0; i <= RECORD_HEADER_BYTES && batch.log.length > scan->offset; i++) {
+        if (is_full_length(&batch) && !has_zero_sector(&batch)) {
+            return true;
+        }
+        batch.log.length--;
+    }
+    return false;
+}
+
 enum tail scan_judge_tail(const struct scan *scan)
 {
     if (scan_is_at_end(scan) || scan->is_unmarked) {
         return TAIL_TORN;
     }
-    if (scan->offset < scan->proved_length || had_been_durable(scan)) {
+    if (scan->offset < scan->proved_length) {
         return TAIL_CORRUPT;
     }
-    /* A write cut short leaves missing sectors, as a shorter file or as zeros. */
-    if (is_full_length(scan) && !has_zero_sector(scan)) {
+    if (is_ahead(scan)) {
+        return TAIL_AHEAD;
+    }
+    if (had_been_durable(scan) || is_written_whole(scan)) {
         return TAIL_CORRUPT;
     }
     return is_larger_than_a_batch(scan) ? TAIL_FOREIGN : TAIL_TORN;

@@ -181,6 +181,7 @@ static void stats(struct commands *commands)
         {"log_bytes", figures.log_bytes},
         {"live_bytes", figures.live_bytes},
         {"dead_bytes", figures.dead_bytes},
+        {"reserve_bytes", figures.reserve_bytes},
         {"index_bytes", figures.index_bytes},
         {"commands", counters->commands},
         {"gets", counters->gets},

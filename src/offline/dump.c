@@ -115,12 +115,13 @@ static enum status print_all(const struct keydir *keydir, enum dump_format forma
 
 static enum status check_tail(const char *path, const struct scan *scan)
 {
-    if (scan_judge_tail(scan) != TAIL_TORN) {
+    enum tail tail = scan_judge_tail(scan);
+    if (tail != TAIL_TORN && tail != TAIL_AHEAD) {
         diag_errorx("%s: nothing was dumped: the log is damaged at offset %" PRIu64, path,
                     scan->offset);
         return KV_CORRUPT;
     }
-    if (!scan_is_at_end(scan)) {
+    if (tail == TAIL_TORN && !scan_is_at_end(scan)) {
         diag_warnx("%s: leaving out a torn tail at offset %" PRIu64, path, scan->offset);
     }
     return KV_OK;

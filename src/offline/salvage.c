@@ -178,7 +178,7 @@ static enum status copy_source(struct salvage *salvage, const struct source *sou
         status = copy_batch(salvage, source, &batch, to);
         intact_end = scan.offset;
     }
-    if (status == KV_OK) {
+    if (status == KV_OK && scan_judge_tail(&scan) != TAIL_AHEAD) {
         note_lost(salvage, source, intact_end, scan.log.length);
     }
     progress_end();

@@ -37,13 +37,15 @@ static enum status print(const struct reading *reading)
     uint64_t older_bytes = set->older == NULL ? 0 : log_length(set->older);
     uint64_t whole_bytes = scan->offset + older_bytes;
     uint64_t left = scan->log.length - scan->offset;
+    uint64_t reserve_bytes = tail == TAIL_AHEAD ? left : 0;
     printf("format %s\n", describe_format(set));
-    printf("log_bytes %" PRIu64 "\n", whole_bytes + left);
+    printf("log_bytes %" PRIu64 "\n", whole_bytes + left - reserve_bytes);
     printf("records %" PRIu64 "\n", reading->found.counts.records);
     printf("live_keys %" PRIu64 "\n", reading->keydir.key_count);
     printf("dead_bytes %" PRIu64 "\n", whole_bytes - reading->keydir.live_bytes);
     printf("seals %" PRIu64 "\n", reading->found.counts.seals);
-    if (left == 0) {
+    printf("reserve_bytes %" PRIu64 "\n", reserve_bytes);
+    if (left == reserve_bytes) {
         printf("damage none\n");
     } else {
         printf("damage at offset %" PRIu64 ", %" PRIu64 " bytes: %s\n", scan->offset,
@@ -55,7 +57,7 @@ static enum status print(const struct reading *reading)
         }
         return KV_IO;
     }
-    return tail == TAIL_TORN ? KV_OK : KV_CORRUPT;
+    return tail == TAIL_TORN || tail == TAIL_AHEAD ? KV_OK : KV_CORRUPT;
 }
 
 enum status verify_log(const char *path)

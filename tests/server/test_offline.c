@@ -242,7 +242,8 @@ static void expect_findings(struct scene *scene, int status, const char *format,
     run(scene, verify, status);
     script_add_format(&expected,
                       "format %s\nlog_bytes %llu\nrecords %llu\nlive_keys %llu\n"
-                      "dead_bytes %llu\nseals %llu\ndamage %s\n",
+                      "dead_bytes %llu\nseals %llu\nreserve_bytes 0\n"
+                      "damage %s\n",
                       format, (unsigned long long)figures[0],
                       (unsigned long long)figures[1], (unsigned long long)figures[2],
                       (unsigned long long)figures[3], (unsigned long long)figures[4],

@@ -53,6 +53,7 @@ struct trial {
     size_t opened_less;  /* without it, as allowed */
     size_t silent_losses;
     size_t violations;
+    uint64_t space_bytes; /* of the image, behind the last batch */
 };
 
 static const struct allowed refusal_only = {true, 1, 0};
@@ -280,6 +281,14 @@ static size_t count_batches(struct trial *trial)
     return batches;
 }
 
+/* Whether a tail is what a served log has behind its last batch. */
+static bool is_space(struct slice tail)
+{
+    struct record space;
+    return record_decode(tail, &space) && space.key.length == 0 &&
+           slice_is_zero(slice_after(tail, RECORD_HEADER_BYTES));
+}
+
 /* What stood behind the last batch was saved and told, and the log ends with that batch.
  */
 static void judge_tail(struct trial *trial, struct slice damaged, uint64_t end)
@@ -291,7 +300,7 @@ static void judge_tail(struct trial *trial, struct slice damaged, uint64_t end)
         complain(trial, "the log was not cut to its last whole batch");
     }
     size_t torn_count = engine_count_files(engine, "kv.log.torn.");
-    if (damaged.length == end) {
+    if (damaged.length == end || is_space(slice_after(damaged, (size_t)end))) {
         if (torn_count != 0) {
             complain(trial, "a tail was saved where there was none");
         }
@@ -397,8 +406,8 @@ static void flip(struct trial *trial, struct image *image, uint64_t bit)
     struct allowed allowed = refusal_only;
     image_flip(image, offset, (unsigned)(bit % 8));
     uint64_t start = batch == 0 ? 0 : corpus->ends[batch - 1];
-    if (corpus->ends[batch] == image->log.length &&
-        has_missing_sector(image_slice(image), start)) {
+    if (corpus->ends[batch] == image->log.length - trial->space_bytes &&
+        has_missing_sector(slice_first(image_slice(image), corpus->ends[batch]), start)) {
         allowed = (struct allowed){true, BATCHES - 1, BATCHES - 1};
     }
     name_case(trial, "byte and bit", offset, bit % 8);
@@ -423,6 +432,43 @@ static void f50_f51_any_flipped_bit_is_found(void **state)
     }
     assert_true(watchdog_is_slow() || trial->cases >= 65536);
     expect_no_violation(trial, "bits of a log whose last batch has one seal");
+}
+
+/* As kill -9 leaves a log that had space ahead. */
+static struct image *hurt_served(struct trial *trial, uint64_t space_bytes)
+{
+    uint8_t header[RECORD_HEADER_BYTES];
+    struct image *image = hurt(trial, &trial->corpus->log);
+    record_encode_header(header, 0, space_bytes - sizeof header);
+    image_append(image, (struct slice){header, sizeof header});
+    image_grow(image, space_bytes - sizeof header, 0);
+    trial->space_bytes = space_bytes;
+    return image;
+}
+
+/* Zeros behind the last batch make no damage in it, or before it, less certain. */
+static void f50_f51_f115_any_flipped_bit_is_found_before_space_ahead(void **state)
+{
+    struct trial *trial = *state;
+    struct image *image = hurt_served(trial, 3000);
+    uint64_t first = trial->corpus->ends[BATCHES - 3];
+    uint64_t end = trial->corpus->ends[BATCHES];
+    uint64_t step = watchdog_scaled(1, 17);
+    for (uint64_t bit = 0; bit < first * 8; bit += 13 * step) {
+        flip(trial, image, bit);
+    }
+    for (uint64_t bit = first * 8; bit < end * 8; bit += step) {
+        flip(trial, image, bit);
+    }
+    for (uint64_t bit = end * 8; bit < image->log.length * 8; bit += step) {
+        bool is_in_header = bit < (end + RECORD_HEADER_BYTES) * 8;
+        image_flip(image, bit / 8, (unsigned)(bit % 8));
+        name_case(trial, "byte and bit of the space", bit / 8, bit % 8);
+        (void)judge(trial, image_slice(image), opens_with(BATCHES));
+        image_flip(image, bit / 8, (unsigned)(bit % 8));
+        bit += is_in_header ? 0 : 97;
+    }
+    expect_no_violation(trial, "bits of a log with space ahead");
 }
 
 /* The seal that a clean stop adds protects the last batch as each one protects others. */
@@ -499,6 +545,20 @@ static void f48_f54_f61_every_cut_leaves_the_newest_whole_batch(void **state)
                               : opens_with(batches_before(corpus, length)));
     }
     expect_no_violation(trial, "cuts");
+}
+
+static void f48_f115_every_cut_of_space_ahead_leaves_all_batches(void **state)
+{
+    struct trial *trial = *state;
+    struct image *image = hurt_served(trial, 1500);
+    uint64_t end = trial->corpus->ends[BATCHES];
+    uint64_t step = watchdog_scaled(1, 17);
+    for (uint64_t length = end; length <= image->log.length; length += step) {
+        name_case(trial, "space cut to", length, image->log.length);
+        (void)judge(trial, slice_first(image_slice(image), (size_t)length),
+                    opens_with(BATCHES));
+    }
+    expect_no_violation(trial, "cuts of space ahead");
 }
 
 /* ---- F49: tails ---- */
@@ -942,6 +1002,8 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         ON_TRIAL(f50_f51_any_flipped_bit_is_found),
+        ON_TRIAL(f50_f51_f115_any_flipped_bit_is_found_before_space_ahead),
+        ON_TRIAL(f48_f115_every_cut_of_space_ahead_leaves_all_batches),
         ON_TRIAL(f50_any_flipped_bit_of_a_log_at_rest_is_found),
         ON_TRIAL(f51_a_flipped_bit_in_the_second_seal_loses_nothing),
         cmocka_unit_test_setup_teardown(f50_flipped_bits_are_found_where_seals_lag,

@@ -5,6 +5,7 @@
  * wrap: renameat unlinkat fcntl mmap fstatvfs
  */
 #include "file/files.h"
+#include "file/room.h"
 
 #include "base/bounds.h"
 #include "file/io.h"
@@ -537,21 +538,21 @@ static void f84_files_report_a_directory_that_is_gone(void **state)
 }
 
 /* Where the room cannot be learned, a write has to tell. */
-static void f64_f109_files_space_is_endless_where_it_cannot_be_learned(void **state)
+static void f64_f109_room_measure_is_endless_where_it_cannot_be_learned(void **state)
 {
     struct engine *engine = *state;
     struct files *files = open_files(engine);
     shim_fail_once(SHIM_BIT(SHIM_FSTATVFS), SHIM_ANY, 1, EIO);
-    struct io_space space = files_space(files, 0);
+    struct io_space space = room_measure(files, 0);
     assert_true(space.free_bytes == UINT64_MAX && space.capacity_bytes == UINT64_MAX);
-    space = files_space(files, 0);
+    space = room_measure(files, 0);
     assert_in_range(space.free_bytes, 1, space.capacity_bytes);
     assert_true(space.capacity_bytes < UINT64_MAX);
     files_close(files);
 }
 
 /* The length that files of the process may have is room as well as the disk is. */
-static void f31_files_space_ends_at_the_file_size_limit(void **state)
+static void f31_room_measure_ends_at_the_file_size_limit(void **state)
 {
     struct engine *engine = *state;
     struct files *files = open_files(engine);
@@ -559,8 +560,8 @@ static void f31_files_space_ends_at_the_file_size_limit(void **state)
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
     struct rlimit limit = {.rlim_cur = 100000, .rlim_max = before.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    struct io_space spaces[] = {files_space(files, 0), files_space(files, 99999),
-                                files_space(files, 100000), files_space(files, 100001)};
+    struct io_space spaces[] = {room_measure(files, 0), room_measure(files, 99999),
+                                room_measure(files, 100000), room_measure(files, 100001)};
     const uint64_t left[] = {100000, 1, 0, 0};
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     for (size_t i = 0; i < 4; i++) {
@@ -579,7 +580,7 @@ static void files_keep_less_on_a_small_disk(void **state)
                                       {0, 0}};
     const uint64_t kept[] = {1000, 1000, 250, 0};
     for (size_t i = 0; i < 4; i++) {
-        assert_int_equal(files_kept(&spaces[i], 1000), kept[i]);
+        assert_int_equal(room_kept(&spaces[i], 1000), kept[i]);
     }
 }
 
@@ -608,8 +609,8 @@ int main(void)
         ON_ENGINE(f51_torn_save_gives_up_among_too_many_copies),
         ON_ENGINE(files_open_takes_a_name_without_a_directory),
         ON_ENGINE(f84_files_report_a_directory_that_is_gone),
-        ON_ENGINE(f64_f109_files_space_is_endless_where_it_cannot_be_learned),
-        ON_ENGINE(f31_files_space_ends_at_the_file_size_limit),
+        ON_ENGINE(f64_f109_room_measure_is_endless_where_it_cannot_be_learned),
+        ON_ENGINE(f31_room_measure_ends_at_the_file_size_limit),
         cmocka_unit_test(files_keep_less_on_a_small_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

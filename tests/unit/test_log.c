@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const unsigned writing =
     SHIM_BIT(SHIM_PWRITE) | SHIM_BIT(SHIM_FTRUNCATE) | SHIM_BIT(SHIM_FDATASYNC);
@@ -380,6 +381,158 @@ static void log_begin_sync_asks_for_much_at_once_and_for_nothing_twice(void **st
     assert_int_equal(begun.length, log_length(log_file) - durable);
 }
 
+/* ---- Space ahead ---- */
+
+/* Whole records lead to the end of the file, and what is behind the log is zeros. */
+static void expect_ahead(const struct engine *engine, uint64_t bytes)
+{
+    struct script file = engine_read(engine, "");
+    struct record_walk walk = record_walk_begin(script_slice(&file), 0);
+    uint64_t end = log_length(log_file);
+    assert_int_equal(log_ahead_bytes(log_file), bytes);
+    assert_int_equal(file.length, end + bytes);
+    while (record_next(&walk)) {
+        assert_true(walk.offset < end || slice_is_zero(walk.record.value));
+    }
+    assert_int_equal(walk.offset, file.length);
+    script_free(&file);
+}
+
+static void log_write_goes_over_space_ahead(void **state)
+{
+    struct engine *engine = *state;
+    uint64_t durable_lengths[4];
+    assert_int_equal(log_make_ahead(log_file, 4096), KV_OK);
+    expect_ahead(engine, 4096);
+    (void)stage("a", "one");
+    assert_int_equal(log_write(log_file), KV_OK);
+    expect_ahead(engine, 4096 - record_length(1, 3) - SEAL_BYTES);
+    assert_int_equal(log_sync(log_file), KV_OK);
+    assert_int_equal(log_make_ahead(log_file, 1600), KV_OK);
+    uint64_t offset = stage("b", "two");
+    assert_int_equal(log_write(log_file), KV_OK);
+    expect_record(offset, "b", "two");
+    expect_ahead(engine, 4096 + 1600 - 2 * (record_length(1, 3) + SEAL_BYTES));
+    assert_int_equal(log_sync(log_file), KV_OK);
+    assert_int_equal(log_cut_ahead(log_file), KV_OK);
+    expect_ahead(engine, 0);
+    assert_int_equal(scan_file(engine, durable_lengths, 4), 2);
+    assert_int_equal(log_cut_ahead(log_file), KV_OK);
+}
+
+/* A batch of about the length of what is left, and a byte less or more. */
+static void log_write_uses_up_space_ahead(void **state)
+{
+    struct engine *engine = *state;
+    enum { SPACE = 160, ROOM = SPACE - SEAL_BYTES - RECORD_HEADER_BYTES - 1 };
+    char value[ROOM + 40];
+    memset(value, 'v', sizeof value);
+    for (size_t length = ROOM - 40; length < sizeof value; length++) {
+        struct slice key = SLICE_LITERAL("k");
+        uint64_t left = length < ROOM ? ROOM - length : 0;
+        assert_int_equal(log_make_ahead(log_file, SPACE), KV_OK);
+        assert_int_equal(log_reserve(log_file, 1, length), KV_OK);
+        (void)log_stage(log_file, key, (struct slice){(const uint8_t *)value, length});
+        assert_int_equal(log_write(log_file), KV_OK);
+        /* Not even a header fits into fewer, so there it is, and nothing more. */
+        left = left == 0 || left > RECORD_HEADER_BYTES ? left : RECORD_HEADER_BYTES;
+        expect_ahead(engine, left);
+        assert_int_equal(log_sync(log_file), KV_OK);
+        assert_int_equal(log_cut_ahead(log_file), KV_OK);
+    }
+}
+
+/* It may have taken any part, which must not stand in the space. */
+static void f30_f115_log_write_that_fails_in_space_ahead_cuts_all_of_it(void **state)
+{
+    struct engine *engine = *state;
+    (void)stage("a", "one");
+    assert_int_equal(log_write(log_file), KV_OK);
+    assert_int_equal(log_sync(log_file), KV_OK);
+    uint64_t length = log_length(log_file);
+    const int errors[] = {EIO, ENOSPC};
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(log_make_ahead(log_file, 4096), KV_OK);
+        (void)stage("b", "two");
+        shim_limit_bytes(SHIM_BIT(SHIM_PWRITE), 30);
+        shim_fail_once(SHIM_BIT(SHIM_PWRITE), SHIM_LOG, 2, errors[i]);
+        assert_int_equal(log_write(log_file), errors[i] == EIO ? KV_IO : KV_NO_SPACE);
+        shim_limit_bytes(SHIM_BIT(SHIM_PWRITE), 0);
+        log_unstage(log_file);
+        assert_int_equal(log_length(log_file), length);
+        expect_ahead(engine, 0);
+    }
+}
+
+/* Nothing was taken, and nothing could be cut off. */
+static void f41_f115_log_keeps_space_ahead_where_nothing_can_be_written(void **state)
+{
+    struct engine *engine = *state;
+    assert_int_equal(log_make_ahead(log_file, 4096), KV_OK);
+    (void)stage("a", "one");
+    shim_fail_from(writing, SHIM_LOG, 1, EROFS);
+    assert_int_equal(log_write(log_file), KV_IO);
+    shim_clear_faults();
+    log_unstage(log_file);
+    expect_ahead(engine, 4096);
+}
+
+static void f30_f115_log_make_ahead_without_space_changes_nothing(void **state)
+{
+    struct engine *engine = *state;
+    assert_int_equal(log_make_ahead(log_file, 1600), KV_OK);
+    uint64_t length = log_length(log_file) + 1600;
+    for (uint64_t room = 0; room < 40000; room += 9999) {
+        shim_set_space(SHIM_LOG, length + room, ENOSPC);
+        assert_int_equal(log_make_ahead(log_file, 48000), KV_NO_SPACE);
+        expect_ahead(engine, 1600);
+    }
+    shim_give_space();
+    assert_int_equal(log_make_ahead(log_file, 48000), KV_OK);
+    expect_ahead(engine, 49600);
+}
+
+static void f34_f35_f115_log_make_ahead_that_cannot_be_taken_back_is_fatal(void **state)
+{
+    (void)state;
+    shim_set_space(SHIM_LOG, log_length(log_file) + 100, EIO);
+    shim_fail_once(SHIM_BIT(SHIM_FTRUNCATE), SHIM_LOG, 1, EIO);
+    assert_int_equal(log_make_ahead(log_file, 4096), KV_FATAL);
+    engine_expect_line(*state,
+                       "PATH: cannot cut off what was to be space ahead; stopping: ERROR",
+                       0, EIO);
+    shim_give_space();
+    shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_LOG, 1, EIO);
+    assert_int_equal(log_make_ahead(log_file, 4096), KV_FATAL);
+}
+
+static void f115_log_cut_ahead_that_fails_leaves_the_space(void **state)
+{
+    struct engine *engine = *state;
+    assert_int_equal(log_make_ahead(log_file, 4096), KV_OK);
+    shim_fail_once(SHIM_BIT(SHIM_FTRUNCATE), SHIM_LOG, 1, EIO);
+    assert_int_equal(log_cut_ahead(log_file), KV_IO);
+    engine_expect_line(*state,
+                       "PATH: cannot cut off the space ahead of the log; it stays there: "
+                       "ERROR",
+                       0, EIO);
+    expect_ahead(engine, 4096);
+    assert_int_equal(log_cut_ahead(log_file), KV_OK);
+    expect_ahead(engine, 0);
+}
+
+/* What somebody appends behind the space is noticed as what is appended to the log. */
+static void f42_f115_log_write_notices_another_length_of_the_file(void **state)
+{
+    struct engine *engine = *state;
+    assert_int_equal(log_make_ahead(log_file, 4096), KV_OK);
+    assert_int_equal(truncate(engine->log.path, (off_t)log_length(log_file)), 0);
+    (void)stage("a", "one");
+    assert_int_equal(log_write(log_file), KV_FATAL);
+    log_unstage(log_file);
+    assert_int_equal(log_make_ahead(log_file, 4096), KV_FATAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -391,6 +544,14 @@ int main(void)
         ON_LOG(log_write_of_nothing_is_a_seal),
         ON_LOG(log_unstage_drops_a_batch),
         ON_LOG(f30_log_write_without_space_cuts_back_durably),
+        ON_LOG(log_write_goes_over_space_ahead),
+        ON_LOG(log_write_uses_up_space_ahead),
+        ON_LOG(f30_f115_log_write_that_fails_in_space_ahead_cuts_all_of_it),
+        ON_LOG(f41_f115_log_keeps_space_ahead_where_nothing_can_be_written),
+        ON_LOG(f30_f115_log_make_ahead_without_space_changes_nothing),
+        ON_LOG(f34_f35_f115_log_make_ahead_that_cannot_be_taken_back_is_fatal),
+        ON_LOG(f115_log_cut_ahead_that_fails_leaves_the_space),
+        ON_LOG(f42_f115_log_write_notices_another_length_of_the_file),
         ON_LOG(f30_log_tells_once_that_it_cannot_append),
         ON_LOG(f30_log_tells_again_after_a_minute_that_it_cannot_append),
         ON_LOG(f71_log_write_of_a_seal_without_memory_writes_nothing),

@@ -290,18 +290,26 @@ static void scan_calls_every_flip_under_lagging_seals_corrupt(void **state)
     sample_end(&sample);
 }
 
-/* A log whose last batch takes several sectors and begins at a chosen place of one. */
-static uint64_t begin_long(struct image *image, size_t place)
+/* A log of one batch that ends at a chosen place of a sector. */
+static uint64_t begin_short(struct image *image, size_t place)
 {
-    uint8_t text[5 * SECTOR_BYTES];
+    uint8_t text[SECTOR_BYTES];
     memset(text, 'v', sizeof text);
     image_begin_first(image);
     size_t taken = OPENING_BYTES + RECORD_HEADER_BYTES + 1 + SEAL_BYTES;
     size_t filler = (2 * SECTOR_BYTES + place - taken) % SECTOR_BYTES;
     image_put(image, SLICE_LITERAL("f"), (struct slice){text, filler});
     image_seal(image);
-    uint64_t start = image->log.length;
-    assert_int_equal(start % SECTOR_BYTES, place);
+    assert_int_equal(image->log.length % SECTOR_BYTES, place);
+    return image->log.length;
+}
+
+/* One whose last batch takes several sectors and begins there. */
+static uint64_t begin_long(struct image *image, size_t place)
+{
+    uint8_t text[5 * SECTOR_BYTES];
+    memset(text, 'v', sizeof text);
+    uint64_t start = begin_short(image, place);
     image_put(image, SLICE_LITERAL("long"), (struct slice){text, sizeof text});
     image_put_text(image, "short", "value");
     image_seal(image);
@@ -341,7 +349,9 @@ static void check_lost_sectors(size_t place)
             image_fill(&image, at, end, 0);
             check_damaged(image_slice(&image), start, TAIL_TORN);
             image_fill(&image, at, length, 0);
-            check_damaged(image_slice(&image), start, TAIL_TORN);
+            /* Nothing of it is there: that is what space ahead looks like. */
+            check_damaged(image_slice(&image), start,
+                          is_zero(&image, start, length) ? TAIL_AHEAD : TAIL_TORN);
         }
         image_free(&image);
     }
@@ -421,27 +431,199 @@ static void scan_takes_the_word_of_any_later_seal_on_durability(void **state)
 }
 
 /* A tail that a file system left behind as zeros, of any length. */
-static void scan_calls_zeros_behind_the_last_seal_torn(void **state)
+static void scan_calls_zeros_behind_the_last_seal_space_ahead(void **state)
 {
     (void)state;
     for (uint64_t count = 1; count <= 1100; count++) {
         struct sample sample;
         sample_begin(&sample, SEALS_ALWAYS);
         image_grow(&sample.image, count, 0);
-        check_damaged(image_slice(&sample.image), sample.starts[BATCHES], TAIL_TORN);
+        /* Fewer than the shortest record has were never made. */
+        check_damaged(image_slice(&sample.image), sample.starts[BATCHES],
+                      count < RECORD_HEADER_BYTES ? TAIL_TORN : TAIL_AHEAD);
         sample_end(&sample);
     }
 }
 
 /* One pass over a long tail: a search that began again at each byte would take hours. */
-static void scan_calls_a_long_tail_of_zeros_torn_in_one_pass(void **state)
+static void scan_judges_a_long_tail_of_zeros_in_one_pass(void **state)
 {
     (void)state;
     struct sample sample;
     sample_begin(&sample, SEALS_ALWAYS);
     image_grow(&sample.image, 1 << 22, 0);
+    check_damaged(image_slice(&sample.image), sample.starts[BATCHES], TAIL_AHEAD);
+    image_grow(&sample.image, 1, 'x');
     check_damaged(image_slice(&sample.image), sample.starts[BATCHES], TAIL_TORN);
     sample_end(&sample);
+}
+
+/* ---- Space ahead ---- */
+
+/* What a log held before its last batch was written over space ahead, and after. */
+struct overwrite {
+    struct image old;
+    struct image new;
+    uint64_t start;
+    uint64_t end; /* of the batch's seal */
+};
+
+static void put_space(struct image *image, uint64_t bytes)
+{
+    uint8_t header[RECORD_HEADER_BYTES];
+    record_encode_header(header, 0, bytes - sizeof header);
+    image_append(image, (struct slice){header, sizeof header});
+    image_grow(image, bytes - sizeof header, 0);
+}
+
+static void overwrite_begin(struct overwrite *overwrite, size_t place, size_t length)
+{
+    enum { SPACE_BYTES = 8 * SECTOR_BYTES };
+    uint8_t text[5 * SECTOR_BYTES];
+    struct image *new = &overwrite->new;
+    overwrite->start = begin_short(&overwrite->old, place);
+    put_space(&overwrite->old, SPACE_BYTES);
+    (void)begin_short(new, place);
+    memset(text, 'w', sizeof text);
+    image_put(new, SLICE_LITERAL("k"), (struct slice){text, length});
+    image_seal(new);
+    overwrite->end = new->log.length;
+    put_space(new, overwrite->old.log.length - new->log.length);
+}
+
+static void overwrite_end(struct overwrite *overwrite)
+{
+    image_free(&overwrite->old);
+    image_free(&overwrite->new);
+}
+
+/* Whether nothing behind the start differs from space ahead but in its length. */
+static bool is_space(struct slice log, uint64_t start)
+{
+    struct slice tail = slice_after(log, (size_t)start);
+    return slice_is_zero(slice_first(tail, 8)) &&
+           slice_is_zero(slice_after(tail, RECORD_HEADER_BYTES));
+}
+
+/* Judge what a power loss left: the sectors of a set are written, the others are not. */
+static void check_tear(const struct overwrite *overwrite, unsigned set)
+{
+    struct image torn = {0};
+    image_append(&torn, image_slice(&overwrite->old));
+    uint64_t number = 0;
+    for (uint64_t at = overwrite->start; at < overwrite->end + RECORD_HEADER_BYTES;
+         number++) {
+        uint64_t end = sector_end(at, torn.log.length);
+        if ((set >> number & 1) != 0) {
+            memcpy(torn.log.bytes + at, overwrite->new.log.bytes + at, end - at);
+        }
+        at = end;
+    }
+    struct slice written = slice_first(image_slice(&overwrite->new), overwrite->end);
+    bool is_whole = slice_starts_with(image_slice(&torn), written);
+    uint64_t offset = is_whole ? overwrite->end : overwrite->start;
+    check_damaged(image_slice(&torn), offset,
+                  is_whole || is_space(image_slice(&torn), offset) ? TAIL_AHEAD
+                                                                   : TAIL_TORN);
+    image_free(&torn);
+}
+
+/* Whatever sectors of a batch are written over zeros: all of it, nothing, or torn. */
+static void f115_scan_calls_any_tear_over_space_ahead_torn(void **state)
+{
+    (void)state;
+    for (size_t place = 0; place < SECTOR_BYTES; place += place < 490 ? 7 : 1) {
+        for (size_t length = 1; length < 5 * SECTOR_BYTES; length += 397) {
+            struct overwrite overwrite;
+            overwrite_begin(&overwrite, place, length);
+            uint64_t sectors = (overwrite.end + RECORD_HEADER_BYTES) / SECTOR_BYTES + 1 -
+                               overwrite.start / SECTOR_BYTES;
+            for (unsigned set = 0; set < 1u << sectors; set++) {
+                check_tear(&overwrite, set);
+            }
+            overwrite_end(&overwrite);
+        }
+    }
+}
+
+/* Zeros behind a batch do not make damage in it a tear. */
+static void f115_scan_calls_every_flip_before_space_ahead_corrupt(void **state)
+{
+    (void)state;
+    for (size_t place = 0; place < SECTOR_BYTES; place += place < 490 ? 97 : 3) {
+        struct overwrite overwrite;
+        overwrite_begin(&overwrite, place, 700);
+        for (uint64_t at = overwrite.start; at < overwrite.end; at++) {
+            for (unsigned bit = 0; bit < 8; bit++) {
+                image_flip(&overwrite.new, at, bit);
+                check_damaged(image_slice(&overwrite.new), overwrite.start, TAIL_CORRUPT);
+                image_flip(&overwrite.new, at, bit);
+            }
+        }
+        overwrite_end(&overwrite);
+    }
+}
+
+/* Nothing is at stake there: another length of the space, or a byte that is not zero. */
+static void f115_scan_loses_nothing_by_a_flip_within_space_ahead(void **state)
+{
+    (void)state;
+    struct overwrite overwrite;
+    overwrite_begin(&overwrite, 77, 700);
+    for (uint64_t at = overwrite.end; at < overwrite.new.log.length; at++) {
+        image_flip(&overwrite.new, at, at % 8);
+        struct outcome outcome = scan_whole(image_slice(&overwrite.new));
+        assert_true(outcome.offset == overwrite.end);
+        assert_true(outcome.tail == TAIL_AHEAD || outcome.tail == TAIL_TORN);
+        assert_true(outcome.tail == TAIL_TORN || at < overwrite.end + 16);
+        image_flip(&overwrite.new, at, at % 8);
+    }
+    overwrite_end(&overwrite);
+}
+
+/* Zeros where a later seal, or another file, says that something was durable. */
+static void f115_scan_calls_zeros_that_had_been_written_corrupt(void **state)
+{
+    (void)state;
+    struct overwrite overwrite;
+    struct scan scan;
+    struct batch batch;
+    overwrite_begin(&overwrite, 300, 700);
+    image_cut(&overwrite.new, overwrite.end);
+    image_put_text(&overwrite.new, "later", "value");
+    image_seal(&overwrite.new);
+    put_space(&overwrite.new, 5000);
+    image_fill(&overwrite.new, overwrite.start, overwrite.end, 0);
+    check_damaged(image_slice(&overwrite.new), overwrite.start, TAIL_CORRUPT);
+    scan_begin(&scan, image_slice(&overwrite.old), IMAGE_LOG_ID);
+    assert_true(scan_next(&scan, &batch));
+    assert_false(scan_next(&scan, &batch));
+    assert_int_equal(scan_judge_tail(&scan), TAIL_AHEAD);
+    scan.proved_length = overwrite.start + 1;
+    assert_int_equal(scan_judge_tail(&scan), TAIL_CORRUPT);
+    overwrite_end(&overwrite);
+}
+
+/* Another program appends behind the zeros, and more than a batch of ours would hold. */
+static void f60_f115_scan_tells_foreign_records_behind_space_ahead(void **state)
+{
+    (void)state;
+    struct overwrite overwrite;
+    overwrite_begin(&overwrite, 1, 700);
+    struct image *image = &overwrite.new;
+    image_grow(image, 4 * RECORD_HEADER_BYTES, 0);
+    image_put_text(image, "foreign", "value");
+    check_damaged(image_slice(image), overwrite.end, TAIL_TORN);
+    char *text = malloc(BATCH_BYTES_MAX);
+    assert_non_null(text);
+    memset(text, 'x', BATCH_BYTES_MAX);
+    image_put(image, SLICE_LITERAL("long"),
+              (struct slice){(const uint8_t *)text, BATCH_BYTES_MAX});
+    check_damaged(image_slice(image), overwrite.end, TAIL_TORN);
+    image_put_text(image, "last", "value");
+    check_damaged(image_slice(image), overwrite.end, TAIL_FOREIGN);
+    free(text);
+    overwrite_end(&overwrite);
 }
 
 static void scan_calls_records_without_a_seal_torn(void **state)
@@ -785,8 +967,13 @@ int main(void)
         cmocka_unit_test(scan_calls_a_lost_sector_that_had_been_durable_corrupt),
         cmocka_unit_test(scan_calls_a_lost_sector_before_lagging_seals_torn),
         cmocka_unit_test(scan_takes_the_word_of_any_later_seal_on_durability),
-        cmocka_unit_test(scan_calls_zeros_behind_the_last_seal_torn),
-        cmocka_unit_test(scan_calls_a_long_tail_of_zeros_torn_in_one_pass),
+        cmocka_unit_test(scan_calls_zeros_behind_the_last_seal_space_ahead),
+        cmocka_unit_test(scan_judges_a_long_tail_of_zeros_in_one_pass),
+        cmocka_unit_test(f115_scan_calls_any_tear_over_space_ahead_torn),
+        cmocka_unit_test(f115_scan_calls_every_flip_before_space_ahead_corrupt),
+        cmocka_unit_test(f115_scan_loses_nothing_by_a_flip_within_space_ahead),
+        cmocka_unit_test(f115_scan_calls_zeros_that_had_been_written_corrupt),
+        cmocka_unit_test(f60_f115_scan_tells_foreign_records_behind_space_ahead),
         cmocka_unit_test(scan_calls_records_without_a_seal_torn),
         cmocka_unit_test(scan_calls_a_value_with_the_text_of_a_seal_torn),
         cmocka_unit_test(scan_calls_a_removed_batch_corrupt),

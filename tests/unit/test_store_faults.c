@@ -337,7 +337,8 @@ static void f36_store_open_judges_the_last_batch_by_the_disk(void **state)
         engine_open(engine);
         model_expect(is_lost ? &before : &after, engine);
         assert_int_equal(engine_log_length(engine), is_lost ? batch : log.length);
-        assert_int_equal(engine_count_files(engine, ".torn."), is_lost ? 1 : 0);
+        /* Of a batch that is missing as a whole nothing is left to be kept. */
+        assert_int_equal(engine_count_files(engine, ".torn."), i == 1 ? 1 : 0);
         engine_close(engine);
         engine_open(engine);
         model_expect(is_lost ? &before : &after, engine);
