@@ -124,13 +124,12 @@
 #define AHEAD_GAIN_PART_MIN 16
 
 /*
- * So much is made to find out whether it pays. If it does not, there is another trial
- * after this long, twice as long each time until so many commits have gained by it.
+ * So much is made at most to find out whether it pays. If it does not, there is another
+ * trial after this long, twice as long each time; if it does, after the longest.
  */
 #define AHEAD_TRIAL_BYTES_MAX (8 * MIB)
 #define AHEAD_TRIAL_MS_MIN    UINT64_C(1000)
 #define AHEAD_TRIAL_MS_MAX    UINT64_C(64000)
-#define AHEAD_SETTLED_COUNT   1000
 
 /* After a failure to make any it is tried again. */
 #define AHEAD_RETRY_MS UINT64_C(60000)

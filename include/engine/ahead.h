@@ -9,7 +9,7 @@
  * not where an overwrite goes to new blocks too (copy-on-write), where a sync costs
  * nothing (memory), or in a stream of batches so large that their bytes are what costs.
  * There, after a few pieces as a trial, none is made for a while, twice as long each
- * time.
+ * time. Where it pays, that is found out anew every minute, for which it is used up.
  *
  * Rejected: a list of file systems, which would be wrong for a disk behind a network or a
  * virtual machine, and cannot tell when batches are too large. Making it in the way of a
@@ -25,21 +25,21 @@
 /* Batches up to 4, 64 and 512 KiB; for larger ones no space is made. */
 enum { AHEAD_SIZES = 3 };
 
-/*
- * What something takes when nobody else keeps the disk busy, as far as was seen: it falls
- * at once and rises slowly.
- */
+/* The least that something took of a few times: others may have kept the disk busy. */
 struct ahead_time {
-    uint64_t parts; /* of a microsecond: 64 make one */
-    uint64_t count; /* of what was seen */
+    uint64_t least_us;
+    uint64_t count;
 };
 
+enum ahead_verdict { AHEAD_UNKNOWN, AHEAD_PAYS, AHEAD_IN_VAIN };
+
 struct ahead_size {
-    struct ahead_time appended;
-    struct ahead_time overwritten; /* since the trial began */
-    uint64_t tried_bytes;          /* made before it was known whether it pays */
-    uint64_t trial_ms;             /* when there may be another trial; 0: it may pay */
-    uint64_t wait_ms;              /* how long that one was waited for */
+    struct ahead_time appended; /* these three since there was no verdict */
+    struct ahead_time overwritten;
+    uint64_t tried_bytes; /* made meanwhile */
+    enum ahead_verdict verdict;
+    uint64_t until_ms; /* as long as it holds */
+    uint64_t wait_ms;  /* how long the last one in vain held */
 };
 
 /* All zero: nothing was seen yet. */
@@ -48,7 +48,8 @@ struct ahead {
     size_t size;             /* that of the last commit; AHEAD_SIZES: larger */
     uint64_t batch_bytes;    /* of the last commit */
     uint64_t piece_bytes;    /* of the next piece at most */
-    struct ahead_time made;  /* for each MiB */
+    bool was_slow;           /* the last one was, as such things go */
+    struct ahead_time made;  /* a MiB of it */
     uint64_t window_ms;      /* when the present second began */
     uint64_t window_bytes;   /* committed in it */
     uint64_t previous_bytes; /* and in the one before */
@@ -71,13 +72,14 @@ void ahead_note_made(struct ahead *ahead, uint64_t bytes, uint64_t us);
 /* There was no room, or it failed. */
 void ahead_note_failed(struct ahead *ahead, uint64_t now_ms);
 
-/*
- * How large a piece shall be made now, a multiple of 16; 0: none.
- *
- * there_bytes: what stands ahead.  kept_bytes: what is to stay of it for a full disk,
- * once it is known that space ahead pays.
- */
-uint64_t ahead_wanted(const struct ahead *ahead, uint64_t there_bytes,
-                      uint64_t kept_bytes, uint64_t now_ms);
+struct ahead_limits {
+    uint64_t there_bytes;  /* what stands ahead */
+    uint64_t kept_bytes;   /* to stay of it for a full disk, once it is known to pay */
+    uint64_t usable_bytes; /* more will not be used up: a compaction cuts it off */
+};
+
+/* How large a piece shall be made now, a multiple of 16; 0: none. */
+uint64_t ahead_wanted(const struct ahead *ahead, const struct ahead_limits *limits,
+                      uint64_t now_ms);
 
 #endif

@@ -41,6 +41,12 @@ void compact_init(struct compaction *compaction, const struct files *files,
 bool compact_is_worthwhile(const struct compaction *compaction);
 
 /*
+ * How much may be written before it is so at the earliest, if nothing else than dead
+ * bytes comes of it. The log is the only one.
+ */
+uint64_t compact_bytes_until(const struct compaction *compaction);
+
+/*
  * Begin. Everything in the log is durable and sealed, and nothing is staged.
  *
  * KV_NO_SPACE, KV_IO, KV_NO_MEMORY: it could not begin; all is as before (reported, once

@@ -6,43 +6,26 @@
 
 #include "base/bounds.h"
 
-/* What is seen of appended commits before space is made, and of the others in a trial. */
-enum { APPENDED_MIN = 3, OVERWRITTEN_MIN = 8 };
-
-enum { PARTS_OF_US = 64 };
+/* So many commits of each kind are compared: a few more of one would find it quicker. */
+enum { APPENDED_MIN = 4, OVERWRITTEN_MIN = 8, COUNT_MAX = 8 };
 
 static const uint64_t size_bytes_max[AHEAD_SIZES] = {4 * KIB, 64 * KIB, 512 * KIB};
 
 static void note(struct ahead_time *time, uint64_t us)
 {
-    if (time->count == 0 || us * PARTS_OF_US < time->parts) {
-        time->parts = us * PARTS_OF_US;
-    } else {
-        time->parts += us - time->parts / PARTS_OF_US;
+    if (time->count < COUNT_MAX) {
+        time->least_us = time->count == 0 || us < time->least_us ? us : time->least_us;
+        time->count++;
     }
-    time->count++;
 }
 
-static uint64_t us_of(const struct ahead_time *time)
+/* Whether commits of the size of the last one gain enough. Both kinds were seen. */
+static bool pays(const struct ahead *ahead, const struct ahead_size *size)
 {
-    return time->parts / PARTS_OF_US;
-}
-
-/* Whether enough was seen to say that commits of this size gain too little. */
-static bool gains_nothing(const struct ahead *ahead, const struct ahead_size *size)
-{
-    if (size->overwritten.count < OVERWRITTEN_MIN || size->appended.count == 0) {
-        return size->tried_bytes >= AHEAD_TRIAL_BYTES_MAX;
-    }
-    uint64_t appended_us = us_of(&size->appended);
-    uint64_t share_us = us_of(&ahead->made) * ahead->batch_bytes / MIB;
-    uint64_t cost_us = us_of(&size->overwritten) + share_us;
-    return appended_us < cost_us + AHEAD_GAIN_US_MIN + appended_us / AHEAD_GAIN_PART_MIN;
-}
-
-static bool is_proved(const struct ahead_size *size)
-{
-    return size->overwritten.count >= OVERWRITTEN_MIN && size->trial_ms == 0;
+    uint64_t appended_us = size->appended.least_us;
+    uint64_t share_us = ahead->made.least_us * ahead->batch_bytes / MIB;
+    uint64_t gain_us_min = AHEAD_GAIN_US_MIN + appended_us / AHEAD_GAIN_PART_MIN;
+    return appended_us >= size->overwritten.least_us + share_us + gain_us_min;
 }
 
 /* Once a second of commits is over it is the one before. */
@@ -57,18 +40,30 @@ static void note_bytes(struct ahead *ahead, uint64_t bytes, uint64_t now_ms)
     ahead->window_bytes += bytes;
 }
 
+static void give_up(struct ahead_size *size, uint64_t now_ms)
+{
+    uint64_t wait_ms = size->wait_ms == 0 ? AHEAD_TRIAL_MS_MIN : 2 * size->wait_ms;
+    size->wait_ms = wait_ms < AHEAD_TRIAL_MS_MAX ? wait_ms : AHEAD_TRIAL_MS_MAX;
+    size->verdict = AHEAD_IN_VAIN;
+    size->until_ms = now_ms + size->wait_ms;
+}
+
+/* A verdict holds for a while; then it is found out anew. */
 static void judge(struct ahead *ahead, struct ahead_size *size, uint64_t now_ms)
 {
-    if (size->trial_ms == 0 && gains_nothing(ahead, size)) {
-        uint64_t wait_ms = size->wait_ms == 0 ? AHEAD_TRIAL_MS_MIN : 2 * size->wait_ms;
-        size->wait_ms = wait_ms < AHEAD_TRIAL_MS_MAX ? wait_ms : AHEAD_TRIAL_MS_MAX;
-        size->trial_ms = now_ms + size->wait_ms;
-    } else if (size->trial_ms != 0 && now_ms >= size->trial_ms) {
-        size->trial_ms = 0;
-        size->tried_bytes = 0;
-        size->overwritten.count = 0;
-    } else if (size->trial_ms == 0 && size->overwritten.count > AHEAD_SETTLED_COUNT) {
+    bool is_seen = size->overwritten.count >= OVERWRITTEN_MIN &&
+                   size->appended.count >= APPENDED_MIN;
+    if (size->verdict != AHEAD_UNKNOWN) {
+        if (now_ms >= size->until_ms) {
+            *size = (struct ahead_size){.wait_ms = size->wait_ms};
+            ahead->made.count = 0;
+        }
+    } else if (is_seen && pays(ahead, size)) {
+        size->verdict = AHEAD_PAYS;
+        size->until_ms = now_ms + AHEAD_TRIAL_MS_MAX;
         size->wait_ms = 0;
+    } else if (is_seen || size->tried_bytes >= AHEAD_TRIAL_BYTES_MAX) {
+        give_up(size, now_ms);
     }
 }
 
@@ -89,20 +84,24 @@ void ahead_note_commit(struct ahead *ahead, const struct ahead_commit *commit,
     judge(ahead, size, now_ms);
 }
 
-/* Pieces grow as long as they take little more than a commit does anyway. */
+/*
+ * Pieces grow as long as they take little more than a commit does anyway, and shrink when
+ * one after another takes much more.
+ */
 void ahead_note_made(struct ahead *ahead, uint64_t bytes, uint64_t us)
 {
     struct ahead_size *size = &ahead->sizes[ahead->size];
-    uint64_t commit_us = us_of(&size->appended);
+    uint64_t commit_us = size->appended.least_us;
+    bool was_slow = ahead->was_slow;
+    ahead->was_slow = us > commit_us + 2 * AHEAD_PIECE_US;
     if (us <= commit_us + AHEAD_PIECE_US) {
-        ahead->piece_bytes = bytes < AHEAD_PIECE_BYTES_MAX ? 2 * bytes : bytes;
-    } else if (us > commit_us + 2 * AHEAD_PIECE_US && bytes > AHEAD_PIECE_BYTES_MIN) {
+        uint64_t more = bytes < AHEAD_PIECE_BYTES_MAX ? 2 * bytes : bytes;
+        ahead->piece_bytes = more > ahead->piece_bytes ? more : ahead->piece_bytes;
+    } else if (ahead->was_slow && was_slow && bytes > AHEAD_PIECE_BYTES_MIN) {
         ahead->piece_bytes = bytes / 2;
     }
     note(&ahead->made, us * MIB / bytes);
-    if (!is_proved(size)) {
-        size->tried_bytes += bytes;
-    }
+    size->tried_bytes += size->verdict == AHEAD_UNKNOWN ? bytes : 0;
 }
 
 void ahead_note_failed(struct ahead *ahead, uint64_t now_ms)
@@ -110,20 +109,21 @@ void ahead_note_failed(struct ahead *ahead, uint64_t now_ms)
     ahead->retry_ms = now_ms + AHEAD_RETRY_MS;
 }
 
-uint64_t ahead_wanted(const struct ahead *ahead, uint64_t there_bytes,
-                      uint64_t kept_bytes, uint64_t now_ms)
+uint64_t ahead_wanted(const struct ahead *ahead, const struct ahead_limits *limits,
+                      uint64_t now_ms)
 {
     if (ahead->size == AHEAD_SIZES || now_ms < ahead->retry_ms) {
         return 0;
     }
     const struct ahead_size *size = &ahead->sizes[ahead->size];
-    if (size->trial_ms != 0 || size->appended.count < APPENDED_MIN ||
-        us_of(&size->appended) < AHEAD_APPENDED_US_MIN) {
+    if (size->verdict == AHEAD_IN_VAIN || size->appended.count < APPENDED_MIN ||
+        size->appended.least_us < AHEAD_APPENDED_US_MIN) {
         return 0;
     }
+    bool is_proved = size->verdict == AHEAD_PAYS;
     /* For a trial, what it takes; else for what was committed lately. */
-    uint64_t needed = is_proved(size) ? ahead->previous_bytes + ahead->window_bytes
-                                      : (OVERWRITTEN_MIN + 2) * ahead->batch_bytes;
+    uint64_t needed = is_proved ? ahead->previous_bytes + ahead->window_bytes
+                                : (OVERWRITTEN_MIN + 2) * ahead->batch_bytes;
     uint64_t piece = ahead->piece_bytes;
     needed = needed < AHEAD_BYTES_MAX ? needed : AHEAD_BYTES_MAX;
     needed = needed > 2 * AHEAD_PIECE_BYTES_MIN ? needed : 2 * AHEAD_PIECE_BYTES_MIN;
@@ -131,6 +131,7 @@ uint64_t ahead_wanted(const struct ahead *ahead, uint64_t there_bytes,
         piece /= 2;
     }
     piece = piece > AHEAD_PIECE_BYTES_MIN ? piece : AHEAD_PIECE_BYTES_MIN;
-    needed += is_proved(size) ? kept_bytes : 0;
-    return there_bytes + piece <= needed ? piece : 0;
+    needed += is_proved ? limits->kept_bytes : 0;
+    needed = needed < limits->usable_bytes ? needed : limits->usable_bytes;
+    return limits->there_bytes + piece <= needed ? piece : 0;
 }

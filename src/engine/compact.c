@@ -102,6 +102,15 @@ bool compact_is_worthwhile(const struct compaction *compaction)
             is_wanted(compaction, length) || is_last_chance(compaction, dead));
 }
 
+uint64_t compact_bytes_until(const struct compaction *compaction)
+{
+    uint64_t length = log_length(keydir_log(compaction->keydir));
+    uint64_t dead = length - compaction->keydir->live_bytes;
+    uint64_t to_floor = dead < COMPACT_DEAD_BYTES_MIN ? COMPACT_DEAD_BYTES_MIN - dead : 0;
+    uint64_t to_half = dead < length / 2 ? length - 2 * dead : 0;
+    return to_floor > to_half ? to_floor : to_half;
+}
+
 /* A new log at PATH.new, durable, that continues the one at PATH. */
 static enum status make_successor(const struct compaction *compaction,
                                   const struct log *older, struct log **log_out)

@@ -277,8 +277,12 @@ static uint64_t kept_ahead(const struct upkeep *upkeep)
 
 static uint64_t wanted_ahead(const struct upkeep *upkeep)
 {
-    return ahead_wanted(&upkeep->ahead, log_ahead_bytes(log_of(upkeep)),
-                        kept_ahead(upkeep), clock_now_ms());
+    struct ahead_limits limits = {
+        .there_bytes = log_ahead_bytes(log_of(upkeep)),
+        .kept_bytes = kept_ahead(upkeep),
+        .usable_bytes = compact_bytes_until(&upkeep->compaction),
+    };
+    return ahead_wanted(&upkeep->ahead, &limits, clock_now_ms());
 }
 
 /* Make a piece of space ahead, where that leaves the room that is kept to others. */

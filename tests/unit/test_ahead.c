@@ -18,7 +18,8 @@ struct bench {
     uint64_t ns_a_byte;
     uint64_t now_us;
     uint64_t there_bytes;
-    uint64_t made_bytes; /* ever */
+    uint64_t made_bytes;   /* ever */
+    uint64_t usable_bytes; /* as a compaction says */
 };
 
 static struct bench bench_of(uint64_t appended_us, uint64_t overwritten_us,
@@ -27,13 +28,19 @@ static struct bench bench_of(uint64_t appended_us, uint64_t overwritten_us,
     return (struct bench){.appended_us = appended_us,
                           .overwritten_us = overwritten_us,
                           .ns_a_byte = ns_a_byte,
-                          .now_us = START_MS * 1000};
+                          .now_us = START_MS * 1000,
+                          .usable_bytes = UINT64_MAX};
+}
+
+static uint64_t wanted(const struct bench *bench, uint64_t kept_bytes)
+{
+    struct ahead_limits limits = {bench->there_bytes, kept_bytes, bench->usable_bytes};
+    return ahead_wanted(&bench->ahead, &limits, bench->now_us / 1000);
 }
 
 static void make_piece(struct bench *bench, uint64_t kept_bytes)
 {
-    uint64_t bytes =
-        ahead_wanted(&bench->ahead, bench->there_bytes, kept_bytes, bench->now_us / 1000);
+    uint64_t bytes = wanted(bench, kept_bytes);
     if (bytes > 0) {
         uint64_t us = bench->appended_us + bytes * bench->ns_a_byte / 1000;
         assert_int_equal(bytes % 16, 0);
@@ -69,7 +76,7 @@ static void ahead_is_made_where_it_saves_a_sync(void **state)
                                   bench_of(20000, 10000, 10)};
     for (size_t i = 0; i < sizeof disks / sizeof disks[0]; i++) {
         struct bench bench = disks[i];
-        commit(&bench, SMALL, 3);
+        commit(&bench, SMALL, 4);
         assert_true(bench.made_bytes > 0);
         commit(&bench, SMALL, 5000);
         assert_true(bench.made_bytes > 4000 * (SMALL - 16));
@@ -147,7 +154,8 @@ static void ahead_bears_a_busy_disk(void **state)
         bench.overwritten_us = overwritten_us;
         commit(&bench, SMALL, 1);
     }
-    assert_true(ahead_wanted(&bench.ahead, 0, 0, bench.now_us / 1000) > 0);
+    bench.there_bytes = 0;
+    assert_true(wanted(&bench, 0) > 0);
 }
 
 /* Pieces take little longer than a commit. */
@@ -157,15 +165,14 @@ static void ahead_pieces_shrink_on_a_slow_disk(void **state)
     struct bench bench = bench_of(300, 100, 1);
     commit(&bench, MIDDLING, 2000);
     bench.there_bytes = 0;
-    assert_int_equal(ahead_wanted(&bench.ahead, 0, 0, bench.now_us / 1000),
-                     AHEAD_PIECE_BYTES_MAX);
+    assert_int_equal(wanted(&bench, 0), AHEAD_PIECE_BYTES_MAX);
     bench.ns_a_byte = 100;
     for (int i = 0; i < 10; i++) {
         bench.there_bytes = 0;
         make_piece(&bench, 0);
     }
-    assert_int_equal(ahead_wanted(&bench.ahead, 0, 0, bench.now_us / 1000),
-                     AHEAD_PIECE_BYTES_MIN);
+    bench.there_bytes = 0;
+    assert_int_equal(wanted(&bench, 0), AHEAD_PIECE_BYTES_MIN);
 }
 
 static void ahead_waits_after_a_failure(void **state)
@@ -173,11 +180,27 @@ static void ahead_waits_after_a_failure(void **state)
     (void)state;
     struct bench bench = bench_of(2000, 1000, 2);
     commit(&bench, SMALL, 100);
-    uint64_t now_ms = bench.now_us / 1000;
-    assert_true(ahead_wanted(&bench.ahead, 0, 0, now_ms) > 0);
-    ahead_note_failed(&bench.ahead, now_ms);
-    assert_int_equal(ahead_wanted(&bench.ahead, 0, 0, now_ms + AHEAD_RETRY_MS - 1), 0);
-    assert_true(ahead_wanted(&bench.ahead, 0, 0, now_ms + AHEAD_RETRY_MS) > 0);
+    bench.there_bytes = 0;
+    assert_true(wanted(&bench, 0) > 0);
+    ahead_note_failed(&bench.ahead, bench.now_us / 1000);
+    assert_int_equal(wanted(&bench, 0), 0);
+    bench.now_us += (AHEAD_RETRY_MS - 1) * 1000;
+    assert_int_equal(wanted(&bench, 0), 0);
+    bench.now_us += 1000;
+    assert_true(wanted(&bench, 0) > 0);
+}
+
+/* What a compaction would cut off at once is not made. */
+static void ahead_ends_where_a_compaction_begins(void **state)
+{
+    (void)state;
+    struct bench bench = bench_of(2000, 1000, 2);
+    commit(&bench, SMALL, 100);
+    bench.there_bytes = 0;
+    bench.usable_bytes = AHEAD_PIECE_BYTES_MIN - 1;
+    assert_int_equal(wanted(&bench, MIB), 0);
+    bench.usable_bytes++;
+    assert_int_equal(wanted(&bench, MIB), AHEAD_PIECE_BYTES_MIN);
 }
 
 int main(void)
@@ -191,6 +214,7 @@ int main(void)
         cmocka_unit_test(ahead_bears_a_busy_disk),
         cmocka_unit_test(ahead_pieces_shrink_on_a_slow_disk),
         cmocka_unit_test(ahead_waits_after_a_failure),
+        cmocka_unit_test(ahead_ends_where_a_compaction_begins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
