@@ -109,6 +109,26 @@ void ahead_note_failed(struct ahead *ahead, uint64_t now_ms)
     ahead->retry_ms = now_ms + AHEAD_RETRY_MS;
 }
 
+/* For a trial, what it takes; else for what was committed lately. */
+static uint64_t needed_bytes(const struct ahead *ahead, bool is_proved)
+{
+    uint64_t needed = is_proved ? ahead->previous_bytes + ahead->window_bytes
+                                : (OVERWRITTEN_MIN + 2) * ahead->batch_bytes;
+    needed = needed < AHEAD_BYTES_MAX ? needed : AHEAD_BYTES_MAX;
+    return needed > 2 * AHEAD_PIECE_BYTES_MIN ? needed : 2 * AHEAD_PIECE_BYTES_MIN;
+}
+
+/* The largest piece that fits below `most`. */
+static uint64_t fitting_piece(const struct ahead *ahead, uint64_t there, uint64_t most)
+{
+    uint64_t piece = ahead->piece_bytes > AHEAD_PIECE_BYTES_MIN ? ahead->piece_bytes
+                                                                : AHEAD_PIECE_BYTES_MIN;
+    while (there + piece > most && piece > AHEAD_PIECE_BYTES_MIN) {
+        piece /= 2;
+    }
+    return there + piece <= most ? piece : 0;
+}
+
 uint64_t ahead_wanted(const struct ahead *ahead, const struct ahead_limits *limits,
                       uint64_t now_ms)
 {
@@ -121,17 +141,12 @@ uint64_t ahead_wanted(const struct ahead *ahead, const struct ahead_limits *limi
         return 0;
     }
     bool is_proved = size->verdict == AHEAD_PAYS;
-    /* For a trial, what it takes; else for what was committed lately. */
-    uint64_t needed = is_proved ? ahead->previous_bytes + ahead->window_bytes
-                                : (OVERWRITTEN_MIN + 2) * ahead->batch_bytes;
-    uint64_t piece = ahead->piece_bytes;
-    needed = needed < AHEAD_BYTES_MAX ? needed : AHEAD_BYTES_MAX;
-    needed = needed > 2 * AHEAD_PIECE_BYTES_MIN ? needed : 2 * AHEAD_PIECE_BYTES_MIN;
-    while (piece > needed / 2) {
-        piece /= 2;
-    }
-    piece = piece > AHEAD_PIECE_BYTES_MIN ? piece : AHEAD_PIECE_BYTES_MIN;
-    needed += is_proved ? limits->kept_bytes : 0;
-    needed = needed < limits->usable_bytes ? needed : limits->usable_bytes;
-    return limits->there_bytes + piece <= needed ? piece : 0;
+    uint64_t needed = needed_bytes(ahead, is_proved);
+    uint64_t kept = is_proved ? limits->kept_bytes : 0;
+    uint64_t most = needed + kept;
+    most = most < limits->usable_bytes ? most : limits->usable_bytes;
+    /* Not for each few bytes that were used up, which would make for small pieces. */
+    return limits->there_bytes <= kept + needed / 2
+               ? fitting_piece(ahead, limits->there_bytes, most)
+               : 0;
 }
