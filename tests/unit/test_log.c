@@ -3,7 +3,7 @@
  *
  * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap clock_gettime malloc calloc realloc
- * wrap: sync_file_range
+ * wrap: sync_file_range fstatvfs
  */
 #include "log/log.h"
 
@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static const unsigned writing =
@@ -521,6 +522,31 @@ static void f115_log_cut_ahead_that_fails_leaves_the_space(void **state)
     expect_ahead(engine, 0);
 }
 
+static void fill_disk(struct statvfs *info)
+{
+    info->f_bavail = 0;
+}
+
+/* Others fill the disk to its last byte: there is room within the file, and kept of it.
+ */
+static void f99_f115_space_ahead_is_room_on_a_full_disk(void **state)
+{
+    (void)state;
+    enum { MORE = 64 * 1024 };
+    assert_int_equal(log_make_ahead(log_file, ROOM_KEPT_BYTES + MORE), KV_OK);
+    shim_change_space(fill_disk);
+    log_look_again(log_file);
+    assert_true(log_has_room(log_file, MORE, ROOM_KEPT_BYTES));
+    assert_false(log_has_room(log_file, MORE + 1, ROOM_KEPT_BYTES));
+    assert_true(log_has_room(log_file, MORE + 1, ROOM_KEPT_FOR_COMPACT_BYTES));
+    (void)stage("a", "one");
+    assert_int_equal(log_write(log_file), KV_OK);
+    uint64_t left = MORE - record_length(1, 3) - SEAL_BYTES;
+    assert_true(log_has_room(log_file, left, ROOM_KEPT_BYTES));
+    assert_false(log_has_room(log_file, left + 1, ROOM_KEPT_BYTES));
+    shim_change_space(NULL);
+}
+
 /* What somebody appends behind the space is noticed as what is appended to the log. */
 static void f42_f115_log_write_notices_another_length_of_the_file(void **state)
 {
@@ -551,6 +577,7 @@ int main(void)
         ON_LOG(f30_f115_log_make_ahead_without_space_changes_nothing),
         ON_LOG(f34_f35_f115_log_make_ahead_that_cannot_be_taken_back_is_fatal),
         ON_LOG(f115_log_cut_ahead_that_fails_leaves_the_space),
+        ON_LOG(f99_f115_space_ahead_is_room_on_a_full_disk),
         ON_LOG(f42_f115_log_write_notices_another_length_of_the_file),
         ON_LOG(f30_log_tells_once_that_it_cannot_append),
         ON_LOG(f30_log_tells_again_after_a_minute_that_it_cannot_append),
