@@ -300,6 +300,7 @@ static enum status step_ahead(struct upkeep *upkeep)
         ahead_note_made(&upkeep->ahead, bytes, end_us - start_us);
     } else {
         ahead_note_failed(&upkeep->ahead, end_us / 1000);
+        log_look_again(log);
     }
     return status == KV_FATAL ? status : KV_OK; /* batches are appended without it */
 }

@@ -12,33 +12,24 @@
 #include "file/mapping.h"
 #include "file/place.h"
 #include "file/room.h"
+#include "log/reach.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdlib.h>
 
 /* What the staging buffer keeps between batches. */
 #define STAGED_BYTES_KEPT MIB
 
-/* The disk is asked to begin writing in pieces of this size. */
-#define BEGIN_SYNC_BYTES (512 * KIB)
-
 struct log {
     struct place place;
     struct mapping *mapping;
-    struct log_end end;      /* only its offset until the log is resumed */
-    uint64_t durable_length; /* how much of the log is known to be durable */
-    uint64_t begun_length;   /* how much of it the disk was asked to begin with */
-    uint64_t file_length;    /* beyond the end by what stands ahead, which is durable */
+    struct log_end end; /* only its offset until the log is resumed */
+    struct reach reach;
     struct told told;
     struct room room;
     struct buffer staged;
 };
-
-/* What is written to make space ahead, a part of it at a time. */
-static const uint8_t zeros[16 * KIB];
 
 /* Make a log of an open file, which is closed if that fails. */
 static enum status take_over(struct place place, enum log_access access,
@@ -51,7 +42,7 @@ static enum status take_over(struct place place, enum log_access access,
     }
     log->place = place;
     enum status status = mapping_open(log->place.fd, &log->mapping, &log->end.offset);
-    log->file_length = log->end.offset;
+    log->reach.file_length = log->end.offset;
     if (status != KV_OK) {
         told_not_mapped(&log->place);
     } else {
@@ -79,7 +70,7 @@ static enum status prepare(struct log *log)
 {
     enum status status = files_sync_new(log->place.files, log->place.fd);
     if (status == KV_OK) {
-        log->durable_length = log->end.offset;
+        log->reach.durable_length = log->end.offset;
     }
     return status;
 }
@@ -108,7 +99,7 @@ static enum status write_opening(struct log *log, struct opening opening)
                                       .generation = opening.generation,
                                       .offset = OPENING_BYTES,
                                       .chain = crc32c(0, bytes)});
-    log->durable_length = 0;
+    log->reach.durable_length = 0;
     return KV_OK;
 }
 
@@ -242,24 +233,16 @@ enum status log_reread(struct log *log, uint64_t offset)
 
 enum status log_cut(struct log *log, uint64_t offset)
 {
-    enum status status = io_truncate(log->place.fd, offset);
-    if (status == KV_OK) {
-        status = io_sync(log->place.fd);
-    }
-    if (status != KV_OK) {
-        return place_tell(&log->place, status,
-                          "cannot cut the log back to its last seal; stopping");
-    }
-    log->end.offset = offset;
-    log->file_length = offset;
-    return KV_OK;
+    enum status status = reach_cut(&log->reach, &log->place, offset);
+    log->end.offset = log->reach.file_length;
+    return status;
 }
 
 void log_resume(struct log *log, const struct log_end *end)
 {
     log->end = *end;
-    log->durable_length = end->offset;
-    log->file_length = end->offset;
+    log->reach.durable_length = end->offset;
+    log->reach.file_length = end->offset;
 }
 
 uint64_t log_length(const struct log *log)
@@ -269,12 +252,12 @@ uint64_t log_length(const struct log *log)
 
 uint64_t log_durable_length(const struct log *log)
 {
-    return log->durable_length;
+    return log->reach.durable_length;
 }
 
 uint64_t log_ahead_bytes(const struct log *log)
 {
-    return log->file_length - log->end.offset;
+    return log->reach.file_length - log->end.offset;
 }
 
 uint64_t log_staged_bytes(const struct log *log)
@@ -363,55 +346,25 @@ struct slice log_record(const struct log *log, uint64_t offset, uint64_t length)
     return (struct slice){bytes, (size_t)length};
 }
 
-/* Whether the file is as long as it was: of what stands ahead of its end, nobody knows.
- */
-static bool is_of_its_length(const struct log *log)
-{
-    struct io_info info;
-    return io_inspect(log->place.fd, &info) == KV_OK && info.length == log->file_length;
-}
-
-/*
- * Nothing of a failed write may ever be taken for a batch: cut it off, durably, and the
- * space ahead, of which it may have taken a part. A file system that turned read-only
- * took nothing, and would not cut it either.
- */
+/* Nothing of a failed write is left, or everything stops. */
 static enum status cut_back(struct log *log, enum status cause)
 {
     log_look_again(log);
     told_refused(&log->told, &log->place, log->end.offset); /* which keeps errno */
-    bool may_be_as_it_was = log_ahead_bytes(log) == 0 || errno == EROFS;
-    if (may_be_as_it_was && is_of_its_length(log)) {
-        return cause;
-    }
-    return log_cut(log, log->end.offset) == KV_OK ? cause : KV_FATAL;
+    enum status status = reach_cut_back(&log->reach, &log->place, log->end.offset);
+    return status == KV_OK ? cause : status;
 }
 
 enum status log_publish(struct log *log, const struct log *replaced)
 {
-    bool is_durable = log->durable_length == log->end.offset;
+    bool is_durable = log->reach.durable_length == log->end.offset;
     enum status status = is_durable ? KV_OK : prepare(log);
     if (status == KV_OK) {
         status = replaced == NULL ? place_judge(log->place.files, NULL, 0)
                                   : place_judge(log->place.files, &replaced->place,
-                                                replaced->file_length);
+                                                replaced->reach.file_length);
     }
-    return status == KV_OK ? place_put_new(&log->place, log->file_length) : status;
-}
-
-/* Make everything in the file durable, or see to it that no more is written. */
-static enum status sync_file(struct log *log)
-{
-    if (io_sync(log->place.fd) != KV_OK) {
-        diag_error("%s: cannot sync the log at offset %" PRIu64
-                   "; stopping, since what is on disk is unknown",
-                   log_path(log), log->durable_length);
-        /* Best effort: the bytes that may be half there must not look like a batch. */
-        (void)io_truncate(log->place.fd, log->durable_length);
-        return KV_FATAL;
-    }
-    log->durable_length = log->end.offset;
-    return KV_OK;
+    return status == KV_OK ? place_put_new(&log->place, log->reach.file_length) : status;
 }
 
 /* Room for the seal was reserved; `chain` is set to the one behind it. */
@@ -420,7 +373,7 @@ static void stage_seal(struct log *log, uint32_t *chain)
     uint8_t mark[SEAL_BYTES];
     struct seal seal = {
         .log_id = log->end.log_id,
-        .durable_length = log->durable_length,
+        .durable_length = log->reach.durable_length,
         .chain = crc32c(*chain, buffer_slice(&log->staged)),
     };
     record_encode_seal(mark, &seal, staged_end(log));
@@ -454,7 +407,7 @@ enum status log_write(struct log *log)
     if (status != KV_OK) {
         return status;
     }
-    status = place_check(&log->place, log->file_length);
+    status = place_check(&log->place, log->reach.file_length);
     if (status != KV_OK) {
         return status;
     }
@@ -469,71 +422,21 @@ enum status log_write(struct log *log)
     told_works_again(&log->told, &log->place, log->end.offset);
     room_take(&log->room, end.offset - log->end.offset);
     log->end = end;
-    log->file_length = end.offset + rest;
+    log->reach.file_length = end.offset + rest;
     log_unstage(log);
     return KV_OK;
 }
 
-/* Errors as for io_write_at. */
-static enum status add_zeros(struct log *log, uint64_t bytes)
-{
-    for (uint64_t done = 0; done < bytes; done += sizeof zeros) {
-        uint64_t left = bytes - done;
-        struct slice part = {zeros, left < sizeof zeros ? (size_t)left : sizeof zeros};
-        enum status status = io_write_at(log->place.fd, part, log->file_length + done);
-        if (status != KV_OK) {
-            return status;
-        }
-    }
-    return KV_OK;
-}
-
-/* Take back, durably, what was to be space ahead. */
-static enum status drop_zeros(struct log *log, enum status cause)
-{
-    log_look_again(log);
-    if (is_of_its_length(log)) {
-        return cause;
-    }
-    if (io_truncate(log->place.fd, log->file_length) != KV_OK) {
-        return place_tell(&log->place, KV_FATAL,
-                          "cannot cut off what was to be space ahead; stopping");
-    }
-    return sync_file(log) == KV_OK ? cause : KV_FATAL;
-}
-
 enum status log_make_ahead(struct log *log, uint64_t bytes)
 {
-    assert(log->staged.length == 0 && log->durable_length == log->end.offset);
+    assert(log->staged.length == 0 && log->reach.durable_length == log->end.offset);
     assert(bytes % RECORD_HEADER_BYTES == 0);
-    if (log->file_length + bytes > LOG_BYTES_MAX) {
-        return KV_NO_SPACE;
-    }
-    enum status status = place_check(&log->place, log->file_length);
-    if (status != KV_OK) {
-        return status;
-    }
-    status = add_zeros(log, bytes);
-    if (status != KV_OK) {
-        return drop_zeros(log, status);
-    }
-    status = sync_file(log);
-    log->file_length += status == KV_OK ? bytes : 0;
-    return status;
+    return reach_make_ahead(&log->reach, &log->place, log->end.offset, bytes);
 }
 
 enum status log_cut_ahead(struct log *log)
 {
-    if (log_ahead_bytes(log) == 0) {
-        return KV_OK;
-    }
-    enum status status = io_truncate(log->place.fd, log->end.offset);
-    if (status != KV_OK) {
-        return place_tell(&log->place, status,
-                          "cannot cut off the space ahead of the log; it stays there");
-    }
-    log->file_length = log->end.offset;
-    return sync_file(log);
+    return reach_cut_ahead(&log->reach, &log->place, log->end.offset);
 }
 
 void log_stage_drained(struct log *log, uint64_t older_id)
@@ -546,7 +449,7 @@ void log_stage_drained(struct log *log, uint64_t older_id)
 
 enum status log_rename(struct log *log, const char *suffix)
 {
-    return place_rename(&log->place, suffix, log->file_length);
+    return place_rename(&log->place, suffix, log->reach.file_length);
 }
 
 enum status log_remove(const struct log *log)
@@ -570,7 +473,7 @@ enum status log_cut_away(struct log *log, uint64_t bytes)
                           "cannot cut the drained log away; to be tried again");
     }
     log->end.offset = length;
-    log->file_length = length;
+    log->reach.file_length = length;
     return KV_OK;
 }
 
@@ -582,15 +485,12 @@ void log_unstage(struct log *log)
 
 void log_begin_sync(struct log *log)
 {
-    uint64_t begun =
-        log->begun_length > log->durable_length ? log->begun_length : log->durable_length;
-    if (log->end.offset - begun >= BEGIN_SYNC_BYTES) {
-        io_begin_sync(log->place.fd, begun, log->end.offset - begun);
-        log->begun_length = log->end.offset;
-    }
+    reach_begin_sync(&log->reach, &log->place, log->end.offset);
 }
 
 enum status log_sync(struct log *log)
 {
-    return log->durable_length == log->end.offset ? KV_OK : sync_file(log);
+    uint64_t end = log->end.offset;
+    return log->reach.durable_length == end ? KV_OK
+                                            : reach_sync(&log->reach, &log->place, end);
 }
