@@ -696,7 +696,7 @@ void disk_check_log(void)
 {
     struct bytes log = {0};
     size_t file = find_log();
-    if (file == DISK_NONE) {
+    if (file == DISK_NONE || is_lying) {
         return;
     }
     bytes_set_length(&log, (size_t)files[file].length);

@@ -76,7 +76,7 @@ bool disk_ends_in_zero(enum role role);
 
 /*
  * A log is a sequence of records and nothing else, at any time while it is served, but
- * when a write has just failed.
+ * when a write has just failed. Of a disk that lies nothing is demanded.
  */
 void disk_check_log(void);
 
