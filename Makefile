@@ -3,6 +3,8 @@
 PREFIX  ?= /usr/local
 CC      ?= cc
 CFLAGS  ?= -O3 -g
+CPPFLAGS ?=
+LDFLAGS ?=
 
 # One build directory for each variant: release, debug, check, san, ...
 BUILD    ?= build/release
@@ -15,8 +17,11 @@ POINTER_BYTES := $(shell echo __SIZEOF_POINTER__ | $(CC) $(CFLAGS) -E -P - 2>/de
 ifeq ($(POINTER_BYTES),4)
 WIDE_TYPES := -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64
 endif
+# What is built by other commands than before is built anew: their record changes then.
+COMMANDS := $(CC) $(CPPFLAGS) $(CFLAGS) $(EXTRA) -- $(LDFLAGS)
 COMPILE   = $(CC) -std=c11 -D_POSIX_C_SOURCE=200809L $(WIDE_TYPES) -Iinclude $(WARNINGS) \
-	$(CFLAGS) $(EXTRA)
+	$(CPPFLAGS) $(CFLAGS) $(EXTRA)
+LINK      = $(COMPILE) $(LDFLAGS)
 
 # Variants that the checks build.
 CHECK_FLAGS := -O1 -g -Werror
@@ -39,7 +44,7 @@ SUPPORT       = $(patsubst tests/support/%.c,$(BUILD)/support/%.o,$(wildcard tes
 .PHONY: world world-proof check-world all help debug run test check check-san check-valgrind check-clang check-clients \
 	check-faults check-service check-rows check-builds check-power check-all torture fuzz \
 	coverage mutants mutate bench bench-restart bench-compact bench-larger bench-disk lint format \
-	check-format install uninstall clean unit-binaries all-binaries run-unit run-faults tools
+	check-format install uninstall clean unit-binaries all-binaries run-unit run-faults tools FORCE
 
 all: kv-store kv
 
@@ -52,13 +57,14 @@ kv-store kv: EXTRA += $(LTO)
 help:
 	@sed -n 's/^#: //p' Makefile
 
+# Renamed into place: a program that runs cannot be written to, and stays as it is.
 #: all             build ./kv-store and ./kv (the default)
 kv-store: $(BUILD)/kv-store
-	cp $< $@
+	cp $< $<.new && mv -f $<.new $@
 
 #: kv              build ./kv, the small client
 kv: $(BUILD)/kv
-	cp $< $@
+	cp $< $<.new && mv -f $<.new $@
 
 #: debug           build build/debug/kv-store with -O0 -g3
 debug:
@@ -68,17 +74,22 @@ debug:
 run: kv-store
 	./kv-store
 
+$(BUILD)/commands: FORCE
+	@mkdir -p $(@D)
+	@echo '$(subst ','\'',$(COMMANDS))' | cmp -s - $@ || \
+		echo '$(subst ','\'',$(COMMANDS))' >$@
+
 $(BUILD)/kv-store: $(OBJECTS) $(BUILD)/src/main.o
-	$(COMPILE) -o $@ $^
+	$(LINK) -o $@ $^
 
 $(BUILD)/kv: $(BUILD)/src/kv.o $(patsubst %,$(BUILD)/src/base/%.o,buffer decimal utf8)
-	$(COMPILE) -o $@ $^
+	$(LINK) -o $@ $^
 
 $(BUILD)/libkv.a: $(OBJECTS)
 	rm -f $@
 	ar rcs $@ $^
 
-$(BUILD)/src/%.o: src/%.c
+$(BUILD)/src/%.o: src/%.c $(BUILD)/commands
 	@mkdir -p $(@D)
 	$(COMPILE) -MMD -MP -c -o $@ $<
 
@@ -87,22 +98,22 @@ $(BUILD)/src/%.s: src/%.c
 	@mkdir -p $(@D)
 	$(COMPILE) -S -o $@ $<
 
-$(BUILD)/support/%.o: tests/support/%.c
+$(BUILD)/support/%.o: tests/support/%.c $(BUILD)/commands
 	@mkdir -p $(@D)
 	$(COMPILE) -Itests -MMD -MP -c -o $@ $<
 
-$(BUILD)/tests/%.o: tests/unit/%.c
+$(BUILD)/tests/%.o: tests/unit/%.c $(BUILD)/commands
 	@mkdir -p $(@D)
 	$(COMPILE) -Itests -MMD -MP -c -o $@ $<
 
-$(BUILD)/tests/%.o: tests/server/%.c
+$(BUILD)/tests/%.o: tests/server/%.c $(BUILD)/commands
 	@mkdir -p $(@D)
 	$(COMPILE) -Itests -MMD -MP -c -o $@ $<
 
 # A test may replace system calls: the names to wrap stand in a comment of its source.
 # The clock is replaced in all of them, see shim.h: none may depend on real time.
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT) $(BUILD)/libkv.a
-	$(COMPILE) -o $@ $^ $$(sed -n 's/^ \* wrap: //p' tests/*/$*.c | tr -s ' ' '\n' \
+	$(LINK) -o $@ $^ $$(sed -n 's/^ \* wrap: //p' tests/*/$*.c | tr -s ' ' '\n' \
 		| sed '/./s/^/-Wl,--wrap=/') -Wl,--wrap=clock_gettime -lcmocka
 
 -include $(wildcard $(BUILD)/*/*.d $(BUILD)/*/*/*.d)
@@ -112,18 +123,18 @@ FUZZ_OBJECTS   = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%.o,\
 	$(filter-out tests/fuzz/libfuzzer_%,$(wildcard tests/fuzz/*.c)))
 UNIT_BINARIES += $(BUILD)/fuzz/replay $(BUILD)/world/world
 
-$(BUILD)/fuzz/%.o: tests/fuzz/%.c
+$(BUILD)/fuzz/%.o: tests/fuzz/%.c $(BUILD)/commands
 	@mkdir -p $(@D)
 	$(COMPILE) -Itests -MMD -MP -c -o $@ $<
 
 $(BUILD)/fuzz/replay: $(FUZZ_OBJECTS) $(BUILD)/libkv.a
-	$(COMPILE) -o $@ $^ -lcmocka
+	$(LINK) -o $@ $^ -lcmocka
 
 # The world puts the program's data back to their beginning for each life of it, so they
 # stand in sections of their own. Its sources say which calls it answers.
 WORLD_OBJECTS = $(patsubst tests/world/%.c,$(BUILD)/world/%.o,$(wildcard tests/world/*.c))
 
-$(BUILD)/world/%.o: tests/world/%.c
+$(BUILD)/world/%.o: tests/world/%.c $(BUILD)/commands
 	@mkdir -p $(@D)
 	$(COMPILE) -Itests -MMD -MP -c -o $@ $<
 
@@ -132,7 +143,7 @@ $(BUILD)/world/libkv.a: $(BUILD)/libkv.a
 	objcopy --rename-section .data=kv_data --rename-section .bss=kv_bss $< $@
 
 $(BUILD)/world/world: $(WORLD_OBJECTS) $(BUILD)/support/dice.o $(BUILD)/world/libkv.a
-	$(COMPILE) -o $@ $^ $$(sed -n 's/^ \* wrap: //p' tests/world/*.c | tr -s ' ' '\n' \
+	$(LINK) -o $@ $^ $$(sed -n 's/^ \* wrap: //p' tests/world/*.c | tr -s ' ' '\n' \
 		| sed '/./s/^/-Wl,--wrap=/')
 
 unit-binaries: $(UNIT_BINARIES) $(BUILD)/kv-store $(BUILD)/kv
@@ -150,7 +161,7 @@ run-faults: $(FAULT_BINARIES) $(BUILD)/kv-store $(BUILD)/torture
 	@echo "torture: 200 kills, 0 violations" | tee -a $(RAN)
 
 $(BUILD)/torture: tests/server/torture.c $(SUPPORT) $(BUILD)/libkv.a
-	$(COMPILE) -Itests -o $@ $^ -lcmocka
+	$(LINK) -Itests -o $@ $^ -lcmocka
 
 tools:
 	@tests/install-tools.sh
@@ -272,8 +283,9 @@ check-rows:
 	tests/faults.sh
 	tests/messages.sh
 
-#: check-service   install and uninstall; how exposed the systemd unit is
+#: check-service   make's variables, install, uninstall; how exposed the systemd unit is
 check-service: kv-store
+	tests/make.sh
 	tests/install.sh
 	tests/service.sh
 

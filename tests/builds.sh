@@ -78,7 +78,10 @@ not_long() {
 }
 
 build_musl() {
-    run_make musl musl-gcc -O2 "$out/musl/kv-store" "$out/musl/kv" &&
+    run_make musl-static musl-gcc -O2 LDFLAGS=-static "$out/musl-static/kv-store" &&
+        ! readelf -l "$out/musl-static/kv-store" | grep INTERP &&
+        "$out/musl-static/kv-store" --version &&
+        run_make musl musl-gcc -O2 "$out/musl/kv-store" "$out/musl/kv" &&
         readelf -l "$out/musl/kv-store" | grep 'interpreter.*musl' &&
         drive musl && mapfile -t tests < <(printf '%s\n' tests/*/test_*.c | not_long) &&
         unit musl musl-gcc "${tests[@]}"

@@ -1,0 +1,60 @@
+#!/bin/sh
+# What a user of make may count on: its usual variables, a build that follows them, and a
+# program that can be built while it runs. GNU make is needed.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+scratch=$(mktemp -d)
+server=
+trap 'test -z "$server" || kill "$server" 2>/dev/null; rm -rf "$scratch"' EXIT
+failures=0
+fail() {
+    echo "make: $*"
+    failures=$((failures + 1))
+}
+
+# Another make may be running this: its options are not for these.
+unset MAKEFLAGS MFLAGS MAKELEVEL CFLAGS CPPFLAGS LDFLAGS
+cp -r Makefile src include "$scratch"
+cd "$scratch" || exit 1
+build() {
+    make -j2 CFLAGS=-O0 "$@" >output 2>&1 || fail "make $*: $(tail -n 5 output)"
+}
+runs_with() { # runs_with TEXT...: every compilation had it
+    ! grep -- ' -c -o ' output | grep -qv -e "$1" || fail "$1 is not in every compilation"
+    grep -q -- "$1" output || fail "$1 is in no command"
+}
+
+build
+build
+! grep -q -- ' -o ' output || fail "a second build compiles: $(head -n 3 output)"
+build CFLAGS=-O1
+runs_with -O1
+build CFLAGS=-O1 "CPPFLAGS=-DKV_UNUSED='\"a b\"'"
+runs_with -DKV_UNUSED
+
+# The program that runs is not written to.
+mkfifo ready
+./kv-store --port 0 --file "$scratch/kv.log" 2>ready &
+server=$!
+head -n 1 <ready >/dev/null
+cp kv-store before
+build CPPFLAGS=-DKV_OTHER
+cmp -s before /proc/$server/exe || fail "the program changed that runs"
+kill -0 $server || fail "the server did not live through a build"
+kill $server && wait $server
+server=
+
+# A program without any library to look for.
+build LDFLAGS=-static
+if readelf -l kv-store 2>/dev/null | grep -q INTERP; then
+    fail "LDFLAGS=-static: the program asks for libraries"
+fi
+[ "$(./kv-store --version)" = "$(./before --version)" ] ||
+    fail "the static program does not run"
+
+if [ "$failures" -gt 0 ]; then
+    echo "make: $failures failures"
+    exit 1
+fi
+echo "make: CFLAGS, CPPFLAGS, LDFLAGS (-static too), a build beside a running server" |
+    tee -a "${KV_RAN:-/dev/null}"
