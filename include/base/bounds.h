@@ -63,8 +63,8 @@
 #define RECEIVE_BYTES_KEPT (256 * KIB)
 #define REPLIES_BYTES_KEPT (256 * KIB)
 
-/* A client that takes no byte of its replies for this long is dropped. */
-#define CLIENT_STALL_MS_MAX UINT64_C(30000)
+/* A client that sends, or takes, so many bytes in a millisecond uses its turn. */
+#define PROGRESS_BYTES_A_MS (64 * KIB / 1000)
 
 /* How long an idle client may keep others waiting, unless the options say. */
 #define CLIENT_IDLE_S_DEFAULT UINT64_C(10)
@@ -83,8 +83,25 @@
 #define ACCEPT_PAUSE_MS   UINT64_C(100)
 #define ACCEPT_MESSAGE_MS UINT64_C(60000)
 
-/* Clients that may wait their turn; the kernel takes its own maximum if smaller. */
+/* Clients that may wait to be accepted; the kernel takes its own maximum if smaller. */
 #define WAITING_CLIENTS_MAX 4096
+
+/*
+ * Clients that are accepted and have not had their turn; fewer where a process may have
+ * few descriptors, of which so many are left to the store.
+ */
+#define LOBBY_CLIENTS_MAX 1000
+#define DESCRIPTORS_KEPT  32
+
+/* Addresses to listen on. */
+#define LISTENERS_MAX 16
+
+/* Who has come and who has sent something is seen so often, between turns and in one. */
+#define LOBBY_LOOK_MS      UINT64_C(1)
+#define LOBBY_LOOK_TURN_MS UINT64_C(1000)
+
+/* Of clients that are sent away the operator is told so often at most. */
+#define CLIENTS_MESSAGE_MS UINT64_C(1000)
 
 /*
  * After a reply the next command is looked for awake for this long, or not at all for so

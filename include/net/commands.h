@@ -20,6 +20,14 @@ struct counters {
     uint64_t sets;
     uint64_t deletes;
     uint64_t connections;
+    uint64_t refused; /* batches */
+};
+
+/* What the server counts, and says when it knows. */
+struct crowd {
+    uint64_t evicted; /* idle too long, or silent longest in a full lobby */
+    uint64_t dropped; /* took no replies, or were cut off */
+    uint64_t waiting; /* for their turn, when last looked */
 };
 
 /* What handlers work on. */
@@ -28,6 +36,7 @@ struct commands {
     struct replies *replies; /* borrowed */
     uint64_t started_ms;     /* for STATS */
     struct counters counters;
+    struct crowd crowd;
 
     /* Of the batch that is being executed. */
     enum status refusal; /* unless KV_OK, what every write answers */

@@ -100,8 +100,16 @@ void conn_discard_input(struct conn *conn);
  */
 enum conn_result conn_send(struct conn *conn, struct slice *rest);
 
-/* How many bytes the client has taken since conn_attach. */
+/* How many bytes the client has taken, and has been received from it, since conn_attach.
+ */
 uint64_t conn_sent_bytes(const struct conn *conn);
+uint64_t conn_received_bytes(const struct conn *conn);
+
+/* Whether input was received, or thrown away in conn_linger, that is not consumed. */
+bool conn_has_unused_input(const struct conn *conn);
+
+/* As conn_close, but the client is told by a reset that something is missing. */
+void conn_abort(struct conn *conn);
 
 /*
  * Say that no more comes, and read what the client still sends, until a moment of

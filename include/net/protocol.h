@@ -59,6 +59,9 @@ uint64_t protocol_line_bytes_max(uint64_t value_bytes_max);
 enum status protocol_parse(struct slice line, uint64_t value_bytes_max,
                            struct request *request_out);
 
+/* What follows the byte order mark, if the first line of a client begins with one. */
+struct slice protocol_skip_mark(struct slice line);
+
 /* Whether a command is about one key. */
 bool protocol_has_key(enum verb verb);
 
@@ -68,8 +71,8 @@ bool protocol_is_write(enum verb verb);
 /*
  * Whether the peer is no client of ours, or is leaving, and the connection must be
  * closed without a reply. Holds for a line that begins so, finished or not: `POST ` or
- * `Host:` in any case, which a web page can make a browser send, or FF F4, which telnet
- * sends for Ctrl-C.
+ * `Host:` in any case, which a web page can make a browser send, 16 03, with which TLS
+ * begins (RFC 8446, 5.1), or FF F4, which telnet sends for Ctrl-C.
  */
 bool protocol_is_hangup(struct slice line);
 
@@ -82,8 +85,13 @@ bool protocol_is_hangup(struct slice line);
  */
 void protocol_put_status(struct buffer *replies, enum status status, enum verb verb);
 
-/* Append the reply to HELP; room is made for it. KV_NO_MEMORY: nothing was appended. */
-enum status protocol_put_help(struct buffer *replies);
+/*
+ * Append the reply to HELP; room is made for it.
+ *
+ * name: of the one command that is wanted; empty: of all.
+ * KV_NO_MEMORY: nothing was appended.
+ */
+enum status protocol_put_help(struct buffer *replies, struct slice name);
 
 /* Append one `name value` line of STATS; likewise reserved, at most as long. */
 void protocol_put_stat_text(struct buffer *replies, const char *name, const char *text);

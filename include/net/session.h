@@ -16,6 +16,7 @@
 #include <poll.h>
 
 struct session;
+struct crowd; /* in net/commands.h */
 
 struct session_options {
     uint64_t value_bytes_max;
@@ -48,8 +49,7 @@ enum session_state {
 
 /*
  * Receive what has come, execute every whole line, commit, and send what the socket
- * takes. A client that has taken nothing for CLIENT_STALL_MS_MAX while replies were due
- * counts as gone. When it returns nothing is staged.
+ * takes. When it returns nothing is staged.
  *
  * state_out: written only on KV_OK.
  * KV_FATAL: the log failed; nothing more may be sent. What else fails is answered.
@@ -62,11 +62,18 @@ enum leisure session_leisure(const struct session *session);
 /* What a session that is SESSION_WAITING waits for; times are those of clock_now_ms. */
 struct session_wait {
     struct pollfd socket;
-    uint64_t until_ms; /* run again then, whether it is ready or not; or CLOCK_NEVER */
-    uint64_t idle_ms;  /* from then on it may not keep others waiting; or CLOCK_NEVER */
+    uint64_t idle_ms; /* from then on it may not keep others waiting */
 };
 
 struct session_wait session_wait(const struct session *session);
+
+/*
+ * The client has not used its turn, and another waits. One that takes no replies is
+ * lost, and session_end resets it; one that sends nothing is stopped as by session_stop.
+ *
+ * Returns whether it is lost.
+ */
+bool session_send_away(struct session *session);
 
 /*
  * Execute nothing more; deliver what is due, and last the error line for a reason. Run it
@@ -82,5 +89,12 @@ void session_stop(struct session *session, enum status reason);
  * called again.
  */
 bool session_linger(struct session *session, uint64_t until_ms);
+
+/* Whether the client is alive and misses replies, so that it must not see an end like
+ * any other: session_end resets its connection. */
+bool session_is_cut(const struct session *session);
+
+/* What the server counts of clients, for STATS; its to write. */
+struct crowd *session_crowd(struct session *session);
 
 #endif

@@ -43,6 +43,7 @@ enum status commands_commit(struct commands *commands)
         commands->refusal = status;
         commands->wants_sync = false;
         commands->counters = commands->counters_before;
+        commands->counters.refused++;
         replies_held(commands->replies)->length = commands->held_before;
     }
     return status;
@@ -188,6 +189,10 @@ static void stats(struct commands *commands)
         {"sets", counters->sets},
         {"deletes", counters->deletes},
         {"connections", counters->connections},
+        {"waiting", commands->crowd.waiting},
+        {"evicted", commands->crowd.evicted},
+        {"dropped", commands->crowd.dropped},
+        {"refused", counters->refused},
         {"commits", figures.commits},
         {"compactions", figures.compactions},
         {"compaction_percent", figures.compaction_percent},
@@ -224,9 +229,9 @@ static bool compact(struct commands *commands)
     return true;
 }
 
-static void help(struct commands *commands)
+static void help(struct commands *commands, struct slice name)
 {
-    enum status status = protocol_put_help(replies_held(commands->replies));
+    enum status status = protocol_put_help(replies_held(commands->replies), name);
     if (status != KV_OK) {
         replies_put_status(commands->replies, status, VERB_HELP);
     }
@@ -278,7 +283,7 @@ bool commands_execute(struct commands *commands, const struct request *request,
         is_done = compact(commands);
         break;
     case VERB_HELP:
-        help(commands);
+        help(commands, request->key);
         break;
     case VERB_QUIT: /* the session's: it changes the connection and nothing else */
     case VERB_NONE: /* always refused */

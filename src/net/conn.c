@@ -33,6 +33,7 @@ struct conn {
     bool is_lingering; /* nothing more is sent; what still comes is thrown away */
     uint64_t lingered_bytes;
     uint64_t sent_bytes;
+    uint64_t received_bytes;
 };
 
 enum status conn_create(size_t line_bytes_max, struct conn **conn_out)
@@ -77,8 +78,17 @@ void conn_close(struct conn *conn)
     conn->is_lingering = false;
     conn->lingered_bytes = 0;
     conn->sent_bytes = 0;
+    conn->received_bytes = 0;
     conn_discard_input(conn);
     buffer_trim(&conn->input, RECEIVE_BYTES_KEPT);
+}
+
+void conn_abort(struct conn *conn)
+{
+    struct linger at_once = {.l_onoff = 1};
+    /* Where this fails the client is gone, or gets an end like any other. */
+    (void)setsockopt(conn->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    conn_close(conn);
 }
 
 int conn_fd(const struct conn *conn)
@@ -181,6 +191,7 @@ enum conn_result conn_receive(struct conn *conn)
     } while (count < 0 && errno == EINTR);
     if (count > 0) {
         input->length += (size_t)count;
+        conn->received_bytes += (uint64_t)count;
         return CONN_DONE;
     }
     if (count == 0) {
@@ -289,6 +300,16 @@ enum conn_result conn_send(struct conn *conn, struct slice *rest)
 uint64_t conn_sent_bytes(const struct conn *conn)
 {
     return conn->sent_bytes;
+}
+
+uint64_t conn_received_bytes(const struct conn *conn)
+{
+    return conn->received_bytes;
+}
+
+bool conn_has_unused_input(const struct conn *conn)
+{
+    return conn->input.length > conn->start || conn->lingered_bytes > 0;
 }
 
 bool conn_linger(struct conn *conn, uint64_t until_ms)

@@ -13,7 +13,8 @@
 
 enum arguments {
     ARGUMENTS_NONE,
-    ARGUMENTS_PREFIX,     /* one word, which may be left out */
+    ARGUMENTS_COMMAND,    /* a command's name, which may be left out */
+    ARGUMENTS_PREFIX,     /* one word, likewise */
     ARGUMENTS_KEY,        /* from here on: about one key */
     ARGUMENTS_KEY_NUMBER, /* the number may be left out */
     ARGUMENTS_KEY_VALUE
@@ -22,6 +23,7 @@ enum arguments {
 /* How the usage shows them behind the command word. */
 static const char *const argument_texts[] = {
     [ARGUMENTS_NONE] = "",
+    [ARGUMENTS_COMMAND] = " [command]",
     [ARGUMENTS_PREFIX] = " [prefix]",
     [ARGUMENTS_KEY] = " key",
     [ARGUMENTS_KEY_NUMBER] = " key [number]",
@@ -63,8 +65,8 @@ static const struct command commands[VERB_NONE] = {
                    "success when everything acknowledged is on disk"},
     [VERB_COMPACT] = {NAME("COMPACT"), ARGUMENTS_NONE, false,
                       "make the log as small as its data, while it is served"},
-    [VERB_HELP] = {NAME("HELP"), ARGUMENTS_NONE, false,
-                   "these lines, then an empty line"},
+    [VERB_HELP] = {NAME("HELP"), ARGUMENTS_COMMAND, false,
+                   "these lines, or that one, then an empty line"},
     [VERB_QUIT] = {NAME("QUIT"), ARGUMENTS_NONE, false,
                    "close the connection once all replies are delivered"},
 };
@@ -116,6 +118,14 @@ static enum verb find_verb(struct slice word)
     return VERB_NONE;
 }
 
+static struct slice without_spaces_at_end(struct slice line)
+{
+    while (line.length > 0 && line.bytes[line.length - 1] == ' ') {
+        line.length--;
+    }
+    return line;
+}
+
 /* What INCR adds: 1, if nothing says otherwise. */
 static enum status parse_number(struct slice text, bool is_given, struct request *request)
 {
@@ -138,6 +148,9 @@ static enum status parse_arguments(struct slice text, enum arguments wanted,
         return KV_USAGE;
     }
     struct slice rest = slice_after(text, request->key.length + (has_more ? 1 : 0));
+    if (wanted == ARGUMENTS_COMMAND) {
+        return find_verb(request->key) == VERB_NONE ? KV_USAGE : KV_OK;
+    }
     if (request->key.length > KEY_BYTES_MAX) {
         return KV_KEY_TOO_LONG;
     }
@@ -177,14 +190,23 @@ enum status protocol_parse(struct slice line, uint64_t value_bytes_max,
         return KV_UNKNOWN_COMMAND;
     }
     enum arguments wanted = commands[request_out->verb].arguments;
+    if (wanted <= ARGUMENTS_KEY) {
+        line = without_spaces_at_end(line);
+    }
     if (word.length == line.length) {
-        return wanted == ARGUMENTS_NONE || wanted == ARGUMENTS_PREFIX ? KV_OK : KV_USAGE;
+        return wanted < ARGUMENTS_KEY ? KV_OK : KV_USAGE;
     }
     if (wanted == ARGUMENTS_NONE) {
         return KV_USAGE;
     }
     return parse_arguments(slice_after(line, word.length + 1), wanted, value_bytes_max,
                            request_out);
+}
+
+struct slice protocol_skip_mark(struct slice line)
+{
+    struct slice mark = SLICE_LITERAL("\xef\xbb\xbf");
+    return slice_starts_with(line, mark) ? slice_after(line, mark.length) : line;
 }
 
 bool protocol_has_key(enum verb verb)
@@ -207,6 +229,8 @@ bool protocol_is_hangup(struct slice line)
     case 'H':
     case 'h':
         return starts_in_any_case(line, SLICE_LITERAL("HOST:"));
+    case 0x16:
+        return slice_starts_with(line, SLICE_LITERAL("\x16\x03"));
     case 0xff:
         return slice_starts_with(line, SLICE_LITERAL("\xff\xf4"));
     default:
@@ -237,7 +261,7 @@ void protocol_put_status(struct buffer *replies, enum status status, enum verb v
 /* Where the explanations of HELP begin. */
 enum { HELP_COLUMN = 18 };
 
-enum status protocol_put_help(struct buffer *replies)
+enum status protocol_put_help(struct buffer *replies, struct slice name)
 {
     enum status status = buffer_reserve(replies, (VERB_NONE + 1) * REPLY_LINE_BYTES_MAX);
     if (status != KV_OK) {
@@ -245,6 +269,9 @@ enum status protocol_put_help(struct buffer *replies)
     }
     for (int verb = 0; verb < VERB_NONE; verb++) {
         const struct command *command = &commands[verb];
+        if (name.length > 0 && !equals_in_any_case(name, command->name)) {
+            continue;
+        }
         char line[REPLY_LINE_BYTES_MAX];
         (void)snprintf(
             line, sizeof line, "%s%-*s %s\n", (const char *)command->name.bytes,

@@ -1,6 +1,6 @@
 /*
- * The accept loop and the one wait. A stop signal makes a descriptor readable, so that it
- * ends a wait that is about to begin as surely as one that has begun.
+ * Whose turn it is, and the one wait. A stop signal makes a descriptor readable, so that
+ * it ends a wait that is about to begin as surely as one that has begun.
  */
 #include "net/server.h"
 
@@ -9,68 +9,141 @@
 #include "base/diag.h"
 #include "base/platform.h"
 #include "base/stop.h"
+#include "net/commands.h"
 #include "net/listener.h"
+#include "net/lobby.h"
 #include "net/notify.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Of what happened to clients the operator is told. */
+enum event { EVENT_EVICTED, EVENT_DROPPED, EVENT_CROWDED, EVENT_CUT, EVENTS };
+
 struct server {
     struct store *store;
     struct session *session;
-    int listen_fd;
     uint64_t stop_ms;       /* when a stop waits no longer; CLOCK_NEVER: none has begun */
     bool has_processors;    /* more than one is online */
     unsigned vain_spins;    /* how many to pass over after the next in vain */
     unsigned skipped_spins; /* how many are still to be passed over */
-    uint64_t awake_until_us;    /* till then the next client is looked for awake */
-    uint64_t told_exhausted_ms; /* when the operator was last told */
+    uint64_t awake_until_us; /* till then the next client is looked for awake */
+    struct {
+        uint64_t count; /* that were not told yet */
+        uint64_t told_ms;
+    } events[EVENTS];
+    struct lobby lobby;
 };
 
 /* In place of a client where none is waited for. */
 static const struct pollfd nobody = {.fd = -1};
 
-/*
- * The one wait: until a signal asks for a stop that has not begun, the client's socket is
- * ready, the moment has come or, where a listening socket is given, another client can be
- * accepted; returns whether it can. A descriptor of -1 is passed over.
- */
-static bool wait_for(const struct server *server, struct pollfd client, int listen_fd,
-                     uint64_t until_ms)
+/* The first of these at once, then once a second at most, with how many there were. */
+static void tell(struct server *server, enum event event)
 {
-    struct pollfd fds[] = {
-        {.fd = server->stop_ms == CLOCK_NEVER ? stop_fd() : -1, .events = POLLIN},
-        client,
-        {.fd = listen_fd, .events = POLLIN},
+    static const char *const texts[EVENTS] = {
+        [EVENT_EVICTED] = "sent nothing for too long while others waited; closed",
+        [EVENT_DROPPED] = "did not take replies while others waited; connection reset",
+        [EVENT_CROWDED] = "had sent nothing, and others needed the place; closed",
+        [EVENT_CUT] = "was cut off before all was answered; connection reset",
     };
-    int ready = poll(fds, sizeof fds / sizeof fds[0],
-                     clock_poll_timeout(clock_now_ms(), until_ms));
-    return ready > 0 && fds[2].revents != 0;
+    uint64_t count = server->events[event].count;
+    if (count > 0 && clock_is_due(&server->events[event].told_ms, CLIENTS_MESSAGE_MS)) {
+        if (count == 1) {
+            diag_info("a client %s", texts[event]);
+        } else {
+            diag_info("%llu times: a client %s", (unsigned long long)count, texts[event]);
+        }
+        server->events[event].count = 0;
+    }
+}
+
+static void note(struct server *server, enum event event)
+{
+    server->events[event].count++;
+    tell(server, event);
+}
+
+/* What was to be told later; returns when there will be more to tell. */
+static uint64_t tell_rest(struct server *server)
+{
+    uint64_t due_ms = CLOCK_NEVER;
+    for (enum event event = 0; event < EVENTS; event++) {
+        tell(server, event);
+        if (server->events[event].count > 0) {
+            due_ms =
+                clock_earlier(due_ms, server->events[event].told_ms + CLIENTS_MESSAGE_MS);
+        }
+    }
+    return due_ms;
+}
+
+/* What the one wait is for besides the lobby: a stop that has not begun, and a client. */
+static void fill_first(const struct server *server, struct pollfd client,
+                       struct pollfd *first_out)
+{
+    first_out[WAIT_STOP] = (struct pollfd){
+        .fd = server->stop_ms == CLOCK_NEVER ? stop_fd() : -1, .events = POLLIN};
+    first_out[WAIT_CLIENT] = client;
+}
+
+/* The one wait, with all of the lobby. */
+static void look_around(struct server *server, struct pollfd client, uint64_t until_ms)
+{
+    struct pollfd first[WAIT_OTHERS];
+    struct crowd *crowd = session_crowd(server->session);
+    uint64_t closed_count = server->lobby.closed_count;
+    fill_first(server, client, first);
+    lobby_look(&server->lobby, first, until_ms);
+    for (; closed_count < server->lobby.closed_count; closed_count++) {
+        crowd->evicted++;
+        note(server, EVENT_CROWDED);
+    }
+    crowd->waiting = lobby_heard_count(&server->lobby);
+}
+
+/* The client has not used its turn, and another has come for it. Whether it is lost. */
+static bool send_away(struct server *server)
+{
+    struct crowd *crowd = session_crowd(server->session);
+    bool is_lost = session_send_away(server->session);
+    crowd->dropped += is_lost ? 1 : 0;
+    crowd->evicted += is_lost ? 0 : 1;
+    note(server, is_lost ? EVENT_DROPPED : EVENT_EVICTED);
+    return is_lost;
 }
 
 /*
- * Wait for the client. Once it has been idle for too long, the first who comes, or is
- * waiting already, ends its turn.
+ * Wait for the client, of which all that has arrived is executed. Once its time is up the
+ * first who has something to say ends its turn. Returns whether it is over.
  */
-static void wait_for_client(const struct server *server)
+static bool wait_for_client(struct server *server)
 {
-    struct session *session = server->session;
-    struct session_wait wait = session_wait(session);
-    bool is_idle = wait.idle_ms <= clock_now_ms();
+    struct session_wait wait = session_wait(server->session);
+    uint64_t now_ms = clock_now_ms();
+    bool is_stopping = server->stop_ms != CLOCK_NEVER;
+    bool is_up = wait.idle_ms <= now_ms && !is_stopping;
     uint64_t until_ms =
-        clock_earlier(clock_earlier(wait.until_ms, server->stop_ms),
-                      store_due_ms(server->store, session_leisure(session)));
-    if (!is_idle) {
+        clock_earlier(clock_earlier(tell_rest(server), server->stop_ms),
+                      store_due_ms(server->store, session_leisure(server->session)));
+    if (is_up && lobby_heard_count(&server->lobby) > 0) {
+        return send_away(server);
+    }
+    if (!is_up && !is_stopping) {
         until_ms = clock_earlier(until_ms, wait.idle_ms);
     }
-    if (wait_for(server, wait.socket, is_idle ? server->listen_fd : -1, until_ms)) {
-        session_stop(session, KV_IDLE);
+    if (is_up ||
+        (!is_stopping && now_ms - server->lobby.looked_ms >= LOBBY_LOOK_TURN_MS)) {
+        look_around(server, wait.socket, until_ms);
+    } else {
+        struct pollfd first[WAIT_OTHERS];
+        fill_first(server, wait.socket, first);
+        (void)poll(first, WAIT_OTHERS, clock_poll_timeout(now_ms, until_ms));
     }
+    return false;
 }
 
 /* Deliver what is due before a stop, as long as the client takes it at once. */
@@ -147,11 +220,15 @@ static enum status serve_client(struct server *server, int fd)
         if (status == KV_OK && stop_is_wanted() && server->stop_ms == CLOCK_NEVER) {
             begin_stop(server);
         } else if (status == KV_OK && state == SESSION_WAITING) {
-            wait_for_client(server);
+            state = wait_for_client(server) ? SESSION_OVER : SESSION_WAITING;
         }
     }
     if (status == KV_OK) {
         status = linger(server);
+    }
+    if (session_is_cut(session) && (stop_is_wanted() || status != KV_OK)) {
+        session_crowd(session)->dropped++;
+        note(server, EVENT_CUT);
     }
     session_end(session);
     /* A script that makes a connection for each command is about to make the next. */
@@ -159,111 +236,81 @@ static enum status serve_client(struct server *server, int fd)
     return status;
 }
 
-/* A client that went away, or a network that did, before it was accepted. */
-static bool is_passing_failure(int error)
-{
-    switch (error) {
-    case ECONNABORTED:
-    case EPROTO:
-    case EHOSTUNREACH:
-    case ENETUNREACH:
-    case ENETDOWN:
-    case ENOPROTOOPT:
-    case EOPNOTSUPP:
-    case ETIMEDOUT:
-    case EPERM:
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* Out of descriptors or memory: tell once a minute, and let some time pass. */
-static void pause_accepting(struct server *server)
+/*
+ * Wait for one whose turn it is; just after a client has gone, or one has come, awake for
+ * a moment. Who is silent is looked at often enough to be heard among many who are not.
+ */
+static void wait_for_somebody(struct server *server)
 {
     uint64_t now_ms = clock_now_ms();
-    if (server->told_exhausted_ms == 0 ||
-        now_ms - server->told_exhausted_ms >= ACCEPT_MESSAGE_MS) {
-        diag_warn("cannot accept a client for now; trying again");
-        server->told_exhausted_ms = now_ms;
+    uint64_t until_ms =
+        clock_earlier(tell_rest(server), store_due_ms(server->store, LEISURE_ALL));
+    if (now_ms - server->lobby.looked_ms >= LOBBY_LOOK_MS) {
+        look_around(server, nobody, 0);
     }
-    (void)wait_for(server, nobody, -1,
-                   clock_earlier(now_ms + ACCEPT_PAUSE_MS,
-                                 store_due_ms(server->store, LEISURE_ALL)));
-}
-
-/* Accept; just after a client has gone, the next is looked for awake for a moment. */
-static int accept_awake(const struct server *server)
-{
-    int fd;
-    do {
-        fd = accept(server->listen_fd, NULL, NULL);
-    } while (fd < 0 && (errno == EAGAIN || errno == EWOULDBLOCK) && !stop_is_wanted() &&
-             clock_now_us() < server->awake_until_us);
-    return fd;
-}
-
-/* Returns a socket that does not block, or -1 when there is nobody to serve now. */
-static int accept_client(struct server *server)
-{
-    int fd = accept_awake(server);
-    if (fd >= 0 && fcntl(fd, F_SETFL, O_NONBLOCK) < 0) {
-        diag_warn("cannot set up a client's socket; closing it");
-        (void)close(fd); /* a socket: nothing to lose */
-        return -1;
+    while (lobby_heard_count(&server->lobby) == 0 && !stop_is_wanted() &&
+           clock_now_us() < server->awake_until_us) {
+        (void)lobby_glance(&server->lobby);
     }
-    if (fd >= 0 || errno == EINTR) {
-        return fd;
+    if (lobby_heard_count(&server->lobby) == 0) {
+        look_around(server, nobody, until_ms);
+        bool is_awake = server->has_processors && lobby_has_newcomers(&server->lobby);
+        server->awake_until_us = is_awake ? clock_now_us() + SPIN_US_MAX : 0;
     }
-    if (errno == EAGAIN || errno == EWOULDBLOCK) {
-        (void)wait_for(server, nobody, server->listen_fd,
-                       store_due_ms(server->store, LEISURE_ALL));
-    } else if (is_passing_failure(errno)) {
-        diag_warn("a client was lost before it was accepted; going on");
-    } else {
-        pause_accepting(server); /* EMFILE, ENFILE, ENOBUFS, ENOMEM */
-    }
-    return -1;
 }
 
 static enum status serve_clients(struct server *server)
 {
     enum status status = KV_OK;
     while (status == KV_OK && !stop_is_wanted()) {
-        int fd = accept_client(server);
+        wait_for_somebody(server);
+        int fd = stop_is_wanted() ? -1 : lobby_take(&server->lobby);
         status = fd >= 0 ? serve_client(server, fd) : maintain(server, LEISURE_ALL);
     }
     return status;
+}
+
+/* The end of all that have not had a turn. */
+static void close_lobby(struct server *server)
+{
+    server->events[EVENT_CUT].count += lobby_heard_count(&server->lobby);
+    lobby_close(&server->lobby);
+    for (enum event event = 0; event < EVENTS; event++) {
+        server->events[event].told_ms = 0; /* there is no later */
+    }
+    (void)tell_rest(server);
 }
 
 enum status server_run(const struct server_options *options, struct store *store)
 {
     struct server server = {
         .store = store,
-        .listen_fd = -1,
         .stop_ms = CLOCK_NEVER,
         .has_processors = KV_PROCESSOR_COUNT() > 1,
     };
+    int listen_fd = -1;
     enum status status = session_create(&options->session, store, &server.session);
     if (status != KV_OK) {
         diag_errorx("--max-value: not enough memory for values of that size; giving up");
         return status;
     }
-    status = listener_open(options->address, options->port, &server.listen_fd);
+    status = listener_open(options->address, options->port, &listen_fd);
     if (status == KV_OK) {
         status = stop_note();
     }
     if (status == KV_OK) {
-        listener_tell_ready(options->address, options->port, server.listen_fd);
+        listener_tell_ready(options->address, options->port, listen_fd);
         notify_ready();
+        lobby_open(&server.lobby, &listen_fd, 1);
         status = serve_clients(&server);
+        close_lobby(&server);
     }
     if (status == KV_OK) {
         notify_stopping();
     }
     session_destroy(server.session);
-    if (server.listen_fd >= 0) {
-        (void)close(server.listen_fd); /* a socket: nothing to lose */
+    if (listen_fd >= 0) {
+        (void)close(listen_fd); /* a socket: nothing to lose */
     }
     return status;
 }

@@ -32,12 +32,25 @@ struct group {
     struct lookup lookups[GROUP_LINES_MAX];
 };
 
+/*
+ * Time to use: it is spent as time goes by, and earned by bytes, but never more of it
+ * than an idle client has. So one that is as slow as PROGRESS_BYTES_A_MS never runs out.
+ */
+struct credit {
+    uint64_t until_ms;
+    uint64_t bytes; /* that have earned nothing yet */
+};
+
 /* How it stands with the client who is served now. */
 struct turn {
     bool is_closing; /* nothing more is executed; unread input may be coming */
     bool is_lost;
+    bool is_stopped; /* the server ends */
+    bool has_missed; /* input was thrown away */
+    bool has_begun;  /* a line of it was executed */
     uint64_t last_command_ms;
-    uint64_t last_taken_ms; /* or when replies became due */
+    struct credit sending; /* while no reply is due */
+    struct credit taking;  /* while replies are */
 };
 
 struct session {
@@ -81,11 +94,26 @@ void session_destroy(struct session *session)
     free(session);
 }
 
-void session_begin(struct session *session, int fd)
+static struct credit full_credit(const struct session *session)
+{
+    return (struct credit){.until_ms = clock_now_ms() + session->options.idle_ms};
+}
+
+static void earn(const struct session *session, struct credit *credit, uint64_t bytes)
 {
     uint64_t now_ms = clock_now_ms();
+    uint64_t from_ms = credit->until_ms > now_ms ? credit->until_ms : now_ms;
+    bytes += credit->bytes;
+    credit->bytes = bytes % PROGRESS_BYTES_A_MS;
+    credit->until_ms = clock_earlier(from_ms + bytes / PROGRESS_BYTES_A_MS,
+                                     now_ms + session->options.idle_ms);
+}
+
+void session_begin(struct session *session, int fd)
+{
     conn_attach(session->conn, fd);
-    session->turn = (struct turn){.last_command_ms = now_ms, .last_taken_ms = now_ms};
+    session->turn = (struct turn){.last_command_ms = clock_now_ms()};
+    session->turn.sending = full_credit(session);
     commands_note_client(&session->commands);
 }
 
@@ -95,10 +123,27 @@ bool session_linger(struct session *session, uint64_t until_ms)
            conn_linger(session->conn, until_ms);
 }
 
+bool session_is_cut(const struct session *session)
+{
+    return replies_are_due(&session->replies) ||
+           (session->turn.is_stopped &&
+            (session->turn.has_missed || conn_has_unused_input(session->conn)));
+}
+
 void session_end(struct session *session)
 {
+    bool is_cut = session_is_cut(session);
     replies_drop(&session->replies);
-    conn_close(session->conn);
+    if (is_cut) {
+        conn_abort(session->conn);
+    } else {
+        conn_close(session->conn);
+    }
+}
+
+struct crowd *session_crowd(struct session *session)
+{
+    return &session->commands.crowd;
 }
 
 /* Whether another line may be executed now. */
@@ -144,6 +189,9 @@ static bool take_group(struct session *session, size_t position_max, struct grou
         enum line kind = conn_next_line(session->conn, &line);
         if (kind == LINE_NONE) {
             break;
+        }
+        if (start == 0 && !session->turn.has_begun) {
+            line = protocol_skip_mark(line);
         }
         struct queued *queued = &group->lines[group->line_count++];
         *queued = examine(session, kind, line, start);
@@ -199,6 +247,8 @@ static bool receive(struct session *session)
 {
     if (session->turn.is_closing) {
         /* A client that sends on must get to its replies. */
+        session->turn.has_missed =
+            session->turn.has_missed || conn_has_unused_input(session->conn);
         conn_discard_input(session->conn);
     }
     if (!conn_can_receive(session->conn)) {
@@ -238,35 +288,39 @@ static enum status run_batch(struct session *session, bool *is_out_of_lines_out)
     return status;
 }
 
-/* Give up the lines of the batch, and note when the client got that far. */
-static void end_batch(struct session *session, bool was_due)
+/* Give up the lines of the batch, and note whether the client makes progress. */
+static void end_batch(struct session *session, bool was_due, uint64_t received_bytes)
 {
+    struct turn *turn = &session->turn;
     if (conn_position(session->conn) > 0) {
-        session->turn.last_command_ms = clock_now_ms();
-        session->turn.last_taken_ms =
-            was_due ? session->turn.last_taken_ms : session->turn.last_command_ms;
+        turn->has_begun = true;
+        turn->sending = full_credit(session);
+        turn->last_command_ms = turn->sending.until_ms - session->options.idle_ms;
+        turn->taking = was_due ? turn->taking : turn->sending;
+    } else if (received_bytes > 0) {
+        earn(session, &turn->sending, received_bytes);
     }
     conn_consume(session->conn);
 }
 
-static uint64_t stall_deadline_ms(const struct session *session)
-{
-    return session->turn.last_taken_ms + CLIENT_STALL_MS_MAX;
-}
-
 /* Send what is due, once, and note whether the client takes it. */
-static enum conn_result send_replies(struct session *session)
+static enum conn_result send_replies(struct session *session, bool was_due)
 {
+    struct turn *turn = &session->turn;
     uint64_t taken_bytes = conn_sent_bytes(session->conn);
     enum conn_result result = replies_send(&session->replies);
-    bool is_awaited = replies_await_client(&session->replies);
-    /* While keys are looked for, a client that has taken all there is keeps nobody. */
-    bool has_taken_all = !is_awaited && replies_are_due(&session->replies);
-    if (conn_sent_bytes(session->conn) != taken_bytes || has_taken_all) {
-        session->turn.last_taken_ms = clock_now_ms();
+    bool is_due = replies_are_due(&session->replies);
+    taken_bytes = conn_sent_bytes(session->conn) - taken_bytes;
+    turn->is_lost = turn->is_lost || result == CONN_LOST;
+    if (is_due && !replies_await_client(&session->replies)) {
+        /* While keys are looked for, a client that has taken all there is keeps nobody.
+         */
+        turn->taking = full_credit(session);
+    } else if (is_due && taken_bytes > 0) {
+        earn(session, &turn->taking, taken_bytes);
+    } else if (was_due && !is_due) {
+        turn->sending = full_credit(session); /* it can ask again only now */
     }
-    bool has_stalled = is_awaited && clock_now_ms() >= stall_deadline_ms(session);
-    session->turn.is_lost = session->turn.is_lost || result == CONN_LOST || has_stalled;
     return result;
 }
 
@@ -274,18 +328,19 @@ enum status session_run(struct session *session, enum session_state *state_out)
 {
     bool was_due = replies_are_due(&session->replies);
     bool is_out_of_lines = false;
+    uint64_t received_bytes = conn_received_bytes(session->conn);
     bool has_received = receive(session);
     enum status status = run_batch(session, &is_out_of_lines);
     if (status != KV_OK) {
         return status;
     }
-    end_batch(session, was_due);
+    end_batch(session, was_due, conn_received_bytes(session->conn) - received_bytes);
     /* Telnet's Ctrl-C comes without an LF. */
     if (is_out_of_lines && protocol_is_hangup(conn_partial_line(session->conn))) {
         session->turn.is_closing = true;
     }
     bool can_make_more = replies_make_more(&session->replies);
-    enum conn_result sent = send_replies(session);
+    enum conn_result sent = send_replies(session, was_due);
     bool is_finished =
         session->turn.is_closing || (is_out_of_lines && conn_has_ended(session->conn));
     bool is_due = replies_are_due(&session->replies);
@@ -314,8 +369,7 @@ struct session_wait session_wait(const struct session *session)
 {
     struct session_wait wait = {
         .socket = {.fd = conn_fd(session->conn)},
-        .until_ms = CLOCK_NEVER,
-        .idle_ms = CLOCK_NEVER,
+        .idle_ms = session->turn.sending.until_ms,
     };
     if (session->turn.is_closing ? !conn_has_ended(session->conn)
                                  : conn_can_receive(session->conn)) {
@@ -323,24 +377,29 @@ struct session_wait session_wait(const struct session *session)
     }
     if (replies_are_due(&session->replies)) {
         wait.socket.events |= POLLOUT;
-        wait.until_ms = stall_deadline_ms(session);
-    } else {
-        wait.idle_ms = session->options.idle_ms +
-                       (session->turn.last_command_ms > session->turn.last_taken_ms
-                            ? session->turn.last_command_ms
-                            : session->turn.last_taken_ms);
+        wait.idle_ms = session->turn.taking.until_ms;
     }
     return wait;
+}
+
+bool session_send_away(struct session *session)
+{
+    if (replies_are_due(&session->replies)) {
+        session->turn.is_lost = true;
+        return true;
+    }
+    session_stop(session, KV_IDLE);
+    return false;
 }
 
 void session_stop(struct session *session, enum status reason)
 {
     if (!replies_are_due(&session->replies)) {
-        session->turn.last_taken_ms =
-            clock_now_ms(); /* its time for the last line begins */
+        session->turn.taking = full_credit(session); /* its time for the last line */
     }
     if (reason != KV_OK && replies_have_room(&session->replies)) {
         replies_put_status(&session->replies, reason, VERB_NONE);
     }
+    session->turn.is_stopped = reason == KV_OK;
     session->turn.is_closing = true;
 }

@@ -14,9 +14,11 @@
 #include "support/unit.h"
 #include "support/watchdog.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define START_MS  UINT64_C(5000000)
@@ -217,6 +219,87 @@ static void f16_a_client_that_stays_after_quit_keeps_nobody_waiting(void **state
     client_close(&first);
 }
 
+/* ---- Whose turn it is ---- */
+
+/* However many and for however long, they are not heard of, and count as nobody. */
+static void f118_silent_connections_keep_nobody_waiting(void **state)
+{
+    enum { SILENT = 6 };
+    struct scene *scene = *state;
+    struct client silent[SILENT];
+    for (size_t i = 0; i < SILENT; i++) {
+        silent[i] = scene_client(scene);
+    }
+    scene_talk_text(scene, "COUNT\n", "0\n"); /* no time goes by */
+    struct client idle = scene_client(scene);
+    client_exchange(&idle, SLICE_LITERAL("COUNT\n"), SLICE_LITERAL("0\n"));
+    assert_true(pass(100 * IDLE_MS));
+    client_exchange(&idle, SLICE_LITERAL("COUNT\n"), SLICE_LITERAL("0\n"));
+    client_close(&idle);
+    for (size_t i = SILENT; i > 0; i--) {
+        client_exchange(&silent[i - 1], SLICE_LITERAL("COUNT\n"), SLICE_LITERAL("0\n"));
+        client_close(&silent[i - 1]);
+    }
+}
+
+static void f118_a_line_that_arrived_before_another_client_came_is_executed(void **state)
+{
+    struct scene *scene = *state;
+    for (size_t i = 0; i < 20; i++) {
+        struct client first = scene_client(scene);
+        client_exchange(&first, SLICE_LITERAL("EXISTS k\n"), SLICE_LITERAL("0\n"));
+        assert_true(pass(IDLE_MS + 100));
+        client_send_text(&first, "SET k 1\n");
+        struct client second = bring_another(scene, "GET k\n");
+        client_expect_text(&first, "success\n");
+        client_close(&first);
+        client_expect_text(&second, "1\n");
+        client_exchange(&second, SLICE_LITERAL("DELETE k\n"), SLICE_LITERAL("success\n"));
+        client_close(&second);
+    }
+}
+
+/* So many bytes in each tenth of the time that an idle client has. */
+static void send_pieces(struct client *client, size_t piece_bytes, size_t count)
+{
+    struct script piece = {0};
+    script_add_fill(&piece, 'x', piece_bytes);
+    for (size_t i = 0; i < count; i++) {
+        client_send(client, script_slice(&piece));
+        client_await_consumed(client);
+        assert_true(pass(IDLE_MS / 10));
+    }
+    script_free(&piece);
+}
+
+static void f118_an_upload_that_goes_on_is_not_cut_off(void **state)
+{
+    struct scene *scene = *state;
+    struct client loading = scene_client(scene);
+    client_send_text(&loading, "SET k ");
+    client_await_consumed(&loading);
+    struct client second = bring_another(scene, "EXISTS k\n");
+    send_pieces(&loading, 64 * KIB / 10 + 100, 100);
+    client_exchange(&loading, SLICE_LITERAL("\n"), SLICE_LITERAL("success\n"));
+    client_close(&loading);
+    client_expect_text(&second, "1\n");
+    client_close(&second);
+}
+
+static void f118_an_upload_that_hardly_goes_on_is_cut_off(void **state)
+{
+    struct scene *scene = *state;
+    struct client loading = scene_client(scene);
+    client_send_text(&loading, "SET k ");
+    client_await_consumed(&loading);
+    struct client second = bring_another(scene, "EXISTS k\n");
+    send_pieces(&loading, KIB, 12); /* which earn a sixth of their time */
+    expect_eviction(&loading);
+    client_expect_text(&second, "0\n");
+    client_exchange(&second, SLICE_LITERAL("COUNT\n"), SLICE_LITERAL("0\n"));
+    client_close(&second);
+}
+
 /* ---- One that is hung up on: the lingering ends when it closes ---- */
 
 /* Requests that must not be executed, some of which the server will not even read. */
@@ -375,6 +458,50 @@ static void f72_a_client_that_does_not_read_does_not_hold_up_the_stop(void **sta
     scene_talk_text(scene, "COUNT\n", "1\n");
 }
 
+/* It is reset: what it read is not all, and it can tell. */
+static void expect_reset(struct client *client)
+{
+    char bytes[65536];
+    ssize_t count;
+    do {
+        watchdog_await(client->fd, POLLIN, watchdog_deadline_ms(), "an end");
+        count = recv(client->fd, bytes, sizeof bytes, 0);
+    } while (count > 0);
+    assert_int_equal(count, -1);
+    assert_int_equal(errno, ECONNRESET);
+    client_close(client);
+}
+
+static void
+f3_f119_a_client_that_takes_no_replies_is_reset_when_another_waits(void **state)
+{
+    struct scene *scene = *state;
+    struct client deaf;
+    ask_and_do_not_read(scene, &deaf);
+    assert_true(pass(100 * IDLE_MS)); /* alone it may take as long as it likes */
+    struct client second = bring_another(scene, "COUNT\n");
+    assert_true(pass(IDLE_MS));
+    client_expect_text(&second, "1\n");
+    client_close(&second);
+    expect_reset(&deaf);
+    server_process_signal(&scene->server, SIGTERM);
+    expect_prompt_end(scene);
+    assert_non_null(strstr(scene->server.messages,
+                           "a client did not take replies while others waited"));
+}
+
+static void f119_a_stop_resets_a_client_whose_replies_it_cuts_off(void **state)
+{
+    struct scene *scene = *state;
+    struct client deaf;
+    ask_and_do_not_read(scene, &deaf);
+    server_process_signal(&scene->server, SIGTERM);
+    expect_prompt_end(scene);
+    expect_reset(&deaf);
+    assert_non_null(
+        strstr(scene->server.messages, "was cut off before all was answered"));
+}
+
 /*
  * The first alone would wait for this client to take its replies, and no time goes by.
  * How the second one ends it is not promised, only that it does and that data stay.
@@ -416,6 +543,12 @@ int main(void)
         ON_CLOCK(f2_commands_do_extend_the_time_though_another_waits),
         ON_CLOCK(f16_an_evicted_client_reads_why_though_its_input_was_unread),
         ON_CLOCK(f16_a_client_that_stays_after_quit_keeps_nobody_waiting),
+        ON_CLOCK(f118_silent_connections_keep_nobody_waiting),
+        ON_CLOCK(f118_a_line_that_arrived_before_another_client_came_is_executed),
+        ON_CLOCK(f118_an_upload_that_goes_on_is_not_cut_off),
+        ON_CLOCK(f118_an_upload_that_hardly_goes_on_is_cut_off),
+        ON_CLOCK(f3_f119_a_client_that_takes_no_replies_is_reset_when_another_waits),
+        ON_CLOCK(f119_a_stop_resets_a_client_whose_replies_it_cuts_off),
         ON_CLOCK(f16_quit_delivers_earlier_replies_and_executes_nothing_later),
         ON_CLOCK(f16_requests_behind_a_quit_that_come_late_destroy_no_reply),
         ON_CLOCK(f16_hanging_up_on_unread_input_loses_no_reply),

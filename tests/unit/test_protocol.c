@@ -192,13 +192,11 @@ static void protocol_parse_refuses_wrong_words_with_the_usage(void **state)
         {"GET ", VERB_GET},
         {"GET  ", VERB_GET},
         {"GET  key", VERB_GET},
-        {"GET key ", VERB_GET},
         {"GET key extra", VERB_GET},
         {"GET / HTTP/1.1", VERB_GET},
         {"DELETE", VERB_DELETE},
         {"DELETE ", VERB_DELETE},
         {"DELETE  key", VERB_DELETE},
-        {"DELETE key ", VERB_DELETE},
         {"DELETE key extra", VERB_DELETE},
         {"EXISTS", VERB_EXISTS},
         {"EXISTS ", VERB_EXISTS},
@@ -211,19 +209,13 @@ static void protocol_parse_refuses_wrong_words_with_the_usage(void **state)
         {"INCR key  1", VERB_INCR},
         {"LIST a b", VERB_LIST},
         {"KEYS a b", VERB_KEYS},
-        {"KEYS a ", VERB_KEYS},
         {"KEYS  a", VERB_KEYS},
         {"COUNT x", VERB_COUNT},
-        {"COUNT ", VERB_COUNT},
         {"STATS x", VERB_STATS},
-        {"STATS ", VERB_STATS},
         {"SYNC now", VERB_SYNC},
-        {"SYNC ", VERB_SYNC},
         {"COMPACT now", VERB_COMPACT},
         {"HELP me", VERB_HELP},
-        {"HELP ", VERB_HELP},
         {"QUIT now", VERB_QUIT},
-        {"QUIT ", VERB_QUIT},
     };
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -629,7 +621,7 @@ static const struct {
     {VERB_STATS, "STATS"},
     {VERB_SYNC, "SYNC"},
     {VERB_COMPACT, "COMPACT"},
-    {VERB_HELP, "HELP"},
+    {VERB_HELP, "HELP [command]"},
     {VERB_QUIT, "QUIT"},
 };
 
@@ -677,7 +669,7 @@ static void protocol_put_help_gives_a_line_per_command_and_an_empty_one(void **s
 {
     (void)state;
     struct buffer replies = {0};
-    assert_int_equal(protocol_put_help(&replies), KV_OK);
+    assert_int_equal(protocol_put_help(&replies, (struct slice){NULL, 0}), KV_OK);
     assert_int_equal(buffer_reserve(&replies, 1), KV_OK);
     buffer_append_byte(&replies, 0);
     const char *line = (const char *)replies.bytes;

@@ -8,12 +8,14 @@
 #define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include "world/files.h"
 
+#include "base/bounds.h"
 #include "support/dice.h"
 #include "world/clock.h"
 #include "world/descriptors.h"
 #include "world/disk.h"
 #include "world/faults.h"
 #include "world/process.h"
+#include "world/sockets.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -431,9 +433,10 @@ int __wrap_getrusage(int who, struct rusage *usage)
 
 int __wrap_getrlimit(int resource, struct rlimit *limit)
 {
-    (void)resource;
-    limit->rlim_cur = RLIM_INFINITY;
-    limit->rlim_max = RLIM_INFINITY;
+    limit->rlim_cur = resource == RLIMIT_NOFILE
+                          ? (rlim_t)(DESCRIPTORS_KEPT + SOCKETS_IN_LOBBY_MAX)
+                          : RLIM_INFINITY;
+    limit->rlim_max = limit->rlim_cur;
     return 0;
 }
 

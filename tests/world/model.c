@@ -422,10 +422,10 @@ static enum match match_stats(struct hearing *hearing)
     return MORE;
 }
 
-static enum match match_help(struct hearing *hearing)
+static enum match match_help(struct slice name, struct hearing *hearing)
 {
     reply.length = 0;
-    (void)protocol_put_help(&reply); /* there is room */
+    (void)protocol_put_help(&reply, name); /* there is room */
     struct slice wanted = buffer_slice(&reply);
     if (hearing->rest.length < wanted.length) {
         return slice_starts_with(wanted, hearing->rest) ? MORE : WRONG;
@@ -505,7 +505,7 @@ static enum match match_line(const struct client *client, const struct line *lin
     }
     return is_walk ? match_keys(hearing, line->request.key, verb == VERB_LIST)
            : verb == VERB_STATS ? match_stats(hearing)
-           : verb == VERB_HELP  ? match_help(hearing)
+           : verb == VERB_HELP  ? match_help(line->request.key, hearing)
                                 : WRONG;
 }
 
@@ -631,6 +631,12 @@ void model_note_sent(struct client *client)
     }
 }
 
+/* So many bytes should take no longer. */
+static uint64_t fair_us_for(size_t count)
+{
+    return count * UINT64_C(1000) / (PROGRESS_BYTES_A_MS);
+}
+
 void model_note_received(struct client *client, size_t count)
 {
     if (client->mark_count == client->mark_capacity) {
@@ -647,6 +653,9 @@ void model_note_received(struct client *client, size_t count)
     if (memchr(client->said.at + client->received - count, '\n', count) != NULL) {
         client->last_line_us = world_now_us();
         client->last_moved_us = world_fair_us();
+    } else { /* a line that is on its way may take the time that its bytes are worth */
+        uint64_t moved_us = client->last_moved_us + fair_us_for(count);
+        client->last_moved_us = moved_us < world_fair_us() ? moved_us : world_fair_us();
     }
 }
 
@@ -714,10 +723,37 @@ void model_note_going_on(void)
     }
 }
 
+void model_note_taken(struct client *client, size_t count)
+{
+    uint64_t now_us = world_now_us();
+    uint64_t most_us = now_us + process_serving()->idle_s * 1000000;
+    uint64_t from_us = client->taking_us > now_us ? client->taking_us : now_us;
+    client->taking_us = from_us + fair_us_for(count);
+    client->taking_us = client->taking_us < most_us ? client->taking_us : most_us;
+}
+
+/* It has had no turn. */
+static void note_left_the_lobby(const struct client *client)
+{
+    bool has_spoken = client->said.length > 0;
+    if (process_is_stopping() || client->is_reset || client->is_lost) {
+        return;
+    }
+    if (!sockets_may_crowd_out() && (has_spoken || !client->has_ended)) {
+        suspect(has_spoken ? "a client that waits for its turn is sent away"
+                           : "a silent client is sent away",
+                client);
+    }
+}
+
 void model_note_closed(struct client *client)
 {
-    uint64_t silent_us = world_now_us() - client->last_taken_us;
-    bool has_stalled = silent_us + early_us() >= CLIENT_STALL_MS_MAX * 1000;
+    if (client->state != CLIENT_SERVED) {
+        note_left_the_lobby(client);
+        return;
+    }
+    bool has_stalled =
+        sockets_is_somebody_waiting() && world_now_us() + early_us() >= client->taking_us;
     bool is_explained = client->is_lost || has_stalled || process_is_stopping();
     if (owes(client) && !is_explained) {
         suspect("a client was left without its replies", client);
@@ -1075,6 +1111,11 @@ void model_check_wait(uint64_t until_us)
     }
     uint64_t allowed_us =
         process_serving()->idle_s * 1000000 + 50000 + process_calls_us(CALLS_SLACK);
+    if (is_blocked && owes(client) && sockets_is_somebody_waiting() &&
+        world_now_us() > client->taking_us + allowed_us) {
+        violation("a client that takes nothing keeps others waiting",
+                  "for %" PRIu64 " us", world_now_us() - client->taking_us);
+    }
     if (!is_blocked && !client->is_closing && sockets_is_somebody_waiting() &&
         world_fair_us() > client->last_moved_us + allowed_us) {
         violation("an idle client keeps others waiting", "for %" PRIu64 " us",

@@ -26,6 +26,8 @@ void model_note_received(struct client *client, size_t count);
 void model_note_sent(struct client *client);
 
 /* The server has closed its end: had it a reason? */
+/* The client's socket has taken so many bytes. */
+void model_note_taken(struct client *client, size_t count);
 void model_note_closed(struct client *client);
 
 /* The server goes on, or has ended well: nobody may have been left alone before. */

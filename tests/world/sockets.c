@@ -51,7 +51,8 @@ _Noreturn void __wrap__exit(int status);
 static struct client clients[CLIENTS_MAX];
 static unsigned queue[QUEUE_MAX];
 static size_t queue_count;
-static size_t piped_bytes; /* in the one pipe */
+static size_t piped_bytes;         /* in the one pipe */
+static bool has_wanted_descriptor; /* an accept failed for want of one */
 
 static int outcome(int error)
 {
@@ -60,6 +61,15 @@ static int outcome(int error)
 }
 
 /* ---- Clients ---- */
+
+static size_t lobby_count(void)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < CLIENTS_MAX; i++) {
+        count += clients[i].state == CLIENT_LOBBY ? 1 : 0;
+    }
+    return count;
+}
 
 static void begin_client(struct client *client, enum client_state state)
 {
@@ -81,6 +91,7 @@ void sockets_begin_life(void)
         begin_client(&clients[i], CLIENT_GONE);
     }
     queue_count = 0;
+    has_wanted_descriptor = false;
     piped_bytes = 0;
 }
 
@@ -106,7 +117,20 @@ struct client *sockets_served(void)
 
 bool sockets_is_somebody_waiting(void)
 {
-    return queue_count > 0;
+    for (size_t i = 0; i < CLIENTS_MAX; i++) {
+        const struct client *client = &clients[i];
+        bool is_outside =
+            client->state == CLIENT_WAITING || client->state == CLIENT_LOBBY;
+        if (is_outside && client->said.length > 0 && !client->is_reset) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool sockets_may_crowd_out(void)
+{
+    return has_wanted_descriptor || lobby_count() >= SOCKETS_IN_LOBBY_MAX;
 }
 
 void sockets_connect(unsigned number)
@@ -250,26 +274,38 @@ int __wrap_accept(int fd, struct sockaddr *address, socklen_t *length)
     if (error == 0 && queue_count == 0) {
         error = EAGAIN;
     }
+    has_wanted_descriptor = has_wanted_descriptor || error == EMFILE || error == ENFILE;
     if (error != 0) {
         return outcome(error);
     }
     unsigned number = queue[0];
     queue_count--;
     memmove(queue, queue + 1, queue_count * sizeof queue[0]);
-    if (sockets_served() != NULL) {
-        violation("two clients are served at once", "client %u", number + 1);
-    }
-    model_settle();
-    clients[number].state = CLIENT_SERVED;
-    clients[number].last_line_us = world_now_us();
-    clients[number].last_reply_us = world_now_us();
-    clients[number].last_moved_us = world_fair_us();
-    clients[number].last_taken_us = world_now_us();
+    clients[number].state = CLIENT_LOBBY;
     process_note_progress();
     return descriptor_open(DESCRIPTOR_CLIENT, number);
 }
 
 /* ---- A client's socket ---- */
+
+/* The first bytes are taken, of a client that was seen to have sent some. */
+static void begin_turn(struct client *client)
+{
+    if (sockets_served() != NULL) {
+        violation("two clients are served at once", "client %zu",
+                  (size_t)(client - clients) + 1);
+    }
+    if (client->said.length == 0) {
+        violation("a turn begins without a word", "client %zu",
+                  (size_t)(client - clients) + 1);
+    }
+    model_settle();
+    client->state = CLIENT_SERVED;
+    client->last_line_us = world_now_us();
+    client->last_reply_us = world_now_us();
+    client->last_moved_us = world_fair_us();
+    client->taking_us = world_now_us() + process_serving()->idle_s * 1000000;
+}
 
 /* The server learns that it is gone. */
 static ssize_t lose(struct client *client, int error)
@@ -289,9 +325,12 @@ static struct client *client_at(int fd)
 
 ssize_t __wrap_recv(int fd, void *bytes, size_t length, int flags)
 {
-    (void)flags;
     struct client *client = client_at(fd);
+    bool is_peek = (flags & MSG_PEEK) != 0;
     int error = process_enter(CALL_RECV, ROLE_ANY, length, 0);
+    if (!is_peek && client->state == CLIENT_LOBBY) {
+        begin_turn(client);
+    }
     if (error == EINTR) {
         return outcome(error);
     }
@@ -300,6 +339,10 @@ ssize_t __wrap_recv(int fd, void *bytes, size_t length, int flags)
     }
     size_t count = client->said.length - client->received;
     count = count < length ? count : length;
+    if (is_peek && count > 0) {
+        memcpy(bytes, client->said.at, 1);
+        return 1;
+    }
     if (client->dribbles_left > 0) {
         client->dribbles_left--;
         count = count < client->dribble ? count : (size_t)client->dribble;
@@ -335,7 +378,7 @@ ssize_t __wrap_send(int fd, const void *bytes, size_t length, int flags)
         return outcome(EAGAIN);
     }
     client->takes -= client->takes == WORLD_ALL ? 0 : count;
-    client->last_taken_us = world_now_us();
+    model_note_taken(client, count);
     client->last_moved_us = world_fair_us();
     bytes_put(&client->heard, bytes, count);
     process_digest_bytes(bytes, count);

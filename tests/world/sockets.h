@@ -8,7 +8,10 @@
 #include "world/faults.h"
 #include "world/plan.h"
 
-enum client_state { CLIENT_GONE, CLIENT_WAITING, CLIENT_SERVED };
+/* So few may be in the lobby that they have to make room for each other. */
+enum { SOCKETS_IN_LOBBY_MAX = 3 };
+
+enum client_state { CLIENT_GONE, CLIENT_WAITING, CLIENT_LOBBY, CLIENT_SERVED };
 
 /* How far the input had been received when what had failed: a refusal needs a reason. */
 struct mark {
@@ -39,7 +42,7 @@ struct client {
     uint64_t last_line_us;  /* when the server received the end of one */
     uint64_t last_reply_us; /* when it had answered one */
     uint64_t last_moved_us; /* when it did anything, on the clock that never jumps */
-    uint64_t last_taken_us; /* when its socket took something */
+    uint64_t taking_us;     /* till then it may take nothing, or a little later */
     struct mark *marks;
     size_t mark_count;
     size_t mark_capacity;
@@ -54,7 +57,12 @@ struct client *sockets_client(unsigned number);
 
 /* The one whose turn it is; NULL: nobody's. */
 struct client *sockets_served(void);
+
+/* Whether somebody else has sent something. */
 bool sockets_is_somebody_waiting(void);
+
+/* Whether one in the lobby that is silent may be closed for another. */
+bool sockets_may_crowd_out(void);
 
 /* What a script says of a client; it connects first if it has not. */
 void sockets_connect(unsigned number);

@@ -1,0 +1,72 @@
+/*
+ * Who is connected and has not had a turn: those that have sent nothing yet, in the order
+ * in which they came, and those that have, in the order in which it was seen. The silent
+ * ones keep nobody waiting and may stay for ever; of too many the oldest is closed.
+ *
+ * The lobby never holds up a client that is served: it is looked at when the server asks.
+ */
+#ifndef KV_LOBBY_H
+#define KV_LOBBY_H
+
+#include "base/bounds.h"
+#include "base/status.h"
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* What else the one wait is for: a stop signal, and the client that is served. */
+enum { WAIT_STOP, WAIT_CLIENT, WAIT_OTHERS };
+
+struct lobby {
+    struct pollfd listeners[LISTENERS_MAX]; /* borrowed descriptors */
+    size_t listener_count;
+    size_t clients_max;
+    size_t silent_count;
+    size_t settled_count; /* of the silent: those that had come before the last look */
+    size_t heard_count;
+    size_t first_heard;           /* in heard, which is a ring */
+    int heard[LOBBY_CLIENTS_MAX]; /* owned, as those in silent */
+    struct pollfd *silent;        /* within polled */
+    uint64_t paused_until_ms;     /* nobody is accepted: there is no descriptor */
+    uint64_t told_exhausted_ms;   /* when the operator was last told */
+    uint64_t looked_ms;
+    uint64_t closed_count; /* of silent ones, for want of room */
+    struct pollfd polled[WAIT_OTHERS + LISTENERS_MAX + LOBBY_CLIENTS_MAX];
+};
+
+/*
+ * Begin with the sockets that listen; they do not block.
+ *
+ * listen_fds: borrowed until lobby_close.  count: LISTENERS_MAX at most.
+ */
+void lobby_open(struct lobby *lobby, const int *listen_fds, size_t count);
+
+/* Close everybody's socket; those that have sent something see a reset. */
+void lobby_close(struct lobby *lobby);
+
+/* The one that was first heard, whose socket is the caller's from now on; -1: nobody. */
+int lobby_take(struct lobby *lobby);
+
+/* How many have sent something, as far as was seen. */
+size_t lobby_heard_count(const struct lobby *lobby);
+
+/* Whether somebody came at the last look, or since, and has sent nothing yet. */
+bool lobby_has_newcomers(const struct lobby *lobby);
+
+/*
+ * Wait for one of the first, or for somebody in the lobby or on the way to it; take in
+ * who comes, and note who has sent something.
+ *
+ * first: what else to wait for, WAIT_OTHERS of them, -1 for none.
+ * until_ms: of clock_now_ms; 0: do not wait.
+ */
+void lobby_look(struct lobby *lobby, const struct pollfd *first, uint64_t until_ms);
+
+/*
+ * Without a wait, and cheaper: hear whoever has come since the last look, or take in one
+ * who comes. Whether somebody is heard.
+ */
+bool lobby_glance(struct lobby *lobby);
+
+#endif
