@@ -336,8 +336,10 @@ install: kv-store kv
 	install -m 644 src/kv.1 "$(MAN)/kv.1"
 	sed 's|@PREFIX@|$(PREFIX)|' src/kv-store.service >"$(UNIT)/kv-store.service"
 	chmod 644 "$(UNIT)/kv-store.service"
+	install -m 644 src/kv-store.socket "$(UNIT)/kv-store.socket"
 uninstall:
-	rm -f "$(BIN)/kv-store" "$(BIN)/kv" "$(MAN)/kv-store.1" "$(MAN)/kv.1" "$(UNIT)/kv-store.service"
+	rm -f "$(BIN)/kv-store" "$(BIN)/kv" "$(MAN)/kv-store.1" "$(MAN)/kv.1" "$(UNIT)/kv-store.service" \
+		"$(UNIT)/kv-store.socket"
 	src/directories.sh remove $(INSTALLED) "$(BIN)" "$(MAN)" "$(UNIT)"
 
 #: clean           remove build products

@@ -45,13 +45,17 @@ static void reset_inheritance(void)
 static enum status serve(const struct options *options)
 {
     struct store *store = NULL;
+    struct listener listener;
     stop_exit_cleanly();
-    enum status status = store_open(&options->store, &store);
-    if (status != KV_OK) {
-        return status;
+    enum status status = listener_bind(&options->server.listener, &listener);
+    if (status == KV_OK) {
+        status = store_open(&options->store, &store);
     }
-    status = server_run(&options->server, store);
-    enum status close_status = store_close(store);
+    if (status == KV_OK) {
+        status = server_run(&options->server, &listener, store);
+    }
+    listener_close(&listener);
+    enum status close_status = store == NULL ? KV_OK : store_close(store);
     return status == KV_OK ? close_status : status;
 }
 

@@ -21,7 +21,9 @@ static const char help_text[] =
     "A durable key-value store that you talk to with nc.\n"
     "\n"
     "  -f, --file PATH        the log file (default ./kv.log)\n"
-    "  -a, --address ADDR     address or host name to listen on (default 127.0.0.1)\n"
+    "  -a, --address ADDR     address, host name or /path of a socket to listen on; may "
+    "be\n"
+    "                         repeated (default 127.0.0.1)\n"
     "  -p, --port PORT        TCP port; 0 picks a free one (default 7878)\n"
     "  -s, --sync WHEN        always | everysec (default always)\n"
     "      --idle SECONDS     how long an idle client may keep others waiting (default "
@@ -98,10 +100,21 @@ static bool set_sync(struct options *options, const char *name)
     return true;
 }
 
+static bool add_address(struct listener_options *options, const char *text)
+{
+    if (text[0] == '\0' || options->address_count == LISTENERS_MAX) {
+        diag_errorx("--address takes an address, a name or a path, %d times at most",
+                    LISTENERS_MAX);
+        return false;
+    }
+    options->addresses[options->address_count++] = text;
+    return true;
+}
+
 static bool set_port(struct options *options, const char *text)
 {
     uint64_t port = 0;
-    options->server.port = text;
+    options->server.listener.port = text;
     if (!read_number(text, "", PORT_MAX, &port)) {
         diag_errorx("--port takes a number from 0 to 65535, not: %s", text);
         return false;
@@ -161,8 +174,7 @@ static bool set_option(struct options *options, int option)
     case 'f':
         return set_path(&options->store.path, "--file", optarg);
     case 'a':
-        options->server.address = optarg;
-        return true;
+        return add_address(&options->server.listener, optarg);
     case 'p':
         return set_port(options, optarg);
     case 's':
@@ -197,8 +209,7 @@ enum options_result options_parse(int argc, char **argv, struct options *options
     int option;
     *options_out = (struct options){
         .store = {.path = "./kv.log", .sync = SYNC_ALWAYS},
-        .server = {.address = "127.0.0.1",
-                   .port = "7878",
+        .server = {.listener = {.port = "7878"},
                    .session = {.idle_ms = CLIENT_IDLE_S_DEFAULT * 1000,
                                .value_bytes_max = VALUE_BYTES_MAX_DEFAULT}},
     };
@@ -216,6 +227,9 @@ enum options_result options_parse(int argc, char **argv, struct options *options
     if (optind < argc) {
         diag_errorx("takes no arguments, only options: %s", argv[optind]);
         return OPTIONS_WRONG;
+    }
+    if (options_out->server.listener.address_count == 0) {
+        (void)add_address(&options_out->server.listener, "127.0.0.1"); /* there is room */
     }
     return OPTIONS_RUN;
 }

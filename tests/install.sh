@@ -83,6 +83,7 @@ rm -rf "$root" "$scratch/record"
 # Whatever the umask, exactly these, with the modes that a package wants.
 run "$root" /usr install
 same "what is installed" "f 644 root/usr/lib/systemd/system/kv-store.service
+f 644 root/usr/lib/systemd/system/kv-store.socket
 f 644 root/usr/share/man/man1/kv-store.1
 f 644 root/usr/share/man/man1/kv.1
 f 755 root/usr/bin/kv

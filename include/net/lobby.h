@@ -63,6 +63,9 @@ bool lobby_has_newcomers(const struct lobby *lobby);
  */
 void lobby_look(struct lobby *lobby, const struct pollfd *first, uint64_t until_ms);
 
+/* Note who has sent something, and take in nobody. */
+void lobby_hear_all(struct lobby *lobby);
+
 /*
  * Without a wait, and cheaper: hear whoever has come since the last look, or take in one
  * who comes. Whether somebody is heard.

@@ -206,6 +206,12 @@ static void hear(struct lobby *lobby, size_t from, short assumed)
     lobby->silent_count = kept;
 }
 
+void lobby_hear_all(struct lobby *lobby)
+{
+    hear(lobby, 0, POLLIN);
+    lobby->settled_count = lobby->silent_count;
+}
+
 bool lobby_glance(struct lobby *lobby)
 {
     size_t new_count = lobby->silent_count - lobby->settled_count;

@@ -149,7 +149,7 @@ static bool wait_for_client(struct server *server)
 /* Deliver what is due before a stop, as long as the client takes it at once. */
 static void begin_stop(struct server *server)
 {
-    server->stop_ms = clock_now_ms() + STOP_DRAIN_MS_MAX;
+    server->stop_ms = clock_earlier(server->stop_ms, clock_now_ms() + STOP_DRAIN_MS_MAX);
     session_stop(server->session, KV_OK);
 }
 
@@ -207,6 +207,7 @@ static enum status serve_client(struct server *server, int fd)
     struct session *session = server->session;
     enum session_state state = SESSION_READY;
     enum status status = KV_OK;
+    bool is_stopped = false;
     session_begin(session, fd);
     while (status == KV_OK && state != SESSION_OVER &&
            (server->stop_ms == CLOCK_NEVER || clock_now_ms() < server->stop_ms)) {
@@ -217,8 +218,9 @@ static enum status serve_client(struct server *server, int fd)
         if (status == KV_OK && state == SESSION_WAITING && server->has_processors) {
             status = spin(server, &state);
         }
-        if (status == KV_OK && stop_is_wanted() && server->stop_ms == CLOCK_NEVER) {
+        if (status == KV_OK && stop_is_wanted() && !is_stopped) {
             begin_stop(server);
+            is_stopped = true;
         } else if (status == KV_OK && state == SESSION_WAITING) {
             state = wait_for_client(server) ? SESSION_OVER : SESSION_WAITING;
         }
@@ -270,6 +272,22 @@ static enum status serve_clients(struct server *server)
     return status;
 }
 
+/*
+ * A stop has begun. Who was accepted and has sent something by now is answered, as long
+ * as there is time: nobody else will, not even a server that takes over the sockets.
+ */
+static enum status serve_the_last(struct server *server)
+{
+    enum status status = KV_OK;
+    server->stop_ms = clock_earlier(server->stop_ms, clock_now_ms() + STOP_DRAIN_MS_MAX);
+    lobby_hear_all(&server->lobby);
+    while (status == KV_OK && lobby_heard_count(&server->lobby) > 0 &&
+           clock_now_ms() < server->stop_ms) {
+        status = serve_client(server, lobby_take(&server->lobby));
+    }
+    return status;
+}
+
 /* The end of all that have not had a turn. */
 static void close_lobby(struct server *server)
 {
@@ -281,36 +299,34 @@ static void close_lobby(struct server *server)
     (void)tell_rest(server);
 }
 
-enum status server_run(const struct server_options *options, struct store *store)
+enum status server_run(const struct server_options *options, struct listener *listener,
+                       struct store *store)
 {
     struct server server = {
         .store = store,
         .stop_ms = CLOCK_NEVER,
         .has_processors = KV_PROCESSOR_COUNT() > 1,
     };
-    int listen_fd = -1;
     enum status status = session_create(&options->session, store, &server.session);
     if (status != KV_OK) {
         diag_errorx("--max-value: not enough memory for values of that size; giving up");
         return status;
     }
-    status = listener_open(options->address, options->port, &listen_fd);
+    status = listener_open(&options->listener, listener);
     if (status == KV_OK) {
         status = stop_note();
     }
     if (status == KV_OK) {
-        listener_tell_ready(options->address, options->port, listen_fd);
+        listener_tell_ready(listener);
         notify_ready();
-        lobby_open(&server.lobby, &listen_fd, 1);
+        lobby_open(&server.lobby, listener->fds, listener->count);
         status = serve_clients(&server);
+        status = status == KV_OK ? serve_the_last(&server) : status;
         close_lobby(&server);
     }
     if (status == KV_OK) {
         notify_stopping();
     }
     session_destroy(server.session);
-    if (listen_fd >= 0) {
-        (void)close(listen_fd); /* a socket: nothing to lose */
-    }
     return status;
 }

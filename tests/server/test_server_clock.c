@@ -48,8 +48,7 @@ static int serve(void *context)
     const struct scene *scene = context;
     const struct store_options store_options = {scene->log.path, SYNC_ALWAYS};
     const struct server_options options = {
-        .address = "127.0.0.1",
-        .port = "0",
+        .listener = {.addresses = {"127.0.0.1"}, .address_count = 1, .port = "0"},
         .session = {.value_bytes_max = 2 * MIB, .idle_ms = IDLE_MS},
     };
     struct store *store = NULL;
@@ -57,11 +56,13 @@ static int serve(void *context)
     assert_int_equal(close(hands.answers_fds[0]), 0);
     shim_set_clock(START_MS);
     shim_obey(hands.orders_fds[0], hands.answers_fds[1]);
-    enum status status = store_open(&store_options, &store);
-    if (status != KV_OK) {
+    struct listener listener;
+    enum status status = listener_bind(&options.listener, &listener);
+    if (status != KV_OK || store_open(&store_options, &store) != KV_OK) {
         return 1;
     }
-    status = server_run(&options, store);
+    status = server_run(&options, &listener, store);
+    listener_close(&listener);
     enum status close_status = store_close(store);
     return status == KV_OK && close_status == KV_OK ? 0 : 1;
 }

@@ -41,8 +41,8 @@ static void options_have_defaults(void **state)
     assert_int_equal(parse(none, &options), OPTIONS_RUN);
     assert_string_equal(options.store.path, "./kv.log");
     assert_int_equal(options.store.sync, SYNC_ALWAYS);
-    assert_string_equal(options.server.address, "127.0.0.1");
-    assert_string_equal(options.server.port, "7878");
+    assert_string_equal(options.server.listener.addresses[0], "127.0.0.1");
+    assert_string_equal(options.server.listener.port, "7878");
     assert_int_equal(options.server.session.idle_ms, 10000);
     assert_int_equal(options.server.session.value_bytes_max, 64 * MIB);
 }
@@ -59,8 +59,8 @@ static void options_take_every_value(void **state)
         struct options options;
         assert_int_equal(parse(forms[i], &options), OPTIONS_RUN);
         assert_string_equal(options.store.path, "/x/log");
-        assert_string_equal(options.server.address, "::1");
-        assert_string_equal(options.server.port, "0");
+        assert_string_equal(options.server.listener.addresses[0], "::1");
+        assert_string_equal(options.server.listener.port, "0");
         assert_int_equal(options.store.sync, SYNC_EVERYSEC);
     }
 }
@@ -133,7 +133,7 @@ static void f85_options_take_ports_up_to_the_limit(void **state)
     const char *const most[] = {"--port", "65535", NULL};
     (void)state;
     assert_int_equal(parse(most, &options), OPTIONS_RUN);
-    assert_string_equal(options.server.port, "65535");
+    assert_string_equal(options.server.listener.port, "65535");
 }
 
 /* A log is never put where another one keeps its side files. */

@@ -115,13 +115,15 @@ static void f13_f14_a_failing_accept_neither_ends_the_server_nor_spins(void **st
     struct engine *engine = *state;
     char reply[64];
     struct server_options options = {
-        .address = "127.0.0.1",
-        .port = "0",
+        .listener = {.addresses = {"127.0.0.1"}, .address_count = 1, .port = "0"},
         .session = {.value_bytes_max = MIB, .idle_ms = 10000},
     };
     shim_set_clock(START_MS);
     engine_open(engine);
-    assert_int_equal(server_run(&options, engine->store), KV_OK);
+    struct listener listener;
+    assert_int_equal(listener_bind(&options.listener, &listener), KV_OK);
+    assert_int_equal(server_run(&options, &listener, engine->store), KV_OK);
+    listener_close(&listener);
     assert_int_equal(engine_told(engine, "was lost before"), PASSING_COUNT);
     assert_in_range(engine_told(engine, "cannot accept"), EXHAUSTION_MINUTES - 1,
                     EXHAUSTION_MINUTES + 1);

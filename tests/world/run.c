@@ -86,16 +86,20 @@ static enum status serve(void)
     struct store_options store_options = {
         .path = LOG_PATH, .sync = serving->is_everysec ? SYNC_EVERYSEC : SYNC_ALWAYS};
     struct server_options server_options = {
-        .address = "127.0.0.1",
-        .port = "7878",
+        .listener = {.addresses = {"127.0.0.1"}, .address_count = 1, .port = "7878"},
         .session = {.idle_ms = serving->idle_s * 1000,
                     .value_bytes_max = serving->value_bytes_max},
     };
     struct store *store = NULL;
+    struct listener listener;
     stop_catch();
     stop_exit_cleanly();
-    enum status status = store_open(&store_options, &store);
+    enum status status = listener_bind(&server_options.listener, &listener);
+    if (status == KV_OK) {
+        status = store_open(&store_options, &store);
+    }
     if (status != KV_OK) {
+        listener_close(&listener);
         return status;
     }
     disk_note_judged();
@@ -104,9 +108,10 @@ static enum status serve(void)
     process_be_quiet(false);
     model_watch(store);
     is_serving = true;
-    status = server_run(&server_options, store);
+    status = server_run(&server_options, &listener, store);
     is_serving = false;
     model_watch(NULL);
+    listener_close(&listener);
     enum status close_status = store_close(store);
     return status == KV_OK ? close_status : status;
 }
