@@ -674,7 +674,7 @@ static void f3_a_client_that_takes_nothing_is_dropped_when_another_waits(void **
     struct visit visit = visit_that_takes_nothing(*state);
     visit.step.happen = go_deaf_before_another;
     visit.least_ms = visit.options.session.idle_ms;
-    visit.most_ms = visit.least_ms;
+    visit.most_ms = visit.least_ms + STOP_LINGER_MS_MAX + LINGER_MS_MAX;
     expect_visit(*state, &visit);
     processor_count = 2;
 }
