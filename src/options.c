@@ -204,6 +204,13 @@ static enum options_result answer(const char *text)
     return OPTIONS_DONE;
 }
 
+/* What is wrong was said. */
+static enum options_result refuse(void)
+{
+    diag_errorx("see kv-store --help");
+    return OPTIONS_WRONG;
+}
+
 enum options_result options_parse(int argc, char **argv, struct options *options_out)
 {
     int option;
@@ -221,12 +228,12 @@ enum options_result options_parse(int argc, char **argv, struct options *options
             return answer("kv-store " KV_VERSION "\n");
         }
         if (!set_option(options_out, option)) {
-            return OPTIONS_WRONG;
+            return refuse();
         }
     }
     if (optind < argc) {
         diag_errorx("takes no arguments, only options: %s", argv[optind]);
-        return OPTIONS_WRONG;
+        return refuse();
     }
     if (options_out->server.listener.address_count == 0) {
         (void)add_address(&options_out->server.listener, "127.0.0.1"); /* there is room */

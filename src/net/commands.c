@@ -173,6 +173,7 @@ static void stats(struct commands *commands)
 {
     const struct store_stats figures = store_stats(commands->store);
     const struct counters *counters = &commands->counters;
+    bool has_compacted = figures.compactions > 0 || figures.compaction_percent < 100;
     const struct {
         const char *name;
         uint64_t number;
@@ -195,7 +196,7 @@ static void stats(struct commands *commands)
         {"refused", counters->refused},
         {"commits", figures.commits},
         {"compactions", figures.compactions},
-        {"compaction_percent", figures.compaction_percent},
+        {"compaction_percent", has_compacted ? figures.compaction_percent : 0},
         {"recovered_bytes", figures.recovered_bytes},
         {"recovery_ms", figures.recovery_ms},
     };

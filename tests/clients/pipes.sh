@@ -117,7 +117,7 @@ printf 'STATS\n' | nc_plain >"$work/got"
 missing=
 for name in version uptime_seconds keys log_bytes live_bytes dead_bytes index_bytes commands \
     gets sets deletes connections commits sync compactions compaction_percent \
-    recovered_bytes recovery_ms; do
+    recovered_bytes recovery_ms waiting evicted dropped refused; do
     grep -qE "^$name [^ ]" "$work/got" || missing+=" $name"
 done
 check "STATS has every figure" "without a figure:$missing" "without a figure:"

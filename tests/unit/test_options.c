@@ -214,7 +214,8 @@ static void f85_options_refuse_what_is_wrong(void **state)
         struct options options;
         engine_forget_messages(engine);
         assert_int_equal(parse(wrong[i], &options), OPTIONS_WRONG);
-        assert_int_equal(engine_told(engine, ""), 1);
+        assert_int_equal(engine_told(engine, ""), 2);
+        assert_int_equal(engine_told(engine, "see kv-store --help"), 1);
     }
 }
 
