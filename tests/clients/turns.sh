@@ -109,7 +109,7 @@ if command -v systemd-socket-activate >/dev/null; then
     systemd-socket-activate --listen="127.0.0.1:$port" "$program" --file "$work/log" \
         2>"$work/activated" &
     server_pid=$!
-    until grep -q Listening "$work/activated"; do sleep 0.05; done
+    until grep -qs Listening "$work/activated"; do sleep 0.05; done
     talks "systemd-socket-activate" $'GET handed\n' $'20\n' nc_plain
     kill -TERM "$server_pid"
     wait "$server_pid"
