@@ -13,6 +13,7 @@
 #include "base/version.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,7 +24,7 @@
 #include <unistd.h>
 
 enum { EXIT_YES, EXIT_NO, EXIT_TROUBLE };
-enum { RECEIVE_BYTES = 65536, SECONDS_MAX = 1000000 };
+enum { RECEIVE_BYTES = 65536, SECONDS_MAX = 1000000, PORT_MAX = 65535 };
 
 static const char help[] =
     "Usage: kv [-a ADDR] [-p PORT] [-t SECONDS] COMMAND\n"
@@ -55,23 +56,23 @@ struct command {
     const char *verb;
     int least; /* words behind it */
     int most;
-    bool asks_first; /* whether the key is there, on the same connection */
+    const char *first; /* or NULL; asked before it, on the same connection */
     enum answer answer;
 };
 
 static const struct command commands[] = {
-    {"get", "GET", 1, 1, true, VALUE},
-    {"set", "SET", 1, 2, false, STORED},
-    {"add", "ADD", 1, 2, false, STORED},
-    {"incr", "INCR", 1, 2, false, NUMBER},
-    {"delete", "DELETE", 1, 1, true, SUCCESS},
-    {"exists", "EXISTS", 1, 1, false, FLAG},
-    {"keys", "KEYS", 0, 1, false, KEYS},
-    {"list", "LIST", 0, 1, false, PAIRS},
-    {"count", "COUNT", 0, 0, false, NUMBER},
-    {"stats", "STATS", 0, 0, false, STATS},
-    {"compact", "COMPACT", 0, 0, false, SUCCESS},
-    {"sync", "SYNC", 0, 0, false, SUCCESS},
+    {"get", "GET", 1, 1, "EXISTS", VALUE},
+    {"set", "SET", 1, 2, NULL, STORED},
+    {"add", "ADD", 1, 2, NULL, STORED},
+    {"incr", "INCR", 1, 2, NULL, NUMBER},
+    {"delete", "DELETE", 1, 1, "EXISTS", SUCCESS},
+    {"exists", "EXISTS", 1, 1, NULL, FLAG},
+    {"keys", "KEYS", 0, 1, "COUNT", KEYS},
+    {"list", "LIST", 0, 1, "COUNT", PAIRS},
+    {"count", "COUNT", 0, 0, NULL, NUMBER},
+    {"stats", "STATS", 0, 0, NULL, STATS},
+    {"compact", "COMPACT", 0, 0, NULL, SUCCESS},
+    {"sync", "SYNC", 0, 0, NULL, SUCCESS},
 };
 
 struct server {
@@ -115,8 +116,10 @@ static int try_address(const struct addrinfo *address, const struct server *serv
 {
     struct timeval patience = {.tv_sec = server->patience_s};
     int fd = socket(address->ai_family, SOCK_STREAM, 0);
-    if (fd < 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0 ||
+    if (fd < 0) {
+        return -1; /* a name may have addresses of a kind that this machine lacks */
+    }
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0 ||
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) < 0) {
         give_up("%s: no socket: %s", server->address, strerror(errno));
     }
@@ -314,12 +317,21 @@ static bool is_one(struct slice line)
     return is_text(line, "1");
 }
 
+/* The reply to COUNT: only a kv-store's empty line says that there is nothing. */
+static void check_count(struct slice line)
+{
+    int64_t number;
+    if (!decimal_parse(line, &number) || number < 0) {
+        refuse(line);
+    }
+}
+
 static int take_value(struct slice answer, bool is_there)
 {
     struct slice line = take_last_line(answer);
-    bool is_failure = is_text(line, "error: corrupt value") ||
-                      is_text(line, "error: storage failed") ||
-                      is_text(line, "error: out of memory");
+    bool is_failure =
+        is_text(line, "error: corrupt value") || is_text(line, "error: storage failed") ||
+        is_text(line, "error: out of memory") || is_text(line, "error: idle too long");
     if (is_there ? is_failure : !is_text(line, "no value stored")) {
         refuse(line);
     }
@@ -382,6 +394,9 @@ static int take_lines(struct slice answer, bool are_values, bool is_sorted)
     }
     struct slice *list = (struct slice *)(void *)lines.bytes;
     size_t count = lines.length / sizeof *list;
+    if (are_values && !is_sorted && count == 0) {
+        refuse(line); /* no STATS is empty */
+    }
     if (is_sorted && count > 0) {
         qsort(list, count, sizeof *list, by_bytes);
     }
@@ -411,16 +426,22 @@ static const struct command *find_command(const char *name, int word_count)
 /* words: end with a NULL. */
 static int run(const struct server *server, const struct command *command, char **words)
 {
-    static const struct command exists = {.verb = "EXISTS", .least = 1};
-    char *key[] = {words[0], NULL};
+    const struct command first = {.verb = command->first, .least = command->least};
+    bool has_key = command->least > 0;
+    char *key[] = {has_key ? words[0] : NULL, NULL};
     struct buffer lines = {0};
-    if (command->asks_first) {
-        put_request(&lines, &exists, key);
+    if (command->first != NULL) {
+        put_request(&lines, &first, key);
     }
     put_request(&lines, command, words);
     struct buffer received = ask(server, &lines);
     struct slice answer = buffer_slice(&received);
-    bool is_there = !command->asks_first || is_one(take_line(&answer));
+    bool is_there = true;
+    if (command->first != NULL && has_key) {
+        is_there = is_one(take_line(&answer));
+    } else if (command->first != NULL) {
+        check_count(take_line(&answer));
+    }
     switch (command->answer) {
     case VALUE:
         return take_value(answer, is_there);
@@ -450,6 +471,29 @@ static int seconds_of(const char *text)
     return (int)seconds;
 }
 
+/* getaddrinfo would take 73414 for 7878. */
+static void check_port(const char *text)
+{
+    int64_t port = 0;
+    if (!decimal_parse(slice_of_text(text), &port) || port < 1 || port > PORT_MAX) {
+        give_up("%s: a port is a number from 1 to 65535", text);
+    }
+}
+
+/*
+ * Where standard input, output or errors are closed, something takes their place that
+ * cannot be used so: a socket in it would be taken for them.
+ */
+static void fill_standard_places(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) {
+            exit(EXIT_TROUBLE);
+        }
+    }
+}
+
 static const char *from_environment(const char *name, const char *otherwise)
 {
     const char *value = getenv(name);
@@ -471,6 +515,7 @@ int main(int argc, char **argv)
                             .port = from_environment("KV_PORT", "7878"),
                             .patience_s = 5};
     int option;
+    fill_standard_places();
     while ((option = getopt(argc, argv, "a:p:t:hV")) != -1) {
         switch (option) {
         case 'a':
@@ -494,6 +539,9 @@ int main(int argc, char **argv)
         give_up("a command is wanted; see kv -h");
     }
     const struct command *command = find_command(argv[optind], argc - optind - 1);
+    if (strchr(server.address, '/') == NULL) {
+        check_port(server.port);
+    }
     /* A NULL follows the last word. */
     return end(run(&server, command, argv + optind + 1));
 }

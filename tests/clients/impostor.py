@@ -15,6 +15,8 @@ Prints its port once it listens. What it does with each client:
     pauses      one reply, and then nothing, without an end
     many        a reply for each line, and one more
     endless     keys without an empty line behind them
+    empty       an empty line, as at the end of a list
+    evicts      the first of two replies, or none, and that its time was up
 """
 import socket
 import struct
@@ -53,6 +55,8 @@ def answer(connection):
         "stops": b"1\n" if heard.count(b"\n") == 2 else b"1",
         "many": b"1\n" * (heard.count(b"\n") + 1),
         "endless": b"a\nb\nc\n",
+        "empty": b"\n",
+        "evicts": (b"1\n" if heard.count(b"\n") == 2 else b"") + b"error: idle too long\n",
     }.get(BEHAVIOUR, b""))
 
 

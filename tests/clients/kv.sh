@@ -85,11 +85,22 @@ kvs "no such address" 2 '' "no.such.host.invalid:$port: no such address: $(
     python3 -c 'import socket
 try: socket.getaddrinfo("no.such.host.invalid", 1)
 except socket.gaierror as e: print(e.strerror)')" -a no.such.host.invalid count
+kvs "a port that is this one and 65536" 2 '' \
+    "$((port + 65536)): a port is a number from 1 to 65535" -p $((port + 65536)) count
+kvs "port 0" 2 '' '0: a port is a number from 1 to 65535' -p 0 count
 kvs "no such path" 2 '' '/no/such/socket: cannot connect: No such file or directory' \
     -a /no/such/socket count
 "$kv" count >/dev/full 2>"$work/kv.stderr"
 check "kv: standard output that is full" "$? $(cat "$work/kv.stderr")" \
     "2 kv: cannot write to standard output: No space left on device"
+"$kv" count >&- 2>"$work/kv.stderr"
+check "kv: standard output that is closed" "$? $(cat "$work/kv.stderr")" \
+    "2 kv: cannot write to standard output: Bad file descriptor"
+"$kv" set closed <&- 2>"$work/kv.stderr"
+check "kv: standard input that is closed" "$? $(cat "$work/kv.stderr")" \
+    "2 kv: cannot read standard input: Bad file descriptor"
+"$kv" get nothing 2>&-
+check "kv: standard error that is closed" $? 1
 check "kv -h and its manual name the same commands" \
     "$("$kv" -h | sed -nE 's/^  ([a-z]+) .*/\1/p' | sort | xargs)" \
     "$(sed -nE 's/^\.It Cm ([a-z]+).*/\1/p' "$here/../../src/kv.1" |
@@ -144,4 +155,6 @@ impostor stops 'the server ended without an answer'
 impostor pauses '127.0.0.1: no answer for 1 s; what was asked may be done yet'
 impostor many "$other"
 impostor endless "$other"
+impostor empty "$other"
+impostor evicts 'idle too long'
 exit 0
