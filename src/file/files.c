@@ -427,6 +427,9 @@ enum status files_rename(const struct files *files, const char *from, const char
                    files->path, from);
         return KV_IO;
     }
+    if (strcmp(to, FILES_OLD) == 0) {
+        files->notes->has_left_old = false; /* nothing is, and what comes is wanted */
+    }
     return rename_durably(files, from, to);
 }
 

@@ -343,6 +343,53 @@ static void f100_files_rename_never_replaces(void **state)
     files_close(files);
 }
 
+/* What was left at PATH.old, since it could not be removed, goes where it is in the way
+ * of another one, and not before. */
+static void
+f67_files_rename_removes_what_was_left_only_where_it_is_in_the_way(void **state)
+{
+    struct engine *engine = *state;
+    struct files *files = open_files(engine);
+    engine_write(engine, "", SLICE_LITERAL("a log"));
+    engine_write(engine, FILES_OLD, SLICE_LITERAL("left"));
+    shim_fail_once(SHIM_BIT(SHIM_UNLINKAT), SHIM_OLD, 1, EACCES);
+    assert_int_equal(files_remove(files, FILES_OLD), KV_IO);
+    assert_int_equal(files_rename(files, "", FILES_INDEX), KV_OK);
+    engine_expect_file(engine, FILES_OLD, SLICE_LITERAL("left"));
+    assert_int_equal(files_rename(files, FILES_INDEX, FILES_OLD), KV_OK);
+    engine_expect_file(engine, FILES_OLD, SLICE_LITERAL("a log"));
+    files_close(files);
+}
+
+/* Nor does anything go that has got that name since, though the removal of what had it
+ * before was not known to be durable. */
+static void
+f67_f100_files_rename_forgets_what_was_left_when_the_name_is_used(void **state)
+{
+    struct engine *engine = *state;
+    struct files *files = open_files(engine);
+    engine_write(engine, "", SLICE_LITERAL("a log"));
+    shim_fail_once(SHIM_BIT(SHIM_FSYNC), SHIM_DIRECTORY, 1, EIO);
+    shim_fail_once(SHIM_BIT(SHIM_FSYNC), SHIM_DIRECTORY, 2, EIO);
+    assert_int_equal(files_remove(files, FILES_OLD), KV_IO);
+    assert_int_equal(files_rename(files, "", FILES_OLD), KV_OK);
+    engine_write(engine, "", SLICE_LITERAL("another"));
+    assert_int_equal(files_rename(files, "", FILES_OLD), KV_IO);
+    engine_expect_file(engine, FILES_OLD, SLICE_LITERAL("a log"));
+    files_close(files);
+}
+
+/* The name is compared with no byte before it, whatever stands there. */
+static void f100_files_take_no_short_name_for_that_of_a_side_file(void **state)
+{
+    (void)state;
+    static const char *const suffixes[] = {FILES_LOCK, FILES_NEW, FILES_OLD, FILES_INDEX};
+    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
+        assert_true(files_is_side_name(suffixes[i]));
+        assert_false(files_is_side_name(suffixes[i] + 1));
+    }
+}
+
 static void f68_store_open_removes_a_stale_new_file(void **state)
 {
     struct engine *engine = *state;
@@ -600,6 +647,9 @@ int main(void)
         ON_ENGINE(f89_files_open_refuses_where_locks_do_not_work),
         ON_ENGINE(f100_files_begin_new_leaves_another_file_there),
         ON_ENGINE(f100_files_rename_never_replaces),
+        ON_ENGINE(f67_files_rename_removes_what_was_left_only_where_it_is_in_the_way),
+        ON_ENGINE(f67_f100_files_rename_forgets_what_was_left_when_the_name_is_used),
+        cmocka_unit_test(f100_files_take_no_short_name_for_that_of_a_side_file),
         ON_ENGINE(f68_store_open_removes_a_stale_new_file),
         ON_ENGINE(files_new_is_synced_before_and_after_it_gets_its_name),
         ON_ENGINE(f51_torn_save_never_replaces_another_copy),
