@@ -2,7 +2,7 @@
  * Mappings that cannot be made, the answer to SIGBUS where it is not theirs to give, and
  * what the system is told about reading.
  *
- * wrap: open openat mmap signal __sysv_signal posix_madvise
+ * wrap: open openat fstat mmap signal __sysv_signal posix_madvise
  */
 #include "file/mapping.h"
 
@@ -260,6 +260,61 @@ static void f104_mapping_ends_the_program_when_too_many_places_are_lost(void **s
     mapping_close(mapping);
 }
 
+/* A long stretch that is lost costs one failing read when it is tried again, not one for
+ * each of its pages: a disk may take half a minute for each. */
+static void f113_mapping_read_again_stops_at_the_first_page_that_fails(void **state)
+{
+    struct engine *engine = *state;
+    engine_catch_sigbus();
+    shim_set_clock(1000);
+    struct mapping *mapping = open_unreadable(engine, 16);
+    for (size_t i = 1; i < 16; i++) {
+        read_byte(mapping_bytes(mapping) + i * PAGE);
+    }
+    assert_int_equal(mapping_fault_count(mapping), 15);
+    shim_advance_clock(READ_RETRY_MS_MIN);
+    assert_false(mapping_read_again(mapping, PAGE, 15 * PAGE));
+    assert_int_equal(mapping_fault_count(mapping), 16);
+    mapping_close(mapping);
+}
+
+/* Bytes over several places that were lost are the file's again, or are still lost. */
+static void f113_mapping_reads_all_places_again_that_bytes_lie_in(void **state)
+{
+    struct engine *engine = *state;
+    engine_catch_sigbus();
+    shim_set_clock(1000);
+    struct mapping *mapping = open_unreadable(engine, 4);
+    for (int i = 0; i < 3; i++) { /* the last one of them fills what was between two */
+        static const size_t order[] = {1, 3, 2};
+        read_byte(mapping_bytes(mapping) + order[i] * PAGE);
+    }
+    struct script text = {0};
+    script_add_fill(&text, 'x', 4 * PAGE);
+    engine_write(engine, "", script_slice(&text));
+    shim_map_instead(-1);
+    shim_advance_clock(READ_RETRY_MS_MIN);
+    assert_true(mapping_is_lost(mapping, PAGE, 3 * PAGE));
+    assert_true(mapping_read_again(mapping, PAGE, 3 * PAGE));
+    assert_false(mapping_is_lost(mapping, PAGE, 3 * PAGE));
+    assert_memory_equal(mapping_bytes(mapping) + PAGE, text.bytes + PAGE, 3 * PAGE);
+    mapping_close(mapping);
+    script_free(&text);
+}
+
+/* Bytes that can be read are lost if the file is known to end before them. */
+static void
+f42_mapping_is_lost_where_the_file_ends_and_not_where_nobody_knows(void **state)
+{
+    struct engine *engine = *state;
+    struct mapping *mapping = open_short(engine, ".a");
+    assert_false(mapping_is_lost(mapping, 0, 4));
+    assert_true(mapping_is_lost(mapping, 0, 5));
+    shim_fail_once(SHIM_BIT(SHIM_FSTAT), SHIM_ANY, 1, EIO);
+    assert_false(mapping_is_lost(mapping, 0, 5));
+    mapping_close(mapping);
+}
+
 /* How many mappings the system keeps for this program; 0 where it does not tell. */
 static size_t count_system_mappings(void)
 {
@@ -341,6 +396,9 @@ int main(void)
         ON_ENGINE(f57_mapping_without_a_page_of_zeros_ends_the_program),
         ON_ENGINE(f104_mapping_ends_the_program_when_too_many_places_are_lost),
         ON_ENGINE(f104_mapping_joins_what_is_lost_side_by_side),
+        ON_ENGINE(f113_mapping_read_again_stops_at_the_first_page_that_fails),
+        ON_ENGINE(f113_mapping_reads_all_places_again_that_bytes_lie_in),
+        ON_ENGINE(f42_mapping_is_lost_where_the_file_ends_and_not_where_nobody_knows),
         ON_ENGINE(mapping_tells_the_system_how_it_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
