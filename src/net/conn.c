@@ -151,7 +151,7 @@ static bool make_room(struct conn *conn)
 {
     size_t left = conn->input.length - conn->start;
     bool is_full = conn->input.length == conn->input.capacity;
-    if (conn->start > 0 && (is_full || left <= conn->start)) {
+    if (is_full || left <= conn->start) {
         close_gap(conn);
     }
     if (conn->input.length < conn->input.capacity) {

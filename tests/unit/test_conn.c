@@ -327,6 +327,31 @@ static void f3_conn_takes_no_more_than_it_may_hold(void **state)
     script_free(&lines);
 }
 
+/* Where only the first of many lines is consumed, that much room is there for more. */
+static void f3_conn_that_was_full_takes_as_much_as_was_consumed(void **state)
+{
+    struct pair *pair = *state;
+    struct slice line;
+    struct script lines = {0};
+    while (lines.length < RECEIVE_BYTES_KEPT) {
+        add_line(&lines, 99, "\n");
+    }
+    struct slice rest = script_slice(&lines);
+    while (conn_can_receive(pair->conn)) {
+        size_t part = rest.length < 4096 ? rest.length : 4096;
+        client_says(pair, slice_first(rest, part));
+        rest = slice_after(rest, part);
+        assert_int_equal(conn_receive(pair->conn), CONN_DONE);
+    }
+    assert_int_equal(conn_next_line(pair->conn, &line), LINE_WHOLE);
+    conn_consume(pair->conn);
+    client_says(pair, slice_first(script_slice(&lines), 4096));
+    assert_int_equal(conn_receive(pair->conn), CONN_DONE);
+    assert_true(conn_is_full(pair->conn));
+    assert_int_equal(conn_partial_line(pair->conn).length, RECEIVE_BYTES_KEPT);
+    script_free(&lines);
+}
+
 static void conn_takes_a_line_larger_than_what_it_keeps(void **state)
 {
     struct pair *pair = *state;
@@ -761,6 +786,7 @@ int main(void)
         cmocka_unit_test(f25_conn_ends_within_a_long_line),
         ON_PAIR(f25_conn_skips_a_long_line_in_bounded_memory),
         ON_PAIR(f3_conn_takes_no_more_than_it_may_hold),
+        ON_PAIR(f3_conn_that_was_full_takes_as_much_as_was_consumed),
         ON_LARGE_PAIR(conn_takes_a_line_larger_than_what_it_keeps),
         ON_PAIR(f90_conn_rewinds_over_a_skipped_line),
         ON_PAIR(f90_conn_rewinds_over_two_skipped_lines),
