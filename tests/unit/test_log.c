@@ -214,6 +214,18 @@ static void f30_log_write_without_space_cuts_back_durably(void **state)
     assert_int_equal(engine_told(*state, told), 1);
 }
 
+/* What failed is cut off, but may be there again after a loss of power. */
+static void f34_log_write_that_is_not_cut_back_durably_is_fatal(void **state)
+{
+    uint64_t before = log_length(log_file);
+    shim_set_space(SHIM_LOG, before + 10, ENOSPC);
+    shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_LOG, 1, EIO);
+    (void)stage("a", "one");
+    assert_int_equal(log_write(log_file), KV_FATAL);
+    assert_int_equal(engine_log_length(*state), before);
+    assert_int_equal(engine_told(*state, "cannot cut the log back to its last seal"), 1);
+}
+
 /* The operator hears when it begins and when it ends, not each time. */
 static void f30_log_tells_once_that_it_cannot_append(void **state)
 {
@@ -570,6 +582,7 @@ int main(void)
         ON_LOG(log_write_of_nothing_is_a_seal),
         ON_LOG(log_unstage_drops_a_batch),
         ON_LOG(f30_log_write_without_space_cuts_back_durably),
+        ON_LOG(f34_log_write_that_is_not_cut_back_durably_is_fatal),
         ON_LOG(log_write_goes_over_space_ahead),
         ON_LOG(log_write_uses_up_space_ahead),
         ON_LOG(f30_f115_log_write_that_fails_in_space_ahead_cuts_all_of_it),

@@ -3,7 +3,7 @@
  * what each receive brings: which lines share a commit.
  *
  * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
- * wrap: renameat unlinkat fcntl mmap recv
+ * wrap: renameat unlinkat fcntl mmap recv poll
  */
 #include "net/session.h"
 
@@ -135,6 +135,66 @@ static void session_commits_in_time_while_a_client_sends_on_and_on(void **state)
     end(&pair);
 }
 
+/* Likewise, a short line at a time: its first one is answered before too many more. */
+static void send_a_little_more(void *context)
+{
+    struct pair *pair = context;
+    send_text(pair, "SET key value\n");
+    shim_before(SHIM_BIT(SHIM_RECV), SHIM_ANY, send_a_little_more, pair);
+}
+
+static void session_commits_in_time_what_comes_line_by_line(void **state)
+{
+    struct pair pair = begin(*state);
+    run(&pair);
+    uint64_t receives = shim_count(SHIM_RECV);
+    send_a_little_more(&pair);
+    assert_int_equal(session_run(pair.session, &pair.state), KV_OK);
+    assert_int_equal(shim_count(SHIM_RECV) - receives, 1 + GATHER_RECEIVES_MAX);
+    shim_reset();
+    end(&pair);
+}
+
+/* Who was told to go is waited for, as long as it stays, at a time for so long as asked.
+ */
+static void f16_session_linger_tells_whether_the_client_is_still_there(void **state)
+{
+    struct pair pair = begin(*state);
+    shim_set_clock(1000);
+    run(&pair);
+    assert_false(session_linger(pair.session, 1500)); /* it was not */
+    send_text(&pair, "QUIT\n");
+    run(&pair);
+    assert_int_equal(pair.state, SESSION_OVER);
+    assert_true(session_linger(pair.session, 1500));
+    send_text(&pair, "COUNT\n");
+    assert_true(session_linger(pair.session, 2000));
+    assert_int_equal(shutdown(pair.client_fd, SHUT_WR), 0);
+    assert_false(session_linger(pair.session, 2500));
+    end(&pair);
+}
+
+/* Who has not taken its replies is not waited for again, though it had said goodbye. */
+static void f3_session_linger_waits_for_nobody_who_was_dropped(void **state)
+{
+    struct pair pair = begin(*state);
+    char *value = repeat("v", 30000);
+    char *requests = repeat("GET key\n", 100);
+    engine_put(pair.engine, "key", value);
+    shim_set_clock(1000);
+    send_text(&pair, requests);
+    send_text(&pair, "QUIT\n");
+    run(&pair);
+    assert_int_equal(pair.state, SESSION_WAITING);
+    shim_advance_clock(CLIENT_STALL_MS_MAX);
+    assert_int_equal(session_run(pair.session, &pair.state), KV_OK);
+    assert_int_equal(pair.state, SESSION_OVER);
+    assert_false(session_linger(pair.session, 2000 + CLIENT_STALL_MS_MAX));
+    free(requests);
+    free(value);
+    end(&pair);
+}
+
 static void f30_session_refuses_each_write_of_a_gathered_batch(void **state)
 {
     struct pair pair = begin(*state);
@@ -238,6 +298,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON_ENGINE(session_gives_one_sync_to_all_that_has_arrived),
         ON_ENGINE(session_commits_in_time_while_a_client_sends_on_and_on),
+        ON_ENGINE(session_commits_in_time_what_comes_line_by_line),
+        ON_ENGINE(f16_session_linger_tells_whether_the_client_is_still_there),
+        ON_ENGINE(f3_session_linger_waits_for_nobody_who_was_dropped),
         ON_ENGINE(f30_session_refuses_each_write_of_a_gathered_batch),
         ON_ENGINE(f30_session_refuses_the_writes_before_a_quit),
         ON_ENGINE(f8_session_keeps_what_came_before_a_client_was_lost_amid_a_batch),
