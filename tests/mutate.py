@@ -38,6 +38,7 @@ WORLD_SEEDS = 3000
 EVERY = ["tests/world/every/f63_compaction_and_image.world",
          "tests/world/every/f94_batches_and_stops.world"]
 LONG = ["build/tests/test_corpus"]  # made smaller
+CLIENT = ["build/kv-store", "build/kv"]
 PROCESSOR_SECONDS = 60  # of one program, many times what any takes
 MEMORY_BYTES = 3 << 30
 
@@ -176,6 +177,9 @@ class Worker:
             for line in program.stdout:
                 found = re.match(r"\[ RUN      \] (\w+)", line)
                 last_run = found[1] if found else last_run
+                found = re.match(r"not ok (.*)", line)
+                if found and failure is None:
+                    failure = found[1]  # of a script, which ends its own programs
                 found = re.match(r"\[  FAILED  \] (\w+)", line)
                 if found or "VIOLATION" in line:
                     failure = found[1] if found else line.split("VIOLATION", 1)[1].strip()
@@ -204,7 +208,8 @@ class Worker:
                 for command in commands:
                     failure = self.run(command)
                     if failure is not None:
-                        return f"{os.path.basename(command[0])}: {failure}"
+                        name = command[1] if command[0] == "bash" else command[0]
+                        return f"{os.path.basename(name)}: {failure}"
             return None
         finally:
             shutil.copy2(f"{PLACE}/plain/build/{stem}.o", f"{self.place}/build/{stem}.o")
@@ -244,6 +249,8 @@ def groups_of(source, tests, seed, place):
     """What is built and run, the quickest to notice first; what takes long only where it
     is about that part of the program."""
     word = os.path.basename(source)[:-2]
+    if word == "kv":
+        return [(CLIENT, [["bash", "tests/clients/kv.sh", CLIENT[0]]])]
     near = [test for test in tests if re.search(rf"test_{word}(_|$)", test)]
     server = [test for test in tests if "test_server" in test and test not in near]
     far = [test for test in tests if test not in near + server + LONG]
@@ -280,7 +287,7 @@ def prepare(pattern):
         shutil.copytree(name, f"{place}/{name}", symlinks=True)
     tests = tests_of(place)
     subprocess.run(["nice", "make", "--no-print-directory", "-s", f"-j{WORKERS}", "-C",
-                    place, "BUILD=build", f"CFLAGS={FLAGS}", WORLD, "build/kv-store",
+                    place, "BUILD=build", f"CFLAGS={FLAGS}", WORLD, *CLIENT,
                     *tests], check=True)
     sources = sorted(os.path.relpath(os.path.join(directory, name), place)
                      for directory, _, names in os.walk(f"{place}/src")
