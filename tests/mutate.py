@@ -251,15 +251,16 @@ def groups_of(source, tests, seed, place):
     word = os.path.basename(source)[:-2]
     if word == "kv":
         return [(CLIENT, [["bash", "tests/clients/kv.sh", CLIENT[0]]])]
-    near = [test for test in tests if re.search(rf"test_{word}(_|$)", test)]
-    server = [test for test in tests if "test_server" in test and test not in near]
+    room = os.path.basename(os.path.dirname(source))
+    near = [test for test in tests if re.search(rf"test_({word}|{room})(_|$)", test)]
+    server = [test for test in tests if re.search(r"test_(server_\w+|offline)$", test)]
     far = [test for test in tests if test not in near + server + LONG]
     seeds = ["--violations", "1", "--seed", str(seed), "--seeds", str(WORLD_SEEDS)]
-    groups = [(near, [[test] for test in near]),
+    groups = [([*near, CLIENT[0]], [[test] for test in near]),
               ([WORLD], [[WORLD], [WORLD, *seeds]]),
               (far, [[test] for test in far])]
-    if re.match(r"src/(net/|\w+\.c)", source):
-        groups.append((server + ["build/kv-store"], [[test] for test in server]))
+    if re.match(r"src/(net/|offline/|\w+\.c)", source):
+        groups.append(([*server, CLIENT[0]], [[test] for test in server]))
     if re.match(r"src/(file|log|engine)/", source):
         groups.append((LONG, [[test] for test in LONG]))
         groups.append(([], [[WORLD, "--violations", "1", "--every", script]
