@@ -496,6 +496,20 @@ struct failing {
 
 /* A copy that is there already cannot be read: then it is neither trusted nor replaced.
  */
+/* What failed first is told and returned, and nothing else is. */
+static void f56_torn_save_that_fails_twice_tells_the_first(void **state)
+{
+    struct engine *engine = *state;
+    struct files *files = open_files(engine);
+    char suffix[FILES_SUFFIX_BYTES_MAX];
+    shim_fail_once(SHIM_BIT(SHIM_PWRITE), SHIM_TORN, 1, ENOSPC);
+    shim_fail_once(SHIM_BIT(SHIM_CLOSE), SHIM_TORN, 1, EIO);
+    assert_int_equal(torn_save(files, SLICE_LITERAL("x"), 4711, suffix), KV_NO_SPACE);
+    assert_int_equal(engine_told(engine, ""), 1);
+    assert_int_equal(engine_told(engine, "cannot save the torn tail"), 1);
+    files_close(files);
+}
+
 static void f56_torn_save_that_cannot_look_at_an_earlier_copy_fails(void **state)
 {
     struct engine *engine = *state;
@@ -655,6 +669,7 @@ int main(void)
         ON_ENGINE(f51_torn_save_never_replaces_another_copy),
         ON_ENGINE(f51_torn_save_refuses_an_intruder_at_its_name),
         ON_ENGINE(f56_torn_save_failing_anywhere_leaves_no_half),
+        ON_ENGINE(f56_torn_save_that_fails_twice_tells_the_first),
         ON_ENGINE(f56_torn_save_that_cannot_look_at_an_earlier_copy_fails),
         ON_ENGINE(f51_torn_save_gives_up_among_too_many_copies),
         ON_ENGINE(files_open_takes_a_name_without_a_directory),

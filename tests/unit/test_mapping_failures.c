@@ -226,6 +226,9 @@ static void f57_mapping_without_a_page_of_zeros_ends_the_program(void **state)
     mapping_close(mapping);
 }
 
+/* What the views of open_unreadable show. */
+static int shown_fd = -1;
+
 /* A file of so many pages, of which a view shows the first as if no other could be read.
  */
 static struct mapping *open_unreadable(struct engine *engine, size_t page_count)
@@ -234,7 +237,7 @@ static struct mapping *open_unreadable(struct engine *engine, size_t page_count)
     uint64_t length = 0;
     engine_write(engine, "", SLICE_LITERAL("text"));
     assert_int_equal(truncate(engine->log.path, (off_t)(page_count * PAGE)), 0);
-    (void)engine_map_instead(engine, SHIM_LOG, SLICE_LITERAL("text"));
+    shown_fd = engine_map_instead(engine, SHIM_LOG, SLICE_LITERAL("text"));
     int fd = openat(AT_FDCWD, engine->log.path, O_RDONLY); /* its name is noted */
     assert_int_equal(mapping_open(fd, &mapping, &length), KV_OK);
     assert_int_equal(length, page_count * PAGE);
@@ -300,6 +303,22 @@ static void f113_mapping_reads_all_places_again_that_bytes_lie_in(void **state)
     assert_memory_equal(mapping_bytes(mapping) + PAGE, text.bytes + PAGE, 3 * PAGE);
     mapping_close(mapping);
     script_free(&text);
+}
+
+/* A place that can be read again is worth telling, also if the next one cannot. */
+static void f113_mapping_read_all_again_fails_if_nothing_more_can_be_read(void **state)
+{
+    struct engine *engine = *state;
+    engine_catch_sigbus();
+    struct mapping *mapping = open_unreadable(engine, 4);
+    read_byte(mapping_bytes(mapping) + PAGE);
+    read_byte(mapping_bytes(mapping) + 3 * PAGE);
+    assert_int_equal(ftruncate(shown_fd, 2 * PAGE), 0);
+    assert_true(mapping_read_all_again(mapping, 4 * PAGE));
+    assert_false(mapping_is_lost(mapping, PAGE, PAGE));
+    assert_true(mapping_is_lost(mapping, 3 * PAGE, PAGE));
+    assert_false(mapping_read_all_again(mapping, 4 * PAGE));
+    mapping_close(mapping);
 }
 
 /* Bytes that can be read are lost if the file is known to end before them. */
@@ -398,6 +417,7 @@ int main(void)
         ON_ENGINE(f104_mapping_joins_what_is_lost_side_by_side),
         ON_ENGINE(f113_mapping_read_again_stops_at_the_first_page_that_fails),
         ON_ENGINE(f113_mapping_reads_all_places_again_that_bytes_lie_in),
+        ON_ENGINE(f113_mapping_read_all_again_fails_if_nothing_more_can_be_read),
         ON_ENGINE(f42_mapping_is_lost_where_the_file_ends_and_not_where_nobody_knows),
         ON_ENGINE(mapping_tells_the_system_how_it_is_read),
     };
