@@ -275,9 +275,12 @@ static void f113_mapping_read_again_stops_at_the_first_page_that_fails(void **st
         read_byte(mapping_bytes(mapping) + i * PAGE);
     }
     assert_int_equal(mapping_fault_count(mapping), 15);
+    assert_int_equal(ftruncate(shown_fd, 4 * PAGE), 0);
     shim_advance_clock(READ_RETRY_MS_MIN);
     assert_false(mapping_read_again(mapping, PAGE, 15 * PAGE));
     assert_int_equal(mapping_fault_count(mapping), 16);
+    assert_false(mapping_is_lost(mapping, PAGE, 3 * PAGE));
+    assert_true(mapping_is_lost(mapping, 4 * PAGE, PAGE));
     mapping_close(mapping);
 }
 
