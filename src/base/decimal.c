@@ -19,9 +19,6 @@ bool decimal_parse(struct slice text, int64_t *number_out)
 {
     bool is_negative = text.length > 0 && text.bytes[0] == '-';
     uint64_t magnitude = 0;
-    if (text.length == 0 || text.length > DECIMAL_BYTES_MAX) {
-        return false;
-    }
     for (size_t i = is_negative ? 1 : 0; i < text.length; i++) {
         uint64_t digit = (uint64_t)text.bytes[i] - '0';
         if (digit > 9 || magnitude > (UINT64_MAX - digit) / 10) {
