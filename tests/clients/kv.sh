@@ -53,6 +53,8 @@ check "kv stats: as the server says them" "$? $(sed -n 's/ .*//p' "$work/stats" 
 
 printf 'from a pipe\n' | kvs "set from standard input" 0 '' '' set piped
 kvs "get of that" 0 "from a pipe$line" '' get piped
+kvs "set of what cannot be read" 2 '' 'cannot read standard input: Is a directory' set piped </
+kvs "get of what was there" 0 "from a pipe$line" '' get piped
 printf 'no end' | kvs "set of a value without LF" 0 '' '' set piped
 kvs "get of that too" 0 "no end$line" '' get piped
 printf 'two\n\n' | kvs "set of two lines" 2 '' \

@@ -324,6 +324,7 @@ static void f123_compact_waits_longer_and_longer_for_reads(void **state)
     compacting_start(engine);
     struct script older = lose_older(engine, 16 * KIB);
     compacting_exhaust(engine);
+    assert_int_equal(engine_told(engine, "cannot be read; it is not served"), 1);
     assert_int_equal(engine_told(engine, "cannot be read; the file is kept"), 1);
     uint64_t maps = shim_count(SHIM_MMAP);
     pass(engine, 10 * READ_RETRY_MS_MAX);
