@@ -89,6 +89,8 @@ struct state {
     const char *read_only_name;   /* NULL: none */
     int map_instead_fd_plus_one;  /* 0: none */
     bool guards_views;
+    bool loses_page;
+    uint64_t lost_offset;
     enum shim_role map_instead_role;
 
     unsigned hook_calls;
@@ -304,6 +306,12 @@ void shim_map_role_instead(enum shim_role role, int fd)
 {
     state.map_instead_role = role;
     state.map_instead_fd_plus_one = fd + 1;
+}
+
+void shim_lose_page(uint64_t offset)
+{
+    state.loses_page = true;
+    state.lost_offset = offset;
 }
 
 void shim_guard_views(void)
@@ -721,6 +729,17 @@ static void *guarded_place(size_t length)
     return place == MAP_FAILED ? NULL : place;
 }
 
+/* Behind the end of a file, which no test makes that long, there is nothing to read. */
+static void lose_page(void *place, int fd)
+{
+    const off_t nowhere = (off_t)1 << 30;
+    void *page = __real_mmap(place, (size_t)sysconf(_SC_PAGESIZE), PROT_READ,
+                             MAP_SHARED | MAP_FIXED, fd, nowhere);
+    if (page != place) {
+        abort();
+    }
+}
+
 void *__wrap_mmap(void *place, size_t length, int protection, int flags, int fd,
                   off_t offset)
 {
@@ -741,6 +760,10 @@ void *__wrap_mmap(void *place, size_t length, int protection, int flags, int fd,
         flags |= place == NULL ? 0 : MAP_FIXED;
     }
     void *bytes = __real_mmap(place, length, protection, flags, fd, offset);
+    if (bytes != MAP_FAILED && place == NULL && state.loses_page &&
+        event.role == SHIM_LOG) {
+        lose_page((uint8_t *)bytes + state.lost_offset, fd);
+    }
     keep_real(&event, bytes != MAP_FAILED);
     return bytes;
 }

@@ -135,6 +135,10 @@ void shim_make_read_only(const char *name);
 void shim_map_instead(int fd);
 void shim_map_role_instead(enum shim_role role, int fd);
 
+/* From now on, until shim_reset, the page at this offset cannot be read through a new
+ * mapping of the log: it raises SIGBUS, while those before and behind it do not. */
+void shim_lose_page(uint64_t offset);
+
 /* From now on, until shim_reset, the page behind each new mapping cannot be read. */
 void shim_guard_views(void);
 

@@ -199,6 +199,23 @@ static void f68_an_older_log_alone_is_taken_up(void **state)
     assert_true(table_holds(&table));
 }
 
+/* All of it was durable before it got that name: what is cut off was not torn off. */
+static void f68_an_older_log_alone_that_lost_its_end_is_refused(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    compacting_begin_some(&table, engine);
+    compacting_start(engine);
+    engine_crash(engine);
+    assert_int_equal(remove(engine->log.path), 0);
+    struct script older = engine_read(engine, FILES_OLD);
+    older.length -= 5;
+    engine_write(engine, FILES_OLD, script_slice(&older));
+    assert_int_equal(engine_try_open(engine), KV_CORRUPT);
+    engine_expect_file(engine, FILES_OLD, script_slice(&older));
+    script_free(&older);
+}
+
 static void f68_both_logs_and_a_stale_new_one_are_taken_up(void **state)
 {
     struct engine *engine = *state;
@@ -344,6 +361,7 @@ int main(void)
         ON_ENGINE(f66_deleted_keys_never_come_back),
         ON_ENGINE(f66_random_writes_amid_compactions_equal_the_model),
         ON_ENGINE(f68_an_older_log_alone_is_taken_up),
+        ON_ENGINE(f68_an_older_log_alone_that_lost_its_end_is_refused),
         ON_ENGINE(f68_both_logs_and_a_stale_new_one_are_taken_up),
         ON_ENGINE(f68_a_drained_log_of_any_length_is_removed),
         ON_ENGINE(f68_an_older_log_of_another_generation_is_refused),

@@ -514,6 +514,9 @@ static void f57_recover_does_not_judge_an_opening_that_cannot_be_read(void **sta
     shim_omit_syncs();
     struct script bytes = make_pages(engine);
     expect_unreadable(engine, script_slice(&bytes), 0);
+    engine_place(engine, script_slice(&bytes));
+    shim_lose_page(0); /* there are marks behind it */
+    expect_refused(engine, script_slice(&bytes), KV_IO);
     script_free(&bytes);
 }
 

@@ -642,6 +642,23 @@ static void f84_full_disk_while_saving_is_told_and_costs_only_time(void **state)
     expect_believed(table, 0);
 }
 
+/* Nor is one whose sync fails put in place, at its begin or at its end. */
+static void image_that_cannot_be_synced_is_not_put_in_place(void **state)
+{
+    struct table *table = *state;
+    struct engine *engine = table->engine;
+    for (uint64_t nth = 1; nth <= 2; nth++) {
+        engine_open(engine);
+        table_fill(table);
+        shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_NEW, nth, EIO);
+        uint64_t fired_before = shim_fired_count();
+        engine_close(engine);
+        assert_int_equal(shim_fired_count(), fired_before + 1);
+        assert_false(engine_has_file(engine, FILES_INDEX));
+        assert_false(engine_has_file(engine, FILES_NEW));
+    }
+}
+
 /* The image of before stays, and what came later is read behind it. */
 static void image_of_before_is_kept_when_a_new_one_cannot_be_saved(void **state)
 {
@@ -1116,6 +1133,7 @@ int main(void)
         ON_TABLE(f83_symbolic_link_in_its_place_does_no_harm),
         ON_TABLE(verify_and_dump_read_the_log_alone),
         ON_TABLE(compaction_is_followed_by_an_image),
+        ON_TABLE(image_that_cannot_be_synced_is_not_put_in_place),
         ON_TABLE(image_that_cannot_be_synced_in_steps_is_told),
         ON_TABLE(no_image_is_taken_beside_an_older_log),
         ON_ENGINE(image_taken_in_steps_of_a_small_store_is_right),
