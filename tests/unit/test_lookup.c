@@ -39,9 +39,19 @@ static struct {
     } asked[ASKED_MAX];
     size_t look_count; /* at blocks_read */
     long blocks_read;
-    bool is_disk_busy; /* work takes long, and blocks are read meanwhile */
-    bool is_slow;      /* work takes long */
+    bool is_disk_busy;         /* work takes long, and blocks are read meanwhile */
+    bool is_slow;              /* work takes long */
+    const struct engine *hurt; /* its log is damaged when it is to be read at random */
 } system_calls;
+
+/* The key of each of the first records. */
+static void hurt_keys(const struct engine *engine)
+{
+    for (uint64_t i = 0; i < RUN_RECORDS / 3; i++) {
+        engine_flip(engine, OPENING_BYTES + i * record_length(3, 5) + RECORD_HEADER_BYTES,
+                    0x01);
+    }
+}
 
 int __wrap_posix_madvise(void *start, size_t length, int advice);
 int __wrap_getrusage(int who, struct rusage *usage);
@@ -54,6 +64,9 @@ int __wrap_posix_madvise(void *start, size_t length, int advice)
         system_calls.asked[system_calls.asked_count++].length = length;
     }
     system_calls.random_count += advice == POSIX_MADV_RANDOM ? 1 : 0;
+    if (system_calls.hurt != NULL && advice == POSIX_MADV_RANDOM) {
+        hurt_keys(system_calls.hurt);
+    }
     system_calls.normal_count += advice == POSIX_MADV_NORMAL ? 1 : 0;
     shim_advance_clock(system_calls.is_disk_busy || system_calls.is_slow ? 1 : 0);
     return 0;
@@ -152,6 +165,22 @@ static void load_from_a_disk_asks_for_a_list_of_earlier_keys_at_once(void **stat
     bench_close(&bench);
 }
 
+/* What a start has just verified, it replaces only as what it was: it is no damage that
+ * serving had let be replaced. */
+static void f103_load_ends_where_what_was_verified_is_damaged_since(void **state)
+{
+    struct bench bench;
+    struct scan scan;
+    struct load_counts counts = {0};
+    bench_open_overwritten(&bench, *state);
+    system_calls.hurt = *state;
+    scan_begin(&scan, log_bytes(bench.log), IMAGE_LOG_ID);
+    assert_int_equal(load_log(&bench.keydir, &scan, &counts), KV_CORRUPT);
+    assert_int_equal(counts.replaced_unseen, 0);
+    system_calls.hurt = NULL;
+    bench_close(&bench);
+}
+
 /* What was not verified may not have been read yet: in between it is read in order. */
 static void load_of_what_was_not_read_goes_back_to_reading_in_order(void **state)
 {
@@ -236,6 +265,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON_ENGINE(load_in_memory_asks_the_disk_for_nothing),
         ON_ENGINE(load_from_a_disk_asks_for_a_list_of_earlier_keys_at_once),
+        ON_ENGINE(f103_load_ends_where_what_was_verified_is_damaged_since),
         ON_ENGINE(load_of_what_was_not_read_goes_back_to_reading_in_order),
         ON_ENGINE(lookup_asks_the_disk_while_it_is_read),
     };
