@@ -30,9 +30,10 @@ static bool takes_value(enum verb verb)
     return verb == VERB_SET || verb == VERB_ADD;
 }
 
-static bool takes_prefix(enum verb verb)
+/* KEYS and LIST take a prefix, HELP the name of a command. */
+static bool may_take_word(enum verb verb)
 {
-    return verb == VERB_KEYS || verb == VERB_LIST;
+    return verb == VERB_KEYS || verb == VERB_LIST || verb == VERB_HELP;
 }
 
 /* What an accepted request may look like. */
@@ -47,7 +48,7 @@ static void check_accepted(struct slice line, const struct request *request)
     REQUIRE(request->key.length <= KEY_BYTES_MAX);
     REQUIRE(request->value.length <= VALUE_BYTES);
     REQUIRE(!protocol_has_key(request->verb) || request->key.length > 0);
-    REQUIRE(protocol_has_key(request->verb) || takes_prefix(request->verb) ||
+    REQUIRE(protocol_has_key(request->verb) || may_take_word(request->verb) ||
             request->key.length == 0);
     REQUIRE(takes_value(request->verb) || request->value.length == 0);
 }
@@ -65,6 +66,11 @@ static void check_is_complete(struct slice line, const struct request *request)
     length += request->key.length > 0 ? 1 + request->key.length : 0;
     length += takes_value(request->verb) ? 1 + request->value.length : 0;
     struct decimal number = decimal_of(request->number);
+    /* Spaces behind a command that takes no value are none of it. */
+    while (!takes_value(request->verb) && line.length > length &&
+           line.bytes[line.length - 1] == ' ') {
+        line.length--;
+    }
     REQUIRE(length == line.length ||
             (request->verb == VERB_INCR && length + 1 + number.length == line.length &&
              memcmp(line.bytes + length + 1, number.bytes, number.length) == 0));

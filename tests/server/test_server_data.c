@@ -126,7 +126,7 @@ static void add_stores_only_where_there_is_no_value(void **state)
                    SLICE_LITERAL(" three \nalready stored\n\n"));
 }
 
-static void incr_counts_up_to_the_limits_of_64_bits(void **state)
+static void f122_incr_counts_up_to_the_limits_of_64_bits(void **state)
 {
     struct scene *scene = *state;
     scene_talk_text(scene,
@@ -585,7 +585,7 @@ int main(void)
         ON_SERVER(f27_one_key_set_many_times_keeps_its_last_value),
         ON_SERVER(a_batch_sees_its_own_earlier_writes),
         ON_SERVER(add_stores_only_where_there_is_no_value),
-        ON_SERVER(incr_counts_up_to_the_limits_of_64_bits),
+        ON_SERVER(f122_incr_counts_up_to_the_limits_of_64_bits),
         ON_SERVER(incr_of_what_is_no_number_changes_nothing),
         ON_SERVER(list_gives_each_key_with_its_value),
         ON_SERVER(a_delete_survives_restart_and_crash),
