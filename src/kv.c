@@ -6,24 +6,19 @@
  * other: a reply that is cut off, of whatever length, then shows, and so does a server
  * that is none. What it cannot understand is status 2 and a line on stderr.
  */
-#include "base/buffer.h"
+#include "ask.h"
+
 #include "base/decimal.h"
-#include "base/platform.h"
 #include "base/utf8.h"
 #include "base/version.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-enum { EXIT_YES, EXIT_NO, EXIT_TROUBLE };
+enum { EXIT_YES, EXIT_NO, EXIT_TROUBLE = ASK_TROUBLE };
 enum { RECEIVE_BYTES = 65536, SECONDS_MAX = 1000000, PORT_MAX = 65535 };
 
 static const char help[] =
@@ -75,142 +70,12 @@ static const struct command commands[] = {
     {"sync", "SYNC", 0, 0, NULL, SUCCESS},
 };
 
-struct server {
-    const char *address;
-    const char *port;
-    int patience_s;
-};
-
-KV_PRINTF_LIKE(1, 2) _Noreturn static void give_up(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    (void)fputs("kv: ", stderr);
-    (void)vfprintf(stderr, format, arguments);
-    (void)fputc('\n', stderr);
-    va_end(arguments);
-    exit(EXIT_TROUBLE);
-}
-
-/* ---- The connection ---- */
-
-static void put(struct buffer *buffer, struct slice bytes)
-{
-    if (buffer_reserve(buffer, bytes.length) != KV_OK) {
-        give_up("out of memory");
-    }
-    buffer_append(buffer, bytes);
-}
-
-_Noreturn static void give_up_on(const struct server *server)
-{
-    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINPROGRESS) {
-        give_up("%s: the connection was lost: %s", server->address, strerror(errno));
-    }
-    give_up("%s: no answer for %d s; what was asked may be done yet", server->address,
-            server->patience_s);
-}
-
-/* Returns -1 with errno. No call on it takes longer than the user's patience. */
-static int try_address(const struct addrinfo *address, const struct server *server)
-{
-    struct timeval patience = {.tv_sec = server->patience_s};
-    int fd = socket(address->ai_family, SOCK_STREAM, 0);
-    if (fd < 0) {
-        return -1; /* a name may have addresses of a kind that this machine lacks */
-    }
-    if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) < 0) {
-        give_up("%s: no socket: %s", server->address, strerror(errno));
-    }
-    if (connect(fd, address->ai_addr, address->ai_addrlen) == 0) {
-        return fd;
-    }
-    if (errno == EINPROGRESS || errno == EAGAIN) {
-        give_up_on(server);
-    }
-    return -1; /* what is open is closed at the end, which is near */
-}
-
-static int connect_to_path(const struct server *server)
-{
-    struct sockaddr_un path = {.sun_family = AF_UNIX};
-    struct addrinfo address = {.ai_family = AF_UNIX,
-                               .ai_addr = (struct sockaddr *)&path,
-                               .ai_addrlen = sizeof path};
-    size_t length = strlen(server->address);
-    if (length >= sizeof path.sun_path) {
-        give_up("%s: too long a path for a socket", server->address);
-    }
-    memcpy(path.sun_path, server->address, length);
-    return try_address(&address, server);
-}
-
-/* The address as the server prints it, [::1], or without the brackets. */
-static int connect_to_name(const struct server *server)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    struct addrinfo *addresses = NULL;
-    char name[256];
-    const char *start = server->address + (server->address[0] == '[' ? 1 : 0);
-    (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(start, "]"), start);
-    int error = getaddrinfo(name, server->port, &hints, &addresses);
-    if (error != 0) {
-        give_up("%s:%s: no such address: %s", server->address, server->port,
-                gai_strerror(error));
-    }
-    int fd = -1;
-    for (const struct addrinfo *a = addresses; a != NULL && fd < 0; a = a->ai_next) {
-        fd = try_address(a, server);
-    }
-    return fd;
-}
-
-/* A server that has heard enough may end while we speak; its answer says why. */
-static void say(int fd, struct slice rest, const struct server *server)
-{
-    while (rest.length > 0) {
-        ssize_t count = send(fd, rest.bytes, rest.length, MSG_NOSIGNAL);
-        if (count > 0) {
-            rest = slice_after(rest, (size_t)count);
-        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            give_up_on(server);
-        } else if (errno != EINTR) {
-            return;
-        }
-    }
-    (void)shutdown(fd, SHUT_WR); /* if that fails, so does receiving */
-}
-
-/* All that the server answers until it ends. */
-static struct buffer ask(const struct server *server, const struct buffer *lines)
-{
-    struct buffer answer = {0};
-    uint8_t bytes[RECEIVE_BYTES];
-    bool is_path = strchr(server->address, '/') != NULL;
-    int fd = is_path ? connect_to_path(server) : connect_to_name(server);
-    if (fd < 0) {
-        give_up("%s%s%s: cannot connect: %s", server->address, is_path ? "" : ":",
-                is_path ? "" : server->port, strerror(errno));
-    }
-    say(fd, buffer_slice(lines), server);
-    ssize_t count;
-    while ((count = recv(fd, bytes, sizeof bytes, 0)) != 0) {
-        if (count > 0) {
-            put(&answer, (struct slice){bytes, (size_t)count});
-        } else if (errno != EINTR) {
-            give_up_on(server);
-        }
-    }
-    return answer;
-}
-
 /* ---- What is said ---- */
 
 static void check_word(const char *what, const char *word)
 {
     if (word[0] == '\0' || strpbrk(word, " \n") != NULL) {
-        give_up("%s must be one word, without a space or a line's end", what);
+        ask_give_up("%s must be one word, without a space or a line's end", what);
     }
 }
 
@@ -221,10 +86,10 @@ static void put_input(struct buffer *lines)
     size_t count;
     size_t start = lines->length;
     while ((count = fread(bytes, 1, sizeof bytes, stdin)) > 0) {
-        put(lines, (struct slice){bytes, count});
+        ask_put(lines, (struct slice){bytes, count});
     }
     if (ferror(stdin)) {
-        give_up("cannot read standard input: %s", strerror(errno));
+        ask_give_up("cannot read standard input: %s", strerror(errno));
     }
     if (lines->length > start && lines->bytes[lines->length - 1] == '\n') {
         lines->length--;
@@ -236,7 +101,7 @@ static void put_request(struct buffer *lines, const struct command *command, cha
 {
     size_t start = lines->length;
     bool is_store = command->answer == STORED;
-    put(lines, slice_of_text(command->verb));
+    ask_put(lines, slice_of_text(command->verb));
     for (int i = 0; i < 2 && words[i] != NULL; i++) {
         if (i == 0 || !is_store) {
             check_word(i == 1                ? "a number"
@@ -244,21 +109,22 @@ static void put_request(struct buffer *lines, const struct command *command, cha
                                              : "a key",
                        words[i]);
         }
-        put(lines, SLICE_LITERAL(" "));
-        put(lines, slice_of_text(words[i]));
+        ask_put(lines, SLICE_LITERAL(" "));
+        ask_put(lines, slice_of_text(words[i]));
         if (is_store && words[1] == NULL) {
-            put(lines, SLICE_LITERAL(" "));
+            ask_put(lines, SLICE_LITERAL(" "));
             put_input(lines);
         }
     }
     struct slice line = slice_after(buffer_slice(lines), start);
     if (memchr(line.bytes, '\n', line.length) != NULL ||
         memchr(line.bytes, 0, line.length) != NULL || !utf8_is_valid(line)) {
-        give_up("words are one line of UTF-8 without NUL; encode others, as with base64");
+        ask_give_up(
+            "words are one line of UTF-8 without NUL; encode others, as with base64");
     }
     /* A line drops one CR at its end, so what ends in one gets another. */
-    put(lines, lines->bytes[lines->length - 1] == '\r' ? SLICE_LITERAL("\r\n")
-                                                       : SLICE_LITERAL("\n"));
+    ask_put(lines, lines->bytes[lines->length - 1] == '\r' ? SLICE_LITERAL("\r\n")
+                                                           : SLICE_LITERAL("\n"));
 }
 
 /* ---- What is answered ---- */
@@ -269,8 +135,8 @@ static struct slice take_line(struct slice *answer)
     const uint8_t *lf =
         answer->length == 0 ? NULL : memchr(answer->bytes, '\n', answer->length);
     if (lf == NULL) {
-        give_up(answer->length == 0 ? "the server ended without an answer"
-                                    : "the answer is cut off");
+        ask_give_up(answer->length == 0 ? "the server ended without an answer"
+                                        : "the answer is cut off");
     }
     struct slice line = slice_first(*answer, (size_t)(lf - answer->bytes));
     *answer = slice_after(*answer, line.length + 1);
@@ -286,10 +152,10 @@ _Noreturn static void refuse(struct slice line)
 {
     if (slice_starts_with(line, SLICE_LITERAL("error: "))) {
         line = slice_after(line, sizeof "error: " - 1);
-        give_up("%.*s", (int)(line.length < 200 ? line.length : 200),
-                (const char *)line.bytes);
+        ask_give_up("%.*s", (int)(line.length < 200 ? line.length : 200),
+                    (const char *)line.bytes);
     }
-    give_up("this is not the answer of a kv-store");
+    ask_give_up("this is not the answer of a kv-store");
 }
 
 /* The last line, behind which nothing may come. */
@@ -388,7 +254,7 @@ static int take_lines(struct slice answer, bool are_values, bool is_sorted)
         } else if (line.length == 0 || has_space != are_values) {
             refuse(line);
         } else {
-            put(&lines, (struct slice){(const void *)&line, sizeof line});
+            ask_put(&lines, (struct slice){(const void *)&line, sizeof line});
         }
         line = take_line(&answer);
     }
@@ -420,11 +286,12 @@ static const struct command *find_command(const char *name, int word_count)
             return &commands[i];
         }
     }
-    give_up("%s: no such command with so many words; see kv -h", name);
+    ask_give_up("%s: no such command with so many words; see kv -h", name);
 }
 
 /* words: end with a NULL. */
-static int run(const struct server *server, const struct command *command, char **words)
+static int run(const struct ask_server *server, const struct command *command,
+               char **words)
 {
     const struct command first = {.verb = command->first, .least = command->least};
     bool has_key = command->least > 0;
@@ -434,7 +301,7 @@ static int run(const struct server *server, const struct command *command, char 
         put_request(&lines, &first, key);
     }
     put_request(&lines, command, words);
-    struct buffer received = ask(server, &lines);
+    struct buffer received = ask_server(server, &lines);
     struct slice answer = buffer_slice(&received);
     bool is_there = true;
     if (command->first != NULL && has_key) {
@@ -466,7 +333,7 @@ static int seconds_of(const char *text)
     int64_t seconds = 0;
     if (!decimal_parse(slice_of_text(text), &seconds) || seconds < 1 ||
         seconds > SECONDS_MAX) {
-        give_up("-t %s: a number of seconds is meant; see kv -h", text);
+        ask_give_up("-t %s: a number of seconds is meant; see kv -h", text);
     }
     return (int)seconds;
 }
@@ -476,7 +343,7 @@ static void check_port(const char *text)
 {
     int64_t port = 0;
     if (!decimal_parse(slice_of_text(text), &port) || port < 1 || port > PORT_MAX) {
-        give_up("%s: a port is a number from 1 to 65535", text);
+        ask_give_up("%s: a port is a number from 1 to 65535", text);
     }
 }
 
@@ -504,16 +371,16 @@ static const char *from_environment(const char *name, const char *otherwise)
 static int end(int status)
 {
     if (fflush(stdout) != 0 || ferror(stdout)) {
-        give_up("cannot write to standard output: %s", strerror(errno));
+        ask_give_up("cannot write to standard output: %s", strerror(errno));
     }
     return status;
 }
 
 int main(int argc, char **argv)
 {
-    struct server server = {.address = from_environment("KV_ADDRESS", "127.0.0.1"),
-                            .port = from_environment("KV_PORT", "7878"),
-                            .patience_s = 5};
+    struct ask_server server = {.address = from_environment("KV_ADDRESS", "127.0.0.1"),
+                                .port = from_environment("KV_PORT", "7878"),
+                                .patience_s = 5};
     int option;
     fill_standard_places();
     while ((option = getopt(argc, argv, "a:p:t:hV")) != -1) {
@@ -536,7 +403,7 @@ int main(int argc, char **argv)
         }
     }
     if (optind == argc) {
-        give_up("a command is wanted; see kv -h");
+        ask_give_up("a command is wanted; see kv -h");
     }
     const struct command *command = find_command(argv[optind], argc - optind - 1);
     if (strchr(server.address, '/') == NULL) {

@@ -28,11 +28,11 @@ done
 
 # ---- Behind a server that is held for three seconds ----
 
-nc_openbsd() { timeout 60 nc.openbsd -N 127.0.0.1 "$port"; }
-nc_traditional() { timeout 60 nc.traditional -q 60 127.0.0.1 "$port"; }
-ncat_form() { timeout 60 ncat 127.0.0.1 "$port"; }
-busybox_form() { timeout 60 busybox nc 127.0.0.1 "$port"; }
-socat_form() { timeout 60 socat -t 60 - "TCP:127.0.0.1:$port"; }
+nc_openbsd() { timeout "$seconds_max" nc.openbsd -N 127.0.0.1 "$port"; }
+nc_traditional() { timeout "$seconds_max" nc.traditional -q 60 127.0.0.1 "$port"; }
+ncat_form() { timeout "$seconds_max" ncat 127.0.0.1 "$port"; }
+busybox_form() { timeout "$seconds_max" busybox nc 127.0.0.1 "$port"; }
+socat_form() { timeout "$seconds_max" socat -t 60 - "TCP:127.0.0.1:$port"; }
 forms=(nc_openbsd nc_traditional ncat_form busybox_form socat_form)
 kill -STOP "$server_pid"
 waiting=()
@@ -40,7 +40,7 @@ for form in "${forms[@]}"; do
     echo 'GET a' | "$form" >"$work/held.$form" 2>"$work/held.$form.stderr" &
     waiting+=($!)
 done
-sleep 3 # what is tested is that they wait so long
+sleep 3 # on purpose: what is tested is that they wait so long
 kill -CONT "$server_pid"
 for i in "${!forms[@]}"; do
     wait "${waiting[i]}"
@@ -109,7 +109,7 @@ if command -v systemd-socket-activate >/dev/null; then
     systemd-socket-activate --listen="127.0.0.1:$port" "$program" --file "$work/log" \
         2>"$work/activated" &
     server_pid=$!
-    until grep -qs Listening "$work/activated"; do sleep 0.05; done
+    until grep -qs Listening "$work/activated"; do :; done
     talks "systemd-socket-activate" $'GET handed\n' $'20\n' nc_plain
     kill -TERM "$server_pid"
     wait "$server_pid"

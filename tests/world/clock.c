@@ -14,6 +14,11 @@ static uint64_t now_us;
 static uint64_t jumped_us;
 static uint64_t tick_us;
 
+bool world_clock_has_jumped(void)
+{
+    return jumped_us > 0;
+}
+
 void world_clock_begin(uint64_t tick)
 {
     /* A machine that has been up for a day. */

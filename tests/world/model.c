@@ -567,11 +567,12 @@ static bool take_eviction(struct client *client, struct hearing *hearing)
     uint64_t up_us =
         client->last_reply_us + process_serving()->idle_s * 1000000 - early_us();
     bool came_before = owes(client) && client->last_line_us < up_us;
-    if (!sockets_is_somebody_waiting() || world_now_us() < up_us || came_before) {
+    bool is_early = !world_clock_has_jumped() && (world_now_us() < up_us || came_before);
+    if (!sockets_has_somebody_spoken() || is_early) {
         violation("a client was sent away though its time was not up",
                   "after %" PRIu64 " us, %s waiting, %s",
                   world_now_us() - client->last_reply_us,
-                  sockets_is_somebody_waiting() ? "others" : "nobody",
+                  sockets_has_somebody_spoken() ? "others" : "nobody",
                   came_before ? "with a line in hand" : "silent");
     }
     client->is_closing = true;
@@ -753,7 +754,8 @@ void model_note_closed(struct client *client)
         return;
     }
     bool has_stalled =
-        sockets_is_somebody_waiting() && world_now_us() + early_us() >= client->taking_us;
+        sockets_has_somebody_spoken() &&
+        (world_clock_has_jumped() || world_now_us() + early_us() >= client->taking_us);
     bool is_explained = client->is_lost || has_stalled || process_is_stopping();
     if (owes(client) && !is_explained) {
         suspect("a client was left without its replies", client);
@@ -1111,12 +1113,15 @@ void model_check_wait(uint64_t until_us)
     }
     uint64_t allowed_us =
         process_serving()->idle_s * 1000000 + 50000 + process_calls_us(CALLS_SLACK);
-    if (is_blocked && owes(client) && sockets_is_somebody_waiting() &&
+    /* Whom no descriptor is left for cannot be heard. */
+    bool are_others = sockets_is_somebody_waiting() && !world_clock_has_jumped() &&
+                      faults_hits()->network == 0;
+    if (is_blocked && owes(client) && are_others &&
         world_now_us() > client->taking_us + allowed_us) {
         violation("a client that takes nothing keeps others waiting",
                   "for %" PRIu64 " us", world_now_us() - client->taking_us);
     }
-    if (!is_blocked && !client->is_closing && sockets_is_somebody_waiting() &&
+    if (!is_blocked && !client->is_closing && are_others &&
         world_fair_us() > client->last_moved_us + allowed_us) {
         violation("an idle client keeps others waiting", "for %" PRIu64 " us",
                   world_fair_us() - client->last_moved_us);

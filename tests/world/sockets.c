@@ -115,6 +115,19 @@ struct client *sockets_served(void)
     return NULL;
 }
 
+bool sockets_has_somebody_spoken(void)
+{
+    for (size_t i = 0; i < CLIENTS_MAX; i++) {
+        const struct client *client = &clients[i];
+        bool is_outside =
+            client->state == CLIENT_WAITING || client->state == CLIENT_LOBBY;
+        if (is_outside && client->said.length > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool sockets_is_somebody_waiting(void)
 {
     for (size_t i = 0; i < CLIENTS_MAX; i++) {

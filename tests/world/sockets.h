@@ -61,6 +61,9 @@ struct client *sockets_served(void);
 /* Whether somebody else has sent something. */
 bool sockets_is_somebody_waiting(void);
 
+/* The same, or it has gone since: the server may not have learned that yet. */
+bool sockets_has_somebody_spoken(void);
+
 /* Whether one in the lobby that is silent may be closed for another. */
 bool sockets_may_crowd_out(void);
 
