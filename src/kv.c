@@ -132,13 +132,15 @@ static void put_request(struct buffer *lines, const struct command *command, cha
 /* The next line; there must be one, and its end. */
 static struct slice take_line(struct slice *answer)
 {
-    const uint8_t *lf =
-        answer->length == 0 ? NULL : memchr(answer->bytes, '\n', answer->length);
-    if (lf == NULL) {
-        ask_give_up(answer->length == 0 ? "the server ended without an answer"
-                                        : "the answer is cut off");
+    size_t length = 0;
+    while (length < answer->length && answer->bytes[length] != '\n') {
+        length++;
     }
-    struct slice line = slice_first(*answer, (size_t)(lf - answer->bytes));
+    if (length == answer->length) {
+        ask_give_up(length == 0 ? "the server ended without an answer"
+                                : "the answer is cut off");
+    }
+    struct slice line = slice_first(*answer, length);
     *answer = slice_after(*answer, line.length + 1);
     return line;
 }
