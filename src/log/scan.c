@@ -206,15 +206,15 @@ static bool is_larger_than_a_batch(const struct scan *scan)
     uint64_t ahead_bytes = 0;
     struct record_walk walk = walk_on(scan);
     while (record_next(&walk)) {
-        if (walk.offset - scan->offset - ahead_bytes >= BATCH_BYTES_MAX) {
-            return true;
-        }
-        if (record_is_mark(&walk.record)) {
-            if (walk.offset != scan->offset + ahead_bytes ||
-                !slice_is_zero(walk.record.value)) {
-                return false;
+        if (!record_is_mark(&walk.record)) {
+            if (walk.offset - scan->offset - ahead_bytes >= BATCH_BYTES_MAX) {
+                return true;
             }
+        } else if (walk.offset == scan->offset + ahead_bytes &&
+                   slice_is_zero(walk.record.value)) {
             ahead_bytes += walk.record.length;
+        } else {
+            return false; /* a seal, which may stand behind the last record's end */
         }
     }
     return false;
