@@ -299,7 +299,7 @@ check-builds:
 	tests/builds.sh $(BUILDS)
 
 #: check-clients   real clients against the real program: nc, ncat, socat, telnet, bash, curl
-check-clients: kv-store
+check-clients: kv-store kv
 	tests/clients/run.sh ./kv-store
 
 #: lint            clang-tidy, cppcheck, include levels, function and file length

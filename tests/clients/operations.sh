@@ -36,14 +36,15 @@ for option in --version -V; do
 done
 
 mkdir nowhere
-misused() { # misused ARGUMENT...: wrong usage, told in one line, and nothing is done
+misused() { # misused ARGUMENT...: wrong usage, told in a line with one on help behind it, and nothing is done
     # A program that starts all the same does so on a free port, and not for ever.
     (cd nowhere && timeout "$seconds_max" "$program" --port 0 "$@") >run.stdout 2>run.stderr </dev/null
     run_status=$?
     if [[ $run_status -ne 2 ]]; then
         not_ok "wrong usage: $*" "exit status $run_status: $(cat run.stderr)"
-    elif [[ $(wc -l <run.stderr) -ne 1 || -s run.stdout ]]; then
-        not_ok "wrong usage: $*" "not one line on stderr: $(cat run.stdout run.stderr)"
+    elif [[ $(wc -l <run.stderr) -ne 2 || -s run.stdout ||
+        $(tail -n 1 run.stderr) != 'kv-store: see kv-store --help' ]]; then
+        not_ok "wrong usage: $*" "not a line and where help is: $(cat run.stdout run.stderr)"
     elif [[ -n $(ls -A nowhere) ]]; then
         not_ok "wrong usage: $*" "files were made: $(ls -A nowhere)"
     else
