@@ -16,6 +16,7 @@
 
 #include <assert.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -52,11 +53,12 @@ static void tell(struct server *server, enum event event)
     };
     uint64_t count = server->events[event].count;
     if (count > 0 && clock_is_due(&server->events[event].told_ms, CLIENTS_MESSAGE_MS)) {
-        if (count == 1) {
-            diag_info("a client %s", texts[event]);
-        } else {
-            diag_info("%llu times: a client %s", (unsigned long long)count, texts[event]);
+        char times[40] = "";
+        if (count > 1) {
+            (void)snprintf(times, sizeof times, " (%llu times)",
+                           (unsigned long long)count);
         }
+        diag_info("a client %s%s", texts[event], times);
         server->events[event].count = 0;
     }
 }

@@ -249,6 +249,8 @@ static void options_say_what_they_take_instead(void **state)
          .arguments = {"--verify", "--dump"}},
         {.line = "only one of --verify, --salvage and --dump can be done at a time",
          .arguments = {"--verify", "--salvage", "new.log"}},
+        {.line = "--address takes an address, a name or a path, 16 times at most",
+         .arguments = {"--address", ""}},
         {.line = "takes no arguments, only options: argument", .arguments = {"argument"}},
     };
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
@@ -256,6 +258,7 @@ static void options_say_what_they_take_instead(void **state)
         engine_forget_messages(engine);
         assert_int_equal(parse(refusals[i].arguments, &options), OPTIONS_WRONG);
         engine_expect_line(engine, refusals[i].line, 0, 0);
+        engine_expect_line(engine, "see kv-store --help", 0, 0);
     }
 }
 

@@ -1,0 +1,138 @@
+/*
+ * Where the server listens: what may stand at the path of a socket, and what a service
+ * manager may hand over.
+ *
+ * wrap: socket chmod
+ */
+#include "net/listener.h"
+
+#include "support/engine.h"
+#include "support/unit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int socket_error; /* 0: none */
+static int chmod_error;
+
+int __real_socket(int domain, int type, int protocol);
+int __wrap_socket(int domain, int type, int protocol);
+int __real_chmod(const char *path, mode_t mode);
+int __wrap_chmod(const char *path, mode_t mode);
+
+int __wrap_socket(int domain, int type, int protocol)
+{
+    errno = socket_error;
+    return socket_error != 0 ? -1 : __real_socket(domain, type, protocol);
+}
+
+int __wrap_chmod(const char *path, mode_t mode)
+{
+    errno = chmod_error;
+    return chmod_error != 0 ? -1 : __real_chmod(path, mode);
+}
+
+static struct listener_options at(const char *address)
+{
+    return (struct listener_options){
+        .address_count = 1, .addresses = {address}, .port = "0"};
+}
+
+static void expect_refusal(struct engine *engine, const char *address)
+{
+    struct listener listener;
+    struct listener_options options = at(address);
+    engine_forget_messages(engine);
+    assert_int_equal(listener_bind(&options, &listener), KV_IO);
+    listener_close(&listener);
+    assert_int_equal(engine_told(engine, ""), 1);
+}
+
+/* What is no socket is never replaced; one on which somebody answers is left to him. */
+static void f121_listener_replaces_only_what_a_dead_server_left(void **state)
+{
+    struct engine *engine = *state;
+    struct listener listener;
+    struct stat info;
+    engine_open(engine);
+    expect_refusal(engine, engine->log.path);
+    engine_expect_line(engine, "PATH: is no socket and is not replaced; giving up", 0, 0);
+    char path[TEMPDIR_FILE_BYTES + 8];
+    (void)snprintf(path, sizeof path, "%s.here", engine->log.path);
+    struct listener_options options = at(path);
+    assert_int_equal(listener_bind(&options, &listener), KV_OK);
+    assert_int_equal(listener_open(&options, &listener), KV_OK);
+    assert_int_equal(stat(path, &info), 0);
+    assert_int_equal(info.st_mode & 0777, 0600);
+    expect_refusal(engine, path);
+    engine_expect_line(engine, "PATH.here: another server listens there; giving up", 0,
+                       0);
+    assert_int_equal(close(listener.fds[0]), 0); /* as a death leaves it */
+    socket_error = EMFILE;
+    expect_refusal(engine, path);
+    engine_expect_line(engine,
+                       "PATH.here: cannot find out who listens there; giving up: ERROR",
+                       0, EMFILE);
+    socket_error = 0;
+    chmod_error = EPERM;
+    engine_forget_messages(engine);
+    assert_int_equal(listener_bind(&options, &listener), KV_OK);
+    assert_int_equal(listener_open(&options, &listener), KV_IO);
+    engine_expect_line(engine, "PATH.here: cannot set its mode; giving up: ERROR", 0,
+                       EPERM);
+    listener_close(&listener);
+    chmod_error = 0;
+    assert_int_equal(listener_bind(&options, &listener), KV_OK);
+    assert_int_equal(listener_open(&options, &listener), KV_OK);
+    listener_close(&listener);
+    assert_int_equal(stat(path, &info), -1);
+}
+
+static void f121_listener_takes_no_path_that_is_too_long(void **state)
+{
+    struct engine *engine = *state;
+    engine_open(engine);
+    expect_refusal(engine,
+                   "/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+                   "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+    engine_expect_line(engine,
+                       "/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+                       "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx: "
+                       "too long for the path of a socket; giving up",
+                       0, 0);
+}
+
+static void hand_over(const char *count)
+{
+    char pid[24];
+    (void)snprintf(pid, sizeof pid, "%ld", (long)getpid());
+    assert_int_equal(setenv("LISTEN_PID", pid, 1), 0);
+    assert_int_equal(setenv("LISTEN_FDS", count, 1), 0);
+}
+
+static void f121_listener_refuses_sockets_that_are_none(void **state)
+{
+    struct engine *engine = *state;
+    engine_open(engine);
+    hand_over("0");
+    expect_refusal(engine, "127.0.0.1");
+    engine_expect_line(engine, "LISTEN_FDS: takes 1 to 16 sockets; giving up", 0, 0);
+    hand_over("1"); /* whatever has that number here does not listen */
+    expect_refusal(engine, "127.0.0.1");
+    engine_expect_line(
+        engine, "LISTEN_FDS: descriptor 3 is no socket that listens; giving up", 0, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_ENGINE(f121_listener_replaces_only_what_a_dead_server_left),
+        ON_ENGINE(f121_listener_takes_no_path_that_is_too_long),
+        ON_ENGINE(f121_listener_refuses_sockets_that_are_none),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
