@@ -207,7 +207,7 @@ check-valgrind:
 	$(call build_with,check,$(CHECK_FLAGS)) unit-binaries
 	TMPDIR=$${TMPDIR:-/tmp} $(MAKE) --no-print-directory BUILD=build/check \
 		CFLAGS="$(CHECK_FLAGS)" TITLE=$@ \
-		RUNNER="env KV_TEST_SLOW=1 valgrind $(VALGRIND_FLAGS)" run-unit
+		RUNNER="env KV_TEST_SLOW=1 KV_TEST_VALGRIND=1 valgrind $(VALGRIND_FLAGS)" run-unit
 
 #: check-faults    scripts with each call failing and each death, damaged logs, kill -9
 check-faults:

@@ -63,3 +63,10 @@ size_t watchdog_scaled(size_t native, size_t slow)
 {
     return watchdog_is_slow() ? slow : native;
 }
+
+void watchdog_skip_under_valgrind(void)
+{
+    if (getenv("KV_TEST_VALGRIND") != NULL) {
+        skip();
+    }
+}

@@ -284,6 +284,7 @@ static void pass(const struct engine *engine, uint64_t ms)
  */
 static void f123_compact_goes_on_when_reading_works_again(void **state)
 {
+    watchdog_skip_under_valgrind();
     struct engine *engine = *state;
     struct table table;
     engine_catch_sigbus();
@@ -317,6 +318,7 @@ static void f123_compact_goes_on_when_reading_works_again(void **state)
 /* A disk that cannot is asked ever more rarely; whoever asks for a compaction asks it. */
 static void f123_compact_waits_longer_and_longer_for_reads(void **state)
 {
+    watchdog_skip_under_valgrind();
     struct engine *engine = *state;
     struct table table;
     engine_catch_sigbus();
@@ -344,6 +346,7 @@ static void f123_compact_waits_longer_and_longer_for_reads(void **state)
 /* Damage beside it is told when it alone is left, and is what it always was. */
 static void f123_compact_tells_damage_from_what_it_cannot_read_yet(void **state)
 {
+    watchdog_skip_under_valgrind();
     struct engine *engine = *state;
     struct table table;
     engine_catch_sigbus();
@@ -368,6 +371,7 @@ static void f123_compact_tells_damage_from_what_it_cannot_read_yet(void **state)
 /* What cannot be read may be replaced or deleted, and then nothing is waited for. */
 static void f123_compact_ends_when_what_it_cannot_read_is_replaced(void **state)
 {
+    watchdog_skip_under_valgrind();
     struct engine *engine = *state;
     struct table table;
     engine_catch_sigbus();

@@ -267,6 +267,7 @@ static void f104_mapping_ends_the_program_when_too_many_places_are_lost(void **s
  * each of its pages: a disk may take half a minute for each. */
 static void f113_mapping_read_again_stops_at_the_first_page_that_fails(void **state)
 {
+    watchdog_skip_under_valgrind();
     struct engine *engine = *state;
     engine_catch_sigbus();
     shim_set_clock(1000);
@@ -287,6 +288,7 @@ static void f113_mapping_read_again_stops_at_the_first_page_that_fails(void **st
 /* Bytes over several places that were lost are the file's again, or are still lost. */
 static void f113_mapping_reads_all_places_again_that_bytes_lie_in(void **state)
 {
+    watchdog_skip_under_valgrind();
     struct engine *engine = *state;
     engine_catch_sigbus();
     shim_set_clock(1000);
@@ -311,6 +313,7 @@ static void f113_mapping_reads_all_places_again_that_bytes_lie_in(void **state)
 /* A place that can be read again is worth telling, also if the next one cannot. */
 static void f113_mapping_read_all_again_fails_if_nothing_more_can_be_read(void **state)
 {
+    watchdog_skip_under_valgrind();
     struct engine *engine = *state;
     engine_catch_sigbus();
     struct mapping *mapping = open_unreadable(engine, 4);
@@ -354,6 +357,7 @@ static size_t count_system_mappings(void)
 /* A long stretch that is lost is one place, page by page as it is met, or at once. */
 static void f104_mapping_joins_what_is_lost_side_by_side(void **state)
 {
+    watchdog_skip_under_valgrind();
     struct engine *engine = *state;
     engine_catch_sigbus();
     struct mapping *mapping = open_unreadable(engine, 4 * MAPPING_HOLES_MAX);
