@@ -1,5 +1,5 @@
 #!/bin/bash
-# Draw chart.svg, which README.md shows, from what `make bench` and `make bench-restart`
+# Draw chart.svg beside this script from what `make bench` and `make bench-restart`
 # left in build/bench: how many times as fast as Redis, or as small. Needs gnuplot.
 #
 #   tests/bench/chart.sh [FIGURES-DIRECTORY]
