@@ -19,6 +19,9 @@ WIDE_TYPES := -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64
 endif
 # What is built by other commands than before is built anew: their record changes then.
 COMMANDS := $(CC) $(CPPFLAGS) $(CFLAGS) $(EXTRA) -- $(LDFLAGS)
+# A short line for each file that is made; V=1: whole commands; V=0: neither.
+V        ?=
+show      = $(if $(V),$(if $(filter 0,$(V)),@),@printf '%-4s %s\n' $1 '$2';)
 COMPILE   = $(CC) -std=c11 -D_POSIX_C_SOURCE=200809L $(WIDE_TYPES) -Iinclude $(WARNINGS) \
 	$(CPPFLAGS) $(CFLAGS) $(EXTRA)
 LINK      = $(COMPILE) $(LDFLAGS)
@@ -60,18 +63,20 @@ help:
 # Renamed into place: a program that runs cannot be written to, and stays as it is.
 #: all             build ./kv-store and ./kv (the default)
 kv-store: $(BUILD)/kv-store
-	cp $< $<.new && mv -f $<.new $@
+	@cp $< $<.new && mv -f $<.new $@
 
 #: kv              build ./kv, the small client
 kv: $(BUILD)/kv
-	cp $< $<.new && mv -f $<.new $@
+	@cp $< $<.new && mv -f $<.new $@
 
 #: debug           build build/debug/kv-store with -O0 -g3
 debug:
-	$(MAKE) --no-print-directory BUILD=build/debug CFLAGS="-O0 -g3" build/debug/kv-store
+	@$(MAKE) --no-print-directory BUILD=build/debug CFLAGS="-O0 -g3" build/debug/kv-store
 
 #: run             build and start the server on 127.0.0.1:7878 with ./kv.log
-run: kv-store
+run:
+	@[ -e kv-store ] || echo 'building ./kv-store'
+	@$(MAKE) --no-print-directory $(jobs) V=$(or $(V),0) kv-store
 	./kv-store
 
 $(BUILD)/commands: FORCE
@@ -80,40 +85,39 @@ $(BUILD)/commands: FORCE
 		echo '$(subst ','\'',$(COMMANDS))' >$@
 
 $(BUILD)/kv-store: $(OBJECTS) $(BUILD)/src/main.o
-	$(LINK) -o $@ $^
+	$(call show,LINK,$@)$(LINK) -o $@ $^
 
 $(BUILD)/kv: $(BUILD)/src/kv.o $(BUILD)/src/ask.o $(patsubst %,$(BUILD)/src/base/%.o,buffer decimal utf8)
-	$(LINK) -o $@ $^
+	$(call show,LINK,$@)$(LINK) -o $@ $^
 
 $(BUILD)/libkv.a: $(OBJECTS)
-	rm -f $@
-	ar rcs $@ $^
+	$(call show,AR,$@)rm -f $@ && ar rcs $@ $^
 
 $(BUILD)/src/%.o: src/%.c $(BUILD)/commands
 	@mkdir -p $(@D)
-	$(COMPILE) -MMD -MP -c -o $@ $<
+	$(call show,CC,$<)$(COMPILE) -MMD -MP -c -o $@ $<
 
 # For make mutate.
 $(BUILD)/src/%.s: src/%.c
 	@mkdir -p $(@D)
-	$(COMPILE) -S -o $@ $<
+	$(call show,CC,$<)$(COMPILE) -S -o $@ $<
 
 $(BUILD)/support/%.o: tests/support/%.c $(BUILD)/commands
 	@mkdir -p $(@D)
-	$(COMPILE) -Itests -MMD -MP -c -o $@ $<
+	$(call show,CC,$<)$(COMPILE) -Itests -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/%.o: tests/unit/%.c $(BUILD)/commands
 	@mkdir -p $(@D)
-	$(COMPILE) -Itests -MMD -MP -c -o $@ $<
+	$(call show,CC,$<)$(COMPILE) -Itests -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/%.o: tests/server/%.c $(BUILD)/commands
 	@mkdir -p $(@D)
-	$(COMPILE) -Itests -MMD -MP -c -o $@ $<
+	$(call show,CC,$<)$(COMPILE) -Itests -MMD -MP -c -o $@ $<
 
 # A test may replace system calls: the names to wrap stand in a comment of its source.
 # The clock is replaced in all of them, see shim.h: none may depend on real time.
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT) $(BUILD)/libkv.a
-	$(LINK) -o $@ $^ $$(sed -n 's/^ \* wrap: //p' tests/*/$*.c | tr -s ' ' '\n' \
+	$(call show,LINK,$@)$(LINK) -o $@ $^ $$(sed -n 's/^ \* wrap: //p' tests/*/$*.c | tr -s ' ' '\n' \
 		| sed '/./s/^/-Wl,--wrap=/') -Wl,--wrap=clock_gettime -lcmocka
 
 -include $(wildcard $(BUILD)/*/*.d $(BUILD)/*/*/*.d)
@@ -125,10 +129,10 @@ UNIT_BINARIES += $(BUILD)/fuzz/replay $(BUILD)/world/world
 
 $(BUILD)/fuzz/%.o: tests/fuzz/%.c $(BUILD)/commands
 	@mkdir -p $(@D)
-	$(COMPILE) -Itests -MMD -MP -c -o $@ $<
+	$(call show,CC,$<)$(COMPILE) -Itests -MMD -MP -c -o $@ $<
 
 $(BUILD)/fuzz/replay: $(FUZZ_OBJECTS) $(BUILD)/libkv.a
-	$(LINK) -o $@ $^ -lcmocka
+	$(call show,LINK,$@)$(LINK) -o $@ $^ -lcmocka
 
 # The world puts the program's data back to their beginning for each life of it, so they
 # stand in sections of their own. Its sources say which calls it answers.
@@ -136,14 +140,14 @@ WORLD_OBJECTS = $(patsubst tests/world/%.c,$(BUILD)/world/%.o,$(wildcard tests/w
 
 $(BUILD)/world/%.o: tests/world/%.c $(BUILD)/commands
 	@mkdir -p $(@D)
-	$(COMPILE) -Itests -MMD -MP -c -o $@ $<
+	$(call show,CC,$<)$(COMPILE) -Itests -MMD -MP -c -o $@ $<
 
 $(BUILD)/world/libkv.a: $(BUILD)/libkv.a
 	@mkdir -p $(@D)
-	objcopy --rename-section .data=kv_data --rename-section .bss=kv_bss $< $@
+	$(call show,COPY,$@)objcopy --rename-section .data=kv_data --rename-section .bss=kv_bss $< $@
 
 $(BUILD)/world/world: $(WORLD_OBJECTS) $(BUILD)/support/dice.o $(BUILD)/world/libkv.a
-	$(LINK) -o $@ $^ $$(sed -n 's/^ \* wrap: //p' tests/world/*.c | tr -s ' ' '\n' \
+	$(call show,LINK,$@)$(LINK) -o $@ $^ $$(sed -n 's/^ \* wrap: //p' tests/world/*.c | tr -s ' ' '\n' \
 		| sed '/./s/^/-Wl,--wrap=/')
 
 unit-binaries: $(UNIT_BINARIES) $(BUILD)/kv-store $(BUILD)/kv
@@ -161,7 +165,7 @@ run-faults: $(FAULT_BINARIES) $(BUILD)/kv-store $(BUILD)/torture
 	@echo "torture: 200 kills, 0 violations" | tee -a $(RAN)
 
 $(BUILD)/torture: tests/server/torture.c $(SUPPORT) $(BUILD)/libkv.a
-	$(LINK) -Itests -o $@ $^ -lcmocka
+	$(call show,LINK,$@)$(LINK) -Itests -o $@ $^ -lcmocka
 
 tools:
 	@tests/install-tools.sh
@@ -174,28 +178,26 @@ TEST_PARTS := check check-world check-clients check-faults check-san check-valgr
 
 #: test            every test; installs what is missing on a Debian machine first
 test: tools
-	@mkdir -p build && rm -f build/ran
-	@KV_RAN="$(CURDIR)/build/ran" $(MAKE) --no-print-directory SECONDS=30 $(TEST_PARTS) || { \
-		echo "make test FAILED; up to there it ran:"; sed 's/^/    /' build/ran; exit 1; }
-	@echo "make test passed; it ran:"; sed 's/^/    /' build/ran
+	@echo "parts: $(TEST_PARTS)"
 	@echo "not a part of it: $(NOT_IN_TEST)"
+	@KV_RAN="$(CURDIR)/build/ran" MAKE="$(MAKE)" tests/run-parts.sh SECONDS=30 $(TEST_PARTS)
 
 NOT_IN_TEST := check-builds, lint, check-format, mutants (make check-all), coverage, fuzz, torture, bench
 
 # On all processors, unless make was told on how many; then one by one by run-unit.sh.
 PROCESSORS := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
-build_with = $(MAKE) --no-print-directory \
-	$(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(PROCESSORS)) BUILD=build/$1 CFLAGS="$2"
+jobs       = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(PROCESSORS))
+build_with = $(MAKE) --no-print-directory $(jobs) V=$(or $(V),0) BUILD=build/$1 CFLAGS="$2"
 
 #: check           unit and server tests, warnings are errors; before every commit
 check:
-	$(call build_with,check,$(CHECK_FLAGS)) unit-binaries
-	$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" TITLE=$@ run-unit
+	@$(call build_with,check,$(CHECK_FLAGS)) unit-binaries
+	@$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" TITLE=$@ run-unit
 
 #: check-san       the same under the address and undefined-behaviour sanitizers
 check-san:
-	$(call build_with,san,$(SAN_FLAGS)) unit-binaries
-	$(MAKE) --no-print-directory BUILD=build/san CFLAGS="$(SAN_FLAGS)" TITLE=$@ run-unit
+	@$(call build_with,san,$(SAN_FLAGS)) unit-binaries
+	@$(MAKE) --no-print-directory BUILD=build/san CFLAGS="$(SAN_FLAGS)" TITLE=$@ run-unit
 
 # Here files are on a disk, where the others have them in memory: cases are smaller.
 # A SIGBUS handler that puts a page in place needs exact registers at each access.
@@ -204,17 +206,17 @@ VALGRIND_FLAGS := -q --error-exitcode=99 --leak-check=full \
 
 #: check-valgrind  the same under valgrind
 check-valgrind:
-	$(call build_with,check,$(CHECK_FLAGS)) unit-binaries
-	TMPDIR=$${TMPDIR:-/tmp} $(MAKE) --no-print-directory BUILD=build/check \
+	@$(call build_with,check,$(CHECK_FLAGS)) unit-binaries
+	@TMPDIR=$${TMPDIR:-/tmp} $(MAKE) --no-print-directory BUILD=build/check \
 		CFLAGS="$(CHECK_FLAGS)" TITLE=$@ \
 		RUNNER="env KV_TEST_SLOW=1 KV_TEST_VALGRIND=1 valgrind $(VALGRIND_FLAGS)" run-unit
 
 #: check-faults    scripts with each call failing and each death, damaged logs, kill -9
 check-faults:
-	$(call build_with,world,$(WORLD_FLAGS)) build/world/world/world
+	@$(call build_with,world,$(WORLD_FLAGS)) build/world/world/world
 	tests/world/every.sh build/world/world/world
-	$(call build_with,check,$(CHECK_FLAGS)) all-binaries
-	$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" TITLE=$@ run-faults
+	@$(call build_with,check,$(CHECK_FLAGS)) all-binaries
+	@$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" TITLE=$@ run-faults
 
 # A violation leaves its script where every later run finds it.
 WORLD_FLAGS := -O2 -g -Werror
@@ -222,12 +224,12 @@ WORLD_FLAGS := -O2 -g -Werror
 #: world           fresh seeds of the simulated world for SECONDS (60), from SEED on
 SEED ?= $(shell date +%s)000
 world:
-	$(call build_with,world,$(WORLD_FLAGS)) build/world/world/world
+	@$(call build_with,world,$(WORLD_FLAGS)) build/world/world/world
 	build/world/world/world --save tests/world/found --seed $(SEED) --seconds $(SECONDS)
 
 #: check-world     scripts that were found, a fixed set of seeds, then fresh ones (SECONDS=60)
 check-world:
-	$(call build_with,world,$(WORLD_FLAGS)) build/world/world/world
+	@$(call build_with,world,$(WORLD_FLAGS)) build/world/world/world
 	tests/world/check.sh build/world/world/world $(SEED) $(SECONDS)
 
 #: world-proof     defects put into the program one at a time, each found within a minute
@@ -237,7 +239,7 @@ world-proof:
 #: torture         kill -9 10,000 times (KILLS=n)
 KILLS ?= 10000
 torture:
-	$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" \
+	@$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" \
 		build/check/kv-store build/check/torture
 	build/check/torture build/check/kv-store $(KILLS)
 
@@ -291,7 +293,7 @@ check-service: kv-store
 
 #: check-clang     build everything with clang, warnings are errors
 check-clang:
-	$(call build_with,clang,$(CHECK_FLAGS)) CC=clang all-binaries
+	@$(call build_with,clang,$(CHECK_FLAGS)) CC=clang all-binaries
 	@echo "check-clang: every program and test was built without a warning" | tee -a $(RAN)
 
 #: check-builds    gcc and clang at each level, musl, 32 bits, POSIX alone; BUILDS="musl m32"

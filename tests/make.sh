@@ -17,7 +17,7 @@ unset MAKEFLAGS MFLAGS MAKELEVEL CFLAGS CPPFLAGS LDFLAGS
 cp -r Makefile src include "$scratch"
 cd "$scratch" || exit 1
 build() {
-    make -j2 CFLAGS=-O0 "$@" >output 2>&1 || fail "make $*: $(tail -n 5 output)"
+    make -j2 V=1 CFLAGS=-O0 "$@" >output 2>&1 || fail "make $*: $(tail -n 5 output)"
 }
 runs_with() { # runs_with TEXT...: every compilation had it
     ! grep -- ' -c -o ' output | grep -qv -e "$1" || fail "$1 is not in every compilation"
@@ -31,6 +31,10 @@ build CFLAGS=-O1
 runs_with -O1
 build CFLAGS=-O1 "CPPFLAGS=-DKV_UNUSED='\"a b\"'"
 runs_with -DKV_UNUSED
+
+make CFLAGS=-O2 >output 2>&1 || fail "make: $(tail -n 5 output)"
+[ "$(grep -c '^CC   src/' output)" = "$(find src -name '*.c' | wc -l)" ] ||
+    fail "not a line for each file: $(head -n 3 output)"
 
 # The program that runs is not written to.
 mkfifo ready
