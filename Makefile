@@ -19,8 +19,8 @@ WIDE_TYPES := -D_FILE_OFFSET_BITS=64 -D_TIME_BITS=64
 endif
 # What is built by other commands than before is built anew: their record changes then.
 COMMANDS := $(CC) $(CPPFLAGS) $(CFLAGS) $(EXTRA) -- $(LDFLAGS)
-# A short line for each file that is made; V=1: whole commands; V=0: neither.
-V        ?=
+# A short line for each file that is made; V=1: whole commands; V=0, or make -s: neither.
+V        ?= $(if $(findstring s,$(firstword -$(MAKEFLAGS))),0)
 show      = $(if $(V),$(if $(filter 0,$(V)),@),@printf '%-4s %s\n' $1 '$2';)
 COMPILE   = $(CC) -std=c11 -D_POSIX_C_SOURCE=200809L $(WIDE_TYPES) -Iinclude $(WARNINGS) \
 	$(CPPFLAGS) $(CFLAGS) $(EXTRA)
