@@ -18,6 +18,11 @@
 #include <assert.h>
 #include <inttypes.h>
 
+static struct log *log_of(const struct compaction *compaction)
+{
+    return keydir_log(compaction->keydir);
+}
+
 /* What copying so many bytes of records takes, of so many entries, out of a log that
  * long: the records, and a seal for each slice that has one. */
 static uint64_t bytes_to_copy(uint64_t live_bytes, uint64_t entries, uint64_t length)
@@ -32,7 +37,7 @@ static uint64_t bytes_to_begin(const struct compaction *compaction)
     const struct keydir *keydir = compaction->keydir;
     uint64_t marks = OPENING_BYTES + DRAINED_BYTES + 2 * SEAL_BYTES;
     return bytes_to_copy(keydir->live_bytes, keydir->key_count,
-                         log_length(keydir_log(keydir))) +
+                         log_length(log_of(compaction))) +
            marks;
 }
 
@@ -76,7 +81,7 @@ void compact_init(struct compaction *compaction, const struct files *files,
  */
 static bool is_last_chance(const struct compaction *compaction, uint64_t dead_bytes)
 {
-    const struct io_space *space = log_space(keydir_log(compaction->keydir));
+    const struct io_space *space = log_space(log_of(compaction));
     if (space == NULL) {
         return false;
     }
@@ -95,7 +100,7 @@ static bool is_wanted(const struct compaction *compaction, uint64_t length)
 
 bool compact_is_worthwhile(const struct compaction *compaction)
 {
-    uint64_t length = log_length(keydir_log(compaction->keydir));
+    uint64_t length = log_length(log_of(compaction));
     uint64_t dead = length - compaction->keydir->live_bytes;
     return keydir_older_log(compaction->keydir) == NULL &&
            ((dead > COMPACT_DEAD_BYTES_MIN && dead > length / 2) ||
@@ -104,7 +109,7 @@ bool compact_is_worthwhile(const struct compaction *compaction)
 
 uint64_t compact_bytes_until(const struct compaction *compaction)
 {
-    uint64_t length = log_length(keydir_log(compaction->keydir));
+    uint64_t length = log_length(log_of(compaction));
     uint64_t dead = length - compaction->keydir->live_bytes;
     uint64_t to_floor = dead < COMPACT_DEAD_BYTES_MIN ? COMPACT_DEAD_BYTES_MIN - dead : 0;
     uint64_t to_half = dead < length / 2 ? length - 2 * dead : 0;
@@ -167,7 +172,7 @@ static void tell_no_memory(struct compaction *compaction, enum status status)
 {
     if (status == KV_NO_MEMORY && !compaction->has_told_no_memory) {
         diag_warnx("%s: not enough memory for a compaction; waiting for it",
-                   log_path(keydir_log(compaction->keydir)));
+                   log_path(log_of(compaction)));
     }
     compaction->has_told_no_memory = status == KV_NO_MEMORY;
 }
@@ -180,7 +185,7 @@ static bool has_room(struct compaction *compaction)
     bool has_room = space.free_bytes >= needed;
     if (!has_room && !compaction->has_told_no_room) {
         diag_warnx("%s: no room on the disk for a compaction; waiting for it",
-                   log_path(keydir_log(compaction->keydir)));
+                   log_path(log_of(compaction)));
     }
     compaction->has_told_no_room = !has_room;
     return has_room;
@@ -199,7 +204,7 @@ static bool is_to_be_told(struct compaction *compaction, enum status status)
 
 enum status compact_begin(struct compaction *compaction)
 {
-    struct log *log = keydir_log(compaction->keydir);
+    struct log *log = log_of(compaction);
     assert(log_durable_length(log) == log_length(log) && log_staged_bytes(log) == 0);
     compaction->retry_ms = COMPACT_RETRY_MS;
     if (!has_room(compaction)) {
@@ -243,11 +248,13 @@ bool compact_is_mended(const struct compaction *compaction)
 
 /* Stage a copy of a record, if it is live and passes its checksum. */
 static enum status copy_record(const struct compaction *compaction,
-                               const struct record *record)
+                               const struct record_walk *walk)
 {
+    const struct record *record = &walk->record;
     struct keydir *keydir = compaction->keydir;
     struct change change = {.hash = keydir_hash(keydir, record->key)};
-    if (!keydir_find_older(keydir, change.hash, compaction->cursor, &change.before) ||
+    if (record_is_mark(record) ||
+        !keydir_find_older(keydir, change.hash, walk->offset, &change.before) ||
         keydir_verify(keydir, &change.before) != KV_OK) {
         return KV_OK; /* dead, or damaged: then it must not get a new checksum */
     }
@@ -265,25 +272,22 @@ static void skip_damage(struct compaction *compaction, const struct log *older)
     compaction->cursor = scan_skip_damage(&scan) ? scan.offset : log_length(older);
 }
 
-/* Go through the older log from the cursor, for one slice. */
+/* Go through the older log from the cursor, for one slice or as far as damage. */
 static enum status copy_slice(struct compaction *compaction)
 {
     const struct log *older = keydir_older_log(compaction->keydir);
-    struct slice bytes = log_bytes(older);
     uint64_t end = compaction->cursor + COMPACT_SLICE_BYTES;
     log_will_read(older, compaction->cursor, COMPACT_SLICE_BYTES);
     enum status status = KV_OK;
-    while (status == KV_OK && compaction->cursor < end &&
-           compaction->cursor < bytes.length) {
-        struct record record;
-        if (!record_decode(slice_after(bytes, (size_t)compaction->cursor), &record)) {
-            skip_damage(compaction, older);
-            continue;
-        }
-        if (!record_is_mark(&record)) {
-            status = copy_record(compaction, &record);
-        }
-        compaction->cursor += status == KV_OK ? record.length : 0;
+    struct record_walk walk = record_walk_begin(
+        slice_after(log_bytes(older), (size_t)compaction->cursor), compaction->cursor);
+    while (status == KV_OK && compaction->cursor < end && record_next(&walk)) {
+        status = copy_record(compaction, &walk);
+        compaction->cursor = walk.offset + walk.record.length;
+    }
+    if (status == KV_OK && compaction->cursor < end &&
+        compaction->cursor < log_length(older)) {
+        skip_damage(compaction, older);
     }
     return status;
 }
@@ -344,7 +348,7 @@ static void end_sweep(struct compaction *compaction)
  */
 static enum status sweep_slice(struct compaction *compaction)
 {
-    const struct log *log = keydir_log(compaction->keydir);
+    const struct log *log = log_of(compaction);
     struct location location;
     enum status status = KV_OK;
     for (int i = 0; status == KV_OK && i < COMPACT_SLICE_ENTRIES &&
@@ -408,7 +412,7 @@ static enum status copy_step(struct compaction *compaction)
     bool is_doubtful = log_fault_count(older) != fault_count;
     if (status != KV_OK || is_doubtful) {
         transaction_abort(transaction);
-    } else if (log_staged_bytes(keydir_log(compaction->keydir)) > 0) {
+    } else if (log_staged_bytes(log_of(compaction)) > 0) {
         status = transaction_commit(transaction);
     }
     if (status != KV_OK || is_doubtful) {
@@ -424,7 +428,7 @@ static enum status copy_step(struct compaction *compaction)
 /* Nothing points at the older log any more: say so, durably. */
 static enum status finish_copying(struct compaction *compaction)
 {
-    struct log *log = keydir_log(compaction->keydir);
+    struct log *log = log_of(compaction);
     enum status status = log_reserve(log, 0, DRAINED_BYTES);
     if (status != KV_OK) {
         return status;
@@ -442,7 +446,7 @@ static enum status drop_step(struct compaction *compaction)
 {
     struct log *older = keydir_older_log(compaction->keydir);
     /* This gives room back, and whether the next one still fits is judged by it. */
-    log_look_again(keydir_log(compaction->keydir));
+    log_look_again(log_of(compaction));
     if (log_length(older) > 0 && !log_has_other_links(older)) {
         return log_cut_away(older, COMPACT_DROP_BYTES);
     }
@@ -474,7 +478,7 @@ static enum status take_step(struct compaction *compaction)
 
 enum status compact_step(struct compaction *compaction)
 {
-    assert(log_staged_bytes(keydir_log(compaction->keydir)) == 0);
+    assert(log_staged_bytes(log_of(compaction)) == 0);
     enum status status = take_step(compaction);
     tell_no_memory(compaction, status);
     keep_room(compaction);
