@@ -40,11 +40,13 @@ FAULT_TESTS  := $(filter test_corpus,$(ALL_TESTS))
 UNIT_TESTS   := $(filter-out $(FAULT_TESTS),$(ALL_TESTS))
 # The server tests wait most, so they begin.
 UNIT_TESTS   := $(filter test_server_%,$(UNIT_TESTS)) $(filter-out test_server_%,$(UNIT_TESTS))
+# These only drive the program: what is run under valgrind with them is the server.
+DRIVERS      := $(notdir $(basename $(shell grep -l '"support/scene\.h"' tests/server/test_*.c)))
 UNIT_BINARIES = $(UNIT_TESTS:%=$(BUILD)/tests/%)
 FAULT_BINARIES = $(FAULT_TESTS:%=$(BUILD)/tests/%)
 SUPPORT       = $(patsubst tests/support/%.c,$(BUILD)/support/%.o,$(wildcard tests/support/*.c))
 
-.PHONY: world world-proof check-world all help debug run test check check-san check-valgrind check-clang check-clients \
+.PHONY: world world-proof check-world all help debug run test check check-san check-valgrind check-served check-clang check-clients \
 	check-faults check-service check-rows check-builds check-power check-all torture fuzz \
 	coverage mutants mutate bench bench-restart bench-compact bench-larger bench-disk lint format \
 	check-format install uninstall clean unit-binaries all-binaries run-unit run-faults tools FORCE
@@ -125,7 +127,8 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT) $(BUILD)/libkv.a
 # The saved inputs of the fuzzers are replayed with the unit tests.
 FUZZ_OBJECTS   = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%.o,\
 	$(filter-out tests/fuzz/libfuzzer_%,$(wildcard tests/fuzz/*.c)))
-UNIT_BINARIES += $(BUILD)/fuzz/replay $(BUILD)/world/world
+OTHER_UNITS    = $(BUILD)/fuzz/replay $(BUILD)/world/world
+UNIT_BINARIES += $(OTHER_UNITS)
 
 $(BUILD)/fuzz/%.o: tests/fuzz/%.c $(BUILD)/commands
 	@mkdir -p $(@D)
@@ -182,7 +185,7 @@ test: tools
 	@echo "not a part of it: $(NOT_IN_TEST)"
 	@KV_RAN="$(CURDIR)/build/ran" MAKE="$(MAKE)" tests/run-parts.sh SECONDS=30 $(TEST_PARTS)
 
-NOT_IN_TEST := check-builds, lint, check-format, mutants (make check-all), coverage, fuzz, torture, bench
+NOT_IN_TEST := check-served, check-builds, lint, check-format, mutants (make check-all), coverage, fuzz, torture, bench
 
 # On all processors, unless make was told on how many; then one by one by run-unit.sh.
 PROCESSORS := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
@@ -194,22 +197,33 @@ check:
 	@$(call build_with,check,$(CHECK_FLAGS)) unit-binaries
 	@$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" TITLE=$@ run-unit
 
+# Under these everything is slow, and cases are smaller; SLOW=0: as large as ever.
+SLOW ?= 1
+
 #: check-san       the same under the address and undefined-behaviour sanitizers
 check-san:
 	@$(call build_with,san,$(SAN_FLAGS)) unit-binaries
-	@$(MAKE) --no-print-directory BUILD=build/san CFLAGS="$(SAN_FLAGS)" TITLE=$@ run-unit
+	@$(MAKE) --no-print-directory BUILD=build/san CFLAGS="$(SAN_FLAGS)" TITLE=$@ \
+		RUNNER="env KV_TEST_SLOW=$(SLOW)" run-unit
 
-# Here files are on a disk, where the others have them in memory: cases are smaller.
+# Here files are on a disk, where the others have them in memory.
 # A SIGBUS handler that puts a page in place needs exact registers at each access.
-VALGRIND_FLAGS := -q --error-exitcode=99 --leak-check=full \
+VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full \
 	--vex-iropt-register-updates=allregs-at-mem-access
+run_on_disk = TMPDIR=$${TMPDIR:-/tmp} $(MAKE) --no-print-directory BUILD=build/check \
+	CFLAGS="$(CHECK_FLAGS)" TITLE=$@ run-unit
 
-#: check-valgrind  the same under valgrind
+#: check-valgrind  those under valgrind in which the program's own code is run
 check-valgrind:
 	@$(call build_with,check,$(CHECK_FLAGS)) unit-binaries
-	@TMPDIR=$${TMPDIR:-/tmp} $(MAKE) --no-print-directory BUILD=build/check \
-		CFLAGS="$(CHECK_FLAGS)" TITLE=$@ \
-		RUNNER="env KV_TEST_SLOW=1 KV_TEST_VALGRIND=1 valgrind $(VALGRIND_FLAGS)" run-unit
+	@$(run_on_disk) UNIT_TESTS="$(filter-out $(DRIVERS),$(UNIT_TESTS))" \
+		RUNNER="env KV_TEST_SLOW=$(SLOW) KV_TEST_VALGRIND=1 $(VALGRIND)"
+
+#: check-served    tests that drive the program, while it runs under valgrind
+check-served:
+	@$(call build_with,check,$(CHECK_FLAGS)) unit-binaries
+	@KV_TEST_SLOW=$(SLOW) KV_STORE_RUNNER="$(VALGRIND)" \
+		$(run_on_disk) UNIT_TESTS="$(DRIVERS)" OTHER_UNITS=
 
 #: check-faults    scripts with each call failing and each death, damaged logs, kill -9
 check-faults:
@@ -293,7 +307,7 @@ check-service: kv-store
 
 #: check-clang     build everything with clang, warnings are errors
 check-clang:
-	@$(call build_with,clang,$(CHECK_FLAGS)) CC=clang all-binaries
+	@$(call build_with,clang,-O0 -Werror) CC=clang all-binaries
 	@echo "check-clang: every program and test was built without a warning" | tee -a $(RAN)
 
 #: check-builds    gcc and clang at each level, musl, 32 bits, POSIX alone; BUILDS="musl m32"
@@ -317,8 +331,9 @@ check-format:
 	clang-format --dry-run -Werror $(FORMATTED)
 
 #: check-all       everything above that passes or fails
-check-all: test check-builds lint check-format mutants
-	@echo "make check-all passed: test, check-builds, lint, check-format, mutants"
+check-all: test check-served check-builds lint check-format mutants
+	@$(MAKE) --no-print-directory SLOW=0 check-san
+	@echo "make check-all passed: test, check-served, check-builds, lint, check-format, mutants"
 
 #: install         program, man page and service unit to DESTDIR, PREFIX;  uninstall: take them away
 ROOT := $(DESTDIR)$(PREFIX)
