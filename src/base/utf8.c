@@ -19,10 +19,25 @@ static inline bool is_plain_word(uint64_t word)
     return (((word - EACH_BYTE(1)) | word) & EACH_BYTE(0x80)) == 0;
 }
 
+/* Four of them at once, since values are long. */
+static inline bool is_plain_block(const uint8_t *bytes)
+{
+    uint64_t first = word_at(bytes);
+    uint64_t second = word_at(bytes + 8);
+    uint64_t third = word_at(bytes + 16);
+    uint64_t fourth = word_at(bytes + 24);
+    uint64_t tops = (first - EACH_BYTE(1)) | first | (second - EACH_BYTE(1)) | second |
+                    (third - EACH_BYTE(1)) | third | (fourth - EACH_BYTE(1)) | fourth;
+    return (tops & EACH_BYTE(0x80)) == 0;
+}
+
 /* The length of the run of ASCII without NUL at the start. */
 static inline size_t plain_length(struct slice text)
 {
     size_t at = 0;
+    while (text.length - at >= 32 && is_plain_block(text.bytes + at)) {
+        at += 32;
+    }
     while (text.length - at >= 8 && is_plain_word(word_at(text.bytes + at))) {
         at += 8;
     }

@@ -86,9 +86,9 @@ static bool equals_in_any_case(struct slice word, struct slice upper)
         return false;
     }
     for (size_t i = 0; i < word.length; i++) {
-        uint8_t byte = word.bytes[i];
-        bool is_lower = byte >= 'a' && byte <= 'z';
-        if ((is_lower ? byte - 'a' + 'A' : byte) != upper.bytes[i]) {
+        /* The other case of a letter; a space, a colon as it is. */
+        uint8_t wanted = upper.bytes[i];
+        if (word.bytes[i] != wanted && word.bytes[i] != (wanted | 0x20)) {
             return false;
         }
     }

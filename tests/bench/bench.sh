@@ -84,7 +84,7 @@ note_compaction() {
     local count percent
     count=$(stat_of "$1" compactions)
     percent=$(stat_of "$1" compaction_percent)
-    [[ $count == 0 && $percent == 100 ]] ||
+    [[ $count == 0 && $percent == 0 ]] ||
         say "bench: $2: kv-store compacted its log meanwhile ($count times, $percent %)"
 }
 
