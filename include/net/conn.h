@@ -45,6 +45,9 @@ void conn_attach(struct conn *conn, int fd);
  */
 void conn_close(struct conn *conn);
 
+/* Likewise, but the socket stays open, and is the caller's. */
+int conn_detach(struct conn *conn);
+
 /* The socket, to be waited for; it stays the conn's. -1: there is no client. */
 int conn_fd(const struct conn *conn);
 

@@ -23,7 +23,7 @@ struct lobby {
     size_t listener_count;
     size_t clients_max;
     size_t silent_count;
-    size_t settled_count; /* of the silent: those that had come before the last look */
+    bool has_newcomer; /* the last of the silent came at the last look */
     size_t heard_count;
     size_t first_heard;           /* in heard, which is a ring */
     int heard[LOBBY_CLIENTS_MAX]; /* owned, as those in silent */
@@ -51,8 +51,8 @@ int lobby_take(struct lobby *lobby);
 /* How many have sent something, as far as was seen. */
 size_t lobby_heard_count(const struct lobby *lobby);
 
-/* Whether somebody came at the last look, or since, and has sent nothing yet. */
-bool lobby_has_newcomers(const struct lobby *lobby);
+/* Whether somebody came at the last look, and had sent nothing yet. */
+bool lobby_has_newcomer(const struct lobby *lobby);
 
 /*
  * Wait for one of the first, or for somebody in the lobby or on the way to it; take in
@@ -67,9 +67,12 @@ void lobby_look(struct lobby *lobby, const struct pollfd *first, uint64_t until_
 void lobby_hear_all(struct lobby *lobby);
 
 /*
- * Without a wait, and cheaper: hear whoever has come since the last look, or take in one
- * who comes. Whether somebody is heard.
+ * Without a wait, where nobody was heard: one who has come just now, whose socket is the
+ * caller's and may have something to say, or not yet; -1: nobody.
  */
-bool lobby_glance(struct lobby *lobby);
+int lobby_glance(struct lobby *lobby);
+
+/* One from lobby_glance has sent nothing. Nobody was taken in since. */
+void lobby_put_back(struct lobby *lobby, int fd);
 
 #endif

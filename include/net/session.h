@@ -47,6 +47,12 @@ enum session_state {
     SESSION_OVER     /* everything is delivered, or the client is gone */
 };
 
+/* Whether the client has sent something, without which its turn has not begun. */
+bool session_has_begun(const struct session *session);
+
+/* In place of session_end, for one that has sent nothing: its socket is the caller's. */
+int session_give_back(struct session *session);
+
 /*
  * Receive what has come, execute every whole line, commit, and send what the socket
  * takes. When it returns nothing is staged.

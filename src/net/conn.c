@@ -70,9 +70,9 @@ void conn_attach(struct conn *conn, int fd)
     conn->fd = fd;
 }
 
-void conn_close(struct conn *conn)
+int conn_detach(struct conn *conn)
 {
-    (void)close(conn->fd); /* a socket: nothing is lost that could be saved */
+    int fd = conn->fd;
     conn->fd = -1;
     conn->has_ended = false;
     conn->is_lingering = false;
@@ -81,6 +81,12 @@ void conn_close(struct conn *conn)
     conn->received_bytes = 0;
     conn_discard_input(conn);
     buffer_trim(&conn->input, RECEIVE_BYTES_KEPT);
+    return fd;
+}
+
+void conn_close(struct conn *conn)
+{
+    (void)close(conn_detach(conn)); /* a socket: nothing is lost that could be saved */
 }
 
 void conn_abort(struct conn *conn)

@@ -17,9 +17,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* More than so many newcomers are left to poll. */
-enum { GLANCE_CLIENTS_MAX = 4 };
-
 void lobby_open(struct lobby *lobby, const int *listen_fds, size_t count)
 {
     struct rlimit limit = {.rlim_cur = RLIM_INFINITY};
@@ -65,9 +62,9 @@ size_t lobby_heard_count(const struct lobby *lobby)
     return lobby->heard_count;
 }
 
-bool lobby_has_newcomers(const struct lobby *lobby)
+bool lobby_has_newcomer(const struct lobby *lobby)
 {
-    return lobby->silent_count > lobby->settled_count;
+    return lobby->has_newcomer;
 }
 
 enum hearing { HEARD, SILENT, GONE };
@@ -99,14 +96,6 @@ static enum hearing sort(struct lobby *lobby, int fd)
     return hearing;
 }
 
-static void remove_silent(struct lobby *lobby, size_t place)
-{
-    lobby->silent_count--;
-    lobby->settled_count -= place < lobby->settled_count ? 1 : 0;
-    memmove(&lobby->silent[place], &lobby->silent[place + 1],
-            (lobby->silent_count - place) * sizeof lobby->silent[0]);
-}
-
 /* The one that was silent longest makes room. Returns whether there was one. */
 static bool close_oldest(struct lobby *lobby)
 {
@@ -114,7 +103,10 @@ static bool close_oldest(struct lobby *lobby)
         return false;
     }
     (void)close(lobby->silent[0].fd); /* a socket: nothing to lose */
-    remove_silent(lobby, 0);
+    lobby->silent_count--;
+    memmove(&lobby->silent[0], &lobby->silent[1],
+            lobby->silent_count * sizeof lobby->silent[0]);
+    lobby->has_newcomer = lobby->has_newcomer && lobby->silent_count > 0;
     lobby->closed_count++;
     return true;
 }
@@ -168,22 +160,32 @@ static int accept_one(struct lobby *lobby, int listen_fd)
     return -1;
 }
 
-/* Take one in, if one comes. */
-static bool take_in(struct lobby *lobby, int listen_fd)
+/* Accept one for whom there is a place, or one is made. -1: there is none now. */
+static int admit(struct lobby *lobby, int listen_fd)
 {
     int fd = accept_one(lobby, listen_fd);
-    if (fd < 0) {
-        return false;
-    }
-    if (lobby->silent_count + lobby->heard_count >= lobby->clients_max) {
+    if (fd >= 0 && lobby->silent_count + lobby->heard_count >= lobby->clients_max) {
         bool has_room = close_oldest(lobby);
         assert(has_room); /* nobody is accepted where all wait for their turn */
     }
-    if (sort(lobby, fd) == SILENT) {
-        lobby->silent[lobby->silent_count++] =
-            (struct pollfd){.fd = fd, .events = POLLIN};
+    return fd;
+}
+
+void lobby_put_back(struct lobby *lobby, int fd)
+{
+    assert(lobby->silent_count + lobby->heard_count < lobby->clients_max);
+    lobby->silent[lobby->silent_count++] = (struct pollfd){.fd = fd, .events = POLLIN};
+}
+
+/* Take one in, if one comes. */
+static bool take_in(struct lobby *lobby, int listen_fd)
+{
+    int fd = admit(lobby, listen_fd);
+    if (fd >= 0 && sort(lobby, fd) == SILENT) {
+        lobby_put_back(lobby, fd);
+        lobby->has_newcomer = true;
     }
-    return true;
+    return fd >= 0;
 }
 
 /* Whether nobody may be accepted now. */
@@ -192,11 +194,11 @@ static bool is_closed(const struct lobby *lobby, uint64_t now_ms)
     return lobby->heard_count >= lobby->clients_max || now_ms < lobby->paused_until_ms;
 }
 
-/* Hear those of the silent, from a place on, of which there is something to hear. */
-static void hear(struct lobby *lobby, size_t from, short assumed)
+/* Hear those of the silent of which there is something to hear. */
+static void hear(struct lobby *lobby, short assumed)
 {
-    size_t kept = from;
-    for (size_t i = from; i < lobby->silent_count; i++) {
+    size_t kept = 0;
+    for (size_t i = 0; i < lobby->silent_count; i++) {
         struct pollfd client = lobby->silent[i];
         if ((client.revents | assumed) == 0 || sort(lobby, client.fd) == SILENT) {
             client.revents = 0;
@@ -204,26 +206,26 @@ static void hear(struct lobby *lobby, size_t from, short assumed)
         }
     }
     lobby->silent_count = kept;
+    lobby->has_newcomer = false;
 }
 
 void lobby_hear_all(struct lobby *lobby)
 {
-    hear(lobby, 0, POLLIN);
-    lobby->settled_count = lobby->silent_count;
+    hear(lobby, POLLIN);
 }
 
-bool lobby_glance(struct lobby *lobby)
+int lobby_glance(struct lobby *lobby)
 {
-    size_t new_count = lobby->silent_count - lobby->settled_count;
-    if (new_count > 0 && new_count <= GLANCE_CLIENTS_MAX) {
-        hear(lobby, lobby->settled_count, POLLIN);
+    int fd = -1;
+    if (lobby->has_newcomer) {
+        lobby->has_newcomer = false;
+        return lobby->silent[--lobby->silent_count].fd;
     }
-    for (size_t i = 0; i < lobby->listener_count && new_count == 0 &&
-                       lobby->heard_count == 0 && lobby->paused_until_ms == 0;
+    for (size_t i = 0; i < lobby->listener_count && fd < 0 && lobby->paused_until_ms == 0;
          i++) {
-        (void)take_in(lobby, lobby->listeners[i].fd);
+        fd = admit(lobby, lobby->listeners[i].fd);
     }
-    return lobby->heard_count > 0;
+    return fd;
 }
 
 void lobby_look(struct lobby *lobby, const struct pollfd *first, uint64_t until_ms)
@@ -244,8 +246,7 @@ void lobby_look(struct lobby *lobby, const struct pollfd *first, uint64_t until_
     if (ready <= 0) {
         return;
     }
-    hear(lobby, 0, 0);
-    lobby->settled_count = lobby->silent_count;
+    hear(lobby, 0);
     for (size_t i = 0; i < lobby->listener_count; i++) {
         size_t taken = 0;
         while (listeners[i].revents != 0 && !is_closed(lobby, lobby->looked_ms) &&

@@ -204,6 +204,8 @@ static enum status linger(struct server *server)
     return status;
 }
 
+/* fd: of one whose turn it is, or who has only just come; that one goes back if it says
+ * nothing. */
 static enum status serve_client(struct server *server, int fd)
 {
     struct session *session = server->session;
@@ -219,6 +221,10 @@ static enum status serve_client(struct server *server, int fd)
         }
         if (status == KV_OK && state == SESSION_WAITING && server->has_processors) {
             status = spin(server, &state);
+        }
+        if (status == KV_OK && state == SESSION_WAITING && !session_has_begun(session)) {
+            lobby_put_back(&server->lobby, session_give_back(session));
+            return KV_OK;
         }
         if (status == KV_OK && stop_is_wanted() && !is_stopped) {
             begin_stop(server);
@@ -241,34 +247,36 @@ static enum status serve_client(struct server *server, int fd)
 }
 
 /*
- * Wait for one whose turn it is; just after a client has gone, or one has come, awake for
- * a moment. Who is silent is looked at often enough to be heard among many who are not.
+ * Wait for one whose turn it is, or is about to be; just after a client has gone, or one
+ * has come, awake for a moment. Who is silent is looked at often enough to be heard among
+ * many who are not. Returns its socket; -1: something else may be due.
  */
-static void wait_for_somebody(struct server *server)
+static int wait_for_somebody(struct server *server)
 {
+    int fd = -1;
     uint64_t now_ms = clock_now_ms();
     uint64_t until_ms =
         clock_earlier(tell_rest(server), store_due_ms(server->store, LEISURE_ALL));
     if (now_ms - server->lobby.looked_ms >= LOBBY_LOOK_MS) {
         look_around(server, nobody, 0);
     }
-    while (lobby_heard_count(&server->lobby) == 0 && !stop_is_wanted() &&
+    while (fd < 0 && lobby_heard_count(&server->lobby) == 0 && !stop_is_wanted() &&
            clock_now_us() < server->awake_until_us) {
-        (void)lobby_glance(&server->lobby);
+        fd = lobby_glance(&server->lobby);
     }
-    if (lobby_heard_count(&server->lobby) == 0) {
+    if (fd < 0 && lobby_heard_count(&server->lobby) == 0) {
         look_around(server, nobody, until_ms);
-        bool is_awake = server->has_processors && lobby_has_newcomers(&server->lobby);
+        bool is_awake = server->has_processors && lobby_has_newcomer(&server->lobby);
         server->awake_until_us = is_awake ? clock_now_us() + SPIN_US_MAX : 0;
     }
+    return fd < 0 && !stop_is_wanted() ? lobby_take(&server->lobby) : fd;
 }
 
 static enum status serve_clients(struct server *server)
 {
     enum status status = KV_OK;
     while (status == KV_OK && !stop_is_wanted()) {
-        wait_for_somebody(server);
-        int fd = stop_is_wanted() ? -1 : lobby_take(&server->lobby);
+        int fd = wait_for_somebody(server);
         status = fd >= 0 ? serve_client(server, fd) : maintain(server, LEISURE_ALL);
     }
     return status;

@@ -114,7 +114,17 @@ void session_begin(struct session *session, int fd)
     conn_attach(session->conn, fd);
     session->turn = (struct turn){.last_command_ms = clock_now_ms()};
     session->turn.sending = full_credit(session);
-    commands_note_client(&session->commands);
+}
+
+bool session_has_begun(const struct session *session)
+{
+    return conn_received_bytes(session->conn) > 0;
+}
+
+int session_give_back(struct session *session)
+{
+    assert(!session_has_begun(session));
+    return conn_detach(session->conn);
 }
 
 bool session_linger(struct session *session, uint64_t until_ms)
@@ -254,7 +264,11 @@ static bool receive(struct session *session)
     if (!conn_can_receive(session->conn)) {
         return false;
     }
+    bool had_begun = session_has_begun(session);
     enum conn_result received = conn_receive(session->conn);
+    if (!had_begun && received == CONN_DONE) {
+        commands_note_client(&session->commands);
+    }
     session->turn.is_lost = received == CONN_LOST;
     return received == CONN_DONE || received == CONN_ENDED;
 }

@@ -740,7 +740,8 @@ static void note_left_the_lobby(const struct client *client)
     if (process_is_stopping() || client->is_reset || client->is_lost) {
         return;
     }
-    if (!sockets_may_crowd_out() && (has_spoken || !client->has_ended)) {
+    bool is_crowded_out = sockets_may_crowd_out() && !client->was_heard;
+    if (!is_crowded_out && (has_spoken || !client->has_ended)) {
         suspect(has_spoken ? "a client that waits for its turn is sent away"
                            : "a silent client is sent away",
                 client);
@@ -1097,7 +1098,16 @@ void model_check_wait(uint64_t until_us)
         violation("what was written waits longer than a second for its sync",
                   "%" PRIu64 " us", world_fair_us() - disk_unsafe_since_us());
     }
-    if (client == NULL || client->is_reset || client->is_shut || process_is_stopping()) {
+    if (process_is_stopping()) {
+        return;
+    }
+    /* Whom no descriptor is left for cannot be heard. */
+    bool are_others = sockets_is_somebody_waiting() && faults_hits()->network == 0;
+    if (client == NULL && are_others) {
+        violation("a client that has spoken waits for nobody", "for %" PRIu64 " us",
+                  until_us == WORLD_ALL ? until_us : until_us - world_now_us());
+    }
+    if (client == NULL || client->is_reset || client->is_shut) {
         return;
     }
     bool is_blocked = client->takes == 0;
@@ -1113,9 +1123,7 @@ void model_check_wait(uint64_t until_us)
     }
     uint64_t allowed_us =
         process_serving()->idle_s * 1000000 + 50000 + process_calls_us(CALLS_SLACK);
-    /* Whom no descriptor is left for cannot be heard. */
-    bool are_others = sockets_is_somebody_waiting() && !world_clock_has_jumped() &&
-                      faults_hits()->network == 0;
+    are_others = are_others && !world_clock_has_jumped();
     if (is_blocked && owes(client) && are_others &&
         world_now_us() > client->taking_us + allowed_us) {
         violation("a client that takes nothing keeps others waiting",

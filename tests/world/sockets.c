@@ -301,15 +301,11 @@ int __wrap_accept(int fd, struct sockaddr *address, socklen_t *length)
 
 /* ---- A client's socket ---- */
 
-/* The first bytes are taken, of a client that was seen to have sent some. */
+/* The first bytes are taken. */
 static void begin_turn(struct client *client)
 {
     if (sockets_served() != NULL) {
         violation("two clients are served at once", "client %zu",
-                  (size_t)(client - clients) + 1);
-    }
-    if (client->said.length == 0) {
-        violation("a turn begins without a word", "client %zu",
                   (size_t)(client - clients) + 1);
     }
     model_settle();
@@ -341,9 +337,6 @@ ssize_t __wrap_recv(int fd, void *bytes, size_t length, int flags)
     struct client *client = client_at(fd);
     bool is_peek = (flags & MSG_PEEK) != 0;
     int error = process_enter(CALL_RECV, ROLE_ANY, length, 0);
-    if (!is_peek && client->state == CLIENT_LOBBY) {
-        begin_turn(client);
-    }
     if (error == EINTR) {
         return outcome(error);
     }
@@ -353,6 +346,7 @@ ssize_t __wrap_recv(int fd, void *bytes, size_t length, int flags)
     size_t count = client->said.length - client->received;
     count = count < length ? count : length;
     if (is_peek && count > 0) {
+        client->was_heard = true;
         memcpy(bytes, client->said.at, 1);
         return 1;
     }
@@ -365,6 +359,9 @@ ssize_t __wrap_recv(int fd, void *bytes, size_t length, int flags)
         return client->has_ended && client->received == client->said.length
                    ? 0
                    : outcome(EAGAIN);
+    }
+    if (client->state == CLIENT_LOBBY) {
+        begin_turn(client);
     }
     memcpy(bytes, client->said.at + client->received, count);
     client->received += count;
