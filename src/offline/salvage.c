@@ -124,6 +124,19 @@ static void note_lost(struct salvage *salvage, const struct source *source, uint
     salvage->lost_bytes += to - from;
 }
 
+static void tell_unreadable(const struct source *source)
+{
+    if (source->log != NULL && log_lost_end(source->log) > 0) {
+        diag_warnx("%s%s: parts could not be read and count as lost",
+                   log_path(source->log), log_suffix(source->log));
+    }
+}
+
+static void tell_not_salvaged(const char *path, enum status status)
+{
+    diag_errorx("%s: not salvaged: %s", path, status_text(status));
+}
+
 static enum status index_source(struct salvage *salvage, const struct source *source)
 {
     struct load_counts counts = {0}; /* what is kept in the end is told instead */
@@ -131,17 +144,23 @@ static enum status index_source(struct salvage *salvage, const struct source *so
     return load_log(&salvage->keydir, &scan, &counts);
 }
 
-/* The older log first, as in every start. */
+/* The older log first, as in every start. What cannot be read is told by nobody yet. */
 static enum status index_both(struct salvage *salvage)
 {
-    struct log *log = salvage->sources[CURRENT].log;
-    struct log *older = salvage->sources[OLDER].log;
-    enum status status = keydir_init(&salvage->keydir, older != NULL ? older : log);
-    if (status == KV_OK && older != NULL) {
+    enum status status = KV_OK;
+    if (salvage->sources[OLDER].log != NULL) {
         status = index_source(salvage, &salvage->sources[OLDER]);
-        keydir_push_log(&salvage->keydir, log);
+        keydir_push_log(&salvage->keydir, salvage->sources[CURRENT].log);
     }
-    return status == KV_OK ? index_source(salvage, &salvage->sources[CURRENT]) : status;
+    if (status == KV_OK) {
+        status = index_source(salvage, &salvage->sources[CURRENT]);
+    }
+    tell_unreadable(&salvage->sources[OLDER]);
+    tell_unreadable(&salvage->sources[CURRENT]);
+    if (status == KV_CORRUPT || status == KV_IO) {
+        tell_not_salvaged(files_path(salvage->files), status);
+    }
+    return status;
 }
 
 /* Copy a batch that was verified; zeros that came in its place must get no seal. */
@@ -242,33 +261,19 @@ static enum status print_summary(const struct salvage *salvage)
     return KV_OK;
 }
 
-static void tell_unreadable(const struct source *source)
-{
-    if (source->log != NULL && log_lost_end(source->log) > 0) {
-        diag_warnx("%s%s: parts could not be read and count as lost",
-                   log_path(source->log), log_suffix(source->log));
-    }
-}
-
-static void tell_not_salvaged(const char *path, enum status status)
-{
-    diag_errorx("%s: not salvaged: %s", path, status_text(status));
-}
-
 static enum status run(struct salvage *salvage)
 {
+    struct log *log = salvage->sources[CURRENT].log;
+    struct log *older = salvage->sources[OLDER].log;
     enum status status = refuse_existing(salvage->new_files);
     if (status == KV_OK) {
         status = rewrite_clear(salvage->new_files);
     }
-    if (status != KV_OK) {
-        return status;
+    if (status == KV_OK) {
+        status = keydir_init(&salvage->keydir, older != NULL ? older : log);
     }
-    status = index_both(salvage);
-    tell_unreadable(&salvage->sources[OLDER]);
-    tell_unreadable(&salvage->sources[CURRENT]);
-    if (status == KV_CORRUPT || status == KV_IO) {
-        tell_not_salvaged(files_path(salvage->files), status);
+    if (status == KV_OK) {
+        status = index_both(salvage);
     }
     return status == KV_OK ? write_new(salvage) : status;
 }
@@ -291,8 +296,8 @@ enum status salvage_log(const char *path, const char *new_path)
     }
     if (status == KV_OK) {
         status = print_summary(&salvage);
-    } else if (status == KV_NO_MEMORY || status == KV_NO_SPACE) {
-        tell_not_salvaged(path, status); /* others were, where they were met */
+    } else if (status == KV_NO_MEMORY) {
+        tell_not_salvaged(path, status); /* others were told where they were met */
     }
     keydir_destroy(&salvage.keydir);
     close_source(&salvage.sources[OLDER]);

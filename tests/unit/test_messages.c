@@ -1263,6 +1263,12 @@ static void messages_of_the_offline_modes_name_what_stands_in_their_way(void **s
          have_an_older_log_where_to_salvage, salvage_alone_told, NOTHING_FAILS},
         {"PATH.salvaged.new: cannot sync; it is not put in place: ERROR", have_log,
          salvage_alone_told, FAILS(2, FDATASYNC, NEW, EIO)},
+        {"/dev/urandom: cannot read the hash seed; giving up: ERROR", have_log,
+         salvage_alone_told, FAILS(1, FOPEN, ANY, EMFILE)},
+        {"/dev/urandom: cannot read a log id; no log is made: ERROR", have_log,
+         salvage_alone_told, FAILS(2, FOPEN, ANY, EMFILE)},
+        {"PATH.salvaged: cannot append at offset OFFSET, batch refused: ERROR", have_log,
+         salvage_alone_told, FAILS(2, PWRITE, NEW, ENOSPC)},
     };
     EXPECT_EVENTS(events);
 }
