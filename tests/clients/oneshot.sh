@@ -7,10 +7,10 @@
 
 nc_openbsd_N() { timeout "$seconds_max" nc.openbsd -N 127.0.0.1 "$port"; }
 nc_openbsd_q0() { timeout "$seconds_max" nc.openbsd -q0 127.0.0.1 "$port"; }
-nc_traditional_q1() { timeout "$seconds_max" nc.traditional -q1 127.0.0.1 "$port"; }
+nc_traditional_q60() { timeout "$seconds_max" nc.traditional -q 60 127.0.0.1 "$port"; }
 ncat_plain() { timeout "$seconds_max" ncat 127.0.0.1 "$port"; }
 busybox_nc() { timeout "$seconds_max" busybox nc 127.0.0.1 "$port"; }
-socat_stdio() { timeout "$seconds_max" socat - "TCP:127.0.0.1:$port"; }
+socat_stdio() { timeout "$seconds_max" socat -t 60 - "TCP:127.0.0.1:$port"; }
 
 # Bash cannot close one half of a connection, so QUIT ends it.
 bash_dev_tcp() {
@@ -29,7 +29,7 @@ curl_telnet() {
         "telnet://127.0.0.1:$port"
 }
 
-clients=(nc_openbsd_N nc_openbsd_q0 nc_traditional_q1 ncat_plain busybox_nc socat_stdio
+clients=(nc_openbsd_N nc_openbsd_q0 nc_traditional_q60 ncat_plain busybox_nc socat_stdio
     bash_dev_tcp curl_telnet)
 
 conversations() { # conversations CLIENT

@@ -27,6 +27,23 @@ for option in --help -h; do
     done
     check "$option: names every option" "missing:$missing" "missing:"
 done
+manual=$here/../../src/kv-store.1
+run_program --help
+check "the manual names the options of --help, and no other" \
+    "$(sed -nE 's/^\.It Fl //p' "$manual" | grep -oE '(^|Fl )-?[-a-zA-Z]+' |
+        sed -E 's/Fl //; s/^(-?)/-\1/' | sort | xargs)" \
+    "$(sed -nE 's/^ +((-[a-zA-Z], )?--[-a-z]+).*/\1/p' run.stdout | sed 's/, /\n/' | sort | xargs)"
+missing=
+while IFS= read -r text; do # of all there are: those that no client is told stand at the end
+    grep -qF -e "Ql $text" "$manual" || missing+=" $text,"
+done < <(sed -nE 's/^    \[KV_[A-Z0-9_]+\] = "(.*)",$/\1/p' "$here/../../src/base/status.c" |
+    grep -vxE 'in use|incomplete')
+check "the manual names every error and reply" "not named:$missing" "not named:"
+missing=
+for status in 0 1 2 3 129 130 143; do
+    sed -n '/^\.Sh EXIT STATUS/,/^\.Sh EX/p' "$manual" | grep -qE "^\.It .*\b$status\b" || missing+=" $status"
+done
+check "the manual names every exit status" "not named:$missing" "not named:"
 for option in --version -V; do
     run_program "$option"
     check "$option: exit status" "$run_status" 0

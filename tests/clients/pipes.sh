@@ -114,6 +114,10 @@ check "every command of HELP is in README and manual" "not named:$missing" "not 
 check "HELP ends with its only empty line" "$(grep -n '^$' "$work/got")" \
     "$(wc -l <"$work/got"):"
 printf 'STATS\n' | nc_plain >"$work/got"
+manual=$here/../../src/kv-store.1
+check "the manual knows every line of STATS, and no other" \
+    "$(sed -n '/^\.Sh STATISTICS/,/^\.Sh ENV/s/^\.It Ic //p' "$manual" | sed 's/ , /\n/g' | sort | xargs)" \
+    "$(sed 's/ .*//; /^$/d' "$work/got" | sort | xargs)"
 missing=
 for name in version uptime_seconds keys log_bytes live_bytes dead_bytes index_bytes commands \
     gets sets deletes connections commits sync compactions compaction_percent \
