@@ -79,6 +79,9 @@
 #define STOP_DRAIN_MS_MAX  UINT64_C(500)
 #define STOP_LINGER_MS_MAX UINT64_C(100)
 
+/* Who has come so shortly before a stop is waited for, to say what it came for. */
+#define STOP_GRACE_MS UINT64_C(100)
+
 /* Out of descriptors: how long to wait before accepting again, and to tell again. */
 #define ACCEPT_PAUSE_MS   UINT64_C(100)
 #define ACCEPT_MESSAGE_MS UINT64_C(60000)

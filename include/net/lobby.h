@@ -31,6 +31,7 @@ struct lobby {
     uint64_t paused_until_ms;     /* nobody is accepted: there is no descriptor */
     uint64_t told_exhausted_ms;   /* when the operator was last told */
     uint64_t looked_ms;
+    uint64_t came_ms;      /* when the last came of whom nothing was heard */
     uint64_t closed_count; /* of silent ones, for want of room */
     struct pollfd polled[WAIT_OTHERS + LISTENERS_MAX + LOBBY_CLIENTS_MAX];
 };
@@ -42,7 +43,7 @@ struct lobby {
  */
 void lobby_open(struct lobby *lobby, const int *listen_fds, size_t count);
 
-/* Close everybody's socket; those that have sent something see a reset. */
+/* Close everybody's socket; they see a reset. */
 void lobby_close(struct lobby *lobby);
 
 /* The one that was first heard, whose socket is the caller's from now on; -1: nobody. */
@@ -63,8 +64,12 @@ bool lobby_has_newcomer(const struct lobby *lobby);
  */
 void lobby_look(struct lobby *lobby, const struct pollfd *first, uint64_t until_ms);
 
-/* Note who has sent something, and take in nobody. */
-void lobby_hear_all(struct lobby *lobby);
+/* Nobody is taken in from now on. */
+void lobby_shut(struct lobby *lobby);
+
+/* Till when a silent one who has only just come is about to speak; long ago: there is
+ * none. */
+uint64_t lobby_grace_ms(const struct lobby *lobby);
 
 /*
  * Without a wait, where nobody was heard: one who has come just now, whose socket is the

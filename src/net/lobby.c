@@ -34,14 +34,22 @@ void lobby_open(struct lobby *lobby, const int *listen_fds, size_t count)
     }
 }
 
-/* Of a client that has sent something the system makes a reset by itself. */
+/* A silent one may be sending something just now, which must not meet an orderly end. */
+static void reset(int fd)
+{
+    struct linger at_once = {.l_onoff = 1};
+    /* Where this fails the system makes a reset of what is unread, and else an end. */
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    (void)close(fd); /* a socket: nothing to lose */
+}
+
 void lobby_close(struct lobby *lobby)
 {
     for (size_t i = 0; i < lobby->silent_count; i++) {
-        (void)close(lobby->silent[i].fd); /* sockets: nothing to lose */
+        reset(lobby->silent[i].fd);
     }
     for (int fd = lobby_take(lobby); fd >= 0; fd = lobby_take(lobby)) {
-        (void)close(fd); /* likewise */
+        reset(fd);
     }
     lobby->silent_count = 0;
 }
@@ -175,6 +183,7 @@ void lobby_put_back(struct lobby *lobby, int fd)
 {
     assert(lobby->silent_count + lobby->heard_count < lobby->clients_max);
     lobby->silent[lobby->silent_count++] = (struct pollfd){.fd = fd, .events = POLLIN};
+    lobby->came_ms = clock_now_ms();
 }
 
 /* Take one in, if one comes. */
@@ -195,12 +204,12 @@ static bool is_closed(const struct lobby *lobby, uint64_t now_ms)
 }
 
 /* Hear those of the silent of which there is something to hear. */
-static void hear(struct lobby *lobby, short assumed)
+static void hear(struct lobby *lobby)
 {
     size_t kept = 0;
     for (size_t i = 0; i < lobby->silent_count; i++) {
         struct pollfd client = lobby->silent[i];
-        if ((client.revents | assumed) == 0 || sort(lobby, client.fd) == SILENT) {
+        if (client.revents == 0 || sort(lobby, client.fd) == SILENT) {
             client.revents = 0;
             lobby->silent[kept++] = client;
         }
@@ -209,9 +218,14 @@ static void hear(struct lobby *lobby, short assumed)
     lobby->has_newcomer = false;
 }
 
-void lobby_hear_all(struct lobby *lobby)
+void lobby_shut(struct lobby *lobby)
 {
-    hear(lobby, POLLIN);
+    lobby->paused_until_ms = CLOCK_NEVER;
+}
+
+uint64_t lobby_grace_ms(const struct lobby *lobby)
+{
+    return lobby->silent_count > 0 ? lobby->came_ms + STOP_GRACE_MS : 0;
 }
 
 int lobby_glance(struct lobby *lobby)
@@ -246,7 +260,7 @@ void lobby_look(struct lobby *lobby, const struct pollfd *first, uint64_t until_
     if (ready <= 0) {
         return;
     }
-    hear(lobby, 0);
+    hear(lobby);
     for (size_t i = 0; i < lobby->listener_count; i++) {
         size_t taken = 0;
         while (listeners[i].revents != 0 && !is_closed(lobby, lobby->looked_ms) &&

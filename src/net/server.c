@@ -283,18 +283,24 @@ static enum status serve_clients(struct server *server)
 }
 
 /*
- * A stop has begun. Who was accepted and has sent something by now is answered, as long
- * as there is time: nobody else will, not even a server that takes over the sockets.
+ * A stop has begun. Who was accepted and has sent something by now, or does so at once,
+ * is answered, as long as there is time: nobody else will, not even a server that takes
+ * over the sockets.
  */
 static enum status serve_the_last(struct server *server)
 {
     enum status status = KV_OK;
+    uint64_t grace_ms;
     server->stop_ms = clock_earlier(server->stop_ms, clock_now_ms() + STOP_DRAIN_MS_MAX);
-    lobby_hear_all(&server->lobby);
-    while (status == KV_OK && lobby_heard_count(&server->lobby) > 0 &&
-           clock_now_ms() < server->stop_ms) {
-        status = serve_client(server, lobby_take(&server->lobby));
-    }
+    lobby_shut(&server->lobby);
+    do {
+        grace_ms = clock_earlier(server->stop_ms, lobby_grace_ms(&server->lobby));
+        look_around(server, nobody, grace_ms);
+        while (status == KV_OK && lobby_heard_count(&server->lobby) > 0 &&
+               clock_now_ms() < server->stop_ms) {
+            status = serve_client(server, lobby_take(&server->lobby));
+        }
+    } while (status == KV_OK && clock_now_ms() < grace_ms);
     return status;
 }
 

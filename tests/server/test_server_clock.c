@@ -503,6 +503,31 @@ static void f119_a_stop_resets_a_client_whose_replies_it_cuts_off(void **state)
         strstr(scene->server.messages, "was cut off before all was answered"));
 }
 
+/* What it came for may be on its way: a manager that keeps the sockets refuses nobody. */
+static void f119_a_stop_hears_one_that_has_only_just_come(void **state)
+{
+    struct scene *scene = *state;
+    struct client silent = scene_client(scene);
+    scene_talk_text(scene, "COUNT\n", "0\n"); /* who came before it is in */
+    server_process_signal(&scene->server, SIGTERM);
+    server_process_await_taken(&scene->server, SIGTERM);
+    client_send_text(&silent, "SET k v\n");
+    client_expect_text(&silent, "success\n");
+    expect_prompt_end(scene);
+    client_close(&silent);
+}
+
+static void f119_a_stop_resets_one_that_has_been_silent(void **state)
+{
+    struct scene *scene = *state;
+    struct client silent = scene_client(scene);
+    scene_talk_text(scene, "COUNT\n", "0\n");
+    assert_true(pass(STOP_GRACE_MS));
+    server_process_signal(&scene->server, SIGTERM);
+    assert_int_equal(server_process_wait(&scene->server), 0);
+    expect_reset(&silent);
+}
+
 /*
  * The first alone would wait for this client to take its replies, and no time goes by.
  * How the second one ends it is not promised, only that it does and that data stay.
@@ -550,6 +575,8 @@ int main(void)
         ON_CLOCK(f118_an_upload_that_hardly_goes_on_is_cut_off),
         ON_CLOCK(f3_f119_a_client_that_takes_no_replies_is_reset_when_another_waits),
         ON_CLOCK(f119_a_stop_resets_a_client_whose_replies_it_cuts_off),
+        ON_CLOCK(f119_a_stop_hears_one_that_has_only_just_come),
+        ON_CLOCK(f119_a_stop_resets_one_that_has_been_silent),
         ON_CLOCK(f16_quit_delivers_earlier_replies_and_executes_nothing_later),
         ON_CLOCK(f16_requests_behind_a_quit_that_come_late_destroy_no_reply),
         ON_CLOCK(f16_hanging_up_on_unread_input_loses_no_reply),
