@@ -188,6 +188,24 @@
  */
 #define SNAPSHOT_LOG_BYTES_MIN (8 * MIB)
 
+/*
+ * While it is served, the index is saved again when the log has grown by so much, and by
+ * so many times what the image takes: saving costs a quarter of what is written anyway.
+ */
+#define IMAGE_GROWTH_BYTES_MIN (64 * MIB)
+#define IMAGE_GROWTH_FACTOR    4
+
+/*
+ * It is written in pieces, as large as what commands wrote since the last but within
+ * these bounds, and the disk gets so much of it at once at most.
+ */
+#define IMAGE_PIECE_BYTES_MIN (64 * KIB)
+#define IMAGE_PIECE_BYTES_MAX MIB
+#define IMAGE_SYNC_BYTES      MIB
+
+/* So many times what is left of it must find room: commands write as much meanwhile. */
+#define IMAGE_ROOM_FACTOR 2
+
 /* One slice of a compaction looks at, and copies, about this much. */
 #define COMPACT_SLICE_BYTES   (256 * KIB)
 #define COMPACT_SLICE_ENTRIES 8192

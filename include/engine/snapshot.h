@@ -19,9 +19,23 @@
  *     u64      needed length: no entry points behind it, and it was durable
  *     u64      CRC-32C of everything before
  *
- * All big-endian. The image may be taken in steps while commands go on: an entry is then
- * the one its key had at some moment after the covered offset, and replaying from there
- * leads to the same state.
+ * All big-endian.
+ *
+ * The image is taken in steps while commands go on. A part of the index is copied whole,
+ * between two commits, so that growth, deletions and what they move within a part cannot
+ * make it miss an entry or have one twice; but each part is as it was at another moment.
+ * That is right all the same: for each key the image has what it had at some moment at or
+ * behind the covered offset, a record or none. What happened to the key before that
+ * offset is in it, unless something newer is; and whatever newer happened stands in the
+ * log from there on, and is replayed in order, so that the last of it stays. This needs
+ * two things. All of that is in the log after a crash as well: an image gets its name
+ * only once the log is durable beyond everything that was copied, which is the needed
+ * length, and a log that is shorter is refused. And replaying finds the entry of a key
+ * by the key, whichever of its records the entry points at.
+ *
+ * Rejected: to leave out what points behind the covered offset. A key replaced meanwhile
+ * would have no entry, which replaying would mend as well, but not need less of the log:
+ * what had been durable must be there in any case.
  */
 #ifndef KV_SNAPSHOT_H
 #define KV_SNAPSHOT_H
@@ -41,11 +55,19 @@ enum status snapshot_begin(const struct files *files, const struct keydir *keydi
                            struct snapshot_writer **writer_out);
 
 /*
- * Write one piece. KV_NOT_FOUND: all is written, finish.  Errors as for begin.
+ * Write one piece of so many bytes, not 0; it takes time for those, and for copying one
+ * part of the index. KV_NOT_FOUND: all is written, finish.  Errors as for begin.
  *
- * is_synced: make it durable at once, so that finishing need not sync all of it.
+ * is_synced: have it made durable soon, so that finishing need not sync all of it.
  */
-enum status snapshot_step(struct snapshot_writer *writer, bool is_synced);
+enum status snapshot_step(struct snapshot_writer *writer, uint64_t bytes, bool is_synced);
+
+/* The offset that the image covers; how many bytes of it are written. */
+uint64_t snapshot_covered(const struct snapshot_writer *writer);
+uint64_t snapshot_length(const struct snapshot_writer *writer);
+
+/* How long an image of all of it would be now. */
+uint64_t snapshot_length_of(const struct keydir *keydir);
 
 /*
  * Put the image in place; everything in the log is durable. Releases the writer.

@@ -33,8 +33,11 @@ struct upkeep {
     } pace;                     /* of the steps of a compaction and of an image */
     struct {
         struct snapshot_writer *writer; /* it is being taken; or NULL */
-        uint64_t length; /* what it, or else PATH.index, covers; 0: there is none */
-        bool is_wanted;  /* a compaction has ended since the last; there is one log */
+        uint64_t length;                /* what PATH.index covers; 0: there is none */
+        uint64_t tried_length;     /* of the log, when one was begun or given up last */
+        uint64_t growth_bytes_min; /* from there on, before the next is begun */
+        bool is_wanted; /* a compaction has ended since the last; there is one log */
+        bool has_told;  /* why one was not saved, until one is */
     } image;
     struct ahead ahead;
     uint64_t sync_due_ms; /* CLOCK_NEVER: everything is durable */

@@ -34,46 +34,38 @@ static_assert(TRAILER_BYTES <= HEADER_BYTES, "the trailer has the room of the he
 
 enum { PART_HEADER_BYTES = 8, ENTRY_BYTES = 20 };
 
-/* Parts are written together until they make a piece of this size. */
-#define PIECE_BYTES_MIN (64 * KIB)
-
 struct snapshot_writer {
     const struct files *files;
     const struct keydir *keydir;
+    uint64_t covered; /* the end of the log when it was begun */
     int fd;
     size_t next_part;
-    uint64_t length; /* written so far */
-    uint32_t crc;    /* of what was written */
-    struct buffer piece;
+    struct buffer parts;    /* taken whole from the index */
+    size_t parts_written;   /* of them */
+    uint64_t length;        /* written so far */
+    uint64_t synced_length; /* of that */
+    uint32_t crc;           /* of what was written */
 };
 
-static void put_field(struct buffer *piece, uint64_t number)
+/* Append bytes to the file. */
+static enum status write_bytes(struct snapshot_writer *writer, struct slice bytes)
 {
-    uint8_t bytes[FIELD_BYTES];
-    bytes_put_u64(bytes, number);
-    buffer_append(piece, (struct slice){bytes, sizeof bytes});
-}
-
-/* Append the piece to the file and empty it. */
-static enum status write_piece(struct snapshot_writer *writer)
-{
-    struct slice bytes = buffer_slice(&writer->piece);
     enum status status = io_write_at(writer->fd, bytes, writer->length);
     if (status != KV_OK) {
         diag_warn("%s" FILES_NEW
-                  ": cannot write the index; the next start reads the whole log",
+                  ": cannot write the index; the next start reads more of the log",
                   files_path(writer->files));
         return status;
     }
     writer->crc = crc32c(writer->crc, bytes);
     writer->length += bytes.length;
-    writer->piece.length = 0;
     return KV_OK;
 }
 
-/* Room for the header was reserved. */
-static void put_header(struct buffer *piece, const struct keydir *keydir)
+static enum status write_header(struct snapshot_writer *writer)
 {
+    uint8_t bytes[HEADER_BYTES];
+    const struct keydir *keydir = writer->keydir;
     const struct log_end *end = log_end(keydir_log(keydir));
     const uint64_t fields[HEADER_FIELDS] = {
         [HEADER_MAGIC] = FILES_INDEX_MAGIC,
@@ -85,33 +77,45 @@ static void put_header(struct buffer *piece, const struct keydir *keydir)
         [HEADER_SEED + 1] = keydir->seed.words[1],
     };
     for (size_t i = 0; i < HEADER_FIELDS; i++) {
-        put_field(piece, fields[i]);
+        bytes_put_u64(bytes + i * FIELD_BYTES, fields[i]);
     }
+    return write_bytes(writer, (struct slice){bytes, sizeof bytes});
+}
+
+/* Everything of the log that an entry may point at is durable. */
+static enum status write_trailer(struct snapshot_writer *writer)
+{
+    uint8_t bytes[TRAILER_BYTES];
+    struct slice needed = {bytes, FIELD_BYTES};
+    bytes_put_u64(bytes, log_length(keydir_log(writer->keydir)));
+    bytes_put_u64(bytes + FIELD_BYTES, crc32c(writer->crc, needed));
+    return write_bytes(writer, (struct slice){bytes, sizeof bytes});
 }
 
 static void release(struct snapshot_writer *writer)
 {
     (void)io_close(writer->fd); /* synced, or given up */
-    buffer_free(&writer->piece);
+    buffer_free(&writer->parts);
     free(writer);
 }
 
 static enum status tell_no_memory(const struct files *files)
 {
     diag_warnx("%s" FILES_INDEX
-               ": not enough memory to write it; the next start reads the whole log",
+               ": not enough memory to write it; the next start reads more of the log",
                files_path(files));
     return KV_NO_MEMORY;
 }
 
-static enum status sync_image(const struct snapshot_writer *writer)
+static enum status sync_image(struct snapshot_writer *writer)
 {
     enum status status = io_sync(writer->fd);
     if (status != KV_OK) {
         diag_warn("%s" FILES_NEW
-                  ": cannot sync the index; the next start reads the whole log",
+                  ": cannot sync the index; the next start reads more of the log",
                   files_path(writer->files));
     }
+    writer->synced_length = writer->length;
     return status;
 }
 
@@ -148,20 +152,18 @@ enum status snapshot_begin(const struct files *files, const struct keydir *keydi
         return KV_IO;
     }
     struct snapshot_writer *writer = calloc(1, sizeof *writer);
-    if (writer == NULL || buffer_reserve(&writer->piece, HEADER_BYTES) != KV_OK) {
-        free(writer);
+    if (writer == NULL) {
         return tell_no_memory(files);
     }
     writer->files = files;
     writer->keydir = keydir;
+    writer->covered = log_length(keydir_log(keydir));
     enum status status = files_begin_new(files, &writer->fd);
     if (status != KV_OK) {
-        buffer_free(&writer->piece);
         free(writer);
         return status;
     }
-    put_header(&writer->piece, keydir);
-    status = write_piece(writer);
+    status = write_header(writer);
     if (status == KV_OK) {
         status = sync_image(writer); /* what a crash leaves begins as an image does */
     }
@@ -221,29 +223,69 @@ static enum status encode_part(const struct index *index, size_t part, struct bu
     return KV_OK;
 }
 
-enum status snapshot_step(struct snapshot_writer *writer, bool is_synced)
+/* Take parts of the index, each as it is at this moment, until there are so many bytes.
+ */
+static enum status take_parts(struct snapshot_writer *writer, uint64_t bytes)
 {
-    if (writer->next_part == INDEX_PART_COUNT) {
-        return KV_NOT_FOUND;
-    }
     enum status status = KV_OK;
+    writer->parts.length = 0;
+    writer->parts_written = 0;
     while (status == KV_OK && writer->next_part < INDEX_PART_COUNT &&
-           writer->piece.length < PIECE_BYTES_MIN) {
-        status = encode_part(writer->keydir->index, writer->next_part, &writer->piece);
+           writer->parts.length < bytes) {
+        status = encode_part(writer->keydir->index, writer->next_part, &writer->parts);
         writer->next_part++;
     }
-    if (status == KV_NO_MEMORY) {
-        return tell_no_memory(writer->files);
+    return status == KV_OK ? KV_OK : tell_no_memory(writer->files);
+}
+
+/* Let the disk begin with what was written, and wait for it before that is much. */
+static enum status sync_piece(struct snapshot_writer *writer, uint64_t from)
+{
+    if (writer->length - writer->synced_length >= IMAGE_SYNC_BYTES) {
+        return sync_image(writer);
     }
-    status = write_piece(writer);
-    return status == KV_OK && is_synced ? sync_image(writer) : status;
+    io_begin_sync(writer->fd, from, writer->length - from);
+    return KV_OK;
+}
+
+enum status snapshot_step(struct snapshot_writer *writer, uint64_t bytes, bool is_synced)
+{
+    uint64_t from = writer->length;
+    if (writer->parts_written == writer->parts.length) {
+        if (writer->next_part == INDEX_PART_COUNT) {
+            return KV_NOT_FOUND;
+        }
+        enum status status = take_parts(writer, bytes);
+        if (status != KV_OK) {
+            return status;
+        }
+    }
+    struct slice left = slice_after(buffer_slice(&writer->parts), writer->parts_written);
+    struct slice piece = left.length <= bytes ? left : slice_first(left, (size_t)bytes);
+    enum status status = write_bytes(writer, piece);
+    writer->parts_written += piece.length;
+    return status == KV_OK && is_synced ? sync_piece(writer, from) : status;
+}
+
+uint64_t snapshot_covered(const struct snapshot_writer *writer)
+{
+    return writer->covered;
+}
+
+uint64_t snapshot_length(const struct snapshot_writer *writer)
+{
+    return writer->length;
+}
+
+uint64_t snapshot_length_of(const struct keydir *keydir)
+{
+    return HEADER_BYTES + INDEX_PART_COUNT * PART_HEADER_BYTES +
+           keydir->key_count * ENTRY_BYTES + TRAILER_BYTES;
 }
 
 enum status snapshot_finish(struct snapshot_writer *writer)
 {
-    put_field(&writer->piece, log_length(keydir_log(writer->keydir)));
-    put_field(&writer->piece, crc32c(writer->crc, buffer_slice(&writer->piece)));
-    enum status status = write_piece(writer);
+    enum status status = write_trailer(writer);
     bool is_there = false;
     if (status == KV_OK) {
         status = files_sync_new(writer->files, writer->fd);

@@ -29,6 +29,9 @@ static void begin(struct store *store)
         .is_durable = store->options.sync == SYNC_ALWAYS,
     };
     upkeep_init(&store->upkeep, store->files, &store->transaction, &store->recovery);
+    if (store->options.image_growth_bytes != 0) {
+        store->upkeep.image.growth_bytes_min = store->options.image_growth_bytes;
+    }
 }
 
 enum status store_open(const struct store_options *options, struct store **store_out)

@@ -5,6 +5,7 @@
 
 #include "base/bounds.h"
 #include "base/clock.h"
+#include "base/diag.h"
 #include "engine/recover.h"
 #include "engine/snapshot.h"
 #include "file/room.h"
@@ -32,11 +33,35 @@ void upkeep_init(struct upkeep *upkeep, const struct files *files,
     bool is_at_rest = recovery->is_at_rest; /* else a crash took the second seal */
     *upkeep = (struct upkeep){
         .transaction = transaction,
-        .image.length = recovery->snapshot_length,
+        .image =
+            {
+                .length = recovery->snapshot_length,
+                .tried_length = recovery->snapshot_length,
+                .growth_bytes_min = IMAGE_GROWTH_BYTES_MIN,
+            },
         .sync_due_ms = CLOCK_NEVER,
         .seal_due_ms = is_at_rest ? CLOCK_NEVER : clock_now_ms() + SECOND_SEAL_MS,
     };
     compact_init(&upkeep->compaction, files, transaction);
+}
+
+/* None is saved until the log has grown again; the one of before stays. */
+static void give_up_image(struct upkeep *upkeep)
+{
+    if (upkeep->image.writer != NULL) {
+        snapshot_abort(upkeep->image.writer);
+        upkeep->image.writer = NULL;
+    }
+    upkeep->image.tried_length = log_length(log_of(upkeep));
+    upkeep->image.is_wanted = false;
+}
+
+/* Something else wants the disk, or the log is about to end. */
+static void abort_image(struct upkeep *upkeep)
+{
+    if (upkeep->image.writer != NULL) {
+        give_up_image(upkeep);
+    }
 }
 
 /* A fatal failure is for ever: nobody may build on a log whose state is unknown. */
@@ -112,6 +137,9 @@ enum status upkeep_commit(struct upkeep *upkeep)
     }
     uint64_t staged_bytes = log_staged_bytes(log_of(upkeep));
     enum status status = note_failure(upkeep, commit_measured(upkeep));
+    if (status == KV_NO_SPACE) {
+        abort_image(upkeep); /* a hint, which may hold the room that is missing */
+    }
     if (status != KV_OK) {
         return status;
     }
@@ -139,66 +167,80 @@ static enum status seal_again(struct upkeep *upkeep)
     return status;
 }
 
-static void abort_image(struct upkeep *upkeep)
+/*
+ * An image must leave the room that is kept for deletions, and while it is served what
+ * commands will write, or be left out: it is a hint. What is ahead of the log is kept
+ * already.
+ */
+static bool has_room_for_image(const struct upkeep *upkeep, uint64_t factor)
 {
-    if (upkeep->image.writer != NULL) {
-        snapshot_abort(upkeep->image.writer);
-        upkeep->image.writer = NULL;
-        upkeep->image.length = 0;
-    }
-}
-
-/* An image must leave the room that is kept for deletions, or be left out: it is a hint.
- * What is ahead of the log is kept already. */
-static bool has_room_for_image(const struct upkeep *upkeep)
-{
-    struct io_space space = room_measure(files_of(upkeep), 0);
+    const struct snapshot_writer *writer = upkeep->image.writer;
+    uint64_t written = writer == NULL ? 0 : snapshot_length(writer);
+    uint64_t length = snapshot_length_of(keydir_of(upkeep));
+    uint64_t left_bytes = length > written ? length - written : 0;
+    struct io_space space = room_measure(files_of(upkeep), written);
     uint64_t kept_bytes = room_kept(&space, ROOM_KEPT_BYTES);
     uint64_t ahead_bytes = log_ahead_bytes(log_of(upkeep));
     kept_bytes -= ahead_bytes < kept_bytes ? ahead_bytes : kept_bytes;
-    return space.free_bytes >= index_bytes(keydir_of(upkeep)->index) + kept_bytes;
+    return space.free_bytes >= left_bytes * factor + kept_bytes;
 }
 
 /* Put the image in place, behind everything that its entries point at. */
 static enum status finish_image(struct upkeep *upkeep)
 {
     struct snapshot_writer *writer = upkeep->image.writer;
+    uint64_t covered = snapshot_covered(writer);
     enum status status = upkeep_sync(upkeep);
-    if (status == KV_OK) {
-        upkeep->image.writer = NULL;
-        if (snapshot_finish(writer) != KV_OK) {
-            upkeep->image.length = 0;
-        }
+    if (status != KV_OK) {
+        return status;
     }
-    return status;
+    upkeep->image.writer = NULL;
+    status = snapshot_finish(writer);
+    if (status == KV_OK) {
+        upkeep->image.length = covered;
+        upkeep->image.is_wanted = false;
+    }
+    return status == KV_FATAL ? KV_IO
+                              : status; /* whichever image a start finds is right */
+}
+
+/* Begin an image, or write a piece of it. KV_NOT_FOUND: all of it is written. */
+static enum status begin_or_go_on(struct upkeep *upkeep, bool is_served)
+{
+    uint64_t bytes = is_served ? upkeep->pace.written_bytes : IMAGE_PIECE_BYTES_MAX;
+    if (upkeep->image.writer == NULL) {
+        upkeep->image.tried_length = log_length(log_of(upkeep));
+        return snapshot_begin(files_of(upkeep), keydir_of(upkeep), &upkeep->image.writer);
+    }
+    bytes = bytes < IMAGE_PIECE_BYTES_MIN ? IMAGE_PIECE_BYTES_MIN : bytes;
+    bytes = bytes > IMAGE_PIECE_BYTES_MAX ? IMAGE_PIECE_BYTES_MAX : bytes;
+    return snapshot_step(upkeep->image.writer, bytes, is_served);
 }
 
 /*
- * Begin an image, write one part of it, or put it in place. It is a hint: one that could
- * not be saved was told, and harms nothing. KV_FATAL: as for a sync.
+ * Begin an image, write one piece of it, or put it in place. It is a hint: why one could
+ * not be saved is told once, until one is, and at the end; it harms nothing. KV_FATAL: as
+ * for a sync.
  */
-static enum status advance_image(struct upkeep *upkeep, bool is_synced)
+static enum status advance_image(struct upkeep *upkeep, bool is_served)
 {
-    enum status status = KV_OK;
-    if (upkeep->image.writer == NULL && !has_room_for_image(upkeep)) {
-        upkeep->image.is_wanted = false;
+    if (!has_room_for_image(upkeep, is_served ? IMAGE_ROOM_FACTOR : 1)) {
+        give_up_image(upkeep);
         return KV_OK;
     }
-    if (upkeep->image.writer == NULL) {
-        status =
-            snapshot_begin(files_of(upkeep), keydir_of(upkeep), &upkeep->image.writer);
-        upkeep->image.length = status == KV_OK ? log_length(log_of(upkeep)) : 0;
-    } else {
-        status = snapshot_step(upkeep->image.writer, is_synced);
-    }
-    upkeep->image.is_wanted = status == KV_OK;
+    diag_hold();
+    enum status status = begin_or_go_on(upkeep, is_served);
     if (status == KV_NOT_FOUND) {
-        return finish_image(upkeep);
+        status = finish_image(upkeep);
     }
+    diag_release(!upkeep->image.has_told || !is_served || status == KV_FATAL);
     if (status != KV_OK) {
-        abort_image(upkeep);
+        upkeep->image.has_told = true;
+        give_up_image(upkeep);
+    } else if (upkeep->image.writer == NULL) {
+        upkeep->image.has_told = false;
     }
-    return KV_OK;
+    return status == KV_FATAL ? status : KV_OK;
 }
 
 static enum status step_image(struct upkeep *upkeep)
@@ -237,6 +279,7 @@ static enum status begin_compaction(struct upkeep *upkeep)
     status = note_failure(upkeep, status);
     if (status == KV_OK) {
         drop_image(upkeep);
+        upkeep->image.tried_length = 0; /* another log has begun */
     }
     upkeep->pace.earliest_us = 0;
     upkeep->pace.retry_us = 0;
@@ -305,6 +348,18 @@ static enum status step_ahead(struct upkeep *upkeep)
     return status == KV_FATAL ? status : KV_OK; /* batches are appended without it */
 }
 
+/* Whether one is being taken, or the log has grown enough since the last. */
+static bool is_image_due(const struct upkeep *upkeep)
+{
+    uint64_t grown = log_length(log_of(upkeep)) - upkeep->image.tried_length;
+    if (upkeep->image.writer != NULL) {
+        return true;
+    }
+    return keydir_older_log(keydir_of(upkeep)) == NULL &&
+           grown >= upkeep->image.growth_bytes_min &&
+           grown >= IMAGE_GROWTH_FACTOR * snapshot_length_of(keydir_of(upkeep));
+}
+
 typedef enum status step(struct upkeep *upkeep);
 
 /* What there is to do besides syncs and seals, the most wanted first; or NULL. */
@@ -317,11 +372,12 @@ static step *next_step(const struct upkeep *upkeep, enum leisure leisure)
     if (compact_has_work(&upkeep->compaction)) {
         return step_compaction;
     }
-    if (upkeep->image.is_wanted && (is_long || leisure == LEISURE_ALL)) {
-        return step_image;
-    }
     if (compact_is_worthwhile(&upkeep->compaction)) {
-        return begin_compaction;
+        return begin_compaction; /* which would make an image of this log useless */
+    }
+    if (is_image_due(upkeep) ||
+        (upkeep->image.is_wanted && (is_long || leisure == LEISURE_ALL))) {
+        return step_image;
     }
     return wanted_ahead(upkeep) > 0 ? step_ahead : NULL;
 }
@@ -329,14 +385,15 @@ static step *next_step(const struct upkeep *upkeep, enum leisure leisure)
 /* When that may be done, in microseconds; CLOCK_NEVER: there is nothing. */
 static uint64_t step_due_us(const struct upkeep *upkeep, enum leisure leisure)
 {
-    if (next_step(upkeep, leisure) == NULL) {
+    step *next = next_step(upkeep, leisure);
+    if (next == NULL) {
         return CLOCK_NEVER;
     }
     if (upkeep->pace.retry_us != 0) {
         return upkeep->pace.retry_us;
     }
-    bool is_free =
-        leisure == LEISURE_ALL || upkeep->pace.written_bytes >= COMPACT_SLICE_BYTES;
+    uint64_t share = next == step_image ? IMAGE_PIECE_BYTES_MIN : COMPACT_SLICE_BYTES;
+    bool is_free = leisure == LEISURE_ALL || upkeep->pace.written_bytes >= share;
     return is_free ? 0 : upkeep->pace.earliest_us;
 }
 
@@ -389,7 +446,6 @@ enum status upkeep_end(struct upkeep *upkeep)
         while (upkeep->image.is_wanted) {
             (void)advance_image(upkeep, false); /* told if it failed */
         }
-        abort_image(upkeep);
     }
     return status;
 }
