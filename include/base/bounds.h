@@ -197,11 +197,10 @@
 
 /*
  * It is written in pieces, as large as what commands wrote since the last but within
- * these bounds, and the disk gets so much of it at once at most.
+ * these bounds, and synced whenever it has grown by the larger.
  */
 #define IMAGE_PIECE_BYTES_MIN (64 * KIB)
 #define IMAGE_PIECE_BYTES_MAX MIB
-#define IMAGE_SYNC_BYTES      MIB
 
 /* So many times what is left of it must find room: commands write as much meanwhile. */
 #define IMAGE_ROOM_FACTOR 2

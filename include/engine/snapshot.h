@@ -58,9 +58,11 @@ enum status snapshot_begin(const struct files *files, const struct keydir *keydi
  * Write one piece of so many bytes, not 0; it takes time for those, and for copying one
  * part of the index. KV_NOT_FOUND: all is written, finish.  Errors as for begin.
  *
- * is_synced: have it made durable soon, so that finishing need not sync all of it.
+ * sync_bytes: have it made durable whenever so much was written, so that finishing need
+ * not sync all of it; 0: finishing does.
  */
-enum status snapshot_step(struct snapshot_writer *writer, uint64_t bytes, bool is_synced);
+enum status snapshot_step(struct snapshot_writer *writer, uint64_t bytes,
+                          uint64_t sync_bytes);
 
 /* The offset that the image covers; how many bytes of it are written. */
 uint64_t snapshot_covered(const struct snapshot_writer *writer);

@@ -21,7 +21,7 @@ enum sync_policy {
 struct store_options {
     const char *path;
     enum sync_policy sync;
-    uint64_t image_growth_bytes; /* in place of IMAGE_GROWTH_BYTES_MIN; 0: that */
+    struct image_pace image_pace; /* all zero: as bounds.h says */
 };
 
 /* Figures that cost nothing to produce. */

@@ -23,6 +23,14 @@ enum leisure {
     LEISURE_ALL   /* nobody is waiting */
 };
 
+/* When an image of the index is taken while commands go on, and in which pieces. */
+struct image_pace {
+    uint64_t growth_bytes_min; /* of the log, before the next is begun, ... */
+    uint64_t growth_factor;    /* ... and so many times what it will take */
+    uint64_t piece_bytes_min;
+    uint64_t piece_bytes_max; /* synced whenever so much was written */
+};
+
 struct upkeep {
     struct transaction *transaction; /* borrowed; its commits write seals and copies */
     struct compaction compaction;
@@ -34,8 +42,8 @@ struct upkeep {
     struct {
         struct snapshot_writer *writer; /* it is being taken; or NULL */
         uint64_t length;                /* what PATH.index covers; 0: there is none */
-        uint64_t tried_length;     /* of the log, when one was begun or given up last */
-        uint64_t growth_bytes_min; /* from there on, before the next is begun */
+        uint64_t tried_length; /* of the log, when one was begun or given up last */
+        struct image_pace pace;
         bool is_wanted; /* a compaction has ended since the last; there is one log */
         bool has_told;  /* why one was not saved, until one is */
     } image;

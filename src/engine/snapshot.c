@@ -239,16 +239,18 @@ static enum status take_parts(struct snapshot_writer *writer, uint64_t bytes)
 }
 
 /* Let the disk begin with what was written, and wait for it before that is much. */
-static enum status sync_piece(struct snapshot_writer *writer, uint64_t from)
+static enum status sync_piece(struct snapshot_writer *writer, uint64_t from,
+                              uint64_t sync_bytes)
 {
-    if (writer->length - writer->synced_length >= IMAGE_SYNC_BYTES) {
+    if (writer->length - writer->synced_length >= sync_bytes) {
         return sync_image(writer);
     }
     io_begin_sync(writer->fd, from, writer->length - from);
     return KV_OK;
 }
 
-enum status snapshot_step(struct snapshot_writer *writer, uint64_t bytes, bool is_synced)
+enum status snapshot_step(struct snapshot_writer *writer, uint64_t bytes,
+                          uint64_t sync_bytes)
 {
     uint64_t from = writer->length;
     if (writer->parts_written == writer->parts.length) {
@@ -264,7 +266,8 @@ enum status snapshot_step(struct snapshot_writer *writer, uint64_t bytes, bool i
     struct slice piece = left.length <= bytes ? left : slice_first(left, (size_t)bytes);
     enum status status = write_bytes(writer, piece);
     writer->parts_written += piece.length;
-    return status == KV_OK && is_synced ? sync_piece(writer, from) : status;
+    return status == KV_OK && sync_bytes > 0 ? sync_piece(writer, from, sync_bytes)
+                                             : status;
 }
 
 uint64_t snapshot_covered(const struct snapshot_writer *writer)

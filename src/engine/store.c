@@ -29,8 +29,8 @@ static void begin(struct store *store)
         .is_durable = store->options.sync == SYNC_ALWAYS,
     };
     upkeep_init(&store->upkeep, store->files, &store->transaction, &store->recovery);
-    if (store->options.image_growth_bytes != 0) {
-        store->upkeep.image.growth_bytes_min = store->options.image_growth_bytes;
+    if (store->options.image_pace.piece_bytes_max != 0) {
+        store->upkeep.image.pace = store->options.image_pace;
     }
 }
 

@@ -37,7 +37,10 @@ void upkeep_init(struct upkeep *upkeep, const struct files *files,
             {
                 .length = recovery->snapshot_length,
                 .tried_length = recovery->snapshot_length,
-                .growth_bytes_min = IMAGE_GROWTH_BYTES_MIN,
+                .pace = {.growth_bytes_min = IMAGE_GROWTH_BYTES_MIN,
+                         .growth_factor = IMAGE_GROWTH_FACTOR,
+                         .piece_bytes_min = IMAGE_PIECE_BYTES_MIN,
+                         .piece_bytes_max = IMAGE_PIECE_BYTES_MAX},
             },
         .sync_due_ms = CLOCK_NEVER,
         .seal_due_ms = is_at_rest ? CLOCK_NEVER : clock_now_ms() + SECOND_SEAL_MS,
@@ -207,14 +210,16 @@ static enum status finish_image(struct upkeep *upkeep)
 /* Begin an image, or write a piece of it. KV_NOT_FOUND: all of it is written. */
 static enum status begin_or_go_on(struct upkeep *upkeep, bool is_served)
 {
-    uint64_t bytes = is_served ? upkeep->pace.written_bytes : IMAGE_PIECE_BYTES_MAX;
+    const struct image_pace *pace = &upkeep->image.pace;
+    uint64_t bytes = is_served ? upkeep->pace.written_bytes : pace->piece_bytes_max;
     if (upkeep->image.writer == NULL) {
         upkeep->image.tried_length = log_length(log_of(upkeep));
         return snapshot_begin(files_of(upkeep), keydir_of(upkeep), &upkeep->image.writer);
     }
-    bytes = bytes < IMAGE_PIECE_BYTES_MIN ? IMAGE_PIECE_BYTES_MIN : bytes;
-    bytes = bytes > IMAGE_PIECE_BYTES_MAX ? IMAGE_PIECE_BYTES_MAX : bytes;
-    return snapshot_step(upkeep->image.writer, bytes, is_served);
+    bytes = bytes < pace->piece_bytes_min ? pace->piece_bytes_min : bytes;
+    bytes = bytes > pace->piece_bytes_max ? pace->piece_bytes_max : bytes;
+    return snapshot_step(upkeep->image.writer, bytes,
+                         is_served ? pace->piece_bytes_max : 0);
 }
 
 /*
@@ -356,8 +361,9 @@ static bool is_image_due(const struct upkeep *upkeep)
         return true;
     }
     return keydir_older_log(keydir_of(upkeep)) == NULL &&
-           grown >= upkeep->image.growth_bytes_min &&
-           grown >= IMAGE_GROWTH_FACTOR * snapshot_length_of(keydir_of(upkeep));
+           grown >= upkeep->image.pace.growth_bytes_min &&
+           grown >=
+               upkeep->image.pace.growth_factor * snapshot_length_of(keydir_of(upkeep));
 }
 
 typedef enum status step(struct upkeep *upkeep);
@@ -392,7 +398,8 @@ static uint64_t step_due_us(const struct upkeep *upkeep, enum leisure leisure)
     if (upkeep->pace.retry_us != 0) {
         return upkeep->pace.retry_us;
     }
-    uint64_t share = next == step_image ? IMAGE_PIECE_BYTES_MIN : COMPACT_SLICE_BYTES;
+    uint64_t share =
+        next == step_image ? upkeep->image.pace.piece_bytes_min : COMPACT_SLICE_BYTES;
     bool is_free = leisure == LEISURE_ALL || upkeep->pace.written_bytes >= share;
     return is_free ? 0 : upkeep->pace.earliest_us;
 }

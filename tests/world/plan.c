@@ -35,6 +35,8 @@ struct serving plan_default_serving(void)
 {
     return (struct serving){.idle_s = 10,
                             .value_bytes_max = 64 << 20,
+                            .image_growth_bytes = 64 << 20,
+                            .image_piece_bytes = 64 << 10,
                             .processors = 2,
                             .tick_us = 5,
                             .seed = 1};
@@ -155,6 +157,12 @@ static void print_serving(const struct serving *serving, struct bytes *text)
     }
     if (serving->sync_us != usual.sync_us) {
         print(text, " sync-us=%" PRIu64, serving->sync_us);
+    }
+    if (serving->image_growth_bytes != usual.image_growth_bytes) {
+        print(text, " image=%" PRIu64, serving->image_growth_bytes);
+    }
+    if (serving->image_piece_bytes != usual.image_piece_bytes) {
+        print(text, " piece=%" PRIu64, serving->image_piece_bytes);
     }
     if (serving->seed != usual.seed) {
         print(text, " seed=%" PRIu64, serving->seed);
@@ -316,6 +324,10 @@ static bool parse_serving(struct reading *reading, struct event *event)
             serving->tick_us = number;
         } else if (is_word(reading, "sync-us")) {
             serving->sync_us = number;
+        } else if (is_word(reading, "image")) {
+            serving->image_growth_bytes = number;
+        } else if (is_word(reading, "piece")) {
+            serving->image_piece_bytes = number;
         } else if (is_word(reading, "seed")) {
             serving->seed = number;
         } else {

@@ -6,6 +6,7 @@
  * A line for each, in these words; # begins a comment:
  *
  *     serve sync=everysec idle=2 max-value=4096 processors=1 tick=9 sync-us=300 seed=7
+ *     serve image=3000 piece=90                saved when the log has grown so, in pieces
  *     client 1 says SET a {300#7}\nGET a\n     bytes arrive; 300 letters of kind 7
  *     client 1 comes                           connects, and sends nothing yet
  *     client 1 takes 100                       its socket has room for so many bytes
@@ -73,9 +74,11 @@ struct serving {
     uint64_t idle_s;
     uint64_t value_bytes_max;
     uint64_t processors;
-    uint64_t tick_us; /* each call takes so long */
-    uint64_t sync_us; /* and a sync, twice if the file has another length */
-    uint64_t seed;    /* of the random numbers that the system gives */
+    uint64_t tick_us;            /* each call takes so long */
+    uint64_t sync_us;            /* and a sync, twice if the file has another length */
+    uint64_t image_growth_bytes; /* of the log, before the index is saved again */
+    uint64_t image_piece_bytes;
+    uint64_t seed; /* of the random numbers that the system gives */
 };
 
 struct fault {

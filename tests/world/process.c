@@ -53,6 +53,7 @@ static struct {
     uint64_t stop_us;
     char diag[DIAG_BYTES];
     size_t diag_length;
+    size_t diag_of_life; /* where the lines of this life begin */
 } process;
 
 void process_begin_run(const struct plan *plan)
@@ -80,6 +81,7 @@ void process_begin_life(void)
     process.is_quiet = false;
     process.idle_calls = 0;
     process.last_waits = LAST_WAITS;
+    process.diag_of_life = process.diag_length;
 }
 
 const struct serving *process_serving(void)
@@ -444,6 +446,8 @@ void process_note_diag(const char *line, size_t length)
         size_t dropped =
             lf == NULL ? process.diag_length : (size_t)(lf - process.diag) + 1;
         process.diag_length -= dropped;
+        process.diag_of_life -=
+            process.diag_of_life < dropped ? process.diag_of_life : dropped;
         memmove(process.diag, process.diag + dropped, process.diag_length);
     }
     memcpy(process.diag + process.diag_length, line, length);
@@ -454,4 +458,10 @@ void process_note_diag(const char *line, size_t length)
 const char *process_diag(void)
 {
     return process.diag;
+}
+
+bool process_has_told(const char *words)
+{
+    return process.diag_length > 0 &&
+           strstr(process.diag + process.diag_of_life, words) != NULL;
 }

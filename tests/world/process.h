@@ -86,4 +86,7 @@ _Noreturn void violation(const char *rule, const char *format, ...)
 void process_note_diag(const char *line, size_t length);
 const char *process_diag(void);
 
+/* Whether some line of this life had these words. */
+bool process_has_told(const char *words);
+
 #endif

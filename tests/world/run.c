@@ -79,12 +79,34 @@ static void begin_life(void)
     is_serving = false;
 }
 
+/*
+ * An image is put in place only whole and of a log that is durable, so whatever a death
+ * leaves of it fits. One of the log before the last compaction may be there still.
+ */
+static void check_image_was_believed(void)
+{
+    static const char *const doubts[] = {"index: is damaged", "does not match the log",
+                                         "does not lead to the records",
+                                         "is no image of an index"};
+    for (size_t i = 0; i < sizeof doubts / sizeof doubts[0]; i++) {
+        if (process_has_told(doubts[i]) && !disk_lies()) {
+            violation("an image that nobody damaged is not believed", "%s",
+                      process_diag());
+        }
+    }
+}
+
 /* What main does. */
 static enum status serve(void)
 {
     const struct serving *serving = process_serving();
     struct store_options store_options = {
-        .path = LOG_PATH, .sync = serving->is_everysec ? SYNC_EVERYSEC : SYNC_ALWAYS};
+        .path = LOG_PATH,
+        .sync = serving->is_everysec ? SYNC_EVERYSEC : SYNC_ALWAYS,
+        .image_pace = {.growth_bytes_min = serving->image_growth_bytes,
+                       .piece_bytes_min = serving->image_piece_bytes,
+                       .piece_bytes_max = serving->image_piece_bytes * 3},
+    };
     struct server_options server_options = {
         .listener = {.addresses = {"127.0.0.1"}, .address_count = 1, .port = "7878"},
         .session = {.idle_ms = serving->idle_s * 1000,
@@ -102,6 +124,7 @@ static enum status serve(void)
         listener_close(&listener);
         return status;
     }
+    check_image_was_believed();
     disk_note_judged();
     process_be_quiet(true);
     model_check_store(store);

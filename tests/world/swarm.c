@@ -52,6 +52,7 @@ enum feature {
     MAY_CHANGE_OPTIONS,
     MAY_BE_MANY, /* keys, and lines at once */
     MAY_INHERIT, /* a log of the original */
+    MAY_SAVE,    /* images of the index, often */
     FEATURE_COUNT
 };
 
@@ -433,6 +434,10 @@ static struct serving choose_serving(struct swarm *swarm)
     serving.seed = dice_next(&swarm->dice) >> 40;
     serving.sync_us = one_in(swarm, 6) ? 0 : 30 + below(swarm, 300);
     serving.value_bytes_max = swarm->value_bytes_max;
+    if (may(swarm, MAY_SAVE)) {
+        serving.image_growth_bytes = 50 + small_number(swarm, 4000);
+        serving.image_piece_bytes = 40 + small_number(swarm, 4000);
+    }
     if (swarm->value_bytes_max == 0) {
         serving.value_bytes_max = one_in(swarm, 5) ? sizes[below(swarm, 4)] : 8 << 20;
         swarm->value_bytes_max = serving.value_bytes_max;
