@@ -55,8 +55,8 @@ enum status snapshot_begin(const struct files *files, const struct keydir *keydi
                            struct snapshot_writer **writer_out);
 
 /*
- * Write one piece of so many bytes, not 0; it takes time for those, and for copying one
- * part of the index. KV_NOT_FOUND: all is written, finish.  Errors as for begin.
+ * Write one piece of about so many bytes, not 0 and less than twice as many; it takes
+ * time for those, and for copying one part of the index. KV_NOT_FOUND: all is written, finish.  Errors as for begin.
  *
  * sync_bytes: have it made durable whenever so much was written, so that finishing need
  * not sync all of it; 0: finishing does.

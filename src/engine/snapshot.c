@@ -263,7 +263,8 @@ enum status snapshot_step(struct snapshot_writer *writer, uint64_t bytes,
         }
     }
     struct slice left = slice_after(buffer_slice(&writer->parts), writer->parts_written);
-    struct slice piece = left.length <= bytes ? left : slice_first(left, (size_t)bytes);
+    struct slice piece =
+        left.length < 2 * bytes ? left : slice_first(left, (size_t)bytes);
     enum status status = write_bytes(writer, piece);
     writer->parts_written += piece.length;
     return status == KV_OK && sync_bytes > 0 ? sync_piece(writer, from, sync_bytes)

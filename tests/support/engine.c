@@ -68,7 +68,8 @@ void engine_catch_sigbus(void)
 
 enum status engine_try_open(struct engine *engine)
 {
-    struct store_options options = {.path = engine->log.path, .sync = engine->sync};
+    struct store_options options = {
+        .path = engine->log.path, .sync = engine->sync, .image_pace = engine->image_pace};
     assert_null(engine->store);
     return store_open(&options, &engine->store);
 }

@@ -23,6 +23,7 @@ struct engine {
     size_t messages_start;        /* those before were forgotten */
     int stderr_fd;                /* the real one */
     enum sync_policy sync;
+    struct image_pace image_pace; /* all zero: as bounds.h says */
     bool
         keeps_index; /* else PATH.index is removed after a close: the log is read whole */
     struct store *store; /* NULL: none is open */
