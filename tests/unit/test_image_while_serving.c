@@ -409,7 +409,7 @@ static void f132_image_that_cannot_be_written_is_told_once(void **state)
 {
     struct table *table = *state;
     struct engine *engine = table->engine;
-    uint64_t covered = bytes_logged(table);
+    uint64_t covered = 0;
     for (uint64_t nth = 1; nth <= 4; nth++) {
         shim_fail_from(SHIM_BIT(SHIM_PWRITE), SHIM_NEW, nth, EIO);
         write_rows(table, (uint64_t)IMAGE_BYTES * 4);
@@ -419,14 +419,15 @@ static void f132_image_that_cannot_be_written_is_told_once(void **state)
     }
     assert_int_equal(engine_told(engine, "cannot write the index"), 1);
     assert_int_equal(engine_told(engine, ""), 1);
-    expect_start_reads(table, bytes_logged(table) - covered);
+    assert_int_equal(seen.images, 0);
     begin_image(table);
     finish_image(table);
-    engine_forget_messages(engine);
+    covered = bytes_logged(table);
     begin_image(table);
     shim_fail_once(SHIM_BIT(SHIM_PWRITE), SHIM_NEW, 1, EIO);
     maintain_fully(table);
-    assert_int_equal(engine_told(engine, "cannot write the index"), 1);
+    assert_int_equal(engine_told(engine, "cannot write the index"), 2);
+    expect_start_reads(table, bytes_logged(table) - covered);
 }
 
 /* Whichever allocation fails, commands go on, and so does the next image. */
