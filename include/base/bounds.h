@@ -202,6 +202,9 @@
 #define IMAGE_PIECE_BYTES_MIN (64 * KIB)
 #define IMAGE_PIECE_BYTES_MAX MIB
 
+/* A file that lost its name is cut away in steps, since freeing much at once stalls. */
+#define WASTE_STEP_BYTES (8 * MIB)
+
 /* So many times what is left of it must find room: commands write as much meanwhile. */
 #define IMAGE_ROOM_FACTOR 2
 

@@ -56,7 +56,8 @@ enum status snapshot_begin(const struct files *files, const struct keydir *keydi
 
 /*
  * Write one piece of about so many bytes, not 0 and less than twice as many; it takes
- * time for those, and for copying one part of the index. KV_NOT_FOUND: all is written, finish.  Errors as for begin.
+ * time for those, and for copying one part of the index. KV_NOT_FOUND: all is written,
+ * finish.  Errors as for begin.
  *
  * sync_bytes: have it made durable whenever so much was written, so that finishing need
  * not sync all of it; 0: finishing does.
@@ -73,12 +74,14 @@ uint64_t snapshot_length_of(const struct keydir *keydir);
 
 /*
  * Put the image in place; everything in the log is durable. Releases the writer.
+ *
+ * waste: here and below, takes over what has no name any more.
  * KV_FATAL: as for files_rename.  Other errors as for begin.
  */
-enum status snapshot_finish(struct snapshot_writer *writer);
+enum status snapshot_finish(struct snapshot_writer *writer, struct waste *waste);
 
 /* Give up and release the writer. */
-void snapshot_abort(struct snapshot_writer *writer);
+void snapshot_abort(struct snapshot_writer *writer, struct waste *waste);
 
 /*
  * Fill a fresh key directory from PATH.index, and set a scan of its log to where records
@@ -94,6 +97,6 @@ enum status snapshot_load(const struct files *files, const struct opening *openi
                           struct keydir *keydir, struct scan *scan);
 
 /* Remove PATH.index, if there is one. */
-void snapshot_remove(const struct files *files);
+void snapshot_remove(const struct files *files, struct waste *waste);
 
 #endif

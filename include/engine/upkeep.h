@@ -12,6 +12,7 @@
 
 #include "engine/ahead.h"
 #include "engine/compact.h"
+#include "file/waste.h"
 
 struct snapshot_writer;
 struct recovery;
@@ -47,6 +48,7 @@ struct upkeep {
         bool is_wanted; /* a compaction has ended since the last; there is one log */
         bool has_told;  /* why one was not saved, until one is */
     } image;
+    struct waste waste; /* images that were replaced, removed or given up */
     struct ahead ahead;
     uint64_t sync_due_ms; /* CLOCK_NEVER: everything is durable */
     uint64_t seal_due_ms; /* when the last batch gets its second seal; CLOCK_NEVER */

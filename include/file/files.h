@@ -18,6 +18,7 @@
 #include "base/status.h"
 #include "file/io.h"
 #include "file/mapping.h"
+#include "file/waste.h"
 
 #define FILES_LOCK  ".lock"
 #define FILES_NEW   ".new"
@@ -92,6 +93,12 @@ struct files_view {
 enum status files_view(const struct files *files, const char *suffix,
                        struct files_view *view_out);
 void files_release(struct files_view *view);
+
+/*
+ * A side file is about to lose its name: hold it, so that it can be cut away in steps. If
+ * it cannot be held (not reported), the system frees all of it at once.
+ */
+void files_hold(const struct files *files, const char *suffix, struct waste *waste);
 
 /*
  * Begin PATH.new. What stands there already is left alone, unless this process made it

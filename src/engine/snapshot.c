@@ -94,7 +94,6 @@ static enum status write_trailer(struct snapshot_writer *writer)
 
 static void release(struct snapshot_writer *writer)
 {
-    (void)io_close(writer->fd); /* synced, or given up */
     buffer_free(&writer->parts);
     free(writer);
 }
@@ -168,7 +167,9 @@ enum status snapshot_begin(const struct files *files, const struct keydir *keydi
         status = sync_image(writer); /* what a crash leaves begins as an image does */
     }
     if (status != KV_OK) {
-        snapshot_abort(writer);
+        files_drop(files, FILES_NEW);
+        (void)io_close(writer->fd); /* given up */
+        release(writer);
         return status;
     }
     *writer_out = writer;
@@ -287,28 +288,41 @@ uint64_t snapshot_length_of(const struct keydir *keydir)
            keydir->key_count * ENTRY_BYTES + TRAILER_BYTES;
 }
 
-enum status snapshot_finish(struct snapshot_writer *writer)
+/* What is there is replaced, if it may be. */
+static enum status place_image(const struct files *files, struct waste *waste)
+{
+    bool is_there = false;
+    if (!may_be_replaced(files, &is_there)) {
+        return KV_IO;
+    }
+    if (is_there) {
+        files_hold(files, FILES_INDEX, waste);
+    }
+    return files_place_new(files, FILES_INDEX);
+}
+
+enum status snapshot_finish(struct snapshot_writer *writer, struct waste *waste)
 {
     enum status status = write_trailer(writer);
-    bool is_there = false;
     if (status == KV_OK) {
         status = files_sync_new(writer->files, writer->fd);
     }
     if (status == KV_OK) {
-        status = may_be_replaced(writer->files, &is_there)
-                     ? files_place_new(writer->files, FILES_INDEX)
-                     : KV_IO;
+        status = place_image(writer->files, waste);
     }
     if (status != KV_OK && status != KV_FATAL) {
-        files_drop(writer->files, FILES_NEW);
+        snapshot_abort(writer, waste);
+        return status;
     }
+    (void)io_close(writer->fd); /* synced */
     release(writer);
     return status;
 }
 
-void snapshot_abort(struct snapshot_writer *writer)
+void snapshot_abort(struct snapshot_writer *writer, struct waste *waste)
 {
     files_drop(writer->files, FILES_NEW);
+    waste_take(waste, writer->fd);
     release(writer);
 }
 
@@ -466,10 +480,11 @@ enum status snapshot_load(const struct files *files, const struct opening *openi
     return status;
 }
 
-void snapshot_remove(const struct files *files)
+void snapshot_remove(const struct files *files, struct waste *waste)
 {
     bool is_there = false;
     if (may_be_replaced(files, &is_there) && is_there) {
+        files_hold(files, FILES_INDEX, waste);
         files_drop(files, FILES_INDEX);
     }
 }

@@ -52,7 +52,7 @@ void upkeep_init(struct upkeep *upkeep, const struct files *files,
 static void give_up_image(struct upkeep *upkeep)
 {
     if (upkeep->image.writer != NULL) {
-        snapshot_abort(upkeep->image.writer);
+        snapshot_abort(upkeep->image.writer, &upkeep->waste);
         upkeep->image.writer = NULL;
     }
     upkeep->image.tried_length = log_length(log_of(upkeep));
@@ -198,7 +198,7 @@ static enum status finish_image(struct upkeep *upkeep)
         return status;
     }
     upkeep->image.writer = NULL;
-    status = snapshot_finish(writer);
+    status = snapshot_finish(writer, &upkeep->waste);
     if (status == KV_OK) {
         upkeep->image.length = covered;
         upkeep->image.is_wanted = false;
@@ -255,7 +255,7 @@ static enum status step_image(struct upkeep *upkeep)
 
 static void drop_image(struct upkeep *upkeep)
 {
-    snapshot_remove(files_of(upkeep));
+    snapshot_remove(files_of(upkeep), &upkeep->waste);
     upkeep->image.length = 0;
     upkeep->image.is_wanted = false;
 }
@@ -366,6 +366,12 @@ static bool is_image_due(const struct upkeep *upkeep)
                upkeep->image.pace.growth_factor * snapshot_length_of(keydir_of(upkeep));
 }
 
+static enum status step_waste(struct upkeep *upkeep)
+{
+    waste_step(&upkeep->waste);
+    return KV_OK;
+}
+
 typedef enum status step(struct upkeep *upkeep);
 
 /* What there is to do besides syncs and seals, the most wanted first; or NULL. */
@@ -374,6 +380,9 @@ static step *next_step(const struct upkeep *upkeep, enum leisure leisure)
     bool is_long = log_length(log_of(upkeep)) >= SNAPSHOT_LOG_BYTES_MIN;
     if (leisure == LEISURE_NONE) {
         return NULL;
+    }
+    if (upkeep->waste.count > 0) {
+        return step_waste;
     }
     if (compact_has_work(&upkeep->compaction)) {
         return step_compaction;
@@ -454,5 +463,6 @@ enum status upkeep_end(struct upkeep *upkeep)
             (void)advance_image(upkeep, false); /* told if it failed */
         }
     }
+    waste_drop(&upkeep->waste);
     return status;
 }

@@ -323,6 +323,14 @@ void files_release(struct files_view *view)
     (void)io_close(view->fd); /* nothing was written */
 }
 
+void files_hold(const struct files *files, const char *suffix, struct waste *waste)
+{
+    int fd = -1;
+    if (io_open(files->directory, make_name(files, suffix).text, O_RDWR, &fd) == KV_OK) {
+        waste_take(waste, fd);
+    }
+}
+
 void files_drop(const struct files *files, const char *suffix)
 {
     enum status status = io_unlink(files->directory, make_name(files, suffix).text);
