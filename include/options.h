@@ -6,7 +6,7 @@
 
 #include "engine/store.h"
 #include "net/server.h"
-#include "offline/dump.h"
+#include "offline/follow.h"
 
 enum options_result {
     OPTIONS_RUN,
@@ -15,12 +15,12 @@ enum options_result {
     OPTIONS_FAILED /* the answer could not be written; reported on stderr */
 };
 
-enum mode { MODE_SERVE, MODE_VERIFY, MODE_SALVAGE, MODE_DUMP };
+enum mode { MODE_SERVE, MODE_VERIFY, MODE_SALVAGE, MODE_DUMP, MODE_FOLLOW };
 
 struct options {
     enum mode mode;
-    const char *salvage_path;     /* MODE_SALVAGE: the new log */
-    enum dump_format dump_format; /* MODE_DUMP */
+    const char *salvage_path; /* MODE_SALVAGE: the new log */
+    enum lines_format format; /* MODE_DUMP, MODE_FOLLOW */
     struct store_options store;
     struct server_options server;
 };

@@ -2,6 +2,7 @@
  * kv-store: start-up and shutdown as a checklist.
  */
 #include "base/stop.h"
+#include "offline/dump.h"
 #include "offline/salvage.h"
 #include "offline/verify.h"
 #include "options.h"
@@ -12,7 +13,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { EXIT_CLEAN = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_CORRUPT = 3 };
+enum {
+    EXIT_CLEAN = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_CORRUPT = 3,
+    EXIT_BEHIND = 4
+};
 
 /*
  * The log must never get a number under which something else writes messages. What is
@@ -67,11 +74,27 @@ static enum status run(const struct options *options)
     case MODE_SALVAGE:
         return salvage_log(options->store.path, options->salvage_path);
     case MODE_DUMP:
-        return dump_log(options->store.path, options->dump_format);
+        return dump_log(options->store.path, options->format);
+    case MODE_FOLLOW:
+        return follow_log(options->store.path, options->format);
     case MODE_SERVE:
         break;
     }
     return serve(options);
+}
+
+static int exit_status(enum status status)
+{
+    switch (status) {
+    case KV_OK:
+        return EXIT_CLEAN;
+    case KV_CORRUPT:
+        return EXIT_CORRUPT;
+    case KV_BEHIND:
+        return EXIT_BEHIND;
+    default:
+        return EXIT_FAILED;
+    }
 }
 
 int main(int argc, char **argv)
@@ -89,7 +112,5 @@ int main(int argc, char **argv)
                                          : EXIT_FAILED;
     }
     enum status status = run(&options);
-    return status == KV_OK        ? EXIT_CLEAN
-           : status == KV_CORRUPT ? EXIT_CORRUPT
-                                  : EXIT_FAILED;
+    return exit_status(status);
 }

@@ -35,13 +35,24 @@ static const char help_text[] =
     "      --dump[=FORMAT]    print the live data and exit: set (SET lines, the "
     "default)\n"
     "                         or resp (for redis-cli --pipe)\n"
+    "      --follow[=FORMAT]  print every change from the start of the log on, and go on "
+    "as\n"
+    "                         changes are made; beside a running server too\n"
     "  -h, --help             print this and exit\n"
     "  -V, --version          print the version and exit\n"
     "\n"
-    "Exit status: 0 clean stop, 1 failure, 2 wrong usage, 3 the log is corrupt.\n";
+    "Exit status: 0 clean stop, 1 failure, 2 wrong usage, 3 the log is corrupt,\n"
+    "4 --follow fell behind.\n";
 
 /* Options without a letter of their own. */
-enum { OPTION_IDLE = 256, OPTION_MAX_VALUE, OPTION_VERIFY, OPTION_SALVAGE, OPTION_DUMP };
+enum {
+    OPTION_IDLE = 256,
+    OPTION_MAX_VALUE,
+    OPTION_VERIFY,
+    OPTION_SALVAGE,
+    OPTION_DUMP,
+    OPTION_FOLLOW
+};
 
 static const struct option long_options[] = {
     {"file", required_argument, NULL, 'f'},
@@ -53,6 +64,7 @@ static const struct option long_options[] = {
     {"verify", no_argument, NULL, OPTION_VERIFY},
     {"salvage", required_argument, NULL, OPTION_SALVAGE},
     {"dump", optional_argument, NULL, OPTION_DUMP},
+    {"follow", optional_argument, NULL, OPTION_FOLLOW},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},
     {NULL, 0, NULL, 0},
@@ -150,22 +162,25 @@ static bool set_max_value(struct options *options, const char *text)
 static bool set_mode(struct options *options, enum mode mode)
 {
     if (options->mode != MODE_SERVE && options->mode != mode) {
-        diag_errorx("only one of --verify, --salvage and --dump can be done at a time");
+        diag_errorx(
+            "only one of --verify, --salvage, --dump and --follow can be done at a time");
         return false;
     }
     options->mode = mode;
     return true;
 }
 
-static bool set_dump(struct options *options, const char *format)
+/* format: NULL if there is none. */
+static bool set_printing(struct options *options, enum mode mode, const char *format)
 {
-    bool is_set = strcmp(format, "set") == 0;
+    bool is_set = format == NULL || strcmp(format, "set") == 0;
     if (!is_set && strcmp(format, "resp") != 0) {
-        diag_errorx("--dump takes =set or =resp, not: %s", format);
+        diag_errorx("%s takes =set or =resp, not: %s",
+                    mode == MODE_DUMP ? "--dump" : "--follow", format);
         return false;
     }
-    options->dump_format = is_set ? DUMP_SET : DUMP_RESP;
-    return set_mode(options, MODE_DUMP);
+    options->format = is_set ? LINES_SET : LINES_RESP;
+    return set_mode(options, mode);
 }
 
 static bool set_option(struct options *options, int option)
@@ -189,7 +204,9 @@ static bool set_option(struct options *options, int option)
         return set_path(&options->salvage_path, "--salvage", optarg) &&
                set_mode(options, MODE_SALVAGE);
     case OPTION_DUMP:
-        return set_dump(options, optarg == NULL ? "set" : optarg);
+        return set_printing(options, MODE_DUMP, optarg);
+    case OPTION_FOLLOW:
+        return set_printing(options, MODE_FOLLOW, optarg);
     default:
         return false; /* getopt_long has said what is wrong */
     }

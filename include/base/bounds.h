@@ -154,6 +154,24 @@
 /* After a failure to make any it is tried again. */
 #define AHEAD_RETRY_MS UINT64_C(60000)
 
+/*
+ * Who follows the log looks so often whether there is more, judges what is no batch after
+ * so many looks in vain, and waits for files that do not fit together for so many.
+ */
+#define FOLLOW_LOOK_MS     50
+#define FOLLOW_JUDGE_LOOKS 40
+#define FOLLOW_OPEN_LOOKS  20
+
+/* From the beginning of a compaction on the older log is kept for so long at least: who
+ * follows it sees that there is a newer one, and reads it to its end. */
+#define COMPACT_KEEP_MS UINT64_C(250)
+
+/* Of a log that is dumped, so much is asked of the disk ahead. */
+#define DUMP_AHEAD_BYTES (8 * MIB)
+
+/* What is printed in lines goes out when there is so much of it. */
+#define LINES_BYTES_MAX (256 * KIB)
+
 /* A log with fewer dead bytes is not worth compacting by itself, while there is room. */
 #define COMPACT_DEAD_BYTES_MIN (8 * MIB)
 
@@ -266,6 +284,8 @@ static_assert(VALUE_BYTES_MAX == UINT32_MAX,
               "an index slot holds 32 bits of value length");
 static_assert(KEY_BYTES_MAX < RECEIVE_BYTES_KEPT,
               "a line without a value needs no growth");
+static_assert(4 * FOLLOW_LOOK_MS < COMPACT_KEEP_MS,
+              "who follows a log has several looks at each");
 static_assert(STREAM_VALUE_BYTES_MIN < BACKLOG_BYTES_MAX,
               "a copied value fits the backlog");
 

@@ -33,6 +33,7 @@ enum status {
     /* For the operator alone; no client meets them. */
     KV_LOCKED,  /* somebody else uses the file */
     KV_PARTIAL, /* done, but for some parts, each of which was reported */
+    KV_BEHIND,  /* what was to be read was taken away meanwhile */
 
     /* The log cannot be trusted any more: leave without another reply. */
     KV_FATAL,

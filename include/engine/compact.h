@@ -26,6 +26,7 @@ struct compaction {
     bool is_drained; /* the drained mark is durable: the older log is being removed */
     uint64_t finished_count;
     uint64_t retry_ms;       /* after a failure: how long to wait */
+    uint64_t keep_until_ms;  /* the older log stays until then, drained or not */
     uint64_t read_wait_ms;   /* after a read that failed: longer each time */
     uint64_t told_begin_ms;  /* when it was told last why none could begin */
     bool has_told_unread;    /* told once for each compaction */
@@ -57,6 +58,12 @@ enum status compact_begin(struct compaction *compaction);
 
 /* Whether there is a step to take. */
 bool compact_has_work(const struct compaction *compaction);
+
+/*
+ * When that may be, 0: at once. A log that is drained is kept for a while, for who
+ * follows its changes (offline/follow.h) and has to see that there is a newer one.
+ */
+uint64_t compact_due_ms(const struct compaction *compaction);
 
 /*
  * Whether all that held the compaction up, records of the older log that are damaged or

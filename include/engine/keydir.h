@@ -104,9 +104,9 @@ enum status keydir_verify(const struct keydir *keydir, const struct location *lo
 enum status keydir_read(const struct keydir *keydir, const struct location *location,
                         struct slice *value_out);
 
-/* Whether the record at this offset of the older log is live: then its location. */
-bool keydir_find_older(const struct keydir *keydir, uint64_t hash, uint64_t offset,
-                       struct location *location_out);
+/* Whether the record at this offset of one of the logs is live: then its location. */
+bool keydir_find_at(const struct keydir *keydir, uint64_t hash, const struct log *log,
+                    uint64_t offset, struct location *location_out);
 
 /* Whether a location is in the older log. */
 bool keydir_is_older(const struct keydir *keydir, const struct location *location);

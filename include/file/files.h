@@ -54,6 +54,9 @@ enum status files_open(const char *log_path, struct files **files_out);
  * and the log's own lock (log_open) must do. Errors as above.
  */
 enum status files_open_to_read(const char *log_path, struct files **files_out);
+
+/* The same without any lock, beside whoever has it: what is read may change meanwhile. */
+enum status files_open_beside(const char *log_path, struct files **files_out);
 void files_close(struct files *files);
 
 /* The log's path as the operator gave it. */

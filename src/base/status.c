@@ -27,6 +27,7 @@ static const char *const texts[KV_STATUS_COUNT] = {
     [KV_IDLE] = "idle too long",
     [KV_LOCKED] = "in use",
     [KV_PARTIAL] = "incomplete",
+    [KV_BEHIND] = "behind",
     [KV_FATAL] = "storage failed",
 };
 

@@ -70,6 +70,7 @@ void compact_init(struct compaction *compaction, const struct files *files,
         .transaction = transaction,
         .cursor = OPENING_BYTES,
         .retry_ms = COMPACT_RETRY_MS,
+        .keep_until_ms = clock_now_ms() + COMPACT_KEEP_MS,
         .read_wait_ms = READ_RETRY_MS_MIN,
     };
     keep_room(compaction);
@@ -225,6 +226,7 @@ enum status compact_begin(struct compaction *compaction)
     compaction->is_stuck = false;
     compaction->is_waiting = false;
     compaction->is_drained = false;
+    compaction->keep_until_ms = clock_now_ms() + COMPACT_KEEP_MS;
     compaction->read_wait_ms = READ_RETRY_MS_MIN;
     compaction->has_told_unread = false;
     keep_room(compaction);
@@ -237,6 +239,11 @@ bool compact_has_work(const struct compaction *compaction)
      */
     return keydir_older_log(compaction->keydir) != NULL &&
            (!compaction->is_stuck || keydir_older_entries(compaction->keydir) == 0);
+}
+
+uint64_t compact_due_ms(const struct compaction *compaction)
+{
+    return compaction->is_drained ? compaction->keep_until_ms : 0;
 }
 
 bool compact_is_mended(const struct compaction *compaction)
@@ -254,7 +261,8 @@ static enum status copy_record(const struct compaction *compaction,
     struct keydir *keydir = compaction->keydir;
     struct change change = {.hash = keydir_hash(keydir, record->key)};
     if (record_is_mark(record) ||
-        !keydir_find_older(keydir, change.hash, walk->offset, &change.before) ||
+        !keydir_find_at(keydir, change.hash, keydir_older_log(keydir), walk->offset,
+                        &change.before) ||
         keydir_verify(keydir, &change.before) != KV_OK) {
         return KV_OK; /* dead, or damaged: then it must not get a new checksum */
     }

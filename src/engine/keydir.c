@@ -200,10 +200,11 @@ enum status keydir_read(const struct keydir *keydir, const struct location *loca
     return KV_OK;
 }
 
-bool keydir_find_older(const struct keydir *keydir, uint64_t hash, uint64_t offset,
-                       struct location *location_out)
+bool keydir_find_at(const struct keydir *keydir, uint64_t hash, const struct log *log,
+                    uint64_t offset, struct location *location_out)
 {
-    *location_out = (struct location){.side = other_side(keydir), .offset = offset};
+    uint8_t side = log == keydir_log(keydir) ? keydir->current : other_side(keydir);
+    *location_out = (struct location){.side = side, .offset = offset};
     return index_get(keydir->index, hash, location_out);
 }
 

@@ -410,7 +410,10 @@ static uint64_t step_due_us(const struct upkeep *upkeep, enum leisure leisure)
     uint64_t share =
         next == step_image ? upkeep->image.pace.piece_bytes_min : COMPACT_SLICE_BYTES;
     bool is_free = leisure == LEISURE_ALL || upkeep->pace.written_bytes >= share;
-    return is_free ? 0 : upkeep->pace.earliest_us;
+    uint64_t earliest_us = is_free ? 0 : upkeep->pace.earliest_us;
+    uint64_t kept_us =
+        next == step_compaction ? compact_due_ms(&upkeep->compaction) * 1000 : 0;
+    return kept_us > earliest_us ? kept_us : earliest_us;
 }
 
 uint64_t upkeep_due_ms(const struct upkeep *upkeep, enum leisure leisure)

@@ -218,7 +218,9 @@ bool files_is_side_name(const char *path)
     return is_side_name;
 }
 
-static enum status open_files(const char *log_path, bool is_to_read,
+enum access { TO_WRITE, TO_READ, BESIDE };
+
+static enum status open_files(const char *log_path, enum access access,
                               struct files **files_out)
 {
     size_t length = strlen(log_path);
@@ -232,12 +234,13 @@ static enum status open_files(const char *log_path, bool is_to_read,
         diag_error("%s: not enough memory for the name; giving up", log_path);
         return KV_NO_MEMORY;
     }
-    *files = (struct files){.directory = -1, .lock_fd = -1, .is_to_read = is_to_read};
+    *files =
+        (struct files){.directory = -1, .lock_fd = -1, .is_to_read = access != TO_WRITE};
     files->notes = &files->own_notes;
     memcpy(files->path, log_path, length + 1);
     files->name = last_part(files->path);
     enum status status = open_directory(files);
-    if (status == KV_OK) {
+    if (status == KV_OK && access != BESIDE) {
         status = take_lock(files);
     }
     if (status != KV_OK) {
@@ -250,12 +253,17 @@ static enum status open_files(const char *log_path, bool is_to_read,
 
 enum status files_open(const char *log_path, struct files **files_out)
 {
-    return open_files(log_path, false, files_out);
+    return open_files(log_path, TO_WRITE, files_out);
 }
 
 enum status files_open_to_read(const char *log_path, struct files **files_out)
 {
-    return open_files(log_path, true, files_out);
+    return open_files(log_path, TO_READ, files_out);
+}
+
+enum status files_open_beside(const char *log_path, struct files **files_out)
+{
+    return open_files(log_path, BESIDE, files_out);
 }
 
 void files_close(struct files *files)

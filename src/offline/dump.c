@@ -1,116 +1,139 @@
 /*
- * One walk through the keys; memory is that of the index alone.
+ * One walk through the logs, of which the index says which records are live; memory is
+ * that of the index, and of the largest record.
  */
 #include "offline/dump.h"
 
 #include "base/diag.h"
 #include "base/progress.h"
-#include "base/utf8.h"
 #include "offline/reading.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <unistd.h>
 
-static void put(struct slice bytes)
-{
-    (void)fwrite(bytes.bytes, 1, bytes.length,
-                 stdout); /* ferror is looked at in the end */
-}
+struct dump {
+    const struct keydir *keydir;
+    struct lines lines;
+    uint64_t found_count; /* live records, printed or reported */
+    enum status first;    /* of what could not be printed, which was reported */
+};
 
-static bool contains(struct slice bytes, int byte)
+/* Print a record, if it is what its key has now. */
+static enum status print_live(struct dump *dump, const struct log *log,
+                              const struct record_walk *walk)
 {
-    return bytes.length > 0 && memchr(bytes.bytes, byte, bytes.length) != NULL;
-}
-
-/* Whether a SET line can hold it; what a server acknowledged always can. */
-static bool fits_a_line(struct slice key, struct slice value)
-{
-    return !contains(key, ' ') && !contains(key, '\n') && !contains(key, 0) &&
-           !contains(value, '\n') && !contains(value, 0) && utf8_is_valid(key) &&
-           utf8_is_valid(value);
-}
-
-static enum status print_set(struct slice key, struct slice value)
-{
-    if (!fits_a_line(key, value)) {
-        diag_errorx(
-            "the key %.*s: no SET line can carry its value; left out: see --dump=resp",
-            (int)(key.length < 200 ? key.length : 200), (const char *)key.bytes);
-        return KV_PARTIAL;
-    }
-    put(SLICE_LITERAL("SET "));
-    put(key);
-    put(SLICE_LITERAL(" "));
-    put(value);
-    if (value.length > 0 && value.bytes[value.length - 1] == '\r') {
-        put(SLICE_LITERAL("\r")); /* one CR at the end of a line is dropped */
-    }
-    put(SLICE_LITERAL("\n"));
-    return KV_OK;
-}
-
-static enum status print_resp(struct slice key, struct slice value)
-{
-    printf("*3\r\n$3\r\nSET\r\n$%zu\r\n", key.length);
-    put(key);
-    printf("\r\n$%zu\r\n", value.length);
-    put(value);
-    put(SLICE_LITERAL("\r\n"));
-    return KV_OK;
-}
-
-/* printed_bytes: raised by the length of the record. */
-static enum status print_key(const struct keydir *keydir, struct slice key,
-                             enum dump_format format, uint64_t *printed_bytes)
-{
-    struct location location;
+    struct slice key = walk->record.key;
     struct slice value;
-    enum status status = keydir_find(keydir, keydir_hash(keydir, key), key, &location);
-    if (status == KV_OK) {
-        status = keydir_read(keydir, &location, &value);
+    struct location location;
+    uint64_t hash = keydir_hash(dump->keydir, key);
+    if (!keydir_find_at(dump->keydir, hash, log, walk->offset, &location) ||
+        location.is_tombstone) {
+        return KV_OK;
     }
-    if (status != KV_OK) {
-        return status;
-    }
-    *printed_bytes += record_length(key.length, value.length);
-    return format == DUMP_SET ? print_set(key, value) : print_resp(key, value);
+    dump->found_count++;
+    enum status status = keydir_read(dump->keydir, &location, &value);
+    return status == KV_OK ? lines_put_set(&dump->lines, key, value) : status;
 }
 
-/* A line that is rewritten must not come between lines of the dump. */
-static void begin_progress(const struct keydir *keydir)
+/* Have it read while what comes before it is printed. */
+static void read_ahead(const struct log *log, uint64_t offset, uint64_t end)
 {
-    if (isatty(STDOUT_FILENO) != 1) {
-        log_begin_progress(keydir_log(keydir), "dumping", keydir->live_bytes);
+    if (offset < end) {
+        log_will_read(log, offset,
+                      end - offset < DUMP_AHEAD_BYTES ? end - offset : DUMP_AHEAD_BYTES);
     }
 }
 
-/* Print all keys; what cannot be printed is reported, and the first failure returned. */
-static enum status print_all(const struct keydir *keydir, enum dump_format format)
+/* Behind what cannot be read any more records are found again after the next seal. */
+static bool skip_damage(struct record_walk *walk, struct slice bytes)
 {
-    uint64_t position = 0;
-    uint64_t printed_bytes = 0;
-    struct slice key;
-    enum status first = KV_OK;
-    begin_progress(keydir);
-    enum status status = keydir_walk(keydir, &position, &key);
-    while (status != KV_NOT_FOUND && !ferror(stdout)) {
-        if (status == KV_OK) {
-            status = print_key(keydir, key, format, &printed_bytes);
-            progress_at(printed_bytes);
+    struct opening opening = {0}; /* of a log without marks, which has no seal */
+    (void)record_decode_opening(bytes, &opening);
+    struct scan scan = {
+        .log = bytes, .log_id = opening.log_id, .offset = walk->offset + 1};
+    bool is_found = walk->offset < bytes.length && scan_skip_damage(&scan);
+    if (is_found) {
+        *walk = record_walk_begin(slice_after(bytes, (size_t)scan.offset), scan.offset);
+    }
+    return is_found;
+}
+
+/*
+ * Print what is live in a log, of which `done` bytes came before. KV_NOT_FOUND, KV_IO:
+ * stdout takes no more.
+ */
+static enum status print_log(struct dump *dump, const struct log *log, uint64_t end,
+                             uint64_t done)
+{
+    struct slice bytes = slice_first(log_bytes(log), (size_t)end);
+    struct record_walk walk = record_walk_begin(bytes, 0);
+    uint64_t asked = 0;
+    enum status status = KV_OK;
+    while (status == KV_OK && (record_next(&walk) || skip_damage(&walk, bytes))) {
+        if (walk.offset >= asked) {
+            asked = walk.offset + DUMP_AHEAD_BYTES;
+            read_ahead(log, asked, end);
         }
-        first = first == KV_OK ? status : first;
-        status = keydir_walk(keydir, &position, &key);
+        if (walk.record.length == 0 || record_is_mark(&walk.record)) {
+            continue;
+        }
+        enum status printed = print_live(dump, log, &walk);
+        dump->first = dump->first == KV_OK ? printed : dump->first;
+        if (lines_are_many(&dump->lines)) {
+            status = lines_write(&dump->lines);
+        }
+        progress_at(done + walk.offset);
+    }
+    return status;
+}
+
+/* What was found a moment ago may be gone: what hides it was not told where it stands. */
+static void tell_missing(struct dump *dump)
+{
+    const struct log *log = keydir_log(dump->keydir);
+    const struct log *older = keydir_older_log(dump->keydir);
+    uint64_t missing = dump->keydir->key_count - dump->found_count;
+    bool is_unread = log_lost_end(log) > 0 || (older != NULL && log_lost_end(older) > 0);
+    if (missing > 0) {
+        diag_errorx("%s: left out %" PRIu64 " keys whose records %s; see --salvage",
+                    log_path(log), missing,
+                    is_unread ? "cannot be read" : "were damaged meanwhile");
+        dump->first = is_unread ? KV_IO : KV_CORRUPT;
+    }
+}
+
+/* The older log comes first, as in time. */
+static enum status print_both(struct dump *dump, uint64_t end)
+{
+    const struct log *older = keydir_older_log(dump->keydir);
+    const struct log *log = keydir_log(dump->keydir);
+    uint64_t older_end = older == NULL ? 0 : log_length(older);
+    enum status status = KV_OK;
+    /* A line that is rewritten must not come between lines of the dump. */
+    if (isatty(STDOUT_FILENO) != 1) {
+        log_begin_progress(log, "dumping", older_end + end);
+    }
+    if (older != NULL) {
+        status = print_log(dump, older, older_end, 0);
+    }
+    if (status == KV_OK) {
+        status = print_log(dump, log, end, older_end);
     }
     progress_end();
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        if (errno != EPIPE) { /* else the reader has seen enough */
-            diag_error("standard output: cannot write the dump; giving up");
-        }
-        return KV_IO;
+    if (status == KV_OK) {
+        tell_missing(dump);
+        status = lines_write(&dump->lines);
     }
-    return first;
+    return status;
+}
+
+/* What cannot be printed is reported, and the first failure returned. */
+static enum status print_all(const struct reading *reading, enum lines_format format)
+{
+    struct dump dump = {.keydir = &reading->keydir, .lines.format = format};
+    enum status status = print_both(&dump, reading->found.scan.offset);
+    lines_free(&dump.lines);
+    return status == KV_OK ? dump.first : KV_IO;
 }
 
 static enum status check_tail(const char *path, const struct scan *scan)
@@ -127,7 +150,7 @@ static enum status check_tail(const char *path, const struct scan *scan)
     return KV_OK;
 }
 
-enum status dump_log(const char *path, enum dump_format format)
+enum status dump_log(const char *path, enum lines_format format)
 {
     struct reading reading;
     enum status status = reading_open(path, &reading);
@@ -135,7 +158,7 @@ enum status dump_log(const char *path, enum dump_format format)
         status = check_tail(path, &reading.found.scan);
     }
     if (status == KV_OK) {
-        status = print_all(&reading.keydir, format);
+        status = print_all(&reading, format);
     }
     reading_close(&reading);
     return status;

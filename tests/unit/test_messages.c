@@ -16,6 +16,7 @@
 #include "offline/salvage.h"
 #include "offline/verify.h"
 #include "options.h"
+#include "support/compacting.h"
 #include "support/disk.h"
 #include "support/engine.h"
 #include "support/image.h"
@@ -236,7 +237,7 @@ static void stop(struct engine *engine)
 static void go_on(struct engine *engine)
 {
     for (size_t i = 0; i < 40; i++) {
-        assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
+        assert_int_equal(compacting_step(engine), KV_OK);
     }
 }
 
@@ -257,7 +258,7 @@ static enum status run_verify(const struct engine *engine)
 
 static enum status run_dump(const struct engine *engine)
 {
-    return dump_log(engine->log.path, DUMP_SET);
+    return dump_log(engine->log.path, LINES_SET);
 }
 
 static enum status run_salvage(const struct engine *engine)
@@ -1241,7 +1242,7 @@ static void messages_of_the_offline_modes_name_what_stands_in_their_way(void **s
          dump, NOTHING_FAILS},
         {"the key bad: no SET line can carry its value; left out: see --dump=resp",
          have_original_with_a_nul, dump, NOTHING_FAILS},
-        {"standard output: cannot write the dump; giving up: ERROR",
+        {"standard output: cannot write; giving up: ERROR",
          have_log,
          dump_to_a_full_disk,
          {.error = ENOSPC}},

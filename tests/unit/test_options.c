@@ -85,12 +85,12 @@ static void options_choose_what_is_done(void **state)
     assert_string_equal(options.store.path, "/x/log");
     assert_int_equal(parse(dump, &options), OPTIONS_RUN);
     assert_int_equal(options.mode, MODE_DUMP);
-    assert_int_equal(options.dump_format, DUMP_SET);
+    assert_int_equal(options.format, LINES_SET);
     assert_int_equal(parse(dump_set, &options), OPTIONS_RUN);
-    assert_int_equal(options.dump_format, DUMP_SET);
+    assert_int_equal(options.format, LINES_SET);
     assert_int_equal(parse(dump_resp, &options), OPTIONS_RUN);
     assert_int_equal(options.mode, MODE_DUMP);
-    assert_int_equal(options.dump_format, DUMP_RESP);
+    assert_int_equal(options.format, LINES_RESP);
 }
 
 struct size {
@@ -245,9 +245,12 @@ static void options_say_what_they_take_instead(void **state)
                  "not: 0",
          .arguments = {"--max-value", "0"}},
         {.line = "--dump takes =set or =resp, not: json", .arguments = {"--dump=json"}},
-        {.line = "only one of --verify, --salvage and --dump can be done at a time",
+        {.line = "--follow takes =set or =resp, not: 1", .arguments = {"--follow=1"}},
+        {.line =
+             "only one of --verify, --salvage, --dump and --follow can be done at a time",
          .arguments = {"--verify", "--dump"}},
-        {.line = "only one of --verify, --salvage and --dump can be done at a time",
+        {.line =
+             "only one of --verify, --salvage, --dump and --follow can be done at a time",
          .arguments = {"--verify", "--salvage", "new.log"}},
         {.line = "--address takes an address, a name or a path, 16 times at most",
          .arguments = {"--address", ""}},

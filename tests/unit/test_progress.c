@@ -602,7 +602,7 @@ static void dump_tells_its_progress(void **state)
     redirect_stdout(watch, -1);
     write_log(watch, BATCHES, VALUE_BYTES, false);
     let_work_take_long();
-    assert_int_equal(dump_log(watch->log.path, DUMP_SET), KV_OK);
+    assert_int_equal(dump_log(watch->log.path, LINES_SET), KV_OK);
     const char *text = told(watch);
     expect_work(text, "reading", "", BATCHES / 2);
     expect_work(text, "dumping", "", BATCHES / 2);
@@ -616,7 +616,7 @@ static void dump_to_a_terminal_is_not_disturbed(void **state)
     redirect_stdout(watch, -1);
     has_terminal_stdout = true;
     let_work_take_long();
-    assert_int_equal(dump_log(watch->log.path, DUMP_SET), KV_OK);
+    assert_int_equal(dump_log(watch->log.path, LINES_SET), KV_OK);
     assert_null(strstr(told(watch), "dumping"));
 }
 

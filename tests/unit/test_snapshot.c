@@ -15,12 +15,12 @@
 #include "log/record.h"
 #include "offline/dump.h"
 #include "offline/verify.h"
+#include "support/compacting.h"
 #include "support/dice.h"
 #include "support/engine.h"
 #include "support/entries.h"
 #include "support/redirect.h"
 #include "support/shim.h"
-#include "support/table.h"
 #include "support/unit.h"
 #include "support/watchdog.h"
 
@@ -506,7 +506,7 @@ static void f51_damage_between_covered_and_needed_is_refused(void **state)
         assert_in_range(table->last_version, 0, 1000);
         table_stage(table, table->last_version % table->row_count);
         table_commit(table);
-        assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
+        assert_int_equal(compacting_step(engine), KV_OK);
     }
     kill_store(table);
     struct script image = engine_read(engine, FILES_INDEX);
@@ -733,7 +733,7 @@ static void f100_a_file_that_is_no_image_is_never_replaced(void **state)
     engine_open(engine);
     assert_int_equal(store_compact(engine->store), KV_OK);
     while (store_stats(engine->store).compactions == 0) {
-        assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
+        assert_int_equal(compacting_step(engine), KV_OK);
     }
     engine_close(engine);
     engine_expect_file(engine, FILES_INDEX, text);
@@ -773,7 +773,7 @@ static enum status run_quietly(const struct engine *engine, bool is_dump)
 {
     int kept_fd = redirect_begin(stdout, "/dev/null");
     enum status status =
-        is_dump ? dump_log(engine->log.path, DUMP_SET) : verify_log(engine->log.path);
+        is_dump ? dump_log(engine->log.path, LINES_SET) : verify_log(engine->log.path);
     redirect_end(stdout, kept_fd);
     return status;
 }
@@ -808,7 +808,7 @@ static void verify_and_dump_read_the_log_alone(void **state)
 static void maintain_fully(const struct table *table)
 {
     for (int i = 0; i < 1000; i++) {
-        assert_int_equal(store_maintain(table->engine->store, LEISURE_ALL), KV_OK);
+        assert_int_equal(compacting_step(table->engine), KV_OK);
     }
 }
 
@@ -835,7 +835,7 @@ static void compact_new_store(struct table *table)
     table_fill(table);
     assert_int_equal(store_compact(engine->store), KV_OK);
     while (engine_has_file(engine, FILES_OLD)) {
-        assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
+        assert_int_equal(compacting_step(engine), KV_OK);
     }
 }
 

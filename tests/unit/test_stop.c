@@ -63,7 +63,7 @@ static void verify(struct engine *engine)
 
 static void dump(struct engine *engine)
 {
-    (void)dump_log(engine->log.path, DUMP_SET);
+    (void)dump_log(engine->log.path, LINES_SET);
 }
 
 static struct {

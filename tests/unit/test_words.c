@@ -41,6 +41,7 @@ static void status_text_is_the_phrase_that_clients_match_on(void **state)
         {KV_IDLE, "idle too long"},
         {KV_LOCKED, "in use"},
         {KV_PARTIAL, "incomplete"},
+        {KV_BEHIND, "behind"},
         {KV_FATAL, "storage failed"},
     };
     (void)state;

@@ -249,7 +249,7 @@ static void check_at_rest(void)
         violation("--verify refuses what is at rest", "%s", process_diag());
     }
     empty_output();
-    if (dump_log(LOG_PATH, DUMP_SET) != KV_OK) {
+    if (dump_log(LOG_PATH, LINES_SET) != KV_OK) {
         violation("--dump refuses what is at rest", "%s", process_diag());
     }
     (void)fflush(stdout);
