@@ -158,7 +158,7 @@
  * Who follows the log looks so often whether there is more, judges what is no batch after
  * so many looks in vain, and waits for files that do not fit together for so many.
  */
-#define FOLLOW_LOOK_MS     50
+#define FOLLOW_LOOK_MS     UINT64_C(50)
 #define FOLLOW_JUDGE_LOOKS 40
 #define FOLLOW_OPEN_LOOKS  20
 

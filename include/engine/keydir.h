@@ -104,9 +104,10 @@ enum status keydir_verify(const struct keydir *keydir, const struct location *lo
 enum status keydir_read(const struct keydir *keydir, const struct location *location,
                         struct slice *value_out);
 
-/* Whether the record at this offset of one of the logs is live: then its location. */
+/* Whether the record at location->offset of one of the logs is live: then all of its
+ * location. */
 bool keydir_find_at(const struct keydir *keydir, uint64_t hash, const struct log *log,
-                    uint64_t offset, struct location *location_out);
+                    struct location *location);
 
 /* Whether a location is in the older log. */
 bool keydir_is_older(const struct keydir *keydir, const struct location *location);

@@ -259,10 +259,10 @@ static enum status copy_record(const struct compaction *compaction,
 {
     const struct record *record = &walk->record;
     struct keydir *keydir = compaction->keydir;
-    struct change change = {.hash = keydir_hash(keydir, record->key)};
+    struct change change = {.hash = keydir_hash(keydir, record->key),
+                            .before.offset = walk->offset};
     if (record_is_mark(record) ||
-        !keydir_find_at(keydir, change.hash, keydir_older_log(keydir), walk->offset,
-                        &change.before) ||
+        !keydir_find_at(keydir, change.hash, keydir_older_log(keydir), &change.before) ||
         keydir_verify(keydir, &change.before) != KV_OK) {
         return KV_OK; /* dead, or damaged: then it must not get a new checksum */
     }

@@ -201,11 +201,11 @@ enum status keydir_read(const struct keydir *keydir, const struct location *loca
 }
 
 bool keydir_find_at(const struct keydir *keydir, uint64_t hash, const struct log *log,
-                    uint64_t offset, struct location *location_out)
+                    struct location *location)
 {
     uint8_t side = log == keydir_log(keydir) ? keydir->current : other_side(keydir);
-    *location_out = (struct location){.side = side, .offset = offset};
-    return index_get(keydir->index, hash, location_out);
+    *location = (struct location){.side = side, .offset = location->offset};
+    return index_get(keydir->index, hash, location);
 }
 
 bool keydir_is_older(const struct keydir *keydir, const struct location *location)

@@ -24,15 +24,23 @@ static enum status print_live(struct dump *dump, const struct log *log,
 {
     struct slice key = walk->record.key;
     struct slice value;
-    struct location location;
+    struct location location = {.offset = walk->offset};
     uint64_t hash = keydir_hash(dump->keydir, key);
-    if (!keydir_find_at(dump->keydir, hash, log, walk->offset, &location) ||
-        location.is_tombstone) {
+    if (!keydir_find_at(dump->keydir, hash, log, &location) || location.is_tombstone) {
         return KV_OK;
     }
-    dump->found_count++;
+    size_t before = dump->lines.text.length;
+    uint64_t fault_count = log_fault_count(log);
     enum status status = keydir_read(dump->keydir, &location, &value);
-    return status == KV_OK ? lines_put_set(&dump->lines, key, value) : status;
+    if (status == KV_OK) {
+        status = lines_put_set(&dump->lines, key, value);
+    }
+    if (log_fault_count(log) != fault_count) {
+        dump->lines.text.length = before; /* zeros may have come in its place */
+        return status;
+    }
+    dump->found_count++;
+    return status;
 }
 
 /* Have it read while what comes before it is printed. */
@@ -94,11 +102,15 @@ static void tell_missing(struct dump *dump)
     const struct log *older = keydir_older_log(dump->keydir);
     uint64_t missing = dump->keydir->key_count - dump->found_count;
     bool is_unread = log_lost_end(log) > 0 || (older != NULL && log_lost_end(older) > 0);
-    if (missing > 0) {
-        diag_errorx("%s: left out %" PRIu64 " keys whose records %s; see --salvage",
-                    log_path(log), missing,
-                    is_unread ? "cannot be read" : "were damaged meanwhile");
-        dump->first = is_unread ? KV_IO : KV_CORRUPT;
+    if (missing > 0 && is_unread) {
+        diag_errorx("%s: left out %" PRIu64 " keys whose records cannot be read",
+                    log_path(log), missing);
+        dump->first = KV_IO;
+    } else if (missing > 0) {
+        diag_errorx("%s: left out %" PRIu64
+                    " keys whose records were damaged meanwhile; see --salvage",
+                    log_path(log), missing);
+        dump->first = KV_CORRUPT;
     }
 }
 

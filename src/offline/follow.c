@@ -51,16 +51,24 @@ static void end_log(struct followed *log)
     *log = no_log;
 }
 
-static enum status tell(const struct follow *follow, enum status status,
-                        const char *suffix, const char *what)
+static enum status tell_unread(const struct follow *follow, const char *suffix,
+                               enum status status)
 {
+    const char *path = files_path(follow->files);
     if (status == KV_NO_MEMORY) {
-        diag_errorx("%s%s: not enough memory to read it; giving up",
-                    files_path(follow->files), suffix);
+        diag_errorx("%s%s: not enough memory to read it; giving up", path, suffix);
     } else {
-        diag_error("%s%s: %s; giving up", files_path(follow->files), suffix, what);
+        diag_error("%s%s: cannot be read; giving up", path, suffix);
     }
     return status;
+}
+
+/* The file is as long as it should be, but the disk does not give it. */
+static enum status tell_lost(const struct follow *follow)
+{
+    diag_errorx("%s%s: a part of the log cannot be read; giving up",
+                files_path(follow->files), follow->log.suffix);
+    return KV_IO;
 }
 
 /* See as much of the file as there is now. KV_IO, KV_NO_MEMORY: reported. */
@@ -74,7 +82,7 @@ static enum status look_at(const struct follow *follow, struct followed *log)
         status = mapping_cover(log->mapping, log->info.length);
     }
     if (status != KV_OK) {
-        return tell(follow, status, log->suffix, "cannot be read");
+        return tell_unread(follow, log->suffix, status);
     }
     struct slice bytes = {mapping_bytes(log->mapping), (size_t)log->info.length};
     log->ahead.log = bytes;
@@ -94,7 +102,7 @@ static enum status open_log(const struct follow *follow, const char *suffix,
     }
     status = mapping_open(fd, &log->mapping, &length);
     if (status != KV_OK) {
-        (void)tell(follow, status, suffix, "cannot be mapped");
+        (void)tell_unread(follow, suffix, status);
         (void)io_close(fd); /* nothing was written */
         return status;
     }
@@ -103,19 +111,26 @@ static enum status open_log(const struct follow *follow, const char *suffix,
     return look_at(follow, log);
 }
 
-/* Why a file has no opening record that this program knows. */
+/* A file has no opening record that this program knows. */
 static enum status refuse(const struct follow *follow, const struct followed *log)
 {
     uint64_t at;
-    bool is_known_mark = log->opening.version > RECORD_FORMAT_VERSION;
-    bool is_original = !is_known_mark && !record_find_mark(log->ahead.log, 0, &at) &&
-                       logset_is_original(log->ahead.log);
-    diag_errorx("%s%s: %s; nothing was read", files_path(follow->files), log->suffix,
-                is_known_mark ? "has a format that this program does not know"
-                : is_original ? "is a log by the original program, which a start of the "
-                                "server rewrites first"
-                              : "is no kv-store log, or damaged at offset 0");
-    return is_known_mark || is_original ? KV_IO : KV_CORRUPT;
+    const char *path = files_path(follow->files);
+    if (log->opening.version > RECORD_FORMAT_VERSION) {
+        diag_errorx("%s%s: the log has format version %" PRIu64
+                    ", this program knows version %d; nothing was read",
+                    path, log->suffix, log->opening.version, RECORD_FORMAT_VERSION);
+        return KV_IO;
+    }
+    if (!record_find_mark(log->ahead.log, 0, &at) && logset_is_original(log->ahead.log)) {
+        diag_errorx("%s%s: a log by the original program, which the server rewrites when "
+                    "it starts; nothing was read",
+                    path, log->suffix);
+        return KV_IO;
+    }
+    diag_errorx("%s%s: is no kv-store log, or damaged at offset 0; nothing was read",
+                path, log->suffix);
+    return KV_CORRUPT;
 }
 
 /*
@@ -135,13 +150,20 @@ static enum status begin_log(const struct follow *follow, const char *suffix,
     }
     if (!record_decode_opening(bytes, &log->opening) ||
         log->opening.version > RECORD_FORMAT_VERSION) {
-        return mapping_is_lost(log->mapping, 0, OPENING_BYTES) ? KV_NOT_FOUND
-                                                               : refuse(follow, log);
+        /* One that was cut away a moment ago is no other file. */
+        return mapping_is_lost(log->mapping, 0, bytes.length) ? KV_NOT_FOUND
+                                                              : refuse(follow, log);
     }
     scan_begin(&log->ahead, bytes, log->opening.log_id);
     log->printed = log->ahead;
     log->written = log->printed.offset;
     return KV_OK;
+}
+
+/* The file may have become shorter than what was read of it. */
+static bool next_batch(struct scan *scan, struct batch *batch)
+{
+    return scan->offset <= scan->log.length && scan_next(scan, batch);
 }
 
 /* ---- Printing ---- */
@@ -178,8 +200,7 @@ static enum status write_out(struct follow *follow)
         lines_drop(&follow->lines);
         bool is_cut =
             io_inspect(log->fd, &info) == KV_OK && info.length < log->printed.offset;
-        return is_cut ? KV_BEHIND
-                      : tell(follow, KV_IO, log->suffix, "a part of it cannot be read");
+        return is_cut ? KV_BEHIND : tell_lost(follow);
     }
     log->written = log->printed.offset;
     return lines_write(&follow->lines);
@@ -192,7 +213,7 @@ static enum status print_to(struct follow *follow, uint64_t end)
     enum status status = KV_OK;
     struct batch batch;
     while (status == KV_OK && log->printed.offset < end &&
-           scan_next(&log->printed, &batch)) {
+           next_batch(&log->printed, &batch)) {
         status = put_batch(&follow->lines, &batch);
         if (status == KV_OK && lines_are_many(&follow->lines)) {
             status = write_out(follow);
@@ -249,7 +270,7 @@ static enum status open_oldest(struct follow *follow)
 static bool wait_a_moment(void)
 {
     struct pollfd out = {.fd = STDOUT_FILENO};
-    return poll(&out, 1, FOLLOW_LOOK_MS) <= 0;
+    return poll(&out, 1, (int)FOLLOW_LOOK_MS) <= 0;
 }
 
 /* Files may be between two names, or a drained one about to go. */
@@ -287,6 +308,9 @@ enum status follow_open(const char *path, enum lines_format format,
     }
     *follow = (struct follow){.lines.format = format, .log = no_log, .next = no_log};
     enum status status = files_open_beside(path, &follow->files);
+    if (status == KV_NO_MEMORY) {
+        diag_errorx("%s: not enough memory to read it; giving up", path);
+    }
     if (status == KV_OK) {
         status = open_in_time(follow);
     }
@@ -369,8 +393,7 @@ static enum status read_on(struct follow *follow)
     if (status == KV_OK) {
         check_ahead(log);
     }
-    while (status == KV_OK && log->ahead.offset <= log->ahead.log.length &&
-           scan_next(&log->ahead, &batch)) {
+    while (status == KV_OK && next_batch(&log->ahead, &batch)) {
         follow->vain_looks = 0;
         status = print_to(follow, log->ahead.durable_length);
     }
@@ -393,7 +416,7 @@ static enum status judge(struct follow *follow)
     follow->vain_looks = 0;
     if (!is_shorter &&
         mapping_is_lost(log->mapping, scan->offset, scan->log.length - scan->offset)) {
-        return tell(follow, KV_IO, log->suffix, "a part of it cannot be read");
+        return tell_lost(follow);
     }
     if (tail == TAIL_CORRUPT || tail == TAIL_FOREIGN) {
         diag_errorx("%s%s: the log is damaged at offset %" PRIu64

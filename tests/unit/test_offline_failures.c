@@ -282,8 +282,7 @@ static void f40_a_dump_names_records_that_rot_under_it(void **state)
 {
     struct engine *engine = *state;
     const size_t places[] = {RECORD_HEADER_BYTES, RECORD_HEADER_BYTES + 3};
-    const char *const told[] = {"1 keys whose records were damaged meanwhile",
-                                "is damaged"};
+    const char *const told[] = {"left out 1 keys", "is damaged"};
     for (size_t i = 0; i < 2; i++) {
         for (size_t victim = 0; victim < 2; victim++) {
             struct script output;
@@ -303,6 +302,12 @@ static void f40_a_dump_names_records_that_rot_under_it(void **state)
             assert_int_equal(run_mode(engine, DUMP_LINES, &output), KV_CORRUPT);
             assert_null(rot.engine);
             assert_int_equal(engine_told(engine, told[i]), 1);
+            if (i == 0) {
+                engine_expect_line(engine,
+                                   "PATH: left out 1 keys whose records were damaged "
+                                   "meanwhile; see --salvage",
+                                   0, 0);
+            }
             assert_string_equal((const char *)output.bytes,
                                 victim == 0 ? "SET two second\n" : "SET one first\n");
             script_free(&output);
@@ -546,6 +551,33 @@ static void f113_salvage_seals_nothing_that_it_could_not_read_twice(void **state
     image_free(&image);
 }
 
+/* The same of a dump: no zeros are printed for a value, and what is left out is told. */
+static void f113_a_dump_prints_nothing_that_it_could_not_read_twice(void **state)
+{
+    struct engine *engine = *state;
+    struct image image;
+    static char value[4 * PAGE];
+    memset(value, 'v', sizeof value - 1);
+    image_begin_first(&image);
+    image_put_text(&image, "first", "value");
+    image_put_text(&image, "a", value);
+    image_put_text(&image, "b", value);
+    image_seal(&image);
+    engine_catch_sigbus();
+    engine_place(engine, image_slice(&image));
+    int fd = engine_map_instead(engine, SHIM_LOG, image_slice(&image));
+    shim_before(SHIM_BIT(SHIM_REALLOC), SHIM_ANY, engine_cut_to_a_page, &fd);
+    struct script output;
+    assert_int_equal(run_mode(engine, DUMP_LINES, &output), KV_IO);
+    assert_string_equal((const char *)output.bytes, "SET first value\n");
+    script_free(&output);
+    engine_expect_line(engine, "PATH: left out 2 keys whose records cannot be read", 0,
+                       0);
+    engine_map_again(SHIM_LOG, fd);
+    expect_run(engine, DUMP_LINES, KV_OK, "SET first value\nSET a v");
+    image_free(&image);
+}
+
 /* ---- Where nothing can be changed, or not by us ---- */
 
 static void place_log(struct engine *engine)
@@ -674,6 +706,7 @@ int main(void)
         ON_ENGINE(f108_root_may_read_the_log_of_another_and_leaves_no_file),
         ON_ENGINE(f110_a_start_where_nothing_is_ours_says_why_and_leaves_nothing),
         ON_ENGINE(f57_f88_salvage_tells_that_parts_could_not_be_read),
+        ON_ENGINE(f113_a_dump_prints_nothing_that_it_could_not_read_twice),
         ON_ENGINE(f113_salvage_seals_nothing_that_it_could_not_read_twice),
     };
     /* Each write is made at once, so that an error shows where it happens. */

@@ -1,0 +1,775 @@
+/*
+ * --follow: what is printed, when, and in which order; what it makes of files that change
+ * under it, and of those that are no log; and that it changes nothing.
+ *
+ * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
+ * wrap: renameat unlinkat fcntl mmap fopen poll malloc calloc realloc strdup
+ */
+#include "offline/follow.h"
+
+#include "base/bounds.h"
+#include "file/files.h"
+#include "support/compacting.h"
+#include "support/image.h"
+#include "support/redirect.h"
+#include "support/unit.h"
+#include "support/watchdog.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PRINTED ".printed"
+
+enum { ROWS = 40 };
+
+/* ---- Helpers ---- */
+
+static struct follow *begin(const struct engine *engine, enum lines_format format)
+{
+    struct follow *follow = NULL;
+    engine_catch_sigbus(); /* cmocka has taken it away */
+    assert_int_equal(follow_open(engine->log.path, format, &follow), KV_OK);
+    return follow;
+}
+
+static enum status look_into(const struct engine *engine, struct follow *follow,
+                             struct script *printed)
+{
+    struct tempdir_file file = engine_file(engine, PRINTED);
+    int kept_fd = redirect_begin(stdout, file.path);
+    enum status status = follow_look(follow);
+    redirect_end(stdout, kept_fd);
+    *printed = (struct script){0};
+    script_add_file(printed, file.path);
+    script_add_fill(printed, '\0', 1);
+    assert_int_equal(unlink(file.path), 0);
+    return status;
+}
+
+static void expect_look(const struct engine *engine, struct follow *follow,
+                        enum status status, const char *text)
+{
+    struct script printed;
+    assert_int_equal(look_into(engine, follow, &printed), status);
+    assert_string_equal((const char *)printed.bytes, text);
+    script_free(&printed);
+}
+
+/* Look until what stands there is judged. */
+static enum status look_long(const struct engine *engine, struct follow *follow)
+{
+    enum status status = KV_OK;
+    for (int i = 0; i < 2 * FOLLOW_JUDGE_LOOKS && status == KV_OK; i++) {
+        struct script printed;
+        status = look_into(engine, follow, &printed);
+        assert_int_equal(printed.length, 1);
+        script_free(&printed);
+    }
+    return status;
+}
+
+static void open_expect_line(struct engine *engine, enum status status, const char *line,
+                             uint64_t offset)
+{
+    struct follow *follow = NULL;
+    engine_forget_messages(engine);
+    assert_int_equal(follow_open(engine->log.path, LINES_SET, &follow), status);
+    assert_null(follow);
+    engine_expect_line(engine, line, offset, 0);
+    assert_int_equal(engine_told(engine, ""), 1);
+}
+
+/* Make the last batch durable, and say so. */
+static void rest(struct engine *engine)
+{
+    shim_advance_clock(SECOND_SEAL_MS);
+    assert_int_equal(store_maintain(engine->store, LEISURE_NONE), KV_OK);
+}
+
+static void begin_store(struct engine *engine)
+{
+    shim_set_clock(COMPACTING_START_MS);
+    engine_open(engine);
+}
+
+/* Two batches, of which the second is not known to be durable. */
+static void make_log(struct image *image)
+{
+    image_begin_first(image);
+    image_put_text(image, "a", "1");
+    image_seal(image);
+    image_put_text(image, "b", "2");
+    image_seal(image);
+}
+
+/* ---- What is printed, and when ---- */
+
+static void follow_prints_a_batch_when_a_later_seal_calls_it_durable(void **state)
+{
+    struct engine *engine = *state;
+    begin_store(engine);
+    engine_put(engine, "a", "1");
+    struct follow *follow = begin(engine, LINES_SET);
+    expect_look(engine, follow, KV_OK, "");
+    engine_put(engine, "b", "2");
+    expect_look(engine, follow, KV_OK, "SET a 1\n");
+    expect_look(engine, follow, KV_OK, "");
+    rest(engine);
+    expect_look(engine, follow, KV_OK, "SET b 2\n");
+    assert_int_equal(engine_delete(engine, "a"), KV_OK);
+    assert_int_equal(engine_set(engine, "c", "3"), KV_OK);
+    assert_int_equal(store_commit(engine->store), KV_OK);
+    rest(engine);
+    expect_look(engine, follow, KV_OK, "DELETE a\nSET c 3\n");
+    assert_int_equal(look_long(engine, follow), KV_OK);
+    assert_int_equal(engine_told(engine, ""), 0);
+    follow_close(follow);
+}
+
+/* With everysec a seal says how far the log is durable, which lags behind. */
+static void follow_waits_for_the_sync_of_everysec(void **state)
+{
+    struct engine *engine = *state;
+    engine->sync = SYNC_EVERYSEC;
+    begin_store(engine);
+    struct follow *follow = begin(engine, LINES_SET);
+    engine_put(engine, "a", "1");
+    engine_put(engine, "b", "2");
+    engine_put(engine, "c", "3");
+    expect_look(engine, follow, KV_OK, "");
+    assert_int_equal(store_sync(engine->store), KV_OK);
+    expect_look(engine, follow, KV_OK, "");
+    engine_put(engine, "d", "4");
+    expect_look(engine, follow, KV_OK, "SET a 1\nSET b 2\nSET c 3\n");
+    follow_close(follow);
+}
+
+static void follow_prints_what_loads_again(void **state)
+{
+    struct engine *engine = *state;
+    struct image image;
+    image_begin_first(&image);
+    image_put_text(&image, "cr", "v\r");
+    image_put_text(&image, "empty", "");
+    image_put(&image, SLICE_LITERAL("nul"), SLICE_LITERAL("v\0w"));
+    image_delete(&image, "gone\r");
+    image_seal(&image);
+    image_seal(&image);
+    engine_write(engine, "", image_slice(&image));
+    struct follow *follow = begin(engine, LINES_SET);
+    expect_look(engine, follow, KV_OK, "SET cr v\r\r\nSET empty \nDELETE gone\r\r\n");
+    engine_expect_line(
+        engine, "the key nul: no SET line can carry its value; left out: see --dump=resp",
+        0, 0);
+    follow_close(follow);
+    follow = begin(engine, LINES_RESP);
+    struct script printed;
+    const struct slice wanted =
+        SLICE_LITERAL("*3\r\n$3\r\nSET\r\n$2\r\ncr\r\n$2\r\nv\r\r\n"
+                      "*3\r\n$3\r\nSET\r\n$5\r\nempty\r\n$0\r\n\r\n"
+                      "*3\r\n$3\r\nSET\r\n$3\r\nnul\r\n$3\r\nv\0w\r\n"
+                      "*2\r\n$3\r\nDEL\r\n$5\r\ngone\r\r\n");
+    assert_int_equal(look_into(engine, follow, &printed), KV_OK);
+    assert_int_equal(printed.length, wanted.length + 1);
+    assert_memory_equal(printed.bytes, wanted.bytes, wanted.length);
+    script_free(&printed);
+    follow_close(follow);
+    image_free(&image);
+}
+
+/* More than is gathered before it is written, in one batch and in many. */
+static void follow_prints_much_as_it_stands(void **state)
+{
+    struct engine *engine = *state;
+    struct image image;
+    struct script wanted = {0};
+    struct script value = {0};
+    script_add_fill(&value, 'v', 30000);
+    image_begin_first(&image);
+    for (int i = 0; i < 60; i++) {
+        image_put(&image, SLICE_LITERAL("k"), script_slice(&value));
+        script_add_text(&wanted, "SET k ");
+        script_add(&wanted, script_slice(&value));
+        script_add_text(&wanted, "\n");
+        if (i < 20 || i == 59) {
+            image_seal(&image);
+        }
+    }
+    image_seal(&image);
+    engine_write(engine, "", image_slice(&image));
+    struct follow *follow = begin(engine, LINES_SET);
+    struct script printed;
+    assert_int_equal(look_into(engine, follow, &printed), KV_OK);
+    printed.length--;
+    assert_true(slice_equal(script_slice(&printed), script_slice(&wanted)));
+    script_free(&printed);
+    script_free(&wanted);
+    script_free(&value);
+    follow_close(follow);
+    image_free(&image);
+}
+
+/* ---- Files that change ---- */
+
+/* A server whose sync failed ends; the next one finds the batch gone, and writes
+ * another in its place. */
+static void follow_prints_nothing_that_was_taken_back(void **state)
+{
+    struct engine *engine = *state;
+    struct image image;
+    make_log(&image);
+    uint64_t first = OPENING_BYTES + record_length(1, 1) + SEAL_BYTES;
+    engine_write(engine, "", image_slice(&image));
+    struct follow *follow = begin(engine, LINES_SET);
+    expect_look(engine, follow, KV_OK, "SET a 1\n");
+    image_free(&image);
+    image_begin_first(&image);
+    image_put_text(&image, "a", "1");
+    image_seal(&image);
+    assert_int_equal(image.sealed_length, first);
+    engine_write(engine, "", image_slice(&image)); /* cut back */
+    expect_look(engine, follow, KV_OK, "");
+    image_put_text(&image, "c", "another");
+    image_seal(&image);
+    image_seal(&image);
+    engine_write(engine, "", image_slice(&image));
+    expect_look(engine, follow, KV_OK, "SET c another\n");
+    follow_close(follow);
+    image_free(&image);
+}
+
+static void follow_waits_before_a_torn_tail(void **state)
+{
+    struct engine *engine = *state;
+    struct image image;
+    make_log(&image);
+    uint64_t end = image.sealed_length;
+    image_append(&image, SLICE_LITERAL("xxxxx"));
+    engine_write(engine, "", image_slice(&image));
+    struct follow *follow = begin(engine, LINES_SET);
+    expect_look(engine, follow, KV_OK, "SET a 1\n");
+    assert_int_equal(look_long(engine, follow), KV_OK);
+    assert_int_equal(look_long(engine, follow), KV_OK);
+    engine_expect_line(engine, "PATH: waiting before a torn tail at offset OFFSET", end,
+                       0);
+    assert_int_equal(engine_told(engine, ""), 1);
+    begin_store(engine); /* which cuts it off */
+    rest(engine);
+    expect_look(engine, follow, KV_OK, "SET b 2\n");
+    follow_close(follow);
+    image_free(&image);
+}
+
+static void follow_ends_before_damage(void **state)
+{
+    struct engine *engine = *state;
+    struct image image;
+    make_log(&image);
+    image_put_text(&image, "c", "3");
+    image_seal(&image);
+    image_seal(&image);
+    image_flip(&image, OPENING_BYTES + record_length(1, 1) + SEAL_BYTES + 17, 0);
+    engine_write(engine, "", image_slice(&image));
+    struct follow *follow = begin(engine, LINES_SET);
+    expect_look(engine, follow, KV_OK, "");
+    assert_int_equal(look_long(engine, follow), KV_CORRUPT);
+    engine_expect_line(engine,
+                       "PATH: the log is damaged at offset OFFSET; nothing more is read",
+                       OPENING_BYTES + record_length(1, 1) + SEAL_BYTES, 0);
+    assert_int_equal(engine_told(engine, ""), 1);
+    follow_close(follow);
+    image_free(&image);
+}
+
+/* Cut behind its back, which no server does. */
+static void follow_ends_where_the_log_became_shorter(void **state)
+{
+    struct engine *engine = *state;
+    struct image image;
+    make_log(&image);
+    image_seal(&image);
+    engine_write(engine, "", image_slice(&image));
+    struct follow *follow = begin(engine, LINES_SET);
+    expect_look(engine, follow, KV_OK, "SET a 1\nSET b 2\n");
+    image_cut(&image, OPENING_BYTES + 20);
+    engine_write(engine, "", image_slice(&image));
+    assert_int_equal(look_long(engine, follow), KV_CORRUPT);
+    follow_close(follow);
+    image_free(&image);
+}
+
+/* ---- Compactions ---- */
+
+/* What the lines leave of each row of a table. */
+struct replay {
+    const struct table *table;
+    struct script values[ROWS];
+    bool has[ROWS];
+};
+
+static void replay_line(struct replay *replay, struct slice line)
+{
+    bool is_set = slice_starts_with(line, SLICE_LITERAL("SET "));
+    bool is_delete = slice_starts_with(line, SLICE_LITERAL("DELETE "));
+    assert_true(is_set || is_delete);
+    struct slice rest_of = slice_after(line, is_set ? 4 : 7);
+    for (size_t row = 0; row < replay->table->row_count; row++) {
+        struct slice key = table_key(row);
+        if (slice_starts_with(rest_of, key) &&
+            (is_set ? rest_of.bytes[key.length] == ' ' : rest_of.length == key.length)) {
+            replay->has[row] = is_set;
+            replay->values[row].length = 0;
+            if (is_set) {
+                script_add(&replay->values[row], slice_after(rest_of, key.length + 1));
+            }
+            return;
+        }
+    }
+    fail_msg("a line about no row");
+}
+
+static void replay_lines(struct replay *replay, struct slice lines)
+{
+    while (lines.length > 0) {
+        const uint8_t *end = memchr(lines.bytes, '\n', lines.length);
+        assert_non_null(end);
+        struct slice line = slice_first(lines, (size_t)(end - lines.bytes));
+        replay_line(replay, line);
+        lines = slice_after(lines, line.length + 1);
+    }
+}
+
+static void look_and_replay(struct follow *follow, struct replay *replay)
+{
+    struct script printed;
+    assert_int_equal(look_into(replay->table->engine, follow, &printed), KV_OK);
+    printed.length--;
+    replay_lines(replay, script_slice(&printed));
+    script_free(&printed);
+}
+
+static void expect_table(struct replay *replay)
+{
+    const struct table *table = replay->table;
+    for (size_t row = 0; row < table->row_count; row++) {
+        assert_int_equal(replay->has[row], table->versions[row] != 0);
+        if (replay->has[row]) {
+            assert_true(slice_equal(script_slice(&replay->values[row]),
+                                    table_value_now(table, row)));
+        }
+    }
+}
+
+static void free_replay(struct replay *replay)
+{
+    for (size_t row = 0; row < ROWS; row++) {
+        script_free(&replay->values[row]);
+    }
+}
+
+/* Beside a store that writes, deletes and is compacted, with a look after each step, or
+ * only after several. */
+static void follow_goes_through_compactions(void **state)
+{
+    struct engine *engine = *state;
+    for (size_t steps_a_look = 1; steps_a_look < 5; steps_a_look++) {
+        struct table table;
+        struct replay replay = {.table = &table};
+        compacting_begin(&table, engine, ROWS, 8000);
+        struct follow *follow = begin(engine, LINES_SET);
+        for (size_t step = 0; store_stats(engine->store).compactions < 3; step++) {
+            table_put(&table, step % ROWS);
+            table_stage_delete(&table, (step + 7) % ROWS);
+            table_commit(&table);
+            if (!compacting_is_running(engine)) {
+                compacting_start(engine);
+                look_and_replay(follow, &replay);
+            }
+            assert_int_equal(compacting_step(engine), KV_OK);
+            if (step % steps_a_look == 0) {
+                look_and_replay(follow, &replay);
+            }
+        }
+        rest(engine);
+        look_and_replay(follow, &replay);
+        expect_table(&replay);
+        assert_int_equal(engine_told(engine, ""), 0);
+        follow_close(follow);
+        free_replay(&replay);
+        compacting_start_over(engine);
+    }
+}
+
+/* At any moment of a compaction, and after it. */
+static void follow_begins_with_the_oldest_log(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    compacting_begin(&table, engine, ROWS, 8000);
+    table_put(&table, 1);
+    for (size_t step = 0; store_stats(engine->store).compactions < 2; step++) {
+        if (!compacting_is_running(engine)) {
+            compacting_start(engine);
+        }
+        assert_int_equal(compacting_step(engine), KV_OK);
+        table_put(&table, step % ROWS);
+        table_stage_delete(&table, (step + 5) % ROWS);
+        table_commit(&table);
+        rest(engine);
+        struct replay replay = {.table = &table};
+        struct follow *follow = begin(engine, LINES_SET);
+        look_and_replay(follow, &replay);
+        expect_table(&replay);
+        follow_close(follow);
+        free_replay(&replay);
+    }
+}
+
+/* Where only the second has begun, its older log is the one that is next. A log with a
+ * second name is not cut away, nor is one that a start finds drained. */
+static void follow_finds_its_way_behind_a_second_compaction(void **state)
+{
+    struct engine *engine = *state;
+    begin_store(engine);
+    engine_put(engine, "a", "1");
+    struct follow *follow = begin(engine, LINES_SET);
+    engine_put(engine, "b", "2");
+    assert_int_equal(store_compact(engine->store), KV_OK);
+    struct tempdir_file older = engine_file(engine, FILES_OLD);
+    assert_int_equal(link(older.path, engine_file(engine, ".kept").path), 0);
+    (void)compacting_finish(engine);
+    engine_put(engine, "c", "3");
+    assert_int_equal(store_compact(engine->store), KV_OK);
+    expect_look(engine, follow, KV_OK, "SET a 1\nSET b 2\nSET a 1\nSET b 2\nSET c 3\n");
+    (void)compacting_finish(engine);
+    expect_look(engine, follow, KV_OK, "SET a 1\nSET b 2\nSET c 3\n");
+    follow_close(follow);
+}
+
+static void expect_behind(struct engine *engine, struct follow *follow, uint64_t offset)
+{
+    expect_look(engine, follow, KV_BEHIND, "");
+    engine_expect_line(engine,
+                       "PATH: fell behind by more than a compaction, at offset OFFSET of "
+                       "a log that is gone; begin anew with an empty reader",
+                       offset, 0);
+    assert_int_equal(engine_told(engine, ""), 1);
+    follow_close(follow);
+}
+
+static void follow_says_that_two_compactions_went_by(void **state)
+{
+    struct engine *engine = *state;
+    begin_store(engine);
+    engine_put(engine, "a", "1");
+    struct follow *follow = begin(engine, LINES_SET);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(store_compact(engine->store), KV_OK);
+        (void)compacting_finish(engine);
+    }
+    expect_behind(engine, follow, OPENING_BYTES);
+}
+
+/* The older log is cut away before it was read to its end. */
+static void follow_says_that_the_older_log_was_cut_away(void **state)
+{
+    struct engine *engine = *state;
+    begin_store(engine);
+    engine_put(engine, "a", "1");
+    struct follow *follow = begin(engine, LINES_SET);
+    assert_int_equal(store_compact(engine->store), KV_OK);
+    (void)compacting_finish(engine);
+    expect_behind(engine, follow, OPENING_BYTES);
+}
+
+/* ... or while it is printed: nothing comes out of what turns to zeros meanwhile. */
+static void cut_older(void *context)
+{
+    assert_int_equal(truncate(context, OPENING_BYTES + 30), 0);
+}
+
+static void follow_prints_nothing_that_is_cut_away_under_it(void **state)
+{
+    struct engine *engine = *state;
+    begin_store(engine);
+    engine_put(engine, "a", "1");
+    struct follow *follow = begin(engine, LINES_SET);
+    engine_put(engine, "b", "2");
+    assert_int_equal(store_compact(engine->store), KV_OK);
+    struct tempdir_file older = engine_file(engine, FILES_OLD);
+    shim_before(SHIM_BIT(SHIM_REALLOC), SHIM_ANY, cut_older, older.path); /* for a line */
+    expect_behind(engine, follow, OPENING_BYTES);
+}
+
+/* Another log has come to PATH, as from a backup. */
+static void follow_takes_no_other_log_for_the_next(void **state)
+{
+    struct engine *engine = *state;
+    struct image image;
+    make_log(&image);
+    engine_write(engine, "", image_slice(&image));
+    struct follow *follow = begin(engine, LINES_SET);
+    expect_look(engine, follow, KV_OK, "SET a 1\n");
+    uint64_t offset = OPENING_BYTES + record_length(1, 1) + SEAL_BYTES;
+    assert_int_equal(rename(engine->log.path, engine_file(engine, ".kept").path), 0);
+    expect_look(engine, follow, KV_OK, ""); /* between two names */
+    engine_write(engine, "", image_slice(&image));
+    expect_behind(engine, follow, offset);
+    image_free(&image);
+}
+
+/* ---- What is refused ---- */
+
+static void follow_refuses_what_a_start_would(void **state)
+{
+    struct engine *engine = *state;
+    struct image image = {0};
+    struct image next;
+    shim_set_clock(COMPACTING_START_MS);
+    open_expect_line(engine, KV_IO,
+                     "PATH: there is no log, or an empty file; nothing was read", 0);
+    engine_write(engine, "", SLICE_LITERAL("some text that is no log at all"));
+    open_expect_line(engine, KV_CORRUPT,
+                     "PATH: is no kv-store log, or damaged at offset 0; nothing was read",
+                     0);
+    image_put_text(&image, "k", "value");
+    engine_write(engine, "", image_slice(&image));
+    open_expect_line(
+        engine, KV_IO,
+        "PATH: a log by the original program, which the server rewrites when "
+        "it starts; nothing was read",
+        0);
+    image_free(&image);
+    make_log(&image);
+    uint8_t opening[OPENING_BYTES];
+    const struct opening newer = {.version = RECORD_FORMAT_VERSION + 1, .log_id = 1};
+    record_encode_opening(opening, &newer);
+    engine_write(engine, "", (struct slice){opening, sizeof opening});
+    open_expect_line(engine, KV_IO,
+                     "PATH: the log has format version 2, this program knows version 1; "
+                     "nothing was read",
+                     0);
+    image_seal(&image);
+    image_begin_next(&next, &image, 2);
+    image_put_text(&next, "c", "3");
+    image_seal(&next);
+    engine_write(engine, "", image_slice(&next));
+    open_expect_line(engine, KV_CORRUPT,
+                     "PATH.old: is missing, or no part of this log; nothing was read", 0);
+    image_cut(&image, image.log.length - 1);
+    engine_write(engine, FILES_OLD, image_slice(&image));
+    open_expect_line(engine, KV_CORRUPT,
+                     "PATH.old: is missing, or no part of this log; nothing was read", 0);
+    assert_int_equal(unlink(engine_file(engine, FILES_OLD).path), 0);
+    image_drained(&next, IMAGE_LOG_ID);
+    image_seal(&next);
+    image_seal(&next);
+    engine_write(engine, "", image_slice(&next));
+    struct follow *follow = begin(engine, LINES_SET);
+    expect_look(engine, follow, KV_OK, "SET c 3\n");
+    follow_close(follow);
+    image_free(&next);
+    image_free(&image);
+}
+
+/* A compaction that had only given the log its second name. */
+static void follow_reads_an_older_log_that_is_alone(void **state)
+{
+    struct engine *engine = *state;
+    struct image image;
+    make_log(&image);
+    image_seal(&image);
+    engine_write(engine, FILES_OLD, image_slice(&image));
+    struct follow *follow = begin(engine, LINES_SET);
+    expect_look(engine, follow, KV_OK, "SET a 1\nSET b 2\n");
+    begin_store(engine); /* which finishes it */
+    engine_put(engine, "c", "3");
+    rest(engine);
+    struct script printed;
+    assert_int_equal(look_into(engine, follow, &printed), KV_OK);
+    assert_non_null(strstr((const char *)printed.bytes, "SET c 3\n"));
+    script_free(&printed);
+    follow_close(follow);
+    image_free(&image);
+}
+
+/* A page that the disk does not give is no damage, and no end. */
+static void follow_tells_what_cannot_be_read(void **state)
+{
+    watchdog_skip_under_valgrind();
+    struct engine *engine = *state;
+    struct image image;
+    struct script value = {0};
+    script_add_fill(&value, 'v', 9000);
+    image_begin_first(&image);
+    image_put(&image, SLICE_LITERAL("k"), script_slice(&value));
+    image_seal(&image);
+    image_seal(&image);
+    engine_write(engine, "", image_slice(&image));
+    int fd = engine_map_instead(engine, SHIM_LOG, slice_first(image_slice(&image), 4096));
+    struct follow *follow = begin(engine, LINES_SET);
+    assert_int_equal(look_long(engine, follow), KV_IO);
+    engine_map_again(SHIM_LOG, fd);
+    engine_expect_line(engine, "PATH: a part of the log cannot be read; giving up", 0, 0);
+    follow_close(follow);
+    engine_forget_messages(engine);
+    shim_reset();
+    shim_set_clock(COMPACTING_START_MS);
+    shim_fail_once(SHIM_BIT(SHIM_FSTAT), SHIM_LOG, 2, EIO); /* the owner was asked */
+    assert_int_equal(follow_open(engine->log.path, LINES_SET, &follow), KV_IO);
+    engine_expect_line(engine, "PATH: cannot be read; giving up: ERROR", 0, EIO);
+    shim_clear_faults();
+    script_free(&value);
+    image_free(&image);
+}
+
+/* Whichever allocation fails, it is told, and what was printed before was right. */
+static void follow_without_memory_says_so(void **state)
+{
+    struct engine *engine = *state;
+    struct image image;
+    make_log(&image);
+    image_seal(&image);
+    engine_write(engine, "", image_slice(&image));
+    bool has_failed = true;
+    for (uint64_t nth = 1; has_failed; nth++) {
+        struct follow *follow = NULL;
+        uint64_t fired = shim_fired_count();
+        engine_forget_messages(engine);
+        shim_fail_once(SHIM_MEMORY, SHIM_ANY, nth, ENOMEM);
+        struct tempdir_file file = engine_file(engine, PRINTED);
+        int kept_fd = redirect_begin(stdout, file.path);
+        enum status status = follow_open(engine->log.path, LINES_SET, &follow);
+        if (status == KV_OK) {
+            status = follow_look(follow);
+        }
+        redirect_end(stdout, kept_fd);
+        shim_clear_faults();
+        has_failed = shim_fired_count() > fired;
+        follow_close(status == KV_OK || follow != NULL ? follow : NULL);
+        assert_int_equal(status, has_failed ? KV_NO_MEMORY : KV_OK);
+        assert_int_equal(engine_told(engine, "") > 0, has_failed);
+        assert_in_range(nth, 1, 20);
+    }
+    image_free(&image);
+}
+
+static void follow_tells_which_value_it_has_no_memory_for(void **state)
+{
+    struct engine *engine = *state;
+    struct image image;
+    make_log(&image);
+    image_seal(&image);
+    engine_write(engine, "", image_slice(&image));
+    struct follow *follow = begin(engine, LINES_SET);
+    shim_fail_once(SHIM_MEMORY, SHIM_ANY, 1, ENOMEM);
+    expect_look(engine, follow, KV_NO_MEMORY, "");
+    shim_clear_faults();
+    engine_expect_line(engine, "not enough memory to print a value of 1 bytes; giving up",
+                       0, 0);
+    follow_close(follow);
+    image_free(&image);
+}
+
+/* ---- The reader, and everybody else ---- */
+
+/* With something to print, and with nothing. */
+static void follow_ends_quietly_when_its_reader_goes(void **state)
+{
+    struct engine *engine = *state;
+    struct tempdir_file pipe = engine_file(engine, ".pipe");
+    struct image image;
+    assert_int_equal(mkfifo(pipe.path, 0600), 0);
+    void (*before)(int) = signal(SIGPIPE, SIG_IGN); /* as main does */
+    for (int is_idle = 0; is_idle < 2; is_idle++) {
+        image_begin_first(&image);
+        if (is_idle == 0) {
+            image_put_text(&image, "a", "1");
+            image_seal(&image);
+        }
+        image_seal(&image);
+        engine_write(engine, "", image_slice(&image));
+        int reader = open(pipe.path, O_RDONLY | O_NONBLOCK);
+        int kept_fd = redirect_begin(stdout, pipe.path);
+        assert_int_equal(close(reader), 0);
+        enum status status = follow_log(engine->log.path, LINES_SET);
+        redirect_end(stdout, kept_fd);
+        assert_int_equal(status, KV_OK);
+        image_free(&image);
+    }
+    assert_int_equal(engine_told(engine, ""), 0);
+    (void)signal(SIGPIPE, before);
+}
+
+static void follow_tells_that_its_output_is_not_taken(void **state)
+{
+    struct engine *engine = *state;
+    struct image image;
+    make_log(&image);
+    engine_write(engine, "", image_slice(&image));
+    int kept_fd = redirect_begin(stdout, "/dev/full");
+    enum status status = follow_log(engine->log.path, LINES_SET);
+    redirect_end(stdout, kept_fd);
+    assert_int_equal(status, KV_IO);
+    engine_expect_line(engine, "standard output: cannot write; giving up: ERROR", 0,
+                       ENOSPC);
+    image_free(&image);
+}
+
+/* Nothing is made, changed or locked: also where nothing can be. */
+static void follow_leaves_everything_alone(void **state)
+{
+    struct engine *engine = *state;
+    struct image image;
+    make_log(&image);
+    image_seal(&image);
+    engine_write(engine, "", image_slice(&image));
+    size_t files = engine_count_files(engine, "");
+    shim_forget_trace();
+    struct follow *follow = begin(engine, LINES_SET);
+    expect_look(engine, follow, KV_OK, "SET a 1\nSET b 2\n");
+    assert_string_equal(
+        shim_trace_text((SHIM_CHANGES & ~SHIM_BIT(SHIM_OPENAT)) | SHIM_BIT(SHIM_FCNTL)),
+        "");
+    assert_int_equal(engine_count_files(engine, ""), files);
+    engine_open(engine); /* nobody is in its way */
+    engine_close(engine);
+    follow_close(follow);
+    image_free(&image);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ON_ENGINE(follow_prints_a_batch_when_a_later_seal_calls_it_durable),
+        ON_ENGINE(follow_waits_for_the_sync_of_everysec),
+        ON_ENGINE(follow_prints_what_loads_again),
+        ON_ENGINE(follow_prints_much_as_it_stands),
+        ON_ENGINE(follow_prints_nothing_that_was_taken_back),
+        ON_ENGINE(follow_waits_before_a_torn_tail),
+        ON_ENGINE(follow_ends_before_damage),
+        ON_ENGINE(follow_ends_where_the_log_became_shorter),
+        ON_ENGINE(follow_goes_through_compactions),
+        ON_ENGINE(follow_begins_with_the_oldest_log),
+        ON_ENGINE(follow_finds_its_way_behind_a_second_compaction),
+        ON_ENGINE(follow_says_that_two_compactions_went_by),
+        ON_ENGINE(follow_says_that_the_older_log_was_cut_away),
+        ON_ENGINE(follow_prints_nothing_that_is_cut_away_under_it),
+        ON_ENGINE(follow_takes_no_other_log_for_the_next),
+        ON_ENGINE(follow_refuses_what_a_start_would),
+        ON_ENGINE(follow_reads_an_older_log_that_is_alone),
+        ON_ENGINE(follow_tells_what_cannot_be_read),
+        ON_ENGINE(follow_without_memory_says_so),
+        ON_ENGINE(follow_tells_which_value_it_has_no_memory_for),
+        ON_ENGINE(follow_ends_quietly_when_its_reader_goes),
+        ON_ENGINE(follow_tells_that_its_output_is_not_taken),
+        ON_ENGINE(follow_leaves_everything_alone),
+    };
+    engine_catch_sigbus();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
