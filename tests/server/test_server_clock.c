@@ -46,7 +46,8 @@ static struct {
 static int serve(void *context)
 {
     const struct scene *scene = context;
-    const struct store_options store_options = {scene->log.path, SYNC_ALWAYS};
+    const struct store_options store_options = {.path = scene->log.path,
+                                                .sync = SYNC_ALWAYS};
     const struct server_options options = {
         .listener = {.addresses = {"127.0.0.1"}, .address_count = 1, .port = "0"},
         .session = {.value_bytes_max = 2 * MIB, .idle_ms = IDLE_MS},
