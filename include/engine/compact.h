@@ -38,15 +38,6 @@ struct compaction {
 void compact_init(struct compaction *compaction, const struct files *files,
                   struct transaction *transaction);
 
-/* Whether so much of the log is dead that it should begin by itself. */
-bool compact_is_worthwhile(const struct compaction *compaction);
-
-/*
- * How much may be written before it is so at the earliest, if nothing else than dead
- * bytes comes of it. The log is the only one.
- */
-uint64_t compact_bytes_until(const struct compaction *compaction);
-
 /*
  * Begin. Everything in the log is durable and sealed, and nothing is staged.
  *

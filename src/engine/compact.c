@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/diag.h"
+#include "engine/worth.h"
 #include "file/room.h"
 #include "log/scan.h"
 
@@ -23,42 +24,14 @@ static struct log *log_of(const struct compaction *compaction)
     return keydir_log(compaction->keydir);
 }
 
-/* What copying so many bytes of records takes, of so many entries, out of a log that
- * long: the records, and a seal for each slice that has one. */
-static uint64_t bytes_to_copy(uint64_t live_bytes, uint64_t entries, uint64_t length)
-{
-    uint64_t slices = length / COMPACT_SLICE_BYTES + 1;
-    return live_bytes + (entries < slices ? entries : slices) * SEAL_BYTES;
-}
-
-/* What a compaction that begins now would write. */
-static uint64_t bytes_to_begin(const struct compaction *compaction)
-{
-    const struct keydir *keydir = compaction->keydir;
-    uint64_t marks = OPENING_BYTES + DRAINED_BYTES + 2 * SEAL_BYTES;
-    return bytes_to_copy(keydir->live_bytes, keydir->key_count,
-                         log_length(log_of(compaction))) +
-           marks;
-}
-
-/* What the one that is running will take yet, at most. */
-static uint64_t bytes_to_finish(const struct compaction *compaction)
-{
-    const struct keydir *keydir = compaction->keydir;
-    const struct log *older = keydir_older_log(keydir);
-    if (older == NULL || compaction->is_drained) {
-        return 0;
-    }
-    uint64_t left = log_length(older) - compaction->cursor;
-    return bytes_to_copy(left < keydir->live_bytes ? left : keydir->live_bytes,
-                         keydir_older_entries(keydir), left);
-}
-
 /* Values must leave the room that copying needs: without it nothing would be given back.
  */
 static void keep_room(const struct compaction *compaction)
 {
-    compaction->transaction->copied_bytes = bytes_to_finish(compaction);
+    compaction->transaction->copied_bytes =
+        compaction->is_drained
+            ? 0
+            : worth_bytes_to_finish(compaction->keydir, compaction->cursor);
 }
 
 void compact_init(struct compaction *compaction, const struct files *files,
@@ -74,47 +47,6 @@ void compact_init(struct compaction *compaction, const struct files *files,
         .read_wait_ms = READ_RETRY_MS_MIN,
     };
     keep_room(compaction);
-}
-
-/*
- * Whether a compaction, which needs room for all that is live, still fits the disk but
- * soon would not: a log that is live to a third or more would be full for ever.
- */
-static bool is_last_chance(const struct compaction *compaction, uint64_t dead_bytes)
-{
-    const struct io_space *space = log_space(log_of(compaction));
-    if (space == NULL) {
-        return false;
-    }
-    uint64_t spare = room_kept(space, COMPACT_SPARE_BYTES);
-    uint64_t needed = bytes_to_begin(compaction) + spare;
-    uint64_t share = needed / COMPACT_LAST_CHANCE_PART;
-    return space->free_bytes >= needed && dead_bytes >= share + spare &&
-           space->free_bytes - needed < share + room_kept(space, ROOM_KEPT_BYTES);
-}
-
-/* Whether a value was refused for want of room, and most of the log would give some. */
-static bool is_wanted(const struct compaction *compaction, uint64_t length)
-{
-    return compaction->transaction->is_full && length / 2 > bytes_to_begin(compaction);
-}
-
-bool compact_is_worthwhile(const struct compaction *compaction)
-{
-    uint64_t length = log_length(log_of(compaction));
-    uint64_t dead = length - compaction->keydir->live_bytes;
-    return keydir_older_log(compaction->keydir) == NULL &&
-           ((dead > COMPACT_DEAD_BYTES_MIN && dead > length / 2) ||
-            is_wanted(compaction, length) || is_last_chance(compaction, dead));
-}
-
-uint64_t compact_bytes_until(const struct compaction *compaction)
-{
-    uint64_t length = log_length(log_of(compaction));
-    uint64_t dead = length - compaction->keydir->live_bytes;
-    uint64_t to_floor = dead < COMPACT_DEAD_BYTES_MIN ? COMPACT_DEAD_BYTES_MIN - dead : 0;
-    uint64_t to_half = dead < length / 2 ? length - 2 * dead : 0;
-    return to_floor > to_half ? to_floor : to_half;
 }
 
 /* A new log at PATH.new, durable, that continues the one at PATH. */
@@ -182,7 +114,8 @@ static void tell_no_memory(struct compaction *compaction, enum status status)
 static bool has_room(struct compaction *compaction)
 {
     struct io_space space = room_measure(compaction->files, 0);
-    uint64_t needed = bytes_to_begin(compaction) + room_kept(&space, COMPACT_SPARE_BYTES);
+    uint64_t needed =
+        worth_bytes_to_begin(compaction->keydir) + room_kept(&space, COMPACT_SPARE_BYTES);
     bool has_room = space.free_bytes >= needed;
     if (!has_room && !compaction->has_told_no_room) {
         diag_warnx("%s: no room on the disk for a compaction; waiting for it",

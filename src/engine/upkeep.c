@@ -8,6 +8,7 @@
 #include "base/diag.h"
 #include "engine/recover.h"
 #include "engine/snapshot.h"
+#include "engine/worth.h"
 #include "file/room.h"
 
 #include <assert.h>
@@ -328,7 +329,7 @@ static uint64_t wanted_ahead(const struct upkeep *upkeep)
     struct ahead_limits limits = {
         .there_bytes = log_ahead_bytes(log_of(upkeep)),
         .kept_bytes = kept_ahead(upkeep),
-        .usable_bytes = compact_bytes_until(&upkeep->compaction),
+        .usable_bytes = worth_bytes_until(keydir_of(upkeep)),
     };
     return ahead_wanted(&upkeep->ahead, &limits, clock_now_ms());
 }
@@ -387,7 +388,7 @@ static step *next_step(const struct upkeep *upkeep, enum leisure leisure)
     if (compact_has_work(&upkeep->compaction)) {
         return step_compaction;
     }
-    if (compact_is_worthwhile(&upkeep->compaction)) {
+    if (worth_beginning(keydir_of(upkeep), upkeep->transaction->is_full)) {
         return begin_compaction; /* which would make an image of this log useless */
     }
     if (is_image_due(upkeep) ||
