@@ -176,8 +176,8 @@ tools:
 # Each part of `make test` adds a line to this file, which its end shows.
 RAN = $${KV_RAN:-/dev/null}
 
-TEST_PARTS := check check-world check-clients check-faults check-san check-valgrind check-clang check-service check-rows \
-	check-power
+TEST_PARTS := check check-world check-clients+check-faults check-san check-valgrind \
+	check-power+check-clang check-service check-rows
 
 #: test            every test; installs what is missing on a Debian machine first
 test: tools
