@@ -1184,7 +1184,8 @@ static void messages_name_why_no_index_is_saved(void **state)
 {
     (void)state; /* each event has its own */
     static const struct event events[] = {
-        {"PATH.index: not enough memory to write it; the next start reads more of the log",
+        {"PATH.index: not enough memory to write it; the next start reads more of the "
+         "log",
          have_open_store, stop, FAILS(1, CALLOC, ANY, ENOMEM)},
         {"PATH.new: cannot write the index; the next start reads more of the log: ERROR",
          have_open_store, stop, FAILS(1, PWRITE, NEW, ENOSPC)},
