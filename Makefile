@@ -32,7 +32,7 @@ SAN_FLAGS   := -O1 -g -Werror -fsanitize=address,undefined -fno-sanitize-recover
 	-fno-omit-frame-pointer
 
 SOURCES      := $(wildcard src/*.c src/*/*.c)
-MODULES      := $(filter-out src/main.c src/ask.c src/kv.c,$(SOURCES))
+MODULES      := $(filter-out src/main.c src/kv.c,$(SOURCES))
 OBJECTS       = $(MODULES:src/%.c=$(BUILD)/src/%.o)
 # The long sweeps over faults have a target of their own.
 ALL_TESTS    := $(basename $(notdir $(wildcard tests/unit/test_*.c tests/server/test_*.c)))
@@ -89,7 +89,7 @@ $(BUILD)/commands: FORCE
 $(BUILD)/kv-store: $(OBJECTS) $(BUILD)/src/main.o
 	$(call show,LINK,$@)$(LINK) -o $@ $^
 
-$(BUILD)/kv: $(BUILD)/src/kv.o $(BUILD)/src/ask.o $(patsubst %,$(BUILD)/src/base/%.o,buffer decimal utf8)
+$(BUILD)/kv: $(BUILD)/src/kv.o $(patsubst %,$(BUILD)/src/base/%.o,buffer decimal utf8)
 	$(call show,LINK,$@)$(LINK) -o $@ $^
 
 $(BUILD)/libkv.a: $(OBJECTS)

@@ -19,6 +19,7 @@ kvs() {
     [[ -z $message ]] || check "kv $name: message" "$(cat "$work/kv.stderr")" "kv: $message"
 }
 line=$'\n'
+one_word="a key, prefix or number is one word, without a space or a line's end"
 
 serve "$work/kv.log" --max-value 1M
 KV_PORT=$port KV_ADDRESS=
@@ -35,8 +36,8 @@ kvs "incr" 0 "1$line" '' incr n
 kvs "incr by a number" 0 "-41$line" '' incr n -42
 kvs "incr of a word" 2 '' 'not a number' incr color
 kvs "incr by a word" 2 '' 'not a number' incr n x
-kvs "incr by two" 2 '' 'a number must be one word, without a space or a line'\''s end' incr n '1 2'
-kvs "incr by nothing" 2 '' 'a number must be one word, without a space or a line'\''s end' incr n ''
+kvs "incr by two" 2 '' "$one_word" incr n '1 2'
+kvs "incr by nothing" 2 '' "$one_word" incr n ''
 kvs "keys" 0 "color${line}n${line}size$line" '' keys
 kvs "keys by prefix" 0 "color$line" '' keys co
 kvs "keys of no prefix" 0 '' '' keys none
@@ -71,8 +72,8 @@ check "kv get: of a megabyte" "${PIPESTATUS[*]}" "0 0"
 repeated v 2000000 | kvs "set of too much" 2 '' 'line too long' set large
 
 for key in '' 'two words' $'x\nDELETE color'; do
-    kvs "get of ${key@Q}" 2 '' 'a key must be one word, without a space or a line'\''s end' get "$key"
-    kvs "set of ${key@Q}" 2 '' 'a key must be one word, without a space or a line'\''s end' set "$key" v
+    kvs "get of ${key@Q}" 2 '' "$one_word" get "$key"
+    kvs "set of ${key@Q}" 2 '' "$one_word" set "$key" v
 done
 kvs "get of a key that is no UTF-8" 2 '' \
     'words are one line of UTF-8 without NUL; encode others, as with base64' get $'\377'
@@ -80,7 +81,7 @@ kvs "a key that was not deleted" 0 '' '' exists color
 kvs "no command" 2 '' 'a command is wanted; see kv -h'
 kvs "a word too many" 2 '' 'count: no such command with so many words; see kv -h' count x
 kvs "no such command" 2 '' 'put: no such command with so many words; see kv -h' put a b
-kvs "no time" 2 '' '-t 0: a number of seconds is meant; see kv -h' -t 0 count
+kvs "no time" 2 '' '0: -t is a number from 1 to 1000000' -t 0 count
 kvs "localhost" 0 "5$line" '' -a localhost count
 KV_ADDRESS=127.0.0.1 kvs "an address from the environment" 0 "5$line" '' count
 kvs "no such address" 2 '' "no.such.host.invalid:$port: no such address: $(
@@ -132,7 +133,7 @@ impostor() { # impostor BEHAVIOUR MESSAGE-OF-GET
     local status name all=''
     coproc python3 "$here/impostor.py" "$1"
     read -r KV_PORT <&"${COPROC[0]}"
-    kvs "get from one that $1" 2 '' "$2" -t 1 get color
+    kvs "get from one that $1" 2 '' "${2/PORT/$KV_PORT}" -t 1 get color
     for name in "set k v" "add k v" "incr k" "delete k" "exists k" keys list count stats sync compact; do
         # Unquoted on purpose: a command and its words.
         # shellcheck disable=SC2086
@@ -147,7 +148,7 @@ impostor() { # impostor BEHAVIOUR MESSAGE-OF-GET
 }
 other='this is not the answer of a kv-store'
 impostor closes 'the server ended without an answer'
-impostor resets '127.0.0.1: the connection was lost: Connection reset by peer'
+impostor resets '127.0.0.1:PORT: the connection was lost: Connection reset by peer'
 impostor silent '127.0.0.1: no answer for 1 s; what was asked may be done yet'
 impostor half 'the answer is cut off'
 impostor success 'the answer is cut off'
