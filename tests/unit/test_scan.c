@@ -626,6 +626,27 @@ static void f60_f115_scan_tells_foreign_records_behind_space_ahead(void **state)
     overwrite_end(&overwrite);
 }
 
+/* The seal of a batch may stand beyond its limit: it is no record of another program. */
+static void scan_calls_a_torn_batch_with_its_seal_beyond_the_limit_torn(void **state)
+{
+    (void)state;
+    struct sample sample;
+    char *text = malloc(BATCH_BYTES_MAX);
+    assert_non_null(text);
+    memset(text, 'x', BATCH_BYTES_MAX);
+    sample_begin(&sample, SEALS_ALWAYS);
+    struct image *image = &sample.image;
+    uint64_t start = sample.starts[BATCHES];
+    image_put(image, SLICE_LITERAL("long"),
+              (struct slice){(const uint8_t *)text, BATCH_BYTES_MAX});
+    image_seal(image);
+    uint64_t missing = start / SECTOR_BYTES * SECTOR_BYTES + 2 * SECTOR_BYTES;
+    image_fill(image, missing, missing + SECTOR_BYTES, 0);
+    check_damaged(image_slice(image), start, TAIL_TORN);
+    free(text);
+    sample_end(&sample);
+}
+
 static void scan_calls_records_without_a_seal_torn(void **state)
 {
     (void)state;
@@ -974,6 +995,7 @@ int main(void)
         cmocka_unit_test(f115_scan_loses_nothing_by_a_flip_within_space_ahead),
         cmocka_unit_test(f115_scan_calls_zeros_that_had_been_written_corrupt),
         cmocka_unit_test(f60_f115_scan_tells_foreign_records_behind_space_ahead),
+        cmocka_unit_test(scan_calls_a_torn_batch_with_its_seal_beyond_the_limit_torn),
         cmocka_unit_test(scan_calls_records_without_a_seal_torn),
         cmocka_unit_test(scan_calls_a_value_with_the_text_of_a_seal_torn),
         cmocka_unit_test(scan_calls_a_removed_batch_corrupt),

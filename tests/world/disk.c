@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+enum { MANY_BLOCKS = 256 };
 enum { HEADER_BYTES = 16, FILES_MAX = 48, NAMES_MAX = 24, NAME_CHANGES_MAX = 64 };
 
 ssize_t __real_pwrite(int fd, const void *bytes, size_t length, off_t offset);
@@ -522,6 +523,9 @@ static void choose_content(struct file *file, uint64_t seed)
     bytes_set_length(bytes, length);
     struct range touched = find_touched(file, &choice, known, length);
     size_t count = touched.end > touched.first ? touched.end - touched.first : 1;
+    if (choice.shape == 3 && count > MANY_BLOCKS) {
+        choice.shape = 0; /* of very many each by itself nothing would be left to read */
+    }
     choice.special = touched.first + (size_t)dice_below(&choice.dice, count);
     for (size_t block = touched.first; block < touched.end; block++) {
         size_t version = choose_version(&choice, file, block);

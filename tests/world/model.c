@@ -655,8 +655,13 @@ void model_note_received(struct client *client, size_t count)
         client->last_line_us = world_now_us();
         client->last_moved_us = world_fair_us();
     } else { /* a line that is on its way may take the time that its bytes are worth */
-        uint64_t moved_us = client->last_moved_us + fair_us_for(count);
-        client->last_moved_us = moved_us < world_fair_us() ? moved_us : world_fair_us();
+        uint64_t now_us = world_fair_us();
+        uint64_t idle_us = process_serving()->idle_s * 1000000;
+        uint64_t from_us = client->last_moved_us;
+        /* Also when its time was up, and nobody was there who waited. */
+        from_us = from_us + idle_us < now_us ? now_us - idle_us : from_us;
+        uint64_t moved_us = from_us + fair_us_for(count);
+        client->last_moved_us = moved_us < now_us ? moved_us : now_us;
     }
 }
 
@@ -740,7 +745,7 @@ static void note_left_the_lobby(const struct client *client)
     if (process_is_stopping() || client->is_reset || client->is_lost) {
         return;
     }
-    bool is_crowded_out = sockets_may_crowd_out() && !client->was_heard;
+    bool is_crowded_out = sockets_may_crowd_out() && client->seen_to_speak == 0;
     if (!is_crowded_out && (has_spoken || !client->has_ended)) {
         suspect(has_spoken ? "a client that waits for its turn is sent away"
                            : "a silent client is sent away",

@@ -51,6 +51,7 @@ _Noreturn void __wrap__exit(int status);
 static struct client clients[CLIENTS_MAX];
 static unsigned queue[QUEUE_MAX];
 static size_t queue_count;
+static uint64_t seen_to_speak;     /* how many were, in the lobby */
 static size_t piped_bytes;         /* in the one pipe */
 static bool has_wanted_descriptor; /* an accept failed for want of one */
 
@@ -91,6 +92,7 @@ void sockets_begin_life(void)
         begin_client(&clients[i], CLIENT_GONE);
     }
     queue_count = 0;
+    seen_to_speak = 0;
     has_wanted_descriptor = false;
     piped_bytes = 0;
 }
@@ -301,12 +303,29 @@ int __wrap_accept(int fd, struct sockaddr *address, socklen_t *length)
 
 /* ---- A client's socket ---- */
 
+/* Whether another client was seen to have sent something before this one was. */
+static bool is_somebody_seen_before(const struct client *client)
+{
+    uint64_t own = client->seen_to_speak > 0 ? client->seen_to_speak : UINT64_MAX;
+    for (size_t i = 0; i < CLIENTS_MAX; i++) {
+        uint64_t seen = clients[i].state == CLIENT_LOBBY ? clients[i].seen_to_speak : 0;
+        if (seen > 0 && seen < own) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The first bytes are taken. */
 static void begin_turn(struct client *client)
 {
     if (sockets_served() != NULL) {
         violation("two clients are served at once", "client %zu",
                   (size_t)(client - clients) + 1);
+    }
+    if (is_somebody_seen_before(client)) {
+        violation("turns come in another order than the server heard of them",
+                  "client %zu", (size_t)(client - clients) + 1);
     }
     model_settle();
     client->state = CLIENT_SERVED;
@@ -346,7 +365,8 @@ ssize_t __wrap_recv(int fd, void *bytes, size_t length, int flags)
     size_t count = client->said.length - client->received;
     count = count < length ? count : length;
     if (is_peek && count > 0) {
-        client->was_heard = true;
+        client->seen_to_speak =
+            client->seen_to_speak > 0 ? client->seen_to_speak : ++seen_to_speak;
         memcpy(bytes, client->said.at, 1);
         return 1;
     }

@@ -29,9 +29,9 @@ struct client {
     bool stays;
     bool has_ended;
     bool is_reset;
-    bool is_lost;   /* the server was told that it is gone */
-    bool is_shut;   /* the server sends no more */
-    bool was_heard; /* the server has seen that it has something to say */
+    bool is_lost;           /* the server was told that it is gone */
+    bool is_shut;           /* the server sends no more */
+    uint64_t seen_to_speak; /* the how manieth it was in the lobby; 0: not yet */
 
     /* What the model makes of it. */
     struct bytes heard;

@@ -3,6 +3,7 @@
  */
 #include "world/swarm.h"
 
+#include "base/bounds.h"
 #include "support/dice.h"
 
 #include <errno.h>
@@ -64,10 +65,13 @@ struct swarm {
     unsigned key_count;
     unsigned key_bytes;
     unsigned client_count;
-    unsigned client; /* who does something next */
+    unsigned client;    /* who does something next */
+    unsigned dwells_on; /* the number of the key that most lines are about; 0: none */
     unsigned lines_max;
     unsigned kind; /* of the next value */
     uint64_t value_bytes_max;
+    bool is_everysec;
+    uint64_t idle_ms;
     bool is_large; /* the run has some: few keys, and compactions in the midst of them */
     unsigned large_left; /* values that are larger than some buffer */
 };
@@ -116,6 +120,9 @@ static void put_letters(struct swarm *swarm, uint64_t length, unsigned kind)
 static void put_key(struct swarm *swarm)
 {
     unsigned number = (unsigned)below(swarm, swarm->key_count);
+    if (swarm->dwells_on > 0 && !one_in(swarm, 4)) {
+        number = swarm->dwells_on - 1;
+    }
     char key[80];
     int length = snprintf(key, sizeof key, "%c%u", 'a' + (int)(number % 26), number / 26);
     put(swarm, key);
@@ -402,17 +409,40 @@ static void add_room(struct swarm *swarm)
     }
 }
 
-/* A write that finds no room, and more that comes at once behind it. */
+/* A value that replies do not hold: what is behind it waits until it was sent. */
+static void put_long_value(struct swarm *swarm)
+{
+    put(swarm, "SET ");
+    put_key(swarm);
+    put(swarm, " ");
+    put_letters(swarm, 66000 + below(swarm, 400000), swarm->kind++);
+    put(swarm, "\\n");
+}
+
+/*
+ * A write that finds no room, most of it about one key, and more that comes at once
+ * behind it; sometimes when all that was said before has been answered, and the value
+ * that the key keeps is long.
+ */
 static void add_refusal(struct swarm *swarm)
 {
     struct event event = make(swarm, EVENT_FAIL);
+    swarm->dwells_on = 1 + (unsigned)below(swarm, swarm->key_count);
+    if (swarm->is_large && one_in(swarm, 2)) {
+        swarm->text.length = 0;
+        put_long_value(swarm);
+        say(swarm, swarm->client, 0, swarm->text.length);
+        event.after_calls = 0;
+        event.after_ms = 0;
+    }
     event.fault = (struct fault){.call = CALL_PWRITE,
                                  .role = ROLE_LOG,
                                  .nth = 1,
                                  .error = one_in(swarm, 4) ? EIO : ENOSPC};
     plan_add(swarm->plan, event);
     add_lines(swarm);
-    uint64_t more = 1 + below(swarm, 3);
+    swarm->dwells_on = 0;
+    uint64_t more = below(swarm, 4);
     for (uint64_t i = 0; i < more; i++) {
         size_t first = swarm->plan->count;
         add_lines(swarm);
@@ -429,6 +459,8 @@ static struct serving choose_serving(struct swarm *swarm)
     struct serving serving = plan_default_serving();
     serving.is_everysec = one_in(swarm, 3);
     serving.idle_s = one_in(swarm, 2) ? serving.idle_s : 1 + below(swarm, 4);
+    swarm->idle_ms = serving.idle_s * 1000;
+    swarm->is_everysec = serving.is_everysec;
     serving.processors = 1 + below(swarm, 2);
     serving.tick_us = 1 + below(swarm, 20);
     serving.seed = dice_next(&swarm->dice) >> 40;
@@ -463,6 +495,28 @@ static void add_plain(struct swarm *swarm, enum event_kind kind, uint64_t number
     plan_add(swarm->plan, event);
 }
 
+/*
+ * Several who say something, or half of it, at once or when one of them has just been
+ * silent for too long: turns end by the clock, and the next begin.
+ */
+static void add_turns(struct swarm *swarm)
+{
+    uint64_t count = 2 + below(swarm, 5);
+    for (uint64_t i = 0; i < count; i++) {
+        swarm->client = (unsigned)below(swarm, swarm->client_count);
+        swarm->text.length = 0;
+        put(swarm, "GET ");
+        put_key(swarm);
+        put(swarm, one_in(swarm, 2) ? "\\n" : "");
+        struct event event = {.kind = EVENT_SAYS, .client = swarm->client};
+        if (one_in(swarm, 3)) {
+            event.after_ms = swarm->idle_ms / (1 + below(swarm, 3)) + below(swarm, 20);
+        }
+        event.text = plan_text((const char *)swarm->text.at, swarm->text.length);
+        plan_add(swarm->plan, event);
+    }
+}
+
 /* A client that takes next to nothing of what it asks for, and stays when it may. */
 static void add_blocked(struct swarm *swarm)
 {
@@ -485,11 +539,7 @@ static void add_slow_read(struct swarm *swarm)
     plan_add(swarm->plan, takes);
     swarm->text.length = 0;
     if (is_set) {
-        put(swarm, "SET ");
-        put_key(swarm);
-        put(swarm, " ");
-        put_letters(swarm, 66000 + below(swarm, 400000), swarm->kind++);
-        put(swarm, "\\n");
+        put_long_value(swarm);
     }
     put(swarm, "COMPACT\\nGET ");
     put_key(swarm);
@@ -515,6 +565,53 @@ static void add_rot(struct swarm *swarm)
     add_plain(swarm, EVENT_SIGNAL, SIGTERM);
 }
 
+/*
+ * Lines that fill a batch to its limit and a little over: those that arrive in one piece,
+ * since the first is so long that there has to be room for it.
+ */
+static void say_a_full_batch(struct swarm *swarm)
+{
+    swarm->text.length = 0;
+    put(swarm, "SET ");
+    put_key(swarm);
+    put(swarm, " ");
+    put_letters(swarm, BATCH_BYTES_MAX - below(swarm, 200), swarm->kind++);
+    put(swarm, "\\n");
+    uint64_t count = below(swarm, 16);
+    for (uint64_t i = 0; i < count; i++) {
+        put_line(swarm);
+        put(swarm, "\\n");
+    }
+    say(swarm, swarm->client, 0, swarm->text.length);
+}
+
+/* A full batch that waits for its sync, a few times over. */
+static void lose_full_batches(struct swarm *swarm)
+{
+    uint64_t count = 1 + below(swarm, 4);
+    for (uint64_t i = 0; i < count; i++) {
+        say_a_full_batch(swarm);
+        struct event event = {.kind = EVENT_POWER, .number = below(swarm, 100000)};
+        plan_add(swarm->plan, event);
+    }
+}
+
+/* Amid the writes of a batch, most likely; or when the server next waits, or later. */
+static void add_power_loss(struct swarm *swarm)
+{
+    struct event event = make(swarm, EVENT_POWER);
+    event.number = below(swarm, 100000);
+    if (swarm->is_large && swarm->is_everysec && one_in(swarm, 3)) {
+        lose_full_batches(swarm);
+        return;
+    }
+    if (one_in(swarm, 2)) {
+        add_lines(swarm);
+        event.after_calls = 1 + below(swarm, 24);
+    }
+    plan_add(swarm->plan, event);
+}
+
 static void add_event(struct swarm *swarm)
 {
     /* What one client does is mostly followed by what the same one does. */
@@ -529,7 +626,11 @@ static void add_event(struct swarm *swarm)
     }
     switch (feature) {
     case MAY_CROWD:
-        add_habit(swarm, EVENT_COMES);
+        if (one_in(swarm, 2)) {
+            add_turns(swarm);
+        } else {
+            add_habit(swarm, EVENT_COMES);
+        }
         break;
     case MAY_BE_SLOW:
         if (swarm->is_large && may(swarm, MAY_COMPACT) && one_in(swarm, 2)) {
@@ -548,7 +649,7 @@ static void add_event(struct swarm *swarm)
         add_habit(swarm, EVENT_STAYS);
         break;
     case MAY_FILL_DISK:
-        if (one_in(swarm, 2)) {
+        if (one_in(swarm, swarm->is_large ? 4 : 2)) {
             add_room(swarm);
         } else {
             add_refusal(swarm);
@@ -564,14 +665,7 @@ static void add_event(struct swarm *swarm)
         add_plain(swarm, EVENT_KILL, 0);
         break;
     case MAY_LOSE_POWER:
-        if (one_in(swarm, 2)) { /* amid the writes of a batch, most likely */
-            add_lines(swarm);
-            add_plain(swarm, EVENT_POWER, below(swarm, 100000));
-            swarm->plan->events[swarm->plan->count - 1].after_calls =
-                1 + below(swarm, 24);
-            break;
-        }
-        add_plain(swarm, EVENT_POWER, below(swarm, 100000));
+        add_power_loss(swarm);
         break;
     case MAY_ROT:
         add_rot(swarm);
