@@ -18,7 +18,7 @@ static const char *const call_names[CALL_COUNT] = {
     [CALL_SHUTDOWN] = "shutdown",   [CALL_POLL] = "poll",
     [CALL_LISTEN] = "listen",       [CALL_CLOCK] = "clock",
     [CALL_MALLOC] = "malloc",       [CALL_CALLOC] = "calloc",
-    [CALL_REALLOC] = "realloc",
+    [CALL_REALLOC] = "realloc",     [CALL_READ] = "read",
 };
 
 static const char *const role_names[ROLE_COUNT] = {

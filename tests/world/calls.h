@@ -35,6 +35,7 @@ enum call {
     CALL_MALLOC,
     CALL_CALLOC,
     CALL_REALLOC,
+    CALL_READ, /* of a mapping: no call, but it may fail */
     CALL_COUNT
 };
 

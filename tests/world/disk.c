@@ -159,6 +159,16 @@ size_t disk_find(const char *name)
     return found == NULL ? DISK_NONE : found->file;
 }
 
+size_t disk_find_role(enum role role)
+{
+    for (size_t i = 0; i < now.count; i++) {
+        if (role_of(now.items[i].text) == role) {
+            return now.items[i].file;
+        }
+    }
+    return DISK_NONE;
+}
+
 enum role disk_role(size_t file)
 {
     for (size_t i = 0; i < now.count; i++) {
@@ -341,19 +351,9 @@ void disk_sync(size_t number)
     forget_changes(file);
 }
 
-static size_t find_log(void)
-{
-    for (size_t i = 0; i < now.count; i++) {
-        if (role_of(now.items[i].text) == ROLE_LOG) {
-            return now.items[i].file;
-        }
-    }
-    return DISK_NONE;
-}
-
 bool disk_is_unsafe(void)
 {
-    size_t log = find_log();
+    size_t log = disk_find_role(ROLE_LOG);
     if (log == DISK_NONE) {
         return false;
     }
@@ -369,7 +369,7 @@ bool disk_is_unsafe(void)
 
 uint64_t disk_unsafe_since_us(void)
 {
-    size_t log = find_log();
+    size_t log = disk_find_role(ROLE_LOG);
     bool is_dirty =
         log != DISK_NONE && files[log].change_count > files[log].believed_count;
     return is_dirty ? files[log].dirty_since_us : world_fair_us();
@@ -699,7 +699,7 @@ static bool is_whole(const struct bytes *log)
 void disk_check_log(void)
 {
     struct bytes log = {0};
-    size_t file = find_log();
+    size_t file = disk_find_role(ROLE_LOG);
     if (file == DISK_NONE || is_lying) {
         return;
     }

@@ -20,6 +20,7 @@ void disk_begin_run(void);
 
 /* The number of the file of this name, or DISK_NONE. */
 size_t disk_find(const char *name);
+size_t disk_find_role(enum role role);
 enum role disk_role(size_t file);
 size_t disk_create(const char *name);
 void disk_hold(size_t file); /* by a descriptor */

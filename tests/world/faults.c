@@ -3,6 +3,8 @@
  */
 #include "world/faults.h"
 
+#include "world/mappings.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -32,6 +34,7 @@ void faults_arm(const struct fault *fault)
 void faults_clear(void)
 {
     armed_count = 0;
+    mappings_mend();
 }
 
 static bool is_network(enum call call)

@@ -1,11 +1,10 @@
 /*
  * wrap: open openat fstat fstatat pwrite pread ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fstatvfs sync_file_range fopen setbuf fread fclose
- * wrap: mmap munmap posix_madvise getrusage getrlimit sysconf isatty
+ * wrap: getrusage getrlimit sysconf isatty
  *
- * The calls on files, on top of the disk; mappings are real ones of its real files.
+ * The calls on files, on top of the disk.
  */
-#define _DEFAULT_SOURCE /* MAP_ANONYMOUS */
 #include "world/files.h"
 
 #include "base/bounds.h"
@@ -14,6 +13,7 @@
 #include "world/descriptors.h"
 #include "world/disk.h"
 #include "world/faults.h"
+#include "world/mappings.h"
 #include "world/process.h"
 #include "world/sockets.h"
 
@@ -23,17 +23,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { VIEWS_MAX = 16 };
-
-void *__real_mmap(void *at, size_t length, int protection, int flags, int fd,
-                  off_t offset);
-int __real_munmap(void *at, size_t length);
 FILE *__real_fopen(const char *path, const char *mode);
 void __real_setbuf(FILE *file, char *buffer);
 size_t __real_fread(void *to, size_t length, size_t count, FILE *file);
@@ -58,10 +52,6 @@ FILE *__wrap_fopen(const char *path, const char *mode);
 void __wrap_setbuf(FILE *file, char *buffer);
 size_t __wrap_fread(void *to, size_t length, size_t count, FILE *file);
 int __wrap_fclose(FILE *file);
-void *__wrap_mmap(void *at, size_t length, int protection, int flags, int fd,
-                  off_t offset);
-int __wrap_munmap(void *at, size_t length);
-int __wrap_posix_madvise(void *at, size_t length, int advice);
 int __wrap_getrusage(int who, struct rusage *usage);
 int __wrap_getrlimit(int resource, struct rlimit *limit);
 long __wrap_sysconf(int name);
@@ -69,12 +59,6 @@ int __wrap_isatty(int fd);
 
 ssize_t __real_pread(int fd, void *bytes, size_t length, off_t offset);
 
-struct view {
-    unsigned char *at;
-    size_t length;
-};
-
-static struct view views[VIEWS_MAX];
 static struct dice randomness; /* of /dev/urandom, and whether the disk was waited for */
 static long blocks_read;
 static char random_source; /* its address stands for the stream of random bytes */
@@ -83,17 +67,13 @@ void files_begin_run(void)
 {
     randomness.state = process_serving()->seed;
     blocks_read = 0;
+    mappings_begin_run();
 }
 
 void files_begin_life(void)
 {
     descriptors_close_all();
-    for (size_t i = 0; i < VIEWS_MAX; i++) {
-        if (views[i].length > 0) {
-            (void)__real_munmap(views[i].at, views[i].length); /* ours: cannot fail */
-        }
-        views[i].length = 0;
-    }
+    mappings_begin_life();
 }
 
 /* What a call returns. */
@@ -197,6 +177,10 @@ ssize_t __wrap_pwrite(int fd, const void *bytes, size_t length, off_t offset)
 {
     size_t file;
     int error = enter(CALL_PWRITE, fd, (uint64_t)offset << 24 ^ length, &file);
+    if (error == 0 && mappings_have_lost(bytes, length)) {
+        error = EFAULT;
+        faults_note(CALL_READ, error);
+    }
     if (error != 0) {
         return outcome(error);
     }
@@ -350,74 +334,6 @@ size_t __wrap_fread(void *to, size_t length, size_t count, FILE *file)
 int __wrap_fclose(FILE *file)
 {
     return is_random(file) ? 0 : __real_fclose(file);
-}
-
-/* ---- Mappings ---- */
-
-static void note_view(unsigned char *at, size_t length)
-{
-    size_t i = 0;
-    while (i < VIEWS_MAX && views[i].length > 0) {
-        i++;
-    }
-    if (i == VIEWS_MAX) {
-        violation("mappings are left behind", "%d of them", VIEWS_MAX);
-    }
-    views[i] = (struct view){at, length};
-}
-
-void *__wrap_mmap(void *at, size_t length, int protection, int flags, int fd,
-                  off_t offset)
-{
-    struct descriptor descriptor = descriptor_at(fd);
-    bool is_file = descriptor.kind == DESCRIPTOR_FILE;
-    if (descriptor.kind == DESCRIPTOR_ZERO) { /* within the handler of a signal */
-        return __real_mmap(at, length, protection, flags | MAP_ANONYMOUS, -1, 0);
-    }
-    int error =
-        process_enter(CALL_MMAP, is_file ? disk_role(descriptor.number) : ROLE_OTHER,
-                      (uint64_t)fd, length);
-    if (error != 0 || !is_file) {
-        errno = error != 0 ? error : EBADF;
-        return MAP_FAILED;
-    }
-    void *view = __real_mmap(at, length, protection, flags,
-                             disk_real_fd(descriptor.number), offset);
-    if (view != MAP_FAILED && (flags & MAP_FIXED) == 0) {
-        note_view(view, length);
-    }
-    return view;
-}
-
-int __wrap_munmap(void *at, size_t length)
-{
-    unsigned char *from = at;
-    for (size_t i = 0; i < VIEWS_MAX; i++) {
-        if (views[i].length > 0 && from >= views[i].at &&
-            from + length == views[i].at + views[i].length) {
-            views[i].length = (size_t)(from - views[i].at);
-            return __real_munmap(at, length);
-        }
-    }
-    violation("memory is unmapped that was not mapped", "%zu bytes", length);
-}
-
-bool files_are_unmapped(void)
-{
-    for (size_t i = 0; i < VIEWS_MAX; i++) {
-        if (views[i].length > 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
-int __wrap_posix_madvise(void *at, size_t length, int advice)
-{
-    (void)at; /* advice: nothing depends on it */
-    (void)length;
-    (void)advice;
-    return 0;
 }
 
 /* ---- The machine ---- */

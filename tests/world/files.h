@@ -4,14 +4,9 @@
 #ifndef KV_WORLD_FILES_H
 #define KV_WORLD_FILES_H
 
-#include <stdbool.h>
-
 void files_begin_run(void);
 
 /* Descriptors and mappings of the life before are gone. */
 void files_begin_life(void);
-
-/* Whether the program has given all its mappings back. */
-bool files_are_unmapped(void);
 
 #endif

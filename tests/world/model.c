@@ -10,6 +10,7 @@
 #include "net/protocol.h"
 #include "world/clock.h"
 #include "world/disk.h"
+#include "world/mappings.h"
 #include "world/process.h"
 #include "world/words.h"
 
@@ -285,13 +286,20 @@ static bool is_excused(const struct client *client, const struct line *line,
     struct hits before = hits_before(client, client->answered);
     const struct hits *now = faults_hits();
     bool has_no_space = now->space != before.space;
-    bool has_failed = now->io != before.io;
+    bool has_failed = now->io != before.io || mappings_are_failing();
     bool has_no_memory = now->memory != before.memory;
     bool is_compact = line->request.verb == VERB_COMPACT;
     return ((has_no_space || (has_failed && is_compact)) &&
             is_reply(heard, KV_NO_SPACE, VERB_NONE)) ||
            ((has_failed || has_no_space) && is_reply(heard, KV_IO, VERB_NONE)) ||
            (has_no_memory && is_reply(heard, KV_NO_MEMORY, VERB_NONE));
+}
+
+static bool has_failed_since(const struct hits *before)
+{
+    const struct hits *now = faults_hits();
+    return now->space != before->space || now->io != before->io ||
+           now->memory != before->memory || mappings_are_failing();
 }
 
 static bool is_number(struct slice heard, uint64_t number)
@@ -367,20 +375,33 @@ static bool take_value(struct slice *heard)
            slice_equal(words_get(&values, sure[number]), value);
 }
 
-/* Each key that begins so once, in any order, then an empty line. */
+/*
+ * Each key that begins so once, in any order, then an empty line. What cannot be read has
+ * a line of its own in place of a key, or at the end of those with values.
+ */
 static enum match match_keys(struct hearing *hearing, struct slice prefix,
-                             bool has_values)
+                             bool has_values, bool may_fail)
 {
     struct slice heard;
     uint64_t count = 0;
     uint64_t wanted = 0;
+    uint64_t failed = 0;
     memset(is_seen, 0, (keys.count + 1) * sizeof *is_seen);
     while (next_heard(hearing, &heard)) {
+        bool is_failure = may_fail && is_reply(heard, KV_IO, VERB_NONE);
+        if (is_failure && has_values) {
+            return MATCH;
+        }
+        if (is_failure) {
+            failed++;
+            continue;
+        }
         if (heard.length == 0) {
             for (uint32_t i = 1; i <= keys.count; i++) {
                 wanted += sure[i] != 0 && slice_starts_with(words_get(&keys, i), prefix);
             }
-            return count == wanted ? MATCH : WRONG;
+            /* Of what cannot be read nobody knows whether it begins so. */
+            return count <= wanted && count + failed >= wanted ? MATCH : WRONG;
         }
         if (has_values && !take_value(&heard)) {
             return WRONG;
@@ -496,14 +517,17 @@ static enum match match_line(const struct client *client, const struct line *lin
         *hearing = one;
         return MATCH;
     }
-    if (is_excused(client, line, heard)) {
+    bool is_unread = is_walk && is_reply(heard, KV_IO, VERB_NONE);
+    if (!is_unread && is_excused(client, line, heard)) {
         *hearing = one;
         return MATCH;
     }
     if (is_reply(heard, KV_IDLE, VERB_NONE)) {
         return WRONG; /* no reply of many lines begins so */
     }
-    return is_walk ? match_keys(hearing, line->request.key, verb == VERB_LIST)
+    struct hits before = hits_before(client, client->answered);
+    return is_walk ? match_keys(hearing, line->request.key, verb == VERB_LIST,
+                                has_failed_since(&before))
            : verb == VERB_STATS ? match_stats(hearing)
            : verb == VERB_HELP  ? match_help(line->request.key, hearing)
                                 : WRONG;
@@ -802,13 +826,6 @@ void model_note_stopped(void)
 
 /* ---- Which state is it? ---- */
 
-static bool has_failed_since(const struct hits *before)
-{
-    const struct hits *now = faults_hits();
-    return now->space != before->space || now->io != before->io ||
-           now->memory != before->memory;
-}
-
 /* Go on from `base` by writes in their order, until everything is as observed. */
 static bool follow(uint32_t base[], const struct writes *writes, size_t *differing)
 {
@@ -897,7 +914,8 @@ static void observe(struct store *store)
         observed[i] = is_sum            ? words_put(&values, value)
                       : status == KV_OK ? words_find(&values, value)
                                         : 0;
-        if (status == KV_CORRUPT && disk_lies()) {
+        if ((status == KV_CORRUPT && disk_lies()) ||
+            (status == KV_IO && mappings_are_failing())) {
             siglongjmp(process_death, DEATH_GIVEN_UP); /* damage is what it is */
         }
         if ((status == KV_OK && observed[i] == 0) ||
@@ -966,6 +984,9 @@ static void check_sums(struct store *store)
             violation("a key is there that nobody wrote", "%.*s", shown(key.length),
                       (const char *)key.bytes);
         }
+    }
+    if (status == KV_IO && mappings_are_failing()) {
+        siglongjmp(process_death, DEATH_GIVEN_UP);
     }
     if (status != KV_NOT_FOUND || walked != key_count || stats.keys != key_count ||
         stats.live_bytes != live_bytes) {

@@ -256,6 +256,17 @@ void plan_print(const struct event *event, struct bytes *text)
     case EVENT_LIES:
         print(text, "lies");
         break;
+    case EVENT_UNREADABLE:
+        print(text, "unreadable %s %" PRIu64, role_name(event->fault.role),
+              event->number);
+        break;
+    case EVENT_OTHER_MOVES:
+    case EVENT_OTHER_REPLACES:
+        print(text, "other %s", event->kind == EVENT_OTHER_MOVES ? "moves" : "replaces");
+        break;
+    case EVENT_OTHER_CUTS:
+        print(text, "other cuts %" PRIu64, event->number);
+        break;
     default:
         print_client(event, text);
         break;
@@ -403,6 +414,17 @@ static bool parse_signal(struct reading *reading, struct event *event)
     return event->number != 0;
 }
 
+static bool parse_other(struct reading *reading, struct event *event)
+{
+    (void)next_word(reading); /* as above */
+    event->kind = is_word(reading, "moves")      ? EVENT_OTHER_MOVES
+                  : is_word(reading, "replaces") ? EVENT_OTHER_REPLACES
+                  : is_word(reading, "cuts")     ? EVENT_OTHER_CUTS
+                                                 : EVENT_KIND_COUNT;
+    return event->kind != EVENT_KIND_COUNT &&
+           (event->kind != EVENT_OTHER_CUTS || next_number(reading, &event->number));
+}
+
 static bool parse_event(struct reading *reading, struct event *event)
 {
     if (is_word(reading, "serve")) {
@@ -420,6 +442,15 @@ static bool parse_event(struct reading *reading, struct event *event)
     if (is_word(reading, "faults") || is_word(reading, "kill")) {
         event->kind = is_word(reading, "kill") ? EVENT_KILL : EVENT_FAULTS_END;
         return true;
+    }
+    if (is_word(reading, "other")) {
+        return parse_other(reading, event);
+    }
+    if (is_word(reading, "unreadable")) {
+        event->kind = EVENT_UNREADABLE;
+        (void)next_word(reading); /* as above */
+        event->fault.role = role_named(reading->word);
+        return event->fault.role < ROLE_COUNT && next_number(reading, &event->number);
     }
     if (is_word(reading, "rot")) {
         event->kind = EVENT_ROT;

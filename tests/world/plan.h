@@ -25,6 +25,11 @@
  *                                              0: nothing that was not synced
  *     dies 317                                 killed at the 317th call from now; another
  *     dies 20 power 5                          one counts from that death
+ *     unreadable log 500                       a page at 500 thousandths, till faults end
+ *     other moves                              another process takes the log's name away
+ *     other replaces                           and gives it to a file of its own
+ *     other cuts 500                           shortens the log, while the server waits;
+ *                                              it is put back when the server has ended
  *     rot log 500 3                            at rest: bit 3 at 500 thousandths of it
  *     jump 5000                                the clock, by ms
  *     original 12                              the log that the first start finds was
@@ -61,6 +66,10 @@ enum event_kind {
     EVENT_DIES,
     EVENT_ORIGINAL,
     EVENT_LIES,
+    EVENT_UNREADABLE,
+    EVENT_OTHER_MOVES,
+    EVENT_OTHER_REPLACES,
+    EVENT_OTHER_CUTS,
     EVENT_KIND_COUNT
 };
 

@@ -6,6 +6,7 @@
 #include "world/clock.h"
 #include "world/disk.h"
 #include "world/faults.h"
+#include "world/mappings.h"
 #include "world/sockets.h"
 
 #include <signal.h>
@@ -287,6 +288,13 @@ static void apply(const struct event *event)
     case EVENT_ROT:
         process.rot = event;
         break;
+    case EVENT_UNREADABLE: {
+        size_t file = disk_find_role(event->fault.role);
+        if (file != DISK_NONE && disk_length(file) > 0) {
+            mappings_lose_page(file, (disk_length(file) - 1) * event->number / 1000);
+        }
+        break;
+    }
     case EVENT_JUMP:
         world_clock_jump(event->number * 1000);
         break;

@@ -17,6 +17,7 @@
 #include "world/disk.h"
 #include "world/faults.h"
 #include "world/files.h"
+#include "world/mappings.h"
 #include "world/memory.h"
 #include "world/model.h"
 #include "world/process.h"
@@ -144,7 +145,7 @@ static void check_nothing_is_held(void)
     if (memory_held_bytes() > 0) {
         violation("memory is not given back", "%zu bytes", memory_held_bytes());
     }
-    if (!files_are_unmapped() || descriptors_count(DESCRIPTOR_FILE) > 0 ||
+    if (!mappings_are_gone() || descriptors_count(DESCRIPTOR_FILE) > 0 ||
         descriptors_count(DESCRIPTOR_DIRECTORY) > 0 ||
         descriptors_count(DESCRIPTOR_LISTENER) > 0 ||
         descriptors_count(DESCRIPTOR_CLIENT) > 0) {
@@ -238,6 +239,7 @@ static void check_salvage(void)
 static void check_at_rest(void)
 {
     struct bytes text = {0};
+    mappings_mend();
     look_at(LOG_PATH);
     begin_life();
     process_be_quiet(true);
@@ -276,6 +278,7 @@ static void check_rot(const struct event *rot)
         return;
     }
     uint64_t length = disk_length_of(ROLE_LOG);
+    mappings_mend(); /* it is asked about the bit alone */
     figures.rots++;
     begin_life();
     process_be_quiet(true);

@@ -7,6 +7,7 @@
 
 #include "world/clock.h"
 #include "world/descriptors.h"
+#include "world/mappings.h"
 #include "world/model.h"
 #include "world/process.h"
 
@@ -22,7 +23,6 @@
 
 enum { QUEUE_MAX = CLIENTS_MAX, POLLED_MAX = 8 };
 
-int __real_sigaction(int number, const struct sigaction *action, struct sigaction *old);
 ssize_t __real_write(int fd, const void *bytes, size_t length);
 
 int __wrap_socket(int family, int type, int protocol);
@@ -399,6 +399,10 @@ ssize_t __wrap_send(int fd, const void *bytes, size_t length, int flags)
     if (error == EINTR) {
         return outcome(error);
     }
+    if (error == 0 && mappings_have_lost(bytes, length)) {
+        error = EFAULT;
+        faults_note(CALL_READ, error);
+    }
     if (error != 0 || client->is_reset) {
         return lose(client, error != 0 ? error : EPIPE);
     }
@@ -526,7 +530,8 @@ ssize_t __wrap_write(int fd, const void *bytes, size_t length)
 int __wrap_sigaction(int number, const struct sigaction *action, struct sigaction *old)
 {
     if (number == SIGBUS) {
-        return __real_sigaction(number, action, old);
+        mappings_catch(action);
+        return 0;
     }
     if (old != NULL) {
         memset(old, 0, sizeof *old);

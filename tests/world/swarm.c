@@ -54,6 +54,7 @@ enum feature {
     MAY_BE_MANY, /* keys, and lines at once */
     MAY_INHERIT, /* a log of the original */
     MAY_SAVE,    /* images of the index, often */
+    MAY_FAIL_READS,
     FEATURE_COUNT
 };
 
@@ -554,6 +555,18 @@ static void add_slow_read(struct swarm *swarm)
     }
 }
 
+static void add_unreadable(struct swarm *swarm)
+{
+    struct event event = make(swarm, EVENT_UNREADABLE);
+    event.fault.role = one_in(swarm, 4) ? ROLE_OLD : ROLE_LOG;
+    event.number = below(swarm, 1000);
+    plan_add(swarm->plan, event);
+    add_lines(swarm);
+    if (one_in(swarm, 2)) {
+        add_plain(swarm, EVENT_FAULTS_END, 0);
+    }
+}
+
 static void add_rot(struct swarm *swarm)
 {
     static const enum role roles[] = {ROLE_LOG, ROLE_LOG, ROLE_INDEX, ROLE_OLD};
@@ -669,6 +682,9 @@ static void add_event(struct swarm *swarm)
         break;
     case MAY_ROT:
         add_rot(swarm);
+        break;
+    case MAY_FAIL_READS:
+        add_unreadable(swarm);
         break;
     case MAY_JUMP:
         add_plain(swarm, EVENT_JUMP, small_number(swarm, 3600000));
