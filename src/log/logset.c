@@ -75,6 +75,11 @@ static enum status judge_older(struct logset *set)
         set->is_drained = true;
         return KV_OK;
     }
+    /* A drained mark that cannot be read is none that is missing. */
+    status = logset_check_was_read(set->log, 0);
+    if (status != KV_OK) {
+        return status;
+    }
     return log_length(set->older) == set->opening.older_length
                ? KV_OK
                : logset_refuse(set, FILES_OLD,
