@@ -7,6 +7,7 @@
 
 #include "support/dice.h"
 #include "world/clock.h"
+#include "world/others.h"
 #include "world/process.h"
 
 #include <stdio.h>
@@ -700,7 +701,7 @@ void disk_check_log(void)
 {
     struct bytes log = {0};
     size_t file = disk_find_role(ROLE_LOG);
-    if (file == DISK_NONE || is_lying) {
+    if (file == DISK_NONE || is_lying || others_have_touched()) {
         return;
     }
     bytes_set_length(&log, (size_t)files[file].length);

@@ -12,6 +12,7 @@ struct hits {
     uint64_t io;
     uint64_t memory;
     uint64_t network;
+    uint64_t touches; /* of the log, by another process */
 };
 
 void faults_begin_run(void);
@@ -26,6 +27,9 @@ uint64_t faults_met(enum call call);
 
 /* A failure that comes from the state of the world, such as a full disk. */
 void faults_note(enum call call, int error);
+
+/* Another process has changed what is not its own. */
+void faults_note_touch(void);
 
 const struct hits *faults_hits(void);
 

@@ -11,6 +11,7 @@
 #include "world/clock.h"
 #include "world/disk.h"
 #include "world/mappings.h"
+#include "world/others.h"
 #include "world/process.h"
 #include "world/words.h"
 
@@ -273,6 +274,12 @@ static struct hits hits_before(const struct client *client, size_t start)
     return *faults_hits();
 }
 
+/* Whether reading fails, whoever asks. */
+static bool is_failing(void)
+{
+    return mappings_are_failing() || others_have_touched();
+}
+
 /*
  * Whether it is an error that something which failed since explains: a file that cannot
  * be made for want of room counts as failed, one whose room cannot be asked for as full.
@@ -286,7 +293,7 @@ static bool is_excused(const struct client *client, const struct line *line,
     struct hits before = hits_before(client, client->answered);
     const struct hits *now = faults_hits();
     bool has_no_space = now->space != before.space;
-    bool has_failed = now->io != before.io || mappings_are_failing();
+    bool has_failed = now->io != before.io || is_failing();
     bool has_no_memory = now->memory != before.memory;
     bool is_compact = line->request.verb == VERB_COMPACT;
     return ((has_no_space || (has_failed && is_compact)) &&
@@ -299,7 +306,7 @@ static bool has_failed_since(const struct hits *before)
 {
     const struct hits *now = faults_hits();
     return now->space != before->space || now->io != before->io ||
-           now->memory != before->memory || mappings_are_failing();
+           now->memory != before->memory || is_failing();
 }
 
 static bool is_number(struct slice heard, uint64_t number)
@@ -494,6 +501,28 @@ static void carry_out(const struct request *request)
     }
 }
 
+static int shown(size_t length)
+{
+    return (int)(length < 100 ? length : 100);
+}
+
+/* What is acknowledged stands in the log, and the log where it belongs. */
+static void check_where_it_goes(const struct client *client, const struct line *line)
+{
+    const struct request *request = &line->request;
+    if (!others_have_touched() || !protocol_is_write(request->verb) ||
+        hits_before(client, client->answered).touches != faults_hits()->touches) {
+        return;
+    }
+    uint32_t key = words_find(&keys, request->key);
+    uint32_t before = key == 0 ? 0 : sure[key];
+    uint32_t after = before;
+    if (written(request, before, &after) && (before != 0 || after != 0)) {
+        violation("a write is acknowledged into a log that is not there any more", "%.*s",
+                  shown(request->key.length), (const char *)request->key.bytes);
+    }
+}
+
 static enum match match_line(const struct client *client, const struct line *line,
                              struct hearing *hearing)
 {
@@ -513,6 +542,7 @@ static enum match match_line(const struct client *client, const struct line *lin
     bool is_walk = verb == VERB_KEYS || verb == VERB_LIST;
     bool is_long = is_walk || verb == VERB_STATS || verb == VERB_HELP;
     if (!is_long && is_right(&line->request, heard)) {
+        check_where_it_goes(client, line);
         carry_out(&line->request);
         *hearing = one;
         return MATCH;
@@ -531,11 +561,6 @@ static enum match match_line(const struct client *client, const struct line *lin
            : verb == VERB_STATS ? match_stats(hearing)
            : verb == VERB_HELP  ? match_help(line->request.key, hearing)
                                 : WRONG;
-}
-
-static int shown(size_t length)
-{
-    return (int)(length < 100 ? length : 100);
 }
 
 _Noreturn static void tell_wrong(const struct client *client, size_t end)
@@ -914,8 +939,7 @@ static void observe(struct store *store)
         observed[i] = is_sum            ? words_put(&values, value)
                       : status == KV_OK ? words_find(&values, value)
                                         : 0;
-        if ((status == KV_CORRUPT && disk_lies()) ||
-            (status == KV_IO && mappings_are_failing())) {
+        if ((status == KV_CORRUPT && disk_lies()) || (status == KV_IO && is_failing())) {
             siglongjmp(process_death, DEATH_GIVEN_UP); /* damage is what it is */
         }
         if ((status == KV_OK && observed[i] == 0) ||
@@ -985,7 +1009,7 @@ static void check_sums(struct store *store)
                       (const char *)key.bytes);
         }
     }
-    if (status == KV_IO && mappings_are_failing()) {
+    if (status == KV_IO && is_failing()) {
         siglongjmp(process_death, DEATH_GIVEN_UP);
     }
     if (status != KV_NOT_FOUND || walked != key_count || stats.keys != key_count ||

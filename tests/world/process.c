@@ -7,6 +7,7 @@
 #include "world/disk.h"
 #include "world/faults.h"
 #include "world/mappings.h"
+#include "world/others.h"
 #include "world/sockets.h"
 
 #include <signal.h>
@@ -44,6 +45,7 @@ static struct {
     uint64_t digest;
     size_t cut;
     bool is_quiet;
+    bool is_waiting;
     bool is_healed;
     unsigned last_waits;
     uint64_t idle_calls;
@@ -80,6 +82,7 @@ void process_begin_life(void)
     process.held_signal = 0;
     process.is_stopping = false;
     process.is_quiet = false;
+    process.is_waiting = false;
     process.idle_calls = 0;
     process.last_waits = LAST_WAITS;
     process.diag_of_life = process.diag_length;
@@ -105,6 +108,11 @@ bool process_plan_is_over(void)
 void process_be_quiet(bool is_quiet)
 {
     process.is_quiet = is_quiet;
+}
+
+bool process_is_waiting(void)
+{
+    return process.is_waiting;
 }
 
 bool process_is_quiet(void)
@@ -288,6 +296,11 @@ static void apply(const struct event *event)
     case EVENT_ROT:
         process.rot = event;
         break;
+    case EVENT_OTHER_MOVES:
+    case EVENT_OTHER_REPLACES:
+    case EVENT_OTHER_CUTS:
+        others_touch(event);
+        break;
     case EVENT_UNREADABLE: {
         size_t file = disk_find_role(event->fault.role);
         if (file != DISK_NONE && disk_length(file) > 0) {
@@ -413,7 +426,9 @@ bool process_wait(uint64_t until_us)
         if (pass_time(until_us, process.last_event_us + event->after_ms * 1000)) {
             return true;
         }
+        process.is_waiting = true;
         fire();
+        process.is_waiting = false;
         return false;
     }
     if (!process.is_healed) {

@@ -33,6 +33,9 @@ bool process_plan_is_over(void);
 /* Calls are answered, and nothing happens between them: for what the world itself asks.
  */
 void process_be_quiet(bool is_quiet);
+
+/* Whether what happens does so while the server waits. */
+bool process_is_waiting(void);
 bool process_is_quiet(void);
 
 /*

@@ -20,6 +20,7 @@
 #include "world/mappings.h"
 #include "world/memory.h"
 #include "world/model.h"
+#include "world/others.h"
 #include "world/process.h"
 #include "world/sockets.h"
 
@@ -78,6 +79,7 @@ static void begin_life(void)
     process_begin_life();
     model_watch(NULL);
     is_serving = false;
+    others_note_serving(false);
 }
 
 /*
@@ -132,8 +134,10 @@ static enum status serve(void)
     process_be_quiet(false);
     model_watch(store);
     is_serving = true;
+    others_note_serving(true);
     status = server_run(&server_options, &listener, store);
     is_serving = false;
+    others_note_serving(false);
     model_watch(NULL);
     listener_close(&listener);
     enum status close_status = store_close(store);
@@ -304,6 +308,9 @@ static bool live(void)
     struct hits before = *faults_hits();
     uint64_t sum_before = faults_hits_sum();
     int death = sigsetjmp(process_death, 0);
+    if (death != DEATH_NONE && death != DEATH_GIVEN_UP) {
+        others_put_back();
+    }
     if (death == DEATH_GIVEN_UP) {
         is_given_up = true;
         return true;
@@ -320,6 +327,7 @@ static bool live(void)
     begin_life();
     figures.starts++;
     enum status status = serve();
+    others_put_back();
     judge_end(status, &before);
     model_note_end(disk_take_failed_sync());
     if (is_given_up) {
@@ -396,6 +404,7 @@ static void run(const struct plan *plan)
     files_begin_run();
     sockets_begin_run();
     model_begin_run();
+    others_begin_run();
     begin_with(plan);
     int lives = 0;
     is_given_up = false;

@@ -55,6 +55,7 @@ enum feature {
     MAY_INHERIT, /* a log of the original */
     MAY_SAVE,    /* images of the index, often */
     MAY_FAIL_READS,
+    MAY_BE_TOUCHED, /* the log, by another process */
     FEATURE_COUNT
 };
 
@@ -683,6 +684,12 @@ static void add_event(struct swarm *swarm)
     case MAY_ROT:
         add_rot(swarm);
         break;
+    case MAY_BE_TOUCHED: {
+        static const enum event_kind kinds[] = {EVENT_OTHER_MOVES, EVENT_OTHER_REPLACES,
+                                                EVENT_OTHER_CUTS};
+        add_plain(swarm, kinds[below(swarm, 3)], below(swarm, 1000));
+        break;
+    }
     case MAY_FAIL_READS:
         add_unreadable(swarm);
         break;
