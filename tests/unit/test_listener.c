@@ -10,6 +10,7 @@
 #include "support/unit.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -127,11 +128,43 @@ static void f121_listener_refuses_sockets_that_are_none(void **state)
         engine, "LISTEN_FDS: descriptor 3 is no socket that listens; giving up", 0, 0);
 }
 
+/* Whether a socket is for IPv6 alone. */
+static bool is_narrow(int fd)
+{
+    int is_only = 0;
+    socklen_t length = sizeof is_only;
+    assert_int_equal(getsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &is_only, &length), 0);
+    return is_only != 0;
+}
+
+/* The address of all of IPv6 stands for IPv4 too, as the system has it, but beside
+ * others. */
+static void listener_narrows_ipv6_only_beside_other_addresses(void **state)
+{
+    struct engine *engine = *state;
+    struct listener listener;
+    engine_open(engine);
+    int fresh = socket(AF_INET6, SOCK_STREAM, 0);
+    struct listener_options options = at("::");
+    if (fresh < 0 || listener_bind(&options, &listener) != KV_OK) {
+        print_message("no IPv6 here\n");
+        skip();
+    }
+    assert_true(is_narrow(listener.fds[0]) == is_narrow(fresh));
+    listener_close(&listener);
+    options.addresses[options.address_count++] = "127.0.0.1";
+    assert_int_equal(listener_bind(&options, &listener), KV_OK);
+    assert_true(is_narrow(listener.fds[0]));
+    listener_close(&listener);
+    assert_int_equal(close(fresh), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_ENGINE(f121_listener_replaces_only_what_a_dead_server_left),
         ON_ENGINE(f121_listener_takes_no_path_that_is_too_long),
+        ON_ENGINE(listener_narrows_ipv6_only_beside_other_addresses),
         ON_ENGINE(f121_listener_refuses_sockets_that_are_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
