@@ -560,7 +560,8 @@ void disk_fail_sync(size_t number, uint64_t seed)
     enum role role = disk_role(number);
     choose_content(&files[number], seed);
     files[number].is_stale = true;
-    has_failed_sync = has_failed_sync || role == ROLE_LOG || role == ROLE_OLD;
+    bool is_log = role == ROLE_LOG || role == ROLE_OLD || others_have_touched();
+    has_failed_sync = has_failed_sync || is_log;
 }
 
 bool disk_take_failed_sync(void)

@@ -13,6 +13,7 @@ struct hits {
     uint64_t memory;
     uint64_t network;
     uint64_t touches; /* of the log, by another process */
+    bool is_failing;  /* in a mark: reading did, whoever asked */
 };
 
 void faults_begin_run(void);

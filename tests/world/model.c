@@ -293,7 +293,7 @@ static bool is_excused(const struct client *client, const struct line *line,
     struct hits before = hits_before(client, client->answered);
     const struct hits *now = faults_hits();
     bool has_no_space = now->space != before.space;
-    bool has_failed = now->io != before.io || is_failing();
+    bool has_failed = now->io != before.io || before.is_failing || is_failing();
     bool has_no_memory = now->memory != before.memory;
     bool is_compact = line->request.verb == VERB_COMPACT;
     return ((has_no_space || (has_failed && is_compact)) &&
@@ -306,7 +306,7 @@ static bool has_failed_since(const struct hits *before)
 {
     const struct hits *now = faults_hits();
     return now->space != before->space || now->io != before->io ||
-           now->memory != before->memory || is_failing();
+           now->memory != before->memory || before->is_failing || is_failing();
 }
 
 static bool is_number(struct slice heard, uint64_t number)
@@ -699,7 +699,9 @@ void model_note_received(struct client *client, size_t count)
         client->answered >= client->marks[client->mark_count - 1].received) {
         client->mark_count = 0;
     }
-    client->marks[client->mark_count++] = (struct mark){client->received, *faults_hits()};
+    struct mark mark = {client->received, *faults_hits()};
+    mark.hits.is_failing = is_failing();
+    client->marks[client->mark_count++] = mark;
     if (memchr(client->said.at + client->received - count, '\n', count) != NULL) {
         client->last_line_us = world_now_us();
         client->last_moved_us = world_fair_us();

@@ -44,7 +44,7 @@ for patch in tests/world/defects/*.patch; do
     name=$(basename "$patch" .patch)
     [[ $# == 0 || " $* " == *" $name "* ]] || continue
     copy=$place/$name
-    cp -r "$place/plain" "$copy"
+    cp -a "$place/plain" "$copy" # with its times: only what is patched is built again
     if ! patched "$patch" "$copy" || ! build "$copy"; then
         missed+=" $name (cannot be put in)"
         continue
