@@ -41,6 +41,9 @@ void follow_close(struct follow *follow);
  */
 enum status follow_look(struct follow *follow);
 
+/* Up to where, and in which file, everything was printed: for tests. */
+uint64_t follow_place(const struct follow *follow, uint64_t *inode_out);
+
 /*
  * Do all of that, and look again and again. A stop signal ends the process, status 0.
  *

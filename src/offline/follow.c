@@ -224,6 +224,14 @@ static enum status print_to(struct follow *follow, uint64_t end)
 
 /* ---- Which log follows which ---- */
 
+static enum status tell_damaged(const struct follow *follow, const struct followed *log,
+                                uint64_t offset)
+{
+    diag_errorx("%s%s: the log is damaged at offset %" PRIu64 "; nothing more is read",
+                files_path(follow->files), log->suffix, offset);
+    return KV_CORRUPT;
+}
+
 /* Whether a log says that all that is live was copied from the older one. */
 static bool is_drained(const struct followed *log)
 {
@@ -273,6 +281,28 @@ static bool wait_a_moment(void)
     return poll(&out, 1, (int)FOLLOW_LOOK_MS) <= 0;
 }
 
+/* Not all that is wanted is there. Damage may hide that it is not wanted. */
+static enum status tell_incomplete(const struct follow *follow)
+{
+    const struct followed *next = &follow->next;
+    struct scan scan = next->ahead;
+    struct batch batch;
+    if (next->opening.older_id == 0) {
+        diag_errorx("%s: there is no log, or an empty file; nothing was read",
+                    files_path(follow->files));
+        return KV_IO;
+    }
+    while (scan_next(&scan, &batch)) {
+    }
+    enum tail tail = scan_judge_tail(&scan);
+    if (tail == TAIL_CORRUPT || tail == TAIL_FOREIGN) {
+        return tell_damaged(follow, next, scan.offset);
+    }
+    diag_errorx("%s" FILES_OLD ": is missing, or no part of this log; nothing was read",
+                files_path(follow->files));
+    return KV_CORRUPT;
+}
+
 /* Files may be between two names, or a drained one about to go. */
 static enum status open_in_time(struct follow *follow)
 {
@@ -287,15 +317,7 @@ static enum status open_in_time(struct follow *follow)
             (void)wait_a_moment(); /* whoever has gone will be missed later */
         }
     }
-    if (follow->next.opening.older_id != 0) {
-        diag_errorx("%s" FILES_OLD ": is missing, or no part of this log; nothing was "
-                    "read",
-                    files_path(follow->files));
-        return KV_CORRUPT;
-    }
-    diag_errorx("%s: there is no log, or an empty file; nothing was read",
-                files_path(follow->files));
-    return KV_IO;
+    return tell_incomplete(follow);
 }
 
 enum status follow_open(const char *path, enum lines_format format,
@@ -419,10 +441,7 @@ static enum status judge(struct follow *follow)
         return tell_lost(follow);
     }
     if (tail == TAIL_CORRUPT || tail == TAIL_FOREIGN) {
-        diag_errorx("%s%s: the log is damaged at offset %" PRIu64
-                    "; nothing more is read",
-                    files_path(follow->files), log->suffix, scan->offset);
-        return KV_CORRUPT;
+        return tell_damaged(follow, log, scan->offset);
     }
     if (tail == TAIL_TORN && !scan_is_at_end(scan) &&
         follow->torn_offset != scan->offset) {
@@ -464,6 +483,12 @@ enum status follow_look(struct follow *follow)
                     files_path(follow->files), follow->log.written);
     }
     return status;
+}
+
+uint64_t follow_place(const struct follow *follow, uint64_t *inode_out)
+{
+    *inode_out = follow->log.info.inode;
+    return follow->log.written;
 }
 
 enum status follow_log(const char *path, enum lines_format format)

@@ -569,6 +569,12 @@ static void follow_refuses_what_a_start_would(void **state)
     image_drained(&next, IMAGE_LOG_ID);
     image_seal(&next);
     image_seal(&next);
+    image_flip(&next, OPENING_BYTES + 17, 0); /* the drained mark is not seen */
+    engine_write(engine, "", image_slice(&next));
+    open_expect_line(engine, KV_CORRUPT,
+                     "PATH: the log is damaged at offset OFFSET; nothing more is read",
+                     OPENING_BYTES);
+    image_flip(&next, OPENING_BYTES + 17, 0);
     engine_write(engine, "", image_slice(&next));
     struct follow *follow = begin(engine, LINES_SET);
     expect_look(engine, follow, KV_OK, "SET c 3\n");
