@@ -149,7 +149,18 @@ $(BUILD)/world/libkv.a: $(BUILD)/libkv.a
 	@mkdir -p $(@D)
 	$(call show,COPY,$@)objcopy --rename-section .data=kv_data --rename-section .bss=kv_bss $< $@
 
-$(BUILD)/world/world: $(WORLD_OBJECTS) $(BUILD)/support/dice.o $(BUILD)/world/libkv.a
+# Who follows the server there is another program: the same code once more, with names that
+# nobody else sees, and sections of its own.
+FOLLOW_NAMES = follow_open follow_close follow_look follow_place
+$(BUILD)/world/follow.o: $(BUILD)/libkv.a
+	@mkdir -p $(@D)
+	$(call show,LINK,$@)$(CC) $(CFLAGS) -r -nostdlib -o $@.all $(FOLLOW_NAMES:%=-Wl,-u,%) $<
+	$(call show,COPY,$@)objcopy $(FOLLOW_NAMES:%=--keep-global-symbol=%) --rename-section .data=kf_data \
+		--rename-section .bss=kf_bss $@.all $@
+	rm -f $@.all
+
+$(BUILD)/world/world: $(WORLD_OBJECTS) $(BUILD)/world/follow.o $(BUILD)/support/dice.o \
+		$(BUILD)/world/libkv.a
 	$(call show,LINK,$@)$(LINK) -o $@ $^ $$(sed -n 's/^ \* wrap: //p' tests/world/*.c | tr -s ' ' '\n' \
 		| sed '/./s/^/-Wl,--wrap=/')
 

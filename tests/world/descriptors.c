@@ -3,6 +3,7 @@
  */
 #include "world/descriptors.h"
 
+#include "world/beside.h"
 #include "world/disk.h"
 #include "world/process.h"
 #include "world/sockets.h"
@@ -12,15 +13,22 @@
 #include <stdarg.h>
 #include <unistd.h>
 
-enum { FIRST = 1000, OPEN_MAX_COUNT = 64 };
+enum { FIRST = 1000, OPEN_MAX_COUNT = 64, CALLERS = 2 };
 
 int __wrap_close(int fd);
 int __wrap_fcntl(int fd, int command, ...);
 
-static struct descriptor table[OPEN_MAX_COUNT];
+/* Of the server, and of who follows it. */
+static struct descriptor tables[CALLERS][OPEN_MAX_COUNT];
+
+static struct descriptor *own_table(void)
+{
+    return tables[beside_is_looking() ? 1 : 0];
+}
 
 int descriptor_open(enum descriptor_kind kind, size_t number)
 {
+    struct descriptor *table = own_table();
     for (int i = 0; i < OPEN_MAX_COUNT; i++) {
         if (table[i].kind == DESCRIPTOR_NONE) {
             table[i] = (struct descriptor){kind, number};
@@ -34,7 +42,7 @@ int descriptor_open(enum descriptor_kind kind, size_t number)
 struct descriptor descriptor_at(int fd)
 {
     bool is_known = fd >= FIRST && fd < FIRST + OPEN_MAX_COUNT;
-    return is_known ? table[fd - FIRST] : (struct descriptor){DESCRIPTOR_NONE, 0};
+    return is_known ? own_table()[fd - FIRST] : (struct descriptor){DESCRIPTOR_NONE, 0};
 }
 
 static void let_go(struct descriptor *descriptor)
@@ -49,7 +57,7 @@ static void let_go(struct descriptor *descriptor)
 void descriptors_close_all(void)
 {
     for (int i = 0; i < OPEN_MAX_COUNT; i++) {
-        let_go(&table[i]);
+        let_go(&own_table()[i]);
     }
 }
 
@@ -57,7 +65,7 @@ size_t descriptors_count(enum descriptor_kind kind)
 {
     size_t count = 0;
     for (int i = 0; i < OPEN_MAX_COUNT; i++) {
-        count += table[i].kind == kind ? 1 : 0;
+        count += own_table()[i].kind == kind ? 1 : 0;
     }
     return count;
 }
@@ -71,7 +79,7 @@ int __wrap_close(int fd)
     if (gone.kind == DESCRIPTOR_NONE) {
         violation("a descriptor is closed twice", "close(%d)", fd);
     }
-    let_go(&table[fd - FIRST]);
+    let_go(&own_table()[fd - FIRST]);
     if (gone.kind == DESCRIPTOR_CLIENT) {
         sockets_note_closed(gone.number);
     }

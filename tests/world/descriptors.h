@@ -23,6 +23,8 @@ struct descriptor {
     size_t number; /* of the file or the client */
 };
 
+/* Those of a follower are others: what is said here is of whoever makes the calls. */
+
 /* The lowest that is free, or -1 with errno. */
 int descriptor_open(enum descriptor_kind kind, size_t number);
 

@@ -368,6 +368,20 @@ bool disk_is_unsafe(void)
            (!is_named_for_good && !is_lying);
 }
 
+bool disk_has(size_t number, uint64_t end)
+{
+    const struct file *file = &files[number];
+    bool is_long = file->durable.length >= end;
+    for (size_t i = 0; i < file->change_count; i++) {
+        const struct change *change = &file->changes[i];
+        if (change->is_write && change->offset < end) {
+            return false;
+        }
+        is_long = is_long || !change->is_write;
+    }
+    return is_long;
+}
+
 uint64_t disk_unsafe_since_us(void)
 {
     size_t log = disk_find_role(ROLE_LOG);

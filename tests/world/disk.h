@@ -55,6 +55,9 @@ void disk_forget_cache(size_t file);
 /* Whether what was written to the log, or the log's name, is not durable. */
 bool disk_is_unsafe(void);
 
+/* Whether no power loss can take what a file holds up to there, but by a truncation. */
+bool disk_has(size_t file, uint64_t end);
+
 /* Since when bytes of the log have not been synced, on the clock that never jumps. */
 uint64_t disk_unsafe_since_us(void);
 

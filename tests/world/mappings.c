@@ -7,6 +7,7 @@
 #include "world/mappings.h"
 
 #include "base/bounds.h"
+#include "world/beside.h"
 #include "world/clock.h"
 #include "world/descriptors.h"
 #include "world/disk.h"
@@ -33,6 +34,7 @@ struct view {
     unsigned char *at;
     size_t length;
     size_t file;
+    bool is_beside; /* of who follows the server, and reads what there is */
 };
 
 /* A page of a file; in which views the program has put something else in its place. */
@@ -43,6 +45,12 @@ struct lost {
 };
 
 static struct view views[VIEWS_MAX];
+
+static bool is_own(const struct view *view)
+{
+    return view->length > 0 && view->is_beside == beside_is_looking();
+}
+
 static struct lost losses[LOST_MAX];
 static size_t lost_count;
 static uint64_t failing_until_us;
@@ -58,17 +66,17 @@ void mappings_begin_run(void)
 void mappings_begin_life(void)
 {
     for (size_t i = 0; i < VIEWS_MAX; i++) {
-        if (views[i].length > 0) {
+        if (is_own(&views[i])) {
             (void)__real_munmap(views[i].at, views[i].length); /* ours: cannot fail */
+            views[i].length = 0;
         }
-        views[i].length = 0;
     }
 }
 
 bool mappings_are_gone(void)
 {
     for (size_t i = 0; i < VIEWS_MAX; i++) {
-        if (views[i].length > 0) {
+        if (is_own(&views[i])) {
             return false;
         }
     }
@@ -80,7 +88,7 @@ bool mappings_are_gone(void)
 /* The place of a page in a view; NULL: the view does not show it. */
 static unsigned char *place_in(const struct view *view, const struct lost *lost)
 {
-    bool is_shown = view->length > 0 && view->file == lost->file &&
+    bool is_shown = view->length > 0 && !view->is_beside && view->file == lost->file &&
                     lost->offset + PAGE_BYTES <= view->length;
     return is_shown ? view->at + lost->offset : NULL;
 }
@@ -188,7 +196,7 @@ static size_t note_view(unsigned char *at, size_t length, size_t file)
     if (i == VIEWS_MAX) {
         violation("mappings are left behind", "%d of them", VIEWS_MAX);
     }
-    views[i] = (struct view){at, length, file};
+    views[i] = (struct view){at, length, file, beside_is_looking()};
     return i;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "world/memory.h"
 
+#include "world/beside.h"
 #include "world/process.h"
 
 #include <stdio.h>
@@ -27,29 +28,36 @@ struct piece {
     size_t pad; /* what follows stays aligned for anything */
 };
 
-static struct piece all = {&all, &all, 0, 0};
-static size_t held_bytes;
+/* Of the server, and of who follows it. */
+static struct piece all[2] = {{&all[0], &all[0], 0, 0}, {&all[1], &all[1], 0, 0}};
+static size_t held_bytes[2];
+
+static int caller(void)
+{
+    return beside_is_looking() ? 1 : 0;
+}
 
 size_t memory_held_bytes(void)
 {
-    return held_bytes;
+    return held_bytes[caller()];
 }
 
 static void link_in(struct piece *piece, size_t length)
 {
     piece->length = length;
-    piece->before = &all;
-    piece->after = all.after;
-    all.after->before = piece;
-    all.after = piece;
-    held_bytes += length;
+    struct piece *first = &all[caller()];
+    piece->before = first;
+    piece->after = first->after;
+    first->after->before = piece;
+    first->after = piece;
+    held_bytes[caller()] += length;
 }
 
 static void take_out(struct piece *piece)
 {
     piece->before->after = piece->after;
     piece->after->before = piece->before;
-    held_bytes -= piece->length;
+    held_bytes[caller()] -= piece->length;
 }
 
 static struct piece *piece_of(void *memory)
@@ -116,8 +124,8 @@ char *__wrap_strdup(const char *text)
 
 void memory_release_all(void)
 {
-    while (all.after != &all) {
-        __wrap_free(all.after + 1);
+    while (all[caller()].after != &all[caller()]) {
+        __wrap_free(all[caller()].after + 1);
     }
 }
 

@@ -8,6 +8,7 @@
 #include "base/bounds.h"
 #include "engine/store.h"
 #include "net/protocol.h"
+#include "support/dice.h"
 #include "world/clock.h"
 #include "world/disk.h"
 #include "world/mappings.h"
@@ -43,6 +44,7 @@ static uint32_t *sure;
 static uint32_t *durable;
 static uint32_t *observed;
 static bool *is_seen;
+static uint32_t *copied; /* what --follow has printed leaves there */
 static bool *is_counted; /* an INCR of it was received and never answered */
 static size_t key_capacity;
 
@@ -54,6 +56,17 @@ static struct writes perhaps; /* ADDs among them that count if one before was re
 static struct hits open_hits; /* what had failed when the first of them came */
 static bool has_lost_unsynced;
 static struct store *watched;
+
+/*
+ * States are told apart by a hash. Those that the store has had since what was printed
+ * was all that there is; with a gap where some of them are not known.
+ */
+static uint64_t sure_hash;
+static uint64_t copied_hash;
+static uint64_t *states;
+static size_t state_count;
+static size_t state_capacity;
+static bool has_gap;
 static size_t followed_count; /* how many of the open ones were carried out */
 static uint64_t commands_answered;
 static const char *suspicion; /* a rule that is broken if the server goes on; or NULL */
@@ -86,6 +99,8 @@ static void make_room_for_keys(size_t needed)
     is_seen = world_resize(is_seen, key_capacity * sizeof *is_seen);
     is_counted = world_resize(is_counted, key_capacity * sizeof *is_counted);
     memset(is_counted + old, 0, (key_capacity - old) * sizeof *is_counted);
+    copied = world_resize(copied, key_capacity * sizeof *copied);
+    memset(copied + old, 0, (key_capacity - old) * sizeof *copied);
     memset(sure + old, 0, (key_capacity - old) * sizeof *sure);
     memset(durable + old, 0, (key_capacity - old) * sizeof *durable);
 }
@@ -103,6 +118,8 @@ void model_begin_run(void)
     words_clear(&values);
     make_room_for_keys(1);
     memset(sure, 0, key_capacity * sizeof *sure);
+    sure_hash = 0;
+    model_forget_printed();
     memset(durable, 0, key_capacity * sizeof *durable);
     key_count = 0;
     live_bytes = 0;
@@ -134,8 +151,25 @@ static uint64_t record_bytes(uint32_t key, uint32_t value)
                             words_get(&values, value).length;
 }
 
+static uint64_t mix(uint32_t key, uint32_t value)
+{
+    struct dice dice = {(uint64_t)key << 32 | value};
+    return value == 0 ? 0 : dice_next(&dice);
+}
+
+static void note_state(void)
+{
+    if (state_count == state_capacity) {
+        state_capacity = state_capacity * 2 + 64;
+        states = world_resize(states, state_capacity * sizeof *states);
+    }
+    states[state_count++] = sure_hash;
+}
+
 static void set_sure(uint32_t key, uint32_t value)
 {
+    sure_hash ^= mix(key, sure[key]) ^ mix(key, value);
+    note_state();
     key_count += value != 0 ? 1 : 0;
     key_count -= sure[key] != 0 ? 1 : 0;
     live_bytes += record_bytes(key, value) - record_bytes(key, sure[key]);
@@ -147,6 +181,7 @@ void model_begin_with(struct slice key, const struct slice *value)
     uint32_t number = key_number(key);
     set_sure(number, value == NULL ? 0 : words_put(&values, *value));
     durable[number] = sure[number];
+    has_gap = true; /* it is rewritten first */
 }
 
 /* Whether a power loss may take what was acknowledged a moment ago. */
@@ -982,13 +1017,17 @@ static void tell_impossible(const char *rule)
 /* What was observed is what there is. */
 static void believe(void)
 {
+    uint64_t hash = 0;
     key_count = 0;
     live_bytes = 0;
     for (uint32_t i = 1; i <= keys.count; i++) {
+        hash ^= mix(i, observed[i]);
         sure[i] = observed[i];
         key_count += sure[i] != 0 ? 1 : 0;
         live_bytes += record_bytes(i, sure[i]);
     }
+    has_gap = has_gap || open.count > 0 || hash != sure_hash;
+    sure_hash = hash;
     open.count = 0;
     if (recent.count == 0) {
         perhaps.count = 0;
@@ -1185,6 +1224,69 @@ void model_check_wait(uint64_t until_us)
         world_fair_us() > client->last_moved_us + allowed_us) {
         violation("an idle client keeps others waiting", "for %" PRIu64 " us",
                   world_fair_us() - client->last_moved_us);
+    }
+}
+
+/* ---- What --follow prints ---- */
+
+void model_forget_printed(void)
+{
+    memset(copied, 0, key_capacity * sizeof *copied);
+    copied_hash = 0;
+    state_count = 0;
+    has_gap = true;
+}
+
+void model_note_printed(struct slice line)
+{
+    struct request request;
+    if (line.length > 0 && line.bytes[line.length - 1] == '\r') {
+        line.length--;
+    }
+    if (protocol_parse(line, VALUE_BYTES_MAX, &request) != KV_OK ||
+        (request.verb != VERB_SET && request.verb != VERB_DELETE)) {
+        violation("--follow prints what is no change", "%.*s", shown(line.length),
+                  (const char *)line.bytes);
+    }
+    uint32_t key = key_number(request.key);
+    uint32_t value = request.verb == VERB_SET ? words_put(&values, request.value) : 0;
+    copied_hash ^= mix(key, copied[key]) ^ mix(key, value);
+    copied[key] = value;
+}
+
+void model_check_printed(void)
+{
+    const struct client *client = sockets_served();
+    if (has_lost_unsynced || open.count > 0 ||
+        (client != NULL && (client->is_closing || owes(client)))) {
+        return; /* it may know more than is known here */
+    }
+    /* With everysec there may be more to come that comes to nothing. */
+    if (copied_hash == sure_hash && !(has_gap && is_late())) {
+        state_count = 0;
+        has_gap = false;
+        note_state();
+    }
+    if (has_gap) {
+        return;
+    }
+    for (size_t i = 0; i < state_count; i++) {
+        if (states[i] == copied_hash) {
+            return;
+        }
+    }
+    violation("--follow prints what the store never was", "after %zu states",
+              state_count);
+}
+
+void model_check_all_printed(void)
+{
+    for (uint32_t i = 1; i <= keys.count; i++) {
+        if (copied[i] != sure[i]) {
+            struct slice key = words_get(&keys, i);
+            violation("what --follow has printed is not the store", "%.*s",
+                      shown(key.length), (const char *)key.bytes);
+        }
     }
 }
 

@@ -167,6 +167,9 @@ static void print_serving(const struct serving *serving, struct bytes *text)
     if (serving->seed != usual.seed) {
         print(text, " seed=%" PRIu64, serving->seed);
     }
+    if (serving->looks != usual.looks) {
+        print(text, " looks=%" PRIu64, serving->looks);
+    }
 }
 
 static const char *error_name(int number)
@@ -341,6 +344,8 @@ static bool parse_serving(struct reading *reading, struct event *event)
             serving->image_piece_bytes = number;
         } else if (is_word(reading, "seed")) {
             serving->seed = number;
+        } else if (is_word(reading, "looks")) {
+            serving->looks = number;
         } else {
             return false;
         }

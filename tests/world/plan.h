@@ -87,7 +87,9 @@ struct serving {
     uint64_t sync_us;            /* and a sync, twice if the file has another length */
     uint64_t image_growth_bytes; /* of the log, before the index is saved again */
     uint64_t image_piece_bytes;
-    uint64_t seed; /* of the random numbers that the system gives */
+    uint64_t seed;  /* of the random numbers that the system gives */
+    uint64_t looks; /* of --follow beside it: one at each wait, and after so many calls;
+                       0: nobody follows */
 };
 
 struct fault {

@@ -3,6 +3,7 @@
  */
 #include "world/process.h"
 
+#include "world/beside.h"
 #include "world/clock.h"
 #include "world/disk.h"
 #include "world/faults.h"
@@ -355,12 +356,22 @@ static void look_at_log(enum call call)
     }
 }
 
+/* Who follows the server looks at each of its waits, and in between. */
+static void look_beside(enum call call)
+{
+    uint64_t looks = process.serving.looks;
+    if (looks > 0 && (call == CALL_POLL || process.call_count % looks == 0)) {
+        beside_look();
+    }
+}
+
 int process_enter(enum call call, enum role role, uint64_t a, uint64_t b)
 {
     process.cut = SIZE_MAX;
     if (process.is_quiet) {
         return 0;
     }
+    look_beside(call);
     process.calls++;
     process.call_count++;
     look_at_log(call);

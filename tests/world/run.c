@@ -12,6 +12,7 @@
 #include "offline/dump.h"
 #include "offline/salvage.h"
 #include "offline/verify.h"
+#include "world/beside.h"
 #include "world/clock.h"
 #include "world/descriptors.h"
 #include "world/disk.h"
@@ -244,7 +245,9 @@ static void check_at_rest(void)
 {
     struct bytes text = {0};
     mappings_mend();
+    disk_set_room(WORLD_ALL); /* without room for a seal the last batch is not sure */
     look_at(LOG_PATH);
+    beside_check_at_rest();
     begin_life();
     process_be_quiet(true);
     enum status status = verify_log(LOG_PATH);
@@ -321,6 +324,9 @@ static bool live(void)
     if (death != DEATH_NONE) {
         figures.kills += death == DEATH_KILLED ? 1 : 0;
         figures.power_losses += death == DEATH_POWER ? 1 : 0;
+        if (death == DEATH_POWER) {
+            beside_end(); /* it ran on the same machine */
+        }
         model_note_end(disk_take_failed_sync() || death == DEATH_POWER);
         return false;
     }
@@ -398,6 +404,7 @@ static void begin_with(const struct plan *plan)
 
 static void run(const struct plan *plan)
 {
+    beside_end();
     process_begin_run(plan);
     faults_begin_run();
     disk_begin_run();

@@ -165,7 +165,7 @@ static bool plain_options(struct shrinking *shrinking, size_t at)
 {
     const struct serving usual = plan_default_serving();
     bool has_shrunk = false;
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i < 8; i++) {
         struct serving *serving = &shrinking->trial.events[at].serving;
         struct serving before = *serving;
         serving->is_everysec = i == 0 ? usual.is_everysec : before.is_everysec;
@@ -176,6 +176,7 @@ static bool plain_options(struct shrinking *shrinking, size_t at)
         serving->tick_us = i == 4 ? usual.tick_us : before.tick_us;
         serving->seed = i == 5 ? usual.seed : before.seed;
         serving->sync_us = i == 6 ? usual.sync_us : before.sync_us;
+        serving->looks = i == 7 ? usual.looks : before.looks;
         if (memcmp(serving, &before, sizeof before) != 0) {
             has_shrunk = try(shrinking) || has_shrunk;
         }

@@ -56,6 +56,7 @@ enum feature {
     MAY_SAVE,    /* images of the index, often */
     MAY_FAIL_READS,
     MAY_BE_TOUCHED, /* the log, by another process */
+    MAY_FOLLOW,
     FEATURE_COUNT
 };
 
@@ -74,7 +75,8 @@ struct swarm {
     uint64_t value_bytes_max;
     bool is_everysec;
     uint64_t idle_ms;
-    bool is_large; /* the run has some: few keys, and compactions in the midst of them */
+    bool is_large;  /* the run has some: few keys, and compactions in the midst of them */
+    uint64_t looks; /* of --follow */
     unsigned large_left; /* values that are larger than some buffer */
 };
 
@@ -467,6 +469,7 @@ static struct serving choose_serving(struct swarm *swarm)
     serving.tick_us = 1 + below(swarm, 20);
     serving.seed = dice_next(&swarm->dice) >> 40;
     serving.sync_us = one_in(swarm, 6) ? 0 : 30 + below(swarm, 300);
+    serving.looks = swarm->looks;
     serving.value_bytes_max = swarm->value_bytes_max;
     if (may(swarm, MAY_SAVE)) {
         serving.image_growth_bytes = 50 + small_number(swarm, 4000);
@@ -737,6 +740,7 @@ void swarm_make(uint64_t seed, struct plan *plan)
     if (swarm.is_large) {
         swarm.key_count = 1 + (unsigned)below(&swarm, 4);
     }
+    swarm.looks = may(&swarm, MAY_FOLLOW) ? 1 + below(&swarm, 20) : 0;
     struct event first = {.kind = EVENT_SERVE, .serving = choose_serving(&swarm)};
     plan_add(plan, first);
     if (may(&swarm, MAY_INHERIT) && one_in(&swarm, 8)) {

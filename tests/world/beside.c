@@ -1,0 +1,154 @@
+/*
+ * Its code is linked a second time, as one object whose names nobody else sees (see the
+ * Makefile), so that nothing of it is the server's.
+ */
+#include "world/beside.h"
+
+#include "base/stop.h"
+#include "offline/follow.h"
+#include "world/descriptors.h"
+#include "world/disk.h"
+#include "world/mappings.h"
+#include "world/memory.h"
+#include "world/model.h"
+#include "world/others.h"
+#include "world/process.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LOG_PATH "w.log"
+
+enum { TOLD_BYTES = 500 };
+
+extern char __start_kf_data[], __stop_kf_data[];
+extern char __start_kf_bss[], __stop_kf_bss[];
+
+static struct bytes first_data;
+static struct follow *follower; /* NULL: it could not begin yet */
+static bool is_looking;
+static struct bytes printed; /* and not judged yet */
+static char told[TOLD_BYTES];
+
+bool beside_is_looking(void)
+{
+    return is_looking;
+}
+
+/* As run.c does for the server. */
+#if defined(__clang__) || defined(__GNUC__)
+__attribute__((no_sanitize_address, noinline))
+#endif
+static void
+put_back_data(void)
+{
+    size_t length = (size_t)(__stop_kf_data - __start_kf_data);
+    bool is_first = first_data.length == 0 && length > 0;
+    if (is_first) {
+        bytes_set_length(&first_data, length);
+    }
+    for (size_t i = 0; i < length; i++) {
+        if (is_first) {
+            first_data.at[i] = (unsigned char)((volatile char *)__start_kf_data)[i];
+        }
+        ((volatile char *)__start_kf_data)[i] = (char)first_data.at[i];
+    }
+    for (volatile char *at = __start_kf_bss; at < __stop_kf_bss; at++) {
+        *at = 0;
+    }
+}
+
+void beside_end(void)
+{
+    is_looking = true;
+    descriptors_close_all();
+    mappings_begin_life();
+    memory_release_all();
+    is_looking = false;
+    put_back_data();
+    follower = NULL;
+    printed.length = 0;
+    told[0] = '\0';
+    model_forget_printed();
+}
+
+void beside_take(int fd, const void *bytes, size_t length)
+{
+    if (fd == STDOUT_FILENO) {
+        bytes_put(&printed, bytes, length);
+    } else {
+        (void)snprintf(told, sizeof told, "%.*s", (int)length, (const char *)bytes);
+    }
+}
+
+/* Nothing was printed that a power loss could take back. */
+static void check_durable(void)
+{
+    uint64_t inode = 0;
+    uint64_t end = follow_place(follower, &inode);
+    if (!disk_has((size_t)inode - 1, end)) {
+        violation("--follow prints what is not durable", "up to %llu of %s",
+                  (unsigned long long)end, role_name(disk_role((size_t)inode - 1)));
+    }
+}
+
+static void judge(void)
+{
+    struct slice rest = {printed.at, printed.length};
+    while (rest.length > 0) {
+        const uint8_t *lf = memchr(rest.bytes, '\n', rest.length);
+        if (lf == NULL) {
+            violation("--follow prints half a line", "%zu bytes", rest.length);
+        }
+        struct slice line = slice_first(rest, (size_t)(lf - rest.bytes));
+        model_note_printed(line);
+        rest = slice_after(rest, line.length + 1);
+    }
+    printed.length = 0;
+}
+
+static void take_a_look(void)
+{
+    bool was_quiet = process_is_quiet();
+    enum status status = KV_OK;
+    is_looking = true;
+    process_be_quiet(true);
+    if (follower == NULL) {
+        status = follow_open(LOG_PATH, LINES_SET, &follower);
+        status = status == KV_IO || status == KV_CORRUPT ? KV_NOT_FOUND : status;
+    }
+    if (status == KV_OK) {
+        status = follow_look(follower);
+    }
+    process_be_quiet(was_quiet);
+    is_looking = false;
+    if (status != KV_OK && status != KV_NOT_FOUND) {
+        violation(status == KV_BEHIND ? "--follow falls behind" : "--follow fails", "%s",
+                  told);
+    }
+}
+
+void beside_look(void)
+{
+    if (is_looking || disk_lies() || disk_has_garbage() || others_have_touched()) {
+        return;
+    }
+    take_a_look();
+    if (printed.length > 0) {
+        check_durable();
+        judge();
+    }
+    if (follower != NULL) {
+        model_check_printed();
+    }
+}
+
+void beside_check_at_rest(void)
+{
+    if (disk_lies() || disk_has_garbage()) {
+        return;
+    }
+    beside_look();
+    model_check_all_printed();
+}
