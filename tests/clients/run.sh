@@ -18,7 +18,7 @@ shift
 here=$(dirname -- "$(realpath -- "$0")")
 if [[ $# -eq 0 ]]; then
     set -- oneshot.sh pipes.sh kv.sh scripts.sh compat.sh operations.sh crash.sh words.sh \
-        recipes.sh moving.sh full.sh turns.sh
+        recipes.sh moving.sh follow.sh full.sh turns.sh
 fi
 
 results=$(mktemp)
