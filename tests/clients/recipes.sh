@@ -13,11 +13,13 @@
 # word behind the language says what the recipe meets; the text above it tells the reader:
 #
 #     offline    the server has been stopped; the next recipe finds it started again
-#     damaged    the same, and a byte of its log has been changed
+#     killed     the server has died of kill -9
+#     damaged    offline, and a byte of its log has been changed
 #     busy       another client overwrites keys all the while, so that compactions run
 #
 # Another port than 7878 that a block names belongs to another server, started empty; a
-# recipe that calls redis-cli needs a redis-server.
+# recipe that calls redis-cli needs a redis-server. The ports from 7000 to 7003 are its own to
+# listen on, here others that are free.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname -- "$0")/lib.sh"
 
@@ -34,12 +36,13 @@ PATH=$work/bin:$PATH
 
 # The only change made to a recipe: where the servers are, and which netcat is at hand.
 for_here() { # for_here <RECIPE
-    local edits="s/\b7878\b/$port/g; s/\bnc -N /$netcat /g; s|\bredis-cli\b|& -s $redis_socket|g"
+    local edits="s/\b7878\b/$port/g; s/\bnc -N /$netcat /g; s/\bredis-cli (-[cp]|--cluster)/redis-client \1/g"
+    edits+="; s|\bredis-cli\b|& -s $redis_socket|g; s/redis-client/redis-cli/g"
     local other
     for other in "${!port_of[@]}"; do
         edits+="; s/\b$other\b/${port_of[$other]}/g"
     done
-    sed "$edits"
+    sed -E "$edits"
 }
 
 # Write each block to a file of its own, NUMBER.block, with its language, words, heading and
@@ -52,7 +55,7 @@ extract() { # extract PAGE DIRECTORY
             if (!expects_output) fail("output of nothing")
             inside = 1; expects_output = 0; file = block ".output"; next
         }
-        /^```(sh|bash)( (offline|damaged|busy))?$/ || /^```session$/ || /^```text (--help|kv\.log)$/ {
+        /^```(sh|bash)( (offline|killed|damaged|busy))?$/ || /^```session$/ || /^```text (--help|kv\.log)$/ {
             inside = 1; expects_output = $1 != "```text"
             block = sprintf("%s%03d", to, ++count); file = block ".block"
             print substr($1, 4) > (block ".language")
@@ -194,12 +197,31 @@ damage_log() { # in the value `two` of the log that is served here
     printf 'X' | dd of=kv.log bs=1 seek="$((offset + 1))" conv=notrunc status=none
 }
 
+# A port that nobody listens on, nor on that of a cluster's bus, which is 10000 more.
+free_port() {
+    python3 -c '
+import random, socket
+while True:
+    port = random.randrange(20000, 30000)
+    try:
+        for number in port, port + 10000:
+            with socket.socket() as it:
+                it.bind(("127.0.0.1", number))
+    except OSError:
+        continue
+    print(port)
+    break'
+}
+
 # Start what the blocks under a heading need, in a directory of its own.
 begin() { # begin FILE...
     local other others
     scene=$((scene + 1))
     mkdir "$work/scene$scene" && cd "$work/scene$scene" || exit 1
     port_of=()
+    for other in 7000 7001 7002 7003; do
+        port_of[$other]=$(free_port)
+    done
     mapfile -t others < <(grep -ohE '\b78(79|8[0-9])\b' -- "$@" | sort -u)
     for other in "${others[@]}"; do
         serve "$other.log"
@@ -225,7 +247,9 @@ block() {
     local file=$1 name=$2 language word output=${1%.block}.output
     language=$(cat "${file%.block}.language")
     word=$(cat "${file%.block}.word")
-    if [[ $word == offline || $word == damaged ]]; then
+    if [[ $word == killed ]]; then
+        [[ -z $server_pid ]] || stop_server KILL
+    elif [[ $word == offline || $word == damaged ]]; then
         [[ -z $server_pid ]] || stop_server TERM
         [[ $word == offline ]] || damage_log
     elif [[ -z $server_pid ]]; then
