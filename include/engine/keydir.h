@@ -69,6 +69,9 @@ uint64_t keydir_hash(const struct keydir *keydir, struct slice key);
 /* Prefetch the first bytes of this record, and its last. */
 void keydir_prefetch_record(const struct keydir *keydir, const struct location *location);
 
+/* Prefetch the first bytes of its key. */
+void keydir_prefetch_key(const struct keydir *keydir, const struct location *location);
+
 /*
  * Ask for the first bytes of a record, at most all of it, to be read from the disk,
  * without waiting for them: several that are asked for before the first is looked at are

@@ -113,6 +113,11 @@ void keydir_prefetch_record(const struct keydir *keydir, const struct location *
     KV_PREFETCH(bytes.bytes + length - 1);
 }
 
+void keydir_prefetch_key(const struct keydir *keydir, const struct location *location)
+{
+    KV_PREFETCH(keydir_key(keydir, location).bytes);
+}
+
 void keydir_will_read(const struct keydir *keydir, const struct location *location,
                       uint64_t length)
 {

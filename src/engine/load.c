@@ -77,19 +77,22 @@ static void read_at_random(struct load *load, bool is_random)
 }
 
 /*
- * Whether some entry of a list may have an earlier record. If these have to come from the
- * disk, it is asked for the keys of all of them at once.
+ * Whether some entry of a list may have an earlier record. The keys of all of them are
+ * going to be compared: they are prefetched, and if they have to come from the disk, it
+ * is asked for all at once.
  */
 static bool has_earlier(const struct load *load, const struct list *list)
 {
     bool has_one = false;
-    for (uint32_t i = 0; i < list->count && (!has_one || load->has_waited); i++) {
+    for (uint32_t i = 0; i < list->count; i++) {
         struct location earlier =
             keydir_find_candidate(load->keydir, list->entries[i].hash);
         if (location_is_nowhere(&earlier)) {
             continue;
         }
         has_one = true;
+        keydir_prefetch_key(load->keydir, &earlier);
+        keydir_prefetch_key(load->keydir, &list->entries[i].location);
         if (load->has_waited) {
             keydir_will_read(load->keydir, &earlier,
                              record_length(earlier.key_length, 0));
