@@ -19,6 +19,9 @@ unit=1000000
 csv=$out/restart.csv
 memory_csv=$out/memory.csv
 
+# Of values, in bytes.
+sizes=100
+
 # restarts LABEL KEYS SIGNAL LIMIT-MS NAME...: stop by a signal and start again, in turns.
 restarts() {
     local label=$1 keys=$2 signal=$3 limit=$4 round name middle verdict
@@ -27,7 +30,7 @@ restarts() {
     for ((round = 1; round <= rounds; round++)); do
         for name in "$@"; do
             stop_server "$name" "$signal"
-            restart "$name" "$keys"
+            restart "$name" "$keys" --sizes "$sizes"
             times[$name]+=" $restart_ms"
             echo "$label,$keys,$name,$round,$restart_ms" >>"$csv"
         done
@@ -41,9 +44,27 @@ restarts() {
         printf '%-10s %10s keys  %-6s %10.1f ms  %s\n' "$label" "$keys" "$name" "$middle" \
             "$verdict"
     done
+    say "restart.sh: the last start of kv read $(stat_of kv recovered_bytes) bytes of a log of" \
+        "$(stat_of kv log_bytes) in $(stat_of kv recovery_ms) ms by its own account"
 }
 
-# The killed server has never stopped cleanly, so there is no snapshot: it reads all.
+# overwrite_until_image NAME... KEYS: overwrite until little more would have kv save its
+# index again, which is when its log has grown by four times what the last image takes,
+# which covers all of it.
+overwrite_until_image() {
+    local keys=${*: -1} name image count
+    stop_server kv TERM
+    restart kv "$keys" --sizes "$sizes"
+    image=$(stat -c %s "$place/kv/log.index")
+    count=$((image * 4 * 19 / 20 / (16 + 16 + sizes + 1)))
+    for name in "${@:1:$#-1}"; do
+        drive "$name" --reads 0 --keys "$keys" --count "$count" --depth 512 \
+            --sizes "$sizes" >/dev/null
+    done
+}
+
+# How a server that was killed starts: as it comes from being filled, and where it has most
+# to read, which is just before the next image.
 compare_restarts() {
     local keys=$((2 * unit)) names=(kv)
     start_kv kv everysec
@@ -52,19 +73,38 @@ compare_restarts() {
         fill redis "$keys"
         names+=(redis)
     fi
-    restarts kill-9 "$keys" KILL 400 "${names[@]}"
-    say "restart.sh: recovery read $(stat_of kv recovered_bytes) bytes in" \
-        "$(stat_of kv recovery_ms) ms by its own account"
-    restarts clean "$keys" TERM 80 "${names[@]}"
+    restarts kill-9 "$keys" KILL 150 "${names[@]}"
+    restarts clean "$keys" TERM 50 "${names[@]}"
+    overwrite_until_image "${names[@]}" "$keys"
+    restarts kill-late "$keys" KILL 300 "${names[@]}"
     stop_all
     rm -rf -- "${place:?}"/*
+}
+
+# The same keys in a log of 2.6 GB.
+compare_long() {
+    local keys=$((2 * unit)) names=(kv)
+    sizes=1270
+    start_kv kv everysec
+    fill kv "$keys" --sizes "$sizes"
+    if start_redis redis everysec; then
+        fill redis "$keys" --sizes "$sizes"
+        names+=(redis)
+    fi
+    overwrite_until_image "${names[@]}" "$keys"
+    restarts kill-long "$keys" KILL 300 "${names[@]}"
+    stop_all
+    rm -rf -- "${place:?}"/*
+    sizes=100
 }
 
 restart_many() {
     local keys=$((10 * unit))
     start_kv kv everysec
     fill kv "$keys"
-    restarts clean "$keys" TERM 500 kv
+    restarts clean "$keys" TERM 250 kv
+    overwrite_until_image kv "$keys"
+    restarts kill-late "$keys" KILL 1500 kv
     stop_all
     rm -rf -- "${place:?}"/*
 }
@@ -112,6 +152,7 @@ echo "label,keys,contestant,round,first_answer_ms" >"$csv"
 echo "keys,index_bytes_per_key,rss_per_key,rss_per_key_restarted" >"$memory_csv"
 counts=(10 15 20 30 50)
 compare_restarts
+compare_long
 if [[ -n ${BENCH_BIG:-} ]]; then
     restart_many
     counts+=(100)
