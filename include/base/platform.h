@@ -99,6 +99,18 @@ static inline long kv_blocks_read(void)
 #endif
 
 /*
+ * Asks Linux for huge pages where memory is touched from now on (madvise, which its
+ * headers show to GNU programs only); a system may have none to give. Else nothing.
+ */
+#if defined(__linux__) && !defined(KV_POSIX_ONLY)
+#include <stddef.h>
+int madvise(void *start, size_t length, int advice);
+#define KV_PREFER_HUGE_PAGES(start, length) ((void)madvise((start), (length), 14))
+#else
+#define KV_PREFER_HUGE_PAGES(start, length) ((void)(start), (void)(length))
+#endif
+
+/*
  * Linux begins to write bytes of a file to its disk, without waiting (sync_file_range,
  * which its headers show to GNU programs only); elsewhere they wait for the sync.
  */

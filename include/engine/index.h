@@ -3,7 +3,13 @@
  *
  * It holds no key. A caller steps through the candidates of a hash and compares the
  * key in the log, so memory per key is the same for every key length, and the index
- * never touches a file.
+ * never touches a file. A key takes 27 bytes on average, 29 at most: 20 are its slot, and
+ * parts of the table are 68 to 85 percent full.
+ *
+ * Rejected: fuller parts, since probes get long (at 7/8 a look-up took a fifth longer);
+ * smaller steps of growth, since each entry is moved more often (by a sixth: a tenth more
+ * for a SET of a new key); linear hashing, which splits one bucket at a time, but
+ * leaves those that wait for their turn twice as full as the others.
  */
 #ifndef KV_INDEX_H
 #define KV_INDEX_H
@@ -54,9 +60,9 @@ void index_destroy(struct index *index);
 /*
  * Make sure that one more insertion with this hash cannot fail.
  *
- * May copy one part of the table, whose size is bounded by the growth of the whole:
- * the index is many small tables, each of which grows alone and by a third, so that
- * no command waits for all of it.
+ * May move the entries of one part of the table, a 512th of all: the index is many small
+ * tables, each of which grows alone and by a quarter, so that no command waits for all of
+ * it.
  * KV_NO_MEMORY: nothing changed.
  */
 enum status index_reserve(struct index *index, uint64_t hash);
@@ -89,7 +95,7 @@ bool index_get(const struct index *index, uint64_t hash, struct location *locati
  * Point the entry of this hash that is at a place to another location, or remove it. Of
  * `from` only side and offset count.
  * Returns false if there is no such entry. Neither needs memory; a part of the table that
- * removals have left nearly empty is made smaller if there is some for that.
+ * removals have left less than half as full as it may be is made smaller.
  */
 bool index_replace(struct index *index, uint64_t hash, const struct location *from,
                    const struct location *to);
@@ -99,7 +105,7 @@ bool index_remove(struct index *index, uint64_t hash, const struct location *fro
  */
 uint64_t index_removal_count(const struct index *index);
 
-/* Bytes of memory held. */
+/* Bytes of memory in use; what was allocated and never touched does not count. */
 uint64_t index_bytes(const struct index *index);
 
 /*
