@@ -46,6 +46,7 @@ static bool is_network(enum call call)
 void faults_note(enum call call, int error)
 {
     totals[call]++;
+    hits.reads += call == CALL_READ ? 1 : 0;
     if (error == EINTR) {
         return; /* nobody may notice */
     }

@@ -12,6 +12,7 @@ struct hits {
     uint64_t io;
     uint64_t memory;
     uint64_t network;
+    uint64_t reads;   /* of a page, that failed */
     uint64_t touches; /* of the log, by another process */
     bool is_failing;  /* in a mark: reading did, whoever asked */
 };
