@@ -75,15 +75,13 @@ enum status reach_cut_back(struct reach *reach, const struct place *place, uint6
 static enum status add_zeros(const struct reach *reach, const struct place *place,
                              uint64_t bytes)
 {
-    for (uint64_t done = 0; done < bytes; done += sizeof zeros) {
+    enum status status = KV_OK;
+    for (uint64_t done = 0; done < bytes && status == KV_OK; done += sizeof zeros) {
         uint64_t left = bytes - done;
         struct slice part = {zeros, left < sizeof zeros ? (size_t)left : sizeof zeros};
-        enum status status = io_write_at(place->fd, part, reach->file_length + done);
-        if (status != KV_OK) {
-            return status;
-        }
+        status = io_write_at(place->fd, part, reach->file_length + done);
     }
-    return KV_OK;
+    return status;
 }
 
 /* Take back, durably, what was to be space ahead. */
