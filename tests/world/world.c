@@ -131,7 +131,14 @@ static void save(const struct plan *plan)
         perror(path);
         return;
     }
-    (void)fprintf(file, "# %s: %.300s\n", violation_rule, violation_text);
+    (void)fprintf(file, "# %s: ", violation_rule);
+    for (const char *at = violation_text; *at != '\0'; at++) {
+        (void)fputc(*at, file);
+        if (*at == '\n') {
+            (void)fputs("# ", file);
+        }
+    }
+    (void)fprintf(file, "\n");
     print_plan(file, plan);
     (void)__real_fclose(file);
     (void)fprintf(out, "saved as %s\n", path);
