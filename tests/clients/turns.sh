@@ -15,9 +15,14 @@ for _ in 1 2 3 4 5 6; do
 done
 talks "six open connections keep nobody out" $'SET a 1\nGET a\n' $'success\n1\n' nc_plain
 
-seq -f 'SET x.%g v' 20000 | nc_plain >/dev/null
+seq -f 'SET x.%.0f v' 200000 | nc_plain >/dev/null
 echo 'KEYS x.' | nc_plain | sed '/^$/d; s/^/DELETE /' | nc_plain | sort | uniq -c >"$work/got"
-check "KEYS | sed | nc to one server deletes all" "$(tr -s ' ' <"$work/got")" " 20000 success"
+check "KEYS | sed | nc to one server deletes all" "$(tr -s ' ' <"$work/got")" " 200000 success"
+long=$(repeated l 200)
+seq -f "SET $long%.0f v" 100000 | nc_plain >/dev/null
+KV_PORT=$port "$(dirname -- "$program")/kv" keys "$long" | sed 's/^/DELETE /' | nc_plain | sort |
+    uniq -c >"$work/got"
+check "kv keys | sed | nc, with more than sockets hold" "$(tr -s ' ' <"$work/got")" " 100000 success"
 talks "and nothing is left" $'COUNT\n' $'1\n' nc_plain
 for fd in "${silent[@]}"; do
     echo COUNT >&"$fd"
