@@ -8,7 +8,7 @@
  *
  * Rejected: fuller parts, since probes get long (at 7/8 a look-up took a fifth longer);
  * smaller steps of growth, since each entry is moved more often (by a sixth: a tenth more
- * for a SET of a new key); linear hashing, which splits one bucket at a time, but
+ * for an insertion); linear hashing, which splits one bucket at a time, but
  * leaves those that wait for their turn twice as full as the others.
  */
 #ifndef KV_INDEX_H
@@ -17,24 +17,10 @@
 #include "base/bounds.h"
 #include "base/buffer.h"
 #include "base/status.h"
+#include "engine/location.h"
 
 #include <stdbool.h>
 #include <stddef.h>
-
-/* Where a record stands, and what it needs to be trusted. */
-struct location {
-    uint64_t offset;     /* of the record's header; below LOG_BYTES_MAX */
-    uint32_t key_length; /* 0: nowhere, there is no record */
-    uint32_t value_length;
-    uint32_t crc;      /* CRC-32C of the whole record */
-    bool is_tombstone; /* staged delete: the key counts as absent */
-    uint8_t side;      /* 0 or 1: in which of two logs; see keydir.h */
-};
-
-static inline bool location_is_nowhere(const struct location *location)
-{
-    return location->key_length == 0;
-}
 
 struct index;
 
@@ -118,18 +104,6 @@ bool index_walk(const struct index *index, uint64_t *position,
 /* Whether a key with this hash may be what the entry last visited at position stands for.
  */
 bool index_walk_matches(const struct index *index, uint64_t position, uint64_t hash);
-
-/*
- * An entry as an image of the index has it: the part it lies in is known, so of its hash
- * the low bits are left.
- */
-struct index_entry {
-    uint32_t hash; /* at most INDEX_ENTRY_HASH_MAX */
-    struct location location;
-};
-
-#define INDEX_ENTRY_HASH_BITS 30
-#define INDEX_ENTRY_HASH_MAX  ((UINT32_C(1) << INDEX_ENTRY_HASH_BITS) - 1)
 
 size_t index_part_count(const struct index *index, size_t part);
 

@@ -1,0 +1,462 @@
+/*
+ * A part is kept sorted by hash, with gaps: an entry stands at its home or behind it,
+ * never before an entry with a smaller hash, and as near to it as those before it let it.
+ * So a search ends at the first larger hash. Behind the last home there are spare slots,
+ * so that no probe wraps round.
+ *
+ * A part grows and shrinks where it is, chunk by chunk: with more homes every entry
+ * stands farther behind, with fewer farther ahead, in the same order.
+ */
+#include "engine/part.h"
+
+#include "base/bounds.h"
+#include "base/platform.h"
+#include "engine/slot.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A part holds at most 17/20 of its homes, and grows by a quarter. */
+#define LOAD_NUMERATOR   17
+#define LOAD_DENOMINATOR 20
+#define GROWTH_DIVISOR   4
+#define GROWTH_ROUNDINGS 16
+
+/* Parts that are filled from an image get up to a quarter more, so that they are spread.
+ */
+#define BEGIN_SPREAD_DIVISOR ((uint64_t)GROWTH_DIVISOR * PARTS_MAX)
+
+#define HOMES_MIN        8
+#define SPARE_SLOTS_MAX  32
+#define LAYOUT_TRIES_MAX 16
+
+/* Whole slots of a line of memory, and how many are fetched together. */
+#define LINE_SLOTS         3
+#define SETTLE_AHEAD_SLOTS 16
+
+/*
+ * A part that needs less than half of its homes gets a quarter more than it needs: as
+ * far from where it would grow as one that has grown, and from where it would shrink.
+ */
+#define SHRINK_DIVISOR 2
+
+#define CHUNK_SLOTS (CHUNK_BYTES / sizeof(struct slot))
+
+static_assert(CHUNK_SLOTS * sizeof(struct slot) == CHUNK_BYTES, "chunks are full");
+static_assert(CHUNK_SLOTS == 128, "a place in a chunk is some bits of that in a part");
+
+/* How large a part is to be. */
+struct size {
+    uint64_t home_count;
+    uint64_t slot_count;
+    uint64_t chunk_count;
+};
+
+static struct slot *slot_at(const struct part *part, size_t at)
+{
+    void *slots = part->chunks[at / CHUNK_SLOTS]->words;
+    return (struct slot *)slots + at % CHUNK_SLOTS;
+}
+
+/* The slot behind one, at this place; NULL behind the last. Most are in the same chunk.
+ */
+static struct slot *slot_behind(const struct part *part, struct slot *slot, size_t at)
+{
+    if (at % CHUNK_SLOTS != 0) {
+        return slot + 1;
+    }
+    return at / CHUNK_SLOTS < part->chunk_count ? slot_at(part, at) : NULL;
+}
+
+static size_t home_among(uint64_t home_count, uint32_t hash)
+{
+    return (size_t)(hash * home_count >> SLOT_HASH_BITS);
+}
+
+static size_t home_of(const struct part *part, uint32_t hash)
+{
+    return home_among(part->home_count, hash);
+}
+
+void part_init(struct part *part, struct chunks *chunks, uint32_t number)
+{
+    *part = (struct part){.memory = chunks, .number = number};
+}
+
+void part_destroy(struct part *part)
+{
+    free(part->chunks);
+}
+
+/* So many homes at least, and all that its chunks have room for. */
+static struct size size_for(uint64_t home_count)
+{
+    home_count = home_count < HOMES_MIN ? HOMES_MIN : home_count;
+    uint64_t spare = home_count < SPARE_SLOTS_MAX ? home_count : SPARE_SLOTS_MAX;
+    uint64_t slot_count = home_count + spare;
+    uint64_t chunk_count = (slot_count + CHUNK_SLOTS - 1) / CHUNK_SLOTS;
+    if (chunk_count > 1) {
+        slot_count = chunk_count * CHUNK_SLOTS;
+        home_count = slot_count - SPARE_SLOTS_MAX;
+    }
+    return (struct size){home_count, slot_count, chunk_count};
+}
+
+static struct size size_of_chunks(uint64_t chunk_count)
+{
+    return size_for(chunk_count * CHUNK_SLOTS - SPARE_SLOTS_MAX);
+}
+
+/*
+ * The next size of a part: a quarter more, rounded up or down by the number of the part.
+ * Parts of one size would all grow within a few batches of a client; so rounded, their
+ * sizes are soon spread over all between two sizes of one part.
+ */
+static struct size size_beyond(size_t part_number, struct size size)
+{
+    if (size.chunk_count <= 1) {
+        return size_for(size.home_count + size.home_count / 3 + 1);
+    }
+    uint64_t rounding = part_number % GROWTH_ROUNDINGS;
+    uint64_t more = (size.chunk_count * GROWTH_ROUNDINGS / GROWTH_DIVISOR + rounding) /
+                    GROWTH_ROUNDINGS;
+    return size_of_chunks(size.chunk_count + (more == 0 ? 1 : more));
+}
+
+/* Whether the entries of a part fit into this size, and leave the last slot empty. */
+static bool fits(const struct part *part, const struct size *size)
+{
+    if (size->home_count > part->home_count && !part->is_last_used) {
+        return true; /* see grow */
+    }
+    size_t next = 0;
+    for (size_t i = 0; i < part->slot_count; i++) {
+        const struct slot *slot = slot_at(part, i);
+        if (!slot_is_empty(slot)) {
+            size_t home = home_among(size->home_count, slot_hash(slot));
+            next = (next > home ? next : home) + 1;
+        }
+    }
+    return next < size->slot_count;
+}
+
+/* Have so many chunks, fewer than now. */
+static void give_chunks(struct part *part, uint64_t count)
+{
+    while (part->chunk_count > count) {
+        chunks_give(part->memory, part->chunks[--part->chunk_count]);
+    }
+}
+
+/* Take so many chunks more, to stand before the others. KV_NO_MEMORY: nothing changed. */
+static enum status take_chunks(struct part *part, size_t count)
+{
+    size_t had = part->chunk_count;
+    struct chunk **chunks = calloc(had + count, sizeof(struct chunk *));
+    if (chunks == NULL) {
+        return KV_NO_MEMORY;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (chunks_take(part->memory, &chunks[i]) != KV_OK) {
+            while (i > 0) {
+                chunks_give(part->memory, chunks[--i]);
+            }
+            free(chunks);
+            return KV_NO_MEMORY;
+        }
+    }
+    for (size_t i = 0; i < had; i++) {
+        chunks[count + i] = part->chunks[i];
+        chunks[count + i]->holder = &chunks[count + i];
+    }
+    free(part->chunks);
+    part->chunks = chunks;
+    part->chunk_count += (uint32_t)count;
+    return KV_OK;
+}
+
+/* The processor foresees lines of one chunk, and not where the next one is. */
+static void prefetch_slots(const struct part *part, size_t at)
+{
+    const struct slot *slot = slot_at(part, at);
+    for (size_t i = 0; i < SETTLE_AHEAD_SLOTS; i += LINE_SLOTS) {
+        KV_PREFETCH(slot + i);
+    }
+}
+
+/*
+ * Move all entries, of which none stands before `from`, ahead to where they belong. Empty
+ * slots are moved like others, and then written over: no processor could foretell them.
+ */
+static void settle(struct part *part, size_t from, size_t end)
+{
+    size_t next = 0;
+    for (size_t at = from; at < end; at++) {
+        if (at % SETTLE_AHEAD_SLOTS == 0 && at + CHUNK_SLOTS < end) {
+            prefetch_slots(part, at + CHUNK_SLOTS);
+        }
+        struct slot *slot = slot_at(part, at);
+        struct slot entry = *slot;
+        slot->key_length = 0;
+        size_t home = slot_is_empty(&entry) ? 0 : home_of(part, slot_hash(&entry));
+        next = next > home ? next : home;
+        assert(next <= at);
+        *slot_at(part, next) = entry;
+        next += slot_is_empty(&entry) ? 0 : 1;
+    }
+}
+
+/*
+ * Make a part larger. Its new chunks come before those it has, so that every entry stands
+ * behind its new place: one pass from front to back moves them all.
+ *
+ * With n homes more no entry has to move farther behind than by n slots, so they fit if
+ * the last slot is empty now. Where it is not, sizes are passed over until they do; only
+ * equal hashes beyond the spare slots, which no seed gives, exhaust the tries.
+ */
+static enum status grow(struct part *part, struct size size)
+{
+    for (int tries = 0; !fits(part, &size); tries++) {
+        if (tries == LAYOUT_TRIES_MAX) {
+            return KV_NO_MEMORY;
+        }
+        size = size_beyond(part->number, size);
+    }
+    if (size.slot_count > UINT32_MAX) {
+        return KV_NO_MEMORY;
+    }
+    size_t homes_more = (size_t)size.home_count - part->home_count;
+    size_t more = (homes_more + CHUNK_SLOTS - 1) / CHUNK_SLOTS;
+    enum status status = take_chunks(part, more);
+    if (status != KV_OK) {
+        return status;
+    }
+    part->home_count = (uint32_t)size.home_count;
+    settle(part, more * CHUNK_SLOTS, more * CHUNK_SLOTS + part->slot_count);
+    part->slot_count = (uint32_t)size.slot_count;
+    part->is_last_used = false;
+    give_chunks(part, size.chunk_count);
+    return KV_OK;
+}
+
+static struct size size_of(const struct part *part)
+{
+    return (struct size){part->home_count, part->slot_count, part->chunk_count};
+}
+
+enum status part_reserve(struct part *part, uint64_t hash)
+{
+    uint64_t entries_max = (uint64_t)part->home_count * LOAD_NUMERATOR / LOAD_DENOMINATOR;
+    if (part->entry_count < entries_max && !part->is_last_used) {
+        const struct slot *home = slot_at(part, home_of(part, slot_hash_from(hash)));
+        KV_PREFETCH(home + 6); /* where the next gap may be */
+        KV_PREFETCH(home + 9);
+        return KV_OK;
+    }
+    return grow(part, size_beyond(part->number, size_of(part)));
+}
+
+void part_prefetch(const struct part *part, uint64_t hash)
+{
+    if (part->slot_count > 0) {
+        const struct slot *home = slot_at(part, home_of(part, slot_hash_from(hash)));
+        KV_PREFETCH(home);
+        KV_PREFETCH(home + 3); /* a probe often goes over the end of the line */
+    }
+}
+
+size_t part_home(const struct part *part, uint64_t hash)
+{
+    return home_of(part, slot_hash_from(hash));
+}
+
+bool part_next(const struct part *part, uint64_t hash, size_t *at,
+               struct location *location_out)
+{
+    uint32_t wanted = slot_hash_from(hash);
+    if (*at >= part->slot_count) {
+        return false;
+    }
+    struct slot *slot = slot_at(part, *at);
+    while (slot != NULL && !slot_is_empty(slot) && slot_hash(slot) <= wanted) {
+        const struct slot *found = slot;
+        slot = slot_behind(part, slot, ++*at);
+        if (slot_hash(found) == wanted) {
+            *location_out = slot_decode(found);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Move the slots from one place on up to another by one, over the empty one there. */
+static void move_up(const struct part *part, size_t from, size_t gap)
+{
+    while (gap > from) {
+        size_t first = gap / CHUNK_SLOTS * CHUNK_SLOTS; /* of its chunk */
+        size_t start = first > from ? first : from;
+        struct slot *slots = slot_at(part, start);
+        memmove(slots + 1, slots, (gap - start) * sizeof *slots);
+        gap = start;
+        if (gap > from) {
+            *slot_at(part, gap) = *slot_at(part, gap - 1);
+            gap--;
+        }
+    }
+}
+
+void part_insert(struct part *part, uint64_t hash, const struct location *location)
+{
+    uint32_t wanted = slot_hash_from(hash);
+    size_t at = home_of(part, wanted);
+    struct slot *slot = slot_at(part, at);
+    while (!slot_is_empty(slot) && slot_hash(slot) <= wanted) {
+        slot = slot_behind(part, slot, ++at);
+        assert(at < part->slot_count);
+    }
+    struct slot *place = slot;
+    size_t gap = at;
+    while (!slot_is_empty(slot)) {
+        slot = slot_behind(part, slot, ++gap);
+        assert(gap < part->slot_count);
+    }
+    move_up(part, at, gap);
+    *place = slot_encode(hash, location);
+    part->is_last_used = part->is_last_used || gap + 1 == part->slot_count;
+    part->entry_count++;
+    part->version++;
+}
+
+/* Where the entry of this hash at a place is, or behind all slots if there is none. */
+static size_t find_place(const struct part *part, uint64_t hash,
+                         const struct location *place)
+{
+    uint32_t wanted = slot_hash_from(hash);
+    size_t at = home_of(part, wanted);
+    struct slot *slot = at < part->slot_count ? slot_at(part, at) : NULL;
+    for (; slot != NULL && !slot_is_empty(slot) && slot_hash(slot) <= wanted;
+         slot = slot_behind(part, slot, ++at)) {
+        if (slot_hash(slot) == wanted && slot_offset(slot) == place->offset &&
+            slot_side(slot) == place->side) {
+            return at;
+        }
+    }
+    return part->slot_count;
+}
+
+bool part_get(const struct part *part, uint64_t hash, struct location *location)
+{
+    size_t at = find_place(part, hash, location);
+    if (at == part->slot_count) {
+        return false;
+    }
+    *location = slot_decode(slot_at(part, at));
+    return true;
+}
+
+bool part_replace(struct part *part, uint64_t hash, const struct location *from,
+                  const struct location *to)
+{
+    size_t at = find_place(part, hash, from);
+    if (at == part->slot_count) {
+        return false;
+    }
+    *slot_at(part, at) = slot_encode(hash, to);
+    part->version++;
+    return true;
+}
+
+/* Needs no memory. */
+static void shrink(struct part *part)
+{
+    uint64_t needed = (uint64_t)part->entry_count * LOAD_DENOMINATOR / LOAD_NUMERATOR;
+    if (part->chunk_count <= 1 || needed >= part->home_count / SHRINK_DIVISOR) {
+        return;
+    }
+    struct size size = size_for(needed + needed / GROWTH_DIVISOR);
+    uint32_t slot_count = part->slot_count;
+    if (size.chunk_count < part->chunk_count && fits(part, &size)) {
+        part->home_count = (uint32_t)size.home_count;
+        settle(part, 0, slot_count);
+        part->slot_count = (uint32_t)size.slot_count;
+        part->is_last_used = false;
+        give_chunks(part, size.chunk_count);
+    }
+}
+
+bool part_remove(struct part *part, uint64_t hash, const struct location *from)
+{
+    size_t place = find_place(part, hash, from);
+    if (place == part->slot_count) {
+        return false;
+    }
+    /* What stands behind its home moves one slot towards it. */
+    size_t at = place + 1;
+    while (at < part->slot_count && !slot_is_empty(slot_at(part, at)) &&
+           home_of(part, slot_hash(slot_at(part, at))) < at) {
+        *slot_at(part, at - 1) = *slot_at(part, at);
+        at++;
+    }
+    *slot_at(part, at - 1) = (struct slot){0};
+    part->is_last_used = part->is_last_used && at < part->slot_count;
+    part->entry_count--;
+    part->version++;
+    shrink(part);
+    return true;
+}
+
+bool part_visit(const struct part *part, size_t *slot, struct index_entry *entry_out)
+{
+    while (*slot < part->slot_count && slot_is_empty(slot_at(part, *slot))) {
+        ++*slot;
+    }
+    if (*slot == part->slot_count) {
+        return false;
+    }
+    const struct slot *found = slot_at(part, (*slot)++);
+    *entry_out = (struct index_entry){slot_hash(found), slot_decode(found)};
+    return true;
+}
+
+uint32_t part_hash_at(const struct part *part, size_t slot)
+{
+    return slot_hash(slot_at(part, slot));
+}
+
+enum status part_begin(struct part *part, size_t count)
+{
+    uint64_t least = (uint64_t)count * LOAD_DENOMINATOR / LOAD_NUMERATOR + 1;
+    struct size size = size_for(least);
+    assert(part->chunks == NULL);
+    if (size.chunk_count > 1) {
+        size = size_of_chunks(size.chunk_count +
+                              size.chunk_count * part->number / BEGIN_SPREAD_DIVISOR);
+    }
+    return grow(part, size);
+}
+
+enum status part_append(struct part *part, size_t *next, const struct index_entry *entry)
+{
+    struct slot slot = slot_encode(entry->hash, &entry->location);
+    for (int tries = 0; tries < LAYOUT_TRIES_MAX; tries++) {
+        size_t home = home_of(part, entry->hash);
+        size_t at = *next > home ? *next : home;
+        if (at + 1 < part->slot_count) {
+            *slot_at(part, at) = slot;
+            part->entry_count++;
+            *next = at + 1;
+            return KV_OK;
+        }
+        /* The spare slots have run out: the entries so far get more homes. */
+        enum status status = grow(part, size_beyond(part->number, size_of(part)));
+        if (status != KV_OK) {
+            return status;
+        }
+        *next = part->slot_count;
+        while (*next > 0 && slot_is_empty(slot_at(part, *next - 1))) {
+            --*next;
+        }
+    }
+    return KV_NO_MEMORY;
+}
