@@ -25,7 +25,7 @@ rename-without-directory-sync|test_compact|files.c|/^static enum status rename_d
 remove-without-directory-sync|test_compact|files.c|/^enum status files_remove/,/^}/s/status = sync_directory(files);/status = KV_OK;/
 start-without-directory-sync|test_recover|files.c|/^enum status files_settle_names/,/^}/s/sync_directory(files) != KV_OK/files == NULL/
 reply-before-commit|test_rows|commands.c|s/^    enum status status = store_commit(commands->store);/    (void)replies_send(commands->replies);\n&/
-seal-calls-its-own-batch-durable|test_recover|log.c|s/\.durable_length = log->durable_length,/.durable_length = staged_end(log),/
+seal-calls-its-own-batch-durable|test_recover|log.c|s/\.durable_length = log->reach\.durable_length,/.durable_length = staged_end(log),/
 no-undo-of-a-failed-write|test_store_faults|transaction.c|/^enum status transaction_commit/,/^}/s/transaction_abort(transaction);/publish(transaction);/
 # Recovery.
 tombstone-skipped-on-load|test_store|load.c|s/if (change.now.is_tombstone \&\& location_is_nowhere(\&change.before)) {/if (change.now.is_tombstone) {/
@@ -59,8 +59,8 @@ key-limit-off-by-one|test_protocol|protocol.c|s/request->key.length > KEY_BYTES_
 cr-kept|test_conn|conn.c|s/bool has_cr = end > conn->at \&\& /bool has_cr = end > SIZE_MAX - 1 \&\& /
 large-value-overtakes-held-replies|test_server_connection|replies.c|s/if (result == CONN_DONE \&\& replies->long_reply == LONG_VALUE) {/if (result != CONN_LOST \&\& replies->long_reply == LONG_VALUE) {/
 closed-without-lingering|test_server_clock|session.c|s/return session->turn.is_closing \&\& !session->turn.is_lost \&\&/return false \&\&/
-idle-client-evicted-when-alone|test_server_clock|server.c|s/if (wait_for(server, wait.socket, is_idle/if (is_idle || wait_for(server, wait.socket, is_idle/
-accept-spins|test_rows|server.c|/^static void pause_accepting/,/^}/s/now_ms + ACCEPT_PAUSE_MS/now_ms + 1/
+idle-client-evicted-when-alone|test_server_clock|server.c|s/if (is_up \&\& lobby_heard_count(\&server->lobby) > 0) {/if (is_up) {/
+accept-spins|test_rows|lobby.c|s/now_ms + ACCEPT_PAUSE_MS/now_ms + 1/
 LIST
 }
 
