@@ -347,7 +347,7 @@ for page in "${pages[@]}"; do
     check "$page: every fenced block is of a kind that is tested" "$? $why" "0 "
 done
 netcat_first="nc.openbsd -N"
-for netcat in "$netcat_first" "nc.traditional -q1" "busybox nc"; do
+for netcat in "$netcat_first" "nc.traditional -q 60" "busybox nc"; do
     for page in "${pages[@]}"; do
         run_all "$page, $netcat" "$work/${page//\//.}"
     done
