@@ -249,7 +249,7 @@ def groups_of(source, tests, seed, place):
     """What is built and run, the quickest to notice first; what takes long only where it
     is about that part of the program."""
     word = os.path.basename(source)[:-2]
-    if word in ("kv", "ask"):
+    if word == "kv":
         return [(CLIENT, [["bash", "tests/clients/kv.sh", CLIENT[0]]])]
     room = os.path.basename(os.path.dirname(source))
     near = [test for test in tests if re.search(rf"test_({word}|{room})(_|$)", test)]
