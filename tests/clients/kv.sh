@@ -38,6 +38,7 @@ kvs "incr of a word" 2 '' 'not a number' incr color
 kvs "incr by a word" 2 '' 'not a number' incr n x
 kvs "incr by two" 2 '' "$one_word" incr n '1 2'
 kvs "incr by nothing" 2 '' "$one_word" incr n ''
+check "kv with an unknown option" "$("$kv" -x 2>/dev/null; echo $?)" 2
 kvs "keys" 0 "color${line}n${line}size$line" '' keys
 kvs "keys by prefix" 0 "color$line" '' keys co
 kvs "keys of no prefix" 0 '' '' keys none

@@ -444,7 +444,19 @@ static void add_refusal(struct swarm *swarm)
                                  .nth = 1,
                                  .error = one_in(swarm, 4) ? EIO : ENOSPC};
     plan_add(swarm->plan, event);
-    add_lines(swarm);
+    if (swarm->is_large && one_in(swarm, 2)) { /* in a batch that writes and reads it */
+        swarm->text.length = 0;
+        put(swarm, "SET ");
+        put_key(swarm);
+        put(swarm, " short\\nGET ");
+        put_key(swarm);
+        put(swarm, "\\n");
+        put_line(swarm);
+        put(swarm, "\\n");
+        say(swarm, swarm->client, 0, swarm->text.length);
+    } else {
+        add_lines(swarm);
+    }
     swarm->dwells_on = 0;
     uint64_t more = below(swarm, 4);
     for (uint64_t i = 0; i < more; i++) {
