@@ -388,7 +388,8 @@ static enum status drop_step(struct compaction *compaction)
     struct log *older = keydir_older_log(compaction->keydir);
     /* This gives room back, and whether the next one still fits is judged by it. */
     log_look_again(log_of(compaction));
-    if (log_length(older) > 0 && !log_has_other_links(older)) {
+    /* One that goes at once is left whole to whoever still reads it. */
+    if (log_length(older) > COMPACT_DROP_BYTES && !log_has_other_links(older)) {
         return log_cut_away(older, COMPACT_DROP_BYTES);
     }
     enum status status = log_remove(older);

@@ -28,6 +28,14 @@ listed() { # listed FILE: all that the server has, sorted
     echo LIST | nc_plain | sed '/^$/d' | sort >"$1"
 }
 
+# Await that the follower has come so far, by conversations too.
+follows() { # follows MARK FILE
+    echo "SET mark $1" | nc_plain >/dev/null
+    until grep -q "^SET mark $1\$" "$2"; do
+        echo COUNT | nc_plain >/dev/null
+    done
+}
+
 # Changes of a round: keys of four kinds are set over and over, some are deleted.
 changes() { # changes ROUND COUNT
     awk -v round="$1" -v count="$2" 'BEGIN {
@@ -47,13 +55,15 @@ serve log
 {
     "$program" --file log --follow 2>follow.stderr
     echo $? >follow.status
-} | sed '/^SET the\.end /q' >stream &
+} | sed -u '/^SET the\.end /q' >stream &
 follower=$!
 for round in 1 2 3 4 5 6; do
     changes "$round" 20000 | nc_plain >/dev/null
+    follows "round.$round" stream
     if [[ $((round % 3)) -ne 0 ]]; then
         compact $((round % 3))
         changes "$round.5" 5000 | nc_plain >/dev/null
+        follows "compacted.$round" stream
     fi
     if [[ $((round % 3)) -eq 0 ]]; then
         echo COMPACT | nc_plain >/dev/null # and amid it:
@@ -82,10 +92,14 @@ stop_server TERM
 
 if start_redis; then
     serve log
-    "$program" --file log --follow=resp | sed '/^redis\.end/{n;n;q}' |
+    "$program" --file log --follow=resp | sed -u '/^redis\.end/{n;n;q}' |
         timeout "$seconds_max" redis-cli -s "$redis_socket" --pipe >piped 2>&1 &
     follower=$!
     changes 7 20000 | nc_plain >/dev/null
+    echo 'SET mark redis.begun' | nc_plain >/dev/null
+    until [[ $(redis-cli -s "$redis_socket" GET mark) == redis.begun ]]; do
+        echo COUNT | nc_plain >/dev/null
+    done
     compact 1
     printf 'SET binary \001\002\t\r\r\nDELETE k1\nSET redis.end 1\n' | nc_plain >/dev/null
     wait "$follower"

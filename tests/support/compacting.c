@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "file/files.h"
 #include "log/record.h"
+#include "support/keyed.h"
 #include "support/unit.h"
 #include "support/watchdog.h"
 
@@ -47,6 +48,18 @@ void compacting_start_over(struct engine *engine)
     engine_clean(engine);
     (void)remove(engine->log.path); /* a failure may have left only PATH.old */
     engine_forget_messages(engine);
+}
+
+void compacting_grow_log(const struct engine *engine, size_t value_bytes)
+{
+    struct script value = {0};
+    script_add_fill(&value, 'v', value_bytes);
+    assert_int_equal(
+        keyed_set(engine->store, SLICE_LITERAL("large"), script_slice(&value)), KV_OK);
+    assert_int_equal(store_commit(engine->store), KV_OK);
+    assert_int_equal(keyed_delete(engine->store, SLICE_LITERAL("large")), KV_OK);
+    assert_int_equal(store_commit(engine->store), KV_OK);
+    script_free(&value);
 }
 
 /* ---- Steps ---- */

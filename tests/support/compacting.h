@@ -29,6 +29,9 @@ void compacting_begin_some(struct table *table, struct engine *engine);
 void compacting_begin_rotten(struct table *table, struct engine *engine, size_t row_count,
                              size_t value_bytes);
 
+/* By a value of so many bytes, which is dead: a drained log so long is cut away first. */
+void compacting_grow_log(const struct engine *engine, size_t value_bytes);
+
 /* As after kill -9 at this moment; the table is there. */
 void compacting_reopen(const struct table *table);
 
