@@ -210,12 +210,17 @@ static void put_input(struct buffer *line)
     }
 }
 
+static bool is_one_word(const char *text)
+{
+    return text[0] != '\0' && strpbrk(text, " \n") == NULL;
+}
+
 /* The words behind a verb: a NULL is behind the last. */
 static void put_words(struct buffer *line, char **words, bool is_store)
 {
     for (int i = 0; i < 2 && words[i] != NULL; i++) {
         bool is_value = i == 1 && is_store;
-        if (!is_value && (words[i][0] == '\0' || strpbrk(words[i], " \n") != NULL)) {
+        if (!is_value && !is_one_word(words[i])) {
             give_up("a key, prefix or number is one word, without a space or a line's "
                     "end");
         }

@@ -22,6 +22,11 @@ struct io_info {
     uint64_t inode;
 };
 
+static inline bool io_is_same_file(const struct io_info *a, const struct io_info *b)
+{
+    return a->device == b->device && a->inode == b->inode;
+}
+
 /* Several may share a file if none of them wants it alone, which needs O_RDWR. */
 enum io_lock { IO_LOCK_ALONE, IO_LOCK_SHARED };
 

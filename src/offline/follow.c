@@ -51,10 +51,8 @@ static void end_log(struct followed *log)
     *log = no_log;
 }
 
-static enum status tell_unread(const struct follow *follow, const char *suffix,
-                               enum status status)
+static enum status tell_unread(const char *path, const char *suffix, enum status status)
 {
-    const char *path = files_path(follow->files);
     if (status == KV_NO_MEMORY) {
         diag_errorx("%s%s: not enough memory to read it; giving up", path, suffix);
     } else {
@@ -82,7 +80,7 @@ static enum status look_at(const struct follow *follow, struct followed *log)
         status = mapping_cover(log->mapping, log->info.length);
     }
     if (status != KV_OK) {
-        return tell_unread(follow, log->suffix, status);
+        return tell_unread(files_path(follow->files), log->suffix, status);
     }
     struct slice bytes = {mapping_bytes(log->mapping), (size_t)log->info.length};
     log->ahead.log = bytes;
@@ -102,7 +100,7 @@ static enum status open_log(const struct follow *follow, const char *suffix,
     }
     status = mapping_open(fd, &log->mapping, &length);
     if (status != KV_OK) {
-        (void)tell_unread(follow, suffix, status);
+        (void)tell_unread(files_path(follow->files), suffix, status);
         (void)io_close(fd); /* nothing was written */
         return status;
     }
@@ -325,13 +323,12 @@ enum status follow_open(const char *path, enum lines_format format,
 {
     struct follow *follow = malloc(sizeof *follow);
     if (follow == NULL) {
-        diag_errorx("%s: not enough memory to read it; giving up", path);
-        return KV_NO_MEMORY;
+        return tell_unread(path, "", KV_NO_MEMORY);
     }
     *follow = (struct follow){.lines.format = format, .log = no_log, .next = no_log};
     enum status status = files_open_beside(path, &follow->files);
     if (status == KV_NO_MEMORY) {
-        diag_errorx("%s: not enough memory to read it; giving up", path);
+        (void)tell_unread(path, "", status);
     }
     if (status == KV_OK) {
         status = open_in_time(follow);
@@ -356,11 +353,6 @@ void follow_close(struct follow *follow)
     free(follow);
 }
 
-static bool is_same_file(const struct io_info *a, const struct io_info *b)
-{
-    return a->inode == b->inode && a->device == b->device;
-}
-
 /*
  * Look for the log that continues this one under a name. KV_NOT_FOUND: there is none, or
  * this one.  KV_BEHIND: another log.
@@ -369,7 +361,7 @@ static enum status find_next_at(struct follow *follow, const char *suffix)
 {
     struct io_info info;
     if (files_inspect(follow->files, suffix, &info) != KV_OK ||
-        is_same_file(&info, &follow->log.info)) {
+        io_is_same_file(&info, &follow->log.info)) {
         return KV_NOT_FOUND;
     }
     enum status status = begin_log(follow, suffix, &follow->next);
