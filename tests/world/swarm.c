@@ -527,7 +527,8 @@ static void add_turns(struct swarm *swarm)
         put(swarm, one_in(swarm, 2) ? "\\n" : "");
         struct event event = {.kind = EVENT_SAYS, .client = swarm->client};
         if (one_in(swarm, 3)) {
-            event.after_ms = swarm->idle_ms / (1 + below(swarm, 3)) + below(swarm, 20);
+            event.after_ms = swarm->idle_ms / (1 + below(swarm, 3));
+            event.after_ms += below(swarm, 20);
         }
         event.text = plan_text((const char *)swarm->text.at, swarm->text.length);
         plan_add(swarm->plan, event);
@@ -702,7 +703,8 @@ static void add_event(struct swarm *swarm)
     case MAY_BE_TOUCHED: {
         static const enum event_kind kinds[] = {EVENT_OTHER_MOVES, EVENT_OTHER_REPLACES,
                                                 EVENT_OTHER_CUTS};
-        add_plain(swarm, kinds[below(swarm, 3)], below(swarm, 1000));
+        enum event_kind kind = kinds[below(swarm, 3)]; /* before the next throw */
+        add_plain(swarm, kind, below(swarm, 1000));
         break;
     }
     case MAY_FAIL_READS:
