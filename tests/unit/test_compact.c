@@ -120,6 +120,28 @@ static void compact_syncs_the_copies_before_it_drops_under_everysec(void **state
     compacting_reopen(&table);
 }
 
+/* Who follows the log has so long to see that another one continues it. */
+static void compact_keeps_a_drained_log_for_a_while(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    compacting_begin(&table, engine, 4, 1000);
+    compacting_start(engine);
+    compacting_advance(engine, 100);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
+    }
+    shim_set_clock(COMPACTING_START_MS + COMPACT_KEEP_MS - 1);
+    assert_int_equal(store_due_ms(engine->store, LEISURE_ALL),
+                     COMPACTING_START_MS + COMPACT_KEEP_MS);
+    assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
+    assert_true(compacting_is_running(engine));
+    shim_advance_clock(1);
+    assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
+    assert_false(compacting_is_running(engine));
+    assert_true(table_holds(&table));
+}
+
 /* ---- When it starts ---- */
 
 static void f70_compact_starts_by_itself_when_more_than_half_is_dead(void **state)
@@ -401,6 +423,7 @@ int main(void)
         ON_ENGINE(compact_can_be_repeated),
         ON_ENGINE(compact_of_an_empty_store_ends),
         ON_ENGINE(compact_makes_each_step_durable_before_the_next),
+        ON_ENGINE(compact_keeps_a_drained_log_for_a_while),
         ON_ENGINE(compact_syncs_the_copies_before_it_drops_under_everysec),
         ON_ENGINE(f70_compact_starts_by_itself_when_more_than_half_is_dead),
         ON_ENGINE(f70_compact_leaves_a_small_log_alone),

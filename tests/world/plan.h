@@ -78,6 +78,9 @@ enum { CLIENTS_MAX = 8 };
 #define WORLD_ALL UINT64_MAX
 
 /* From the next start on. */
+/* See looks below. */
+enum { PLAN_LOOKS_MAX = 20 };
+
 struct serving {
     bool is_everysec;
     uint64_t idle_s;
@@ -87,9 +90,10 @@ struct serving {
     uint64_t sync_us;            /* and a sync, twice if the file has another length */
     uint64_t image_growth_bytes; /* of the log, before the index is saved again */
     uint64_t image_piece_bytes;
-    uint64_t seed;  /* of the random numbers that the system gives */
-    uint64_t looks; /* of --follow beside it: one at each wait, and after so many calls;
-                       0: nobody follows */
+    uint64_t seed; /* of the random numbers that the system gives */
+    uint64_t
+        looks; /* of --follow beside it: one at each wait, and after so many calls; if
+                  they are more than PLAN_LOOKS_MAX, by the clock; 0: nobody follows */
 };
 
 struct fault {

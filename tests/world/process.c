@@ -3,6 +3,7 @@
  */
 #include "world/process.h"
 
+#include "base/bounds.h"
 #include "world/beside.h"
 #include "world/clock.h"
 #include "world/disk.h"
@@ -37,6 +38,7 @@ static struct {
     uint64_t calls;         /* since the last event */
     uint64_t last_event_us; /* on the fair clock */
     uint64_t call_count;
+    uint64_t look_us; /* when who follows by the clock looks again */
     const struct event *deaths[DEATHS_MAX]; /* that are to come, one after another */
     size_t death_count;
     uint64_t calls_to_death; /* 0: none is to come */
@@ -356,11 +358,17 @@ static void look_at_log(enum call call)
     }
 }
 
-/* Who follows the server looks at each of its waits, and in between. */
+/* Who follows the server looks at each of its waits, and in between; or by the clock, as
+ * in truth, which is as often as the server lets it. */
 static void look_beside(enum call call)
 {
     uint64_t looks = process.serving.looks;
-    if (looks > 0 && (call == CALL_POLL || process.call_count % looks == 0)) {
+    bool is_time =
+        looks > PLAN_LOOKS_MAX
+            ? world_now_us() >= process.look_us
+            : looks > 0 && (call == CALL_POLL || process.call_count % looks == 0);
+    if (is_time) {
+        process.look_us = world_now_us() + FOLLOW_LOOK_MS * 1000;
         beside_look();
     }
 }

@@ -754,7 +754,7 @@ void swarm_make(uint64_t seed, struct plan *plan)
     if (swarm.is_large) {
         swarm.key_count = 1 + (unsigned)below(&swarm, 4);
     }
-    swarm.looks = may(&swarm, MAY_FOLLOW) ? 1 + below(&swarm, 20) : 0;
+    swarm.looks = may(&swarm, MAY_FOLLOW) ? 1 + below(&swarm, 2 * PLAN_LOOKS_MAX) : 0;
     struct event first = {.kind = EVENT_SERVE, .serving = choose_serving(&swarm)};
     plan_add(plan, first);
     if (may(&swarm, MAY_INHERIT) && one_in(&swarm, 8)) {
