@@ -194,6 +194,7 @@ find quiet | sort >before
 "$program" --file quiet/log --follow | sed '/^SET second 19$/q' >/dev/null
 find quiet | sort >after
 same "it leaves no file behind" after before
+# shellcheck disable=SC2016 # The inner shell expands it.
 read_only='mount --bind quiet quiet && mount -o remount,ro,bind quiet && "$0" --file quiet/log --follow'
 if unshare -m sh -c 'mount --bind quiet quiet && mount -o remount,ro,bind quiet' 2>/dev/null; then
     check "it works where nothing can be written" \

@@ -1231,6 +1231,7 @@ void model_check_wait(uint64_t until_us)
 
 void model_forget_printed(void)
 {
+    make_room_for_keys(1);
     memset(copied, 0, key_capacity * sizeof *copied);
     copied_hash = 0;
     state_count = 0;
