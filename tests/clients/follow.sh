@@ -173,7 +173,7 @@ for i in range(20):
 await_line(b"SET second 19\n")
 delays.sort()
 before = processor_ticks()
-time.sleep(3)  # that is what is measured
+time.sleep(3)  # on purpose: idle time is what is measured
 idle = processor_ticks() - before
 follow.terminate()
 status = follow.wait()
