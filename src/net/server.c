@@ -213,6 +213,7 @@ static enum status serve_client(struct server *server, int fd)
     enum status status = KV_OK;
     bool is_stopped = false;
     session_begin(session, fd);
+    session_crowd(session)->waiting = lobby_heard_count(&server->lobby);
     while (status == KV_OK && state != SESSION_OVER &&
            (server->stop_ms == CLOCK_NEVER || clock_now_ms() < server->stop_ms)) {
         status = session_run(session, &state);

@@ -108,6 +108,13 @@ cp log log.before
 run_program --file log --port 0
 check "log in use: exit status" "$run_status" 1
 check "log in use: one line tells" "$(wc -l <run.stderr) $(grep -c 'log: ' run.stderr)" "1 1"
+if unshare --pid --fork true 2>/dev/null; then
+    unshare --pid --fork "$program" --file log --port 0 2>apart.stderr
+    check "log in use, by one that has no number here: no number is told" \
+        "$? $(sed 's/.*log: //' apart.stderr)" "1 is in use by another process; giving up"
+else
+    not_run "a log in use by a process of another namespace" "no namespaces of processes"
+fi
 head -c "$(stat -c %s log.before)" log >log.beginning
 same "log in use: the log is untouched" log.beginning log.before
 talks "log in use: the first server still serves" $'GET a\n' $'b\n' nc_plain
@@ -213,6 +220,23 @@ check "--sync everysec: a clean stop" "$server_status" 0
 succeeds "--sync everysec: every mark is as drawn" python3 "$here/seals.py" lazy everysec
 serve lazy
 check "--sync everysec: the count after the clean stop" "$(echo COUNT | nc_plain)" 19999
+stop_server TERM
+
+# Output that somebody has enough of, or that nobody can get.
+"$program" --file lazy --dump 2>dump.stderr | head -n 1 >dump.first
+check "--dump | head: ends quietly" "$(cut -c 1-5 dump.first) $(wc -c <dump.stderr)" "SET k 0"
+"$program" --file lazy --dump >&- 2>dump.stderr
+check "--dump to no output is an error" "$? $(wc -l <dump.stderr)" "1 1"
+
+# Conventions of a line, and what a client sees that is alone.
+serve conventions
+check "alone, nobody waits, and no compaction has come anywhere" \
+    "$(figure waiting) $(figure compaction_percent)" "0 0"
+talks "spaces behind a whole command are passed over" \
+    $'SET k v  \nGET k \nCOUNT \nEXISTS k  \nDELETE k \nCOUNT  \nQUIT \n' \
+    $'success\nv  \n1\n1\nsuccess\n0\n' nc_plain
+talks "HELP SET tells that one" $'HELP SET\n' \
+    "$(echo HELP | nc_plain | grep '^SET ')"$'\n\n' nc_plain
 stop_server TERM
 
 serve named --address localhost
