@@ -737,7 +737,14 @@ void model_note_received(struct client *client, size_t count)
     struct mark mark = {client->received, *faults_hits()};
     mark.hits.is_failing = is_failing();
     client->marks[client->mark_count++] = mark;
-    if (memchr(client->said.at + client->received - count, '\n', count) != NULL) {
+    size_t before = client->received - count;
+    if (memchr(client->said.at + before, '\n', count) != NULL) {
+        bool was_owed =
+            before > client->answered && memchr(client->said.at + client->answered, '\n',
+                                                before - client->answered) != NULL;
+        if (!was_owed) { /* all of its time for the replies to come */
+            client->taking_us = world_now_us() + process_serving()->idle_s * 1000000;
+        }
         client->last_line_us = world_now_us();
         client->last_moved_us = world_fair_us();
     } else { /* a line that is on its way may take the time that its bytes are worth */
