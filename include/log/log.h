@@ -224,7 +224,7 @@ enum status log_make_ahead(struct log *log, uint64_t bytes);
 
 /*
  * Cut all of it off, durably. KV_IO, KV_NO_SPACE: it is there still (reported). KV_FATAL:
- * as for log_sync.
+ * as for log_sync, and for a log that another has changed.
  */
 enum status log_cut_ahead(struct log *log);
 

@@ -46,7 +46,8 @@ enum status reach_cut_back(struct reach *reach, const struct place *place, uint6
 enum status reach_make_ahead(struct reach *reach, const struct place *place, uint64_t end,
                              uint64_t bytes);
 
-/* Cut all of it off, durably. KV_IO, KV_NO_SPACE: it is there still.  KV_FATAL. */
+/* Cut all of it off, durably. KV_IO, KV_NO_SPACE: it is there still.  KV_FATAL: as for
+ * reach_sync and place_check. */
 enum status reach_cut_ahead(struct reach *reach, const struct place *place, uint64_t end);
 
 #endif

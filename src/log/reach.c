@@ -122,7 +122,12 @@ enum status reach_cut_ahead(struct reach *reach, const struct place *place, uint
     if (reach->file_length == end) {
         return KV_OK;
     }
-    enum status status = io_truncate(place->fd, end);
+    /* One that somebody else has shortened must not become as long as it should be. */
+    enum status status = place_check(place, reach->file_length);
+    if (status != KV_OK) {
+        return status;
+    }
+    status = io_truncate(place->fd, end);
     if (status != KV_OK) {
         return place_tell(place, status,
                           "cannot cut off the space ahead of the log; it stays there");

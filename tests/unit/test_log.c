@@ -492,6 +492,19 @@ static void f41_f115_log_keeps_space_ahead_where_nothing_can_be_written(void **s
     expect_ahead(engine, 4096);
 }
 
+/* Cutting space ahead off would make the file as long again as it should be. */
+static void f42_log_that_another_has_shortened_is_not_made_longer(void **state)
+{
+    struct engine *engine = *state;
+    assert_int_equal(log_make_ahead(log_file, 4096), KV_OK);
+    assert_int_equal(truncate(engine->log.path, 5), 0);
+    assert_int_equal(log_cut_ahead(log_file), KV_FATAL);
+    assert_int_equal(engine_told(engine, "something else changed it; stopping"), 1);
+    struct script file = engine_read(engine, "");
+    assert_int_equal(file.length, 5);
+    script_free(&file);
+}
+
 static void f30_f115_log_make_ahead_without_space_changes_nothing(void **state)
 {
     struct engine *engine = *state;
@@ -589,6 +602,7 @@ int main(void)
         ON_LOG(log_write_uses_up_space_ahead),
         ON_LOG(f30_f115_log_write_that_fails_in_space_ahead_cuts_all_of_it),
         ON_LOG(f41_f115_log_keeps_space_ahead_where_nothing_can_be_written),
+        ON_LOG(f42_log_that_another_has_shortened_is_not_made_longer),
         ON_LOG(f30_f115_log_make_ahead_without_space_changes_nothing),
         ON_LOG(f34_f35_f115_log_make_ahead_that_cannot_be_taken_back_is_fatal),
         ON_LOG(f115_log_cut_ahead_that_fails_leaves_the_space),

@@ -4,8 +4,10 @@
  */
 #include "world/beside.h"
 
+#include "base/bounds.h"
 #include "base/stop.h"
 #include "offline/follow.h"
+#include "world/clock.h"
 #include "world/descriptors.h"
 #include "world/disk.h"
 #include "world/mappings.h"
@@ -28,6 +30,7 @@ extern char __start_kf_bss[], __stop_kf_bss[];
 static struct bytes first_data;
 static struct follow *follower; /* NULL: it could not begin yet */
 static bool is_looking;
+static uint64_t looked_us;
 static struct bytes printed; /* and not judged yet */
 static char told[TOLD_BYTES];
 
@@ -108,6 +111,18 @@ static void judge(void)
     printed.length = 0;
 }
 
+/* A drained log is kept so that one who looks often enough sees it; this one may have
+ * looked too seldom, or its clock has jumped. */
+static bool may_be_behind(void)
+{
+    return world_now_us() - looked_us >= COMPACT_KEEP_MS * 1000;
+}
+
+void beside_note_start(void)
+{
+    looked_us = 0;
+}
+
 static void take_a_look(void)
 {
     bool was_quiet = process_is_quiet();
@@ -123,6 +138,11 @@ static void take_a_look(void)
     }
     process_be_quiet(was_quiet);
     is_looking = false;
+    if (status == KV_BEHIND && may_be_behind()) {
+        beside_end(); /* its reader begins anew */
+        status = KV_OK;
+    }
+    looked_us = world_now_us();
     if (status != KV_OK && status != KV_NOT_FOUND) {
         violation(status == KV_BEHIND ? "--follow falls behind" : "--follow fails", "%s",
                   told);

@@ -15,6 +15,9 @@ bool beside_is_looking(void);
 /* Nobody follows yet. Also when what is followed is no longer what it was. */
 void beside_end(void);
 
+/* The server starts: that removes a drained log at once, whoever reads it. */
+void beside_note_start(void);
+
 /* Have it look, and judge what it prints. */
 void beside_look(void);
 

@@ -742,8 +742,8 @@ void model_note_received(struct client *client, size_t count)
         bool was_owed =
             before > client->answered && memchr(client->said.at + client->answered, '\n',
                                                 before - client->answered) != NULL;
-        if (!was_owed) { /* all of its time for the replies to come */
-            client->taking_us = world_now_us() + process_serving()->idle_s * 1000000;
+        if (!was_owed) { /* all of its time for the replies to come, unless it is late */
+            client->renewed_us = world_now_us() + process_serving()->idle_s * 1000000;
         }
         client->last_line_us = world_now_us();
         client->last_moved_us = world_fair_us();
@@ -1222,10 +1222,12 @@ void model_check_wait(uint64_t until_us)
     uint64_t allowed_us =
         process_serving()->idle_s * 1000000 + 50000 + process_calls_us(CALLS_SLACK);
     are_others = are_others && !world_clock_has_jumped();
+    uint64_t taking_us =
+        client->taking_us > client->renewed_us ? client->taking_us : client->renewed_us;
     if (is_blocked && owes(client) && are_others &&
-        world_now_us() > client->taking_us + allowed_us) {
+        world_now_us() > taking_us + allowed_us) {
         violation("a client that takes nothing keeps others waiting",
-                  "for %" PRIu64 " us", world_now_us() - client->taking_us);
+                  "for %" PRIu64 " us", world_now_us() - taking_us);
     }
     if (!is_blocked && !client->is_closing && are_others &&
         world_fair_us() > client->last_moved_us + allowed_us) {

@@ -244,6 +244,9 @@ static void check_salvage(void)
 static void check_at_rest(void)
 {
     struct bytes text = {0};
+    if (mappings_are_failing()) {
+        beside_end(); /* what it has mapped would stay lost */
+    }
     mappings_mend();
     disk_set_room(WORLD_ALL); /* without room for a seal the last batch is not sure */
     look_at(LOG_PATH);
@@ -303,6 +306,7 @@ static void check_rot(const struct event *rot)
         (void)disk_flip(rot->fault.role, rot->number, (unsigned)rot->bit);
     }
     begin_life(); /* as if it had been killed */
+    beside_end(); /* what it reads may be a drained log that was removed as it was */
 }
 
 /* One life; returns whether it was the last. */
@@ -331,6 +335,7 @@ static bool live(void)
         return false;
     }
     begin_life();
+    beside_note_start();
     figures.starts++;
     enum status status = serve();
     others_put_back();

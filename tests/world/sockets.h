@@ -44,6 +44,7 @@ struct client {
     uint64_t last_reply_us; /* when it had answered one */
     uint64_t last_moved_us; /* when it did anything, on the clock that never jumps */
     uint64_t taking_us;     /* till then it may take nothing, or a little later */
+    uint64_t renewed_us;    /* likewise, from its last line on that found no reply due */
     struct mark *marks;
     size_t mark_count;
     size_t mark_capacity;
