@@ -492,6 +492,31 @@ f3_f119_a_client_that_takes_no_replies_is_reset_when_another_waits(void **state)
                            "a client did not take replies while others waited"));
 }
 
+/* Asking for more while replies are due is no taking of them. */
+static void f3_asking_on_earns_no_time_for_taking_replies(void **state)
+{
+    struct scene *scene = *state;
+    struct script requests = {0};
+    script_add_text(&requests, "SET big ");
+    script_add_fill(&requests, 'v', 4000);
+    for (int i = 0; i < 5000; i++) {
+        script_add_text(&requests, "\nGET big");
+    }
+    script_add_text(&requests, "\n");
+    struct client deaf = scene_client(scene);
+    client_send(&deaf, script_slice(&requests));
+    client_await_consumed(&deaf);
+    struct client second = bring_another(scene, "COUNT\n");
+    for (int i = 0; i < 20; i++) { /* the system takes some of them yet, for later */
+        assert_true(pass(IDLE_MS / 2));
+        (void)send(deaf.fd, "COUNT\n", 6, MSG_NOSIGNAL); /* until it is reset */
+    }
+    client_expect_text(&second, "1\n");
+    client_close(&second);
+    client_close(&deaf); /* its last send may have been told of the reset */
+    script_free(&requests);
+}
+
 static void f119_a_stop_resets_a_client_whose_replies_it_cuts_off(void **state)
 {
     struct scene *scene = *state;
@@ -575,6 +600,7 @@ int main(void)
         ON_CLOCK(f118_an_upload_that_goes_on_is_not_cut_off),
         ON_CLOCK(f118_an_upload_that_hardly_goes_on_is_cut_off),
         ON_CLOCK(f3_f119_a_client_that_takes_no_replies_is_reset_when_another_waits),
+        ON_CLOCK(f3_asking_on_earns_no_time_for_taking_replies),
         ON_CLOCK(f119_a_stop_resets_a_client_whose_replies_it_cuts_off),
         ON_CLOCK(f119_a_stop_hears_one_that_has_only_just_come),
         ON_CLOCK(f119_a_stop_resets_one_that_has_been_silent),
