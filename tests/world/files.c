@@ -184,12 +184,12 @@ ssize_t __wrap_pwrite(int fd, const void *bytes, size_t length, off_t offset)
     if (error != 0) {
         return outcome(error);
     }
-    size_t count = disk_write(file, bytes, process_cut(length), (uint64_t)offset);
-    if (count == 0 && length > 0) {
+    size_t wanted = process_cut(length);
+    size_t count = disk_write(file, bytes, wanted, (uint64_t)offset);
+    if (count < wanted) { /* a life may end before it asks for the rest */
         faults_note(CALL_PWRITE, ENOSPC);
-        return outcome(ENOSPC);
     }
-    return (ssize_t)count;
+    return count == 0 && length > 0 ? outcome(ENOSPC) : (ssize_t)count;
 }
 
 ssize_t __wrap_pread(int fd, void *bytes, size_t length, off_t offset)
