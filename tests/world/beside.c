@@ -170,5 +170,8 @@ void beside_check_at_rest(void)
         return;
     }
     beside_look();
+    if (follower == NULL) { /* it had been left behind, and begins anew */
+        beside_look();
+    }
     model_check_all_printed();
 }
