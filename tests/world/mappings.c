@@ -150,9 +150,28 @@ bool mappings_are_failing(void)
     return lost_count > 0 || world_now_us() < failing_until_us;
 }
 
+/* Whether bytes of a view stand where its file, which was cut short, has no page any
+ * more. */
+static bool is_behind_the_end(const struct view *view, const unsigned char *from,
+                              size_t length)
+{
+    if (view->length == 0 || view->is_beside || from < view->at ||
+        from >= view->at + view->length) {
+        return false;
+    }
+    uint64_t end = disk_length(view->file);
+    end = (end + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+    return (uint64_t)(from - view->at) + length > end;
+}
+
 bool mappings_have_lost(const void *bytes, size_t length)
 {
     const unsigned char *from = bytes;
+    for (size_t number = 0; number < VIEWS_MAX; number++) {
+        if (is_behind_the_end(&views[number], from, length)) {
+            return true;
+        }
+    }
     for (size_t i = 0; i < lost_count; i++) {
         for (size_t number = 0; number < VIEWS_MAX; number++) {
             const unsigned char *place = place_in(&views[number], &losses[i]);

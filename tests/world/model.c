@@ -650,7 +650,10 @@ static bool take_eviction(struct client *client, struct hearing *hearing)
     }
     uint64_t up_us =
         client->last_reply_us + process_serving()->idle_s * 1000000 - early_us();
-    bool came_before = owes(client) && client->last_line_us < up_us;
+    /* The end of the input makes a line of what is unfinished, and may come any time. */
+    bool is_whole = memchr(client->said.at + client->answered, '\n',
+                           client->received - client->answered) != NULL;
+    bool came_before = is_whole && owes(client) && client->last_line_us < up_us;
     bool is_early = !world_clock_has_jumped() && (world_now_us() < up_us || came_before);
     if (!sockets_has_somebody_spoken() || is_early) {
         violation("a client was sent away though its time was not up",
