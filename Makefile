@@ -280,7 +280,7 @@ POWER_OPTIONS = $(strip --seconds $(if $(STATES),1000000 --states $(STATES),$(SE
 check-power: kv-store
 	tests/power/run.sh ./kv-store $(POWER_OPTIONS)
 
-#: coverage        every branch is taken by a test, or listed with the reason
+#: coverage        which lines and branches no test takes, to look at
 coverage:
 	tests/coverage.sh
 
