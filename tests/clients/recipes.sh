@@ -197,12 +197,13 @@ damage_log() { # in the value `two` of the log that is served here
     printf 'X' | dd of=kv.log bs=1 seek="$((offset + 1))" conv=notrunc status=none
 }
 
-# A port that nobody listens on, nor on that of a cluster's bus, which is 10000 more.
+# A port that nobody listens on, nor on that of a cluster's bus, which is 10000 more; both below
+# those that a system gives to clients, one of which might take it at any moment.
 free_port() {
     python3 -c '
 import random, socket
 while True:
-    port = random.randrange(20000, 30000)
+    port = random.randrange(18000, 22700)
     try:
         for number in port, port + 10000:
             with socket.socket() as it:
