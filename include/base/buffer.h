@@ -27,6 +27,13 @@ enum status buffer_reserve(struct buffer *buffer, size_t more);
 /* Append bytes for which room was reserved. */
 void buffer_append(struct buffer *buffer, struct slice bytes);
 
+/*
+ * Append bytes for which room was reserved, and which are the caller's to write.
+ *
+ * Returns their place, which is valid until buffer_reserve.
+ */
+uint8_t *buffer_extend(struct buffer *buffer, size_t count);
+
 /* Append one byte for which room was reserved. */
 void buffer_append_byte(struct buffer *buffer, uint8_t byte);
 

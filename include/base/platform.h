@@ -30,6 +30,18 @@
 #endif
 
 /*
+ * A number of 64 bits whose bytes in memory are those of another in big-endian order,
+ * where the order of the processor's own is known; else there is no such name.
+ */
+#if KV_HAVE_GNU_C && defined(__BYTE_ORDER__)
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define KV_BIG_ENDIAN_64(number) __builtin_bswap64(number)
+#elif __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define KV_BIG_ENDIAN_64(number) (number)
+#endif
+#endif
+
+/*
  * The CRC-32C and carry-less product instructions of x86-64, in functions marked as their
  * users, where the processor has them; else tables.
  */

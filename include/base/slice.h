@@ -47,6 +47,15 @@ static inline bool slice_starts_with(struct slice slice, struct slice prefix)
            slice_equal(slice_first(slice, prefix.length), prefix);
 }
 
+/* Copy it to where there is room; returns the place behind the copy. */
+static inline uint8_t *slice_copy(struct slice slice, uint8_t *out)
+{
+    if (slice.length > 0) {
+        memcpy(out, slice.bytes, slice.length);
+    }
+    return out + slice.length;
+}
+
 /* Whether all of it, if there is any, is zeros. */
 static inline bool slice_is_zero(struct slice slice)
 {

@@ -99,6 +99,9 @@ static inline uint64_t record_length(uint64_t key_length, uint64_t value_length)
 void record_encode_header(uint8_t out[RECORD_HEADER_BYTES], uint64_t key_length,
                           uint64_t value_length);
 
+/* A whole record; `out` has room for its length. */
+void record_encode(uint8_t *out, struct slice key, struct slice value);
+
 /*
  * The record at the start of `bytes`, with lengths as they stand there.
  *

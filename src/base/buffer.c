@@ -40,6 +40,14 @@ void buffer_append(struct buffer *buffer, struct slice bytes)
     }
 }
 
+uint8_t *buffer_extend(struct buffer *buffer, size_t count)
+{
+    assert(count <= buffer->capacity - buffer->length);
+    uint8_t *place = buffer->bytes + buffer->length;
+    buffer->length += count;
+    return place;
+}
+
 void buffer_append_byte(struct buffer *buffer, uint8_t byte)
 {
     assert(buffer->length < buffer->capacity);

@@ -296,11 +296,8 @@ enum status log_reserve(struct log *log, uint64_t key_length, uint64_t value_len
 uint64_t log_stage(struct log *log, struct slice key, struct slice value)
 {
     uint64_t offset = staged_end(log);
-    uint8_t header[RECORD_HEADER_BYTES];
-    record_encode_header(header, key.length, value.length);
-    buffer_append(&log->staged, (struct slice){header, sizeof header});
-    buffer_append(&log->staged, key);
-    buffer_append(&log->staged, value);
+    uint64_t length = record_length(key.length, value.length);
+    record_encode(buffer_extend(&log->staged, (size_t)length), key, value);
     return offset;
 }
 

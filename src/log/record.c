@@ -52,6 +52,13 @@ void record_encode_header(uint8_t out[RECORD_HEADER_BYTES], uint64_t key_length,
     bytes_put_u64(out + 8, value_length);
 }
 
+void record_encode(uint8_t *out, struct slice key, struct slice value)
+{
+    record_encode_header(out, key.length, value.length);
+    uint8_t *place = slice_copy(key, out + RECORD_HEADER_BYTES);
+    (void)slice_copy(value, place);
+}
+
 bool record_decode(struct slice bytes, struct record *record_out)
 {
     if (bytes.length < RECORD_HEADER_BYTES) {
