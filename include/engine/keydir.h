@@ -80,8 +80,9 @@ void keydir_prefetch_key(const struct keydir *keydir, const struct location *loc
 void keydir_will_read(const struct keydir *keydir, const struct location *location,
                       uint64_t length);
 
-/* The first record with this hash, whatever its key. */
-struct location keydir_find_candidate(const struct keydir *keydir, uint64_t hash);
+/* The first record with this hash, whatever its key; nowhere: there is none. */
+void keydir_find_candidate(const struct keydir *keydir, uint64_t hash,
+                           struct location *location_out);
 
 /* The key of the record of a location. Valid until the log is changed. */
 struct slice keydir_key(const struct keydir *keydir, const struct location *location);

@@ -32,8 +32,13 @@ struct lookup_watch {
     bool has_waited; /* for the disk: one of the groups that were watched last */
 };
 
-/* key: its bytes stay as they are as long as the lookup is used. */
-struct lookup lookup_begin(const struct keydir *keydir, struct slice key);
+/*
+ * key: its bytes stay as they are as long as the lookup is used.
+ * lookup_out: made where it is to be used, since a copy of what was written just now
+ * holds a processor up.
+ */
+void lookup_begin(const struct keydir *keydir, struct slice key,
+                  struct lookup *lookup_out);
 
 /*
  * Fetch what the lookups of a group will want. A hint: a lookup that was not fetched

@@ -58,7 +58,8 @@ enum status store_close(struct store *store);
  *
  * key: borrowed; its bytes stay as they are as long as the lookup is used.
  */
-struct lookup store_begin_lookup(const struct store *store, struct slice key);
+void store_begin_lookup(const struct store *store, struct slice key,
+                        struct lookup *lookup_out);
 
 /*
  * Find out about a group of keys at once what the calls about them will want; those may

@@ -124,12 +124,13 @@ void keydir_will_read(const struct keydir *keydir, const struct location *locati
     log_will_read(log_of(keydir, location), location->offset, length);
 }
 
-struct location keydir_find_candidate(const struct keydir *keydir, uint64_t hash)
+void keydir_find_candidate(const struct keydir *keydir, uint64_t hash,
+                           struct location *location_out)
 {
-    struct location location = {0};
     struct index_cursor cursor = index_find(keydir->index, hash);
-    (void)index_next(&cursor, keydir->index, &location); /* nowhere: there is none */
-    return location;
+    if (!index_next(&cursor, keydir->index, location_out)) {
+        *location_out = (struct location){0};
+    }
 }
 
 static bool passes_crc(const struct keydir *keydir, const struct location *location)

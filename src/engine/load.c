@@ -85,8 +85,8 @@ static bool has_earlier(const struct load *load, const struct list *list)
 {
     bool has_one = false;
     for (uint32_t i = 0; i < list->count; i++) {
-        struct location earlier =
-            keydir_find_candidate(load->keydir, list->entries[i].hash);
+        struct location earlier;
+        keydir_find_candidate(load->keydir, list->entries[i].hash, &earlier);
         if (location_is_nowhere(&earlier)) {
             continue;
         }

@@ -15,9 +15,11 @@
 
 enum { WATCHED_GROUPS = 16 };
 
-struct lookup lookup_begin(const struct keydir *keydir, struct slice key)
+void lookup_begin(const struct keydir *keydir, struct slice key, struct lookup *lookup_out)
 {
-    return (struct lookup){.key = key, .hash = keydir_hash(keydir, key)};
+    lookup_out->key = key;
+    lookup_out->hash = keydir_hash(keydir, key);
+    lookup_out->is_fetched = false;
 }
 
 /*
@@ -59,9 +61,10 @@ void lookup_fetch(struct lookup_watch *watch, const struct keydir *keydir,
         index_prefetch(keydir->index, lookups[i].hash);
     }
     for (size_t i = 0; i < count; i++) {
-        lookups[i].version = index_version(keydir->index, lookups[i].hash);
-        lookups[i].candidate = keydir_find_candidate(keydir, lookups[i].hash);
-        lookups[i].is_fetched = true;
+        struct lookup *lookup = &lookups[i];
+        lookup->version = index_version(keydir->index, lookup->hash);
+        keydir_find_candidate(keydir, lookup->hash, &lookup->candidate);
+        lookup->is_fetched = true;
     }
     if (watch->has_waited) {
         ask_disk(keydir, lookups, count);

@@ -74,9 +74,10 @@ enum status store_close(struct store *store)
     return status == KV_OK || status == KV_NO_SPACE ? close_status : status;
 }
 
-struct lookup store_begin_lookup(const struct store *store, struct slice key)
+void store_begin_lookup(const struct store *store, struct slice key,
+                        struct lookup *lookup_out)
 {
-    return lookup_begin(&store->keydir, key);
+    lookup_begin(&store->keydir, key, lookup_out);
 }
 
 void store_fetch(struct store *store, struct lookup *lookups, size_t count)

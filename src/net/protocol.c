@@ -108,10 +108,13 @@ static struct slice first_word(struct slice text)
     return space == NULL ? text : slice_first(text, (size_t)(space - text.bytes));
 }
 
-static enum verb find_verb(struct slice word)
+/* The command that the first word of a line is. */
+static enum verb find_verb(struct slice line)
 {
     for (int verb = 0; verb < VERB_NONE; verb++) {
-        if (equals_in_any_case(word, commands[verb].name)) {
+        struct slice name = commands[verb].name;
+        if (starts_in_any_case(line, name) &&
+            (line.length == name.length || line.bytes[name.length] == ' ')) {
             return (enum verb)verb;
         }
     }
@@ -180,8 +183,7 @@ enum status protocol_parse(struct slice line, uint64_t value_bytes_max,
     if (line.length == 0) {
         return KV_EMPTY_LINE;
     }
-    struct slice word = first_word(line);
-    request_out->verb = find_verb(word);
+    request_out->verb = find_verb(line);
     enum status status = check_text(line);
     if (status != KV_OK) {
         return status;
@@ -190,16 +192,17 @@ enum status protocol_parse(struct slice line, uint64_t value_bytes_max,
         return KV_UNKNOWN_COMMAND;
     }
     enum arguments wanted = commands[request_out->verb].arguments;
+    size_t name_length = commands[request_out->verb].name.length;
     if (wanted <= ARGUMENTS_KEY) {
         line = without_spaces_at_end(line);
     }
-    if (word.length == line.length) {
+    if (name_length == line.length) {
         return wanted < ARGUMENTS_KEY ? KV_OK : KV_USAGE;
     }
     if (wanted == ARGUMENTS_NONE) {
         return KV_USAGE;
     }
-    return parse_arguments(slice_after(line, word.length + 1), wanted, value_bytes_max,
+    return parse_arguments(slice_after(line, name_length + 1), wanted, value_bytes_max,
                            request_out);
 }
 

@@ -145,7 +145,8 @@ static void leave_out(struct replies *replies, enum status status)
 static enum status put_pair(struct replies *replies, struct slice key)
 {
     struct slice value;
-    struct lookup lookup = store_begin_lookup(replies->store, key);
+    struct lookup lookup;
+    store_begin_lookup(replies->store, key, &lookup);
     enum status status = store_get(replies->store, &lookup, &value);
     if (status != KV_OK) {
         leave_out(replies, status);

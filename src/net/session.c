@@ -163,25 +163,25 @@ static bool can_execute(struct session *session)
            store_staged_bytes(session->store) < BATCH_BYTES_MAX;
 }
 
-/* What a line asks for, before anything is done; one that is none of ours, to quit. */
-static struct queued examine(const struct session *session, enum line kind,
-                             struct slice line, size_t start)
+/*
+ * What a line asks for, before anything is done; one that is none of ours, to quit.
+ * Returns KV_OK, or why it cannot be executed.
+ */
+static enum status examine(const struct session *session, enum line kind,
+                           struct slice line, struct request *request_out)
 {
-    struct queued queued = {.request.verb = VERB_NONE, .start = start};
     if (protocol_is_hangup(line)) {
-        queued.request.verb = VERB_QUIT;
-    } else if (kind == LINE_TOO_LONG) {
-        queued.refusal = KV_LINE_TOO_LONG;
-    } else if (kind == LINE_NO_MEMORY) {
-        queued.refusal = KV_NO_MEMORY;
-    } else {
-        queued.refusal =
-            protocol_parse(line, session->options.value_bytes_max, &queued.request);
-        if (kind == LINE_UNFINISHED && protocol_is_write(queued.request.verb)) {
-            queued.refusal = KV_INCOMPLETE_LINE;
-        }
+        *request_out = (struct request){.verb = VERB_QUIT};
+        return KV_OK;
     }
-    return queued;
+    if (kind == LINE_TOO_LONG || kind == LINE_NO_MEMORY) {
+        *request_out = (struct request){.verb = VERB_NONE};
+        return kind == LINE_TOO_LONG ? KV_LINE_TOO_LONG : KV_NO_MEMORY;
+    }
+    enum status status =
+        protocol_parse(line, session->options.value_bytes_max, request_out);
+    bool is_cut = kind == LINE_UNFINISHED && protocol_is_write(request_out->verb);
+    return is_cut ? KV_INCOMPLETE_LINE : status;
 }
 
 /*
@@ -204,10 +204,12 @@ static bool take_group(struct session *session, size_t position_max, struct grou
             line = protocol_skip_mark(line);
         }
         struct queued *queued = &group->lines[group->line_count++];
-        *queued = examine(session, kind, line, start);
+        queued->start = start;
+        queued->lookup = NULL;
+        queued->refusal = examine(session, kind, line, &queued->request);
         if (queued->refusal == KV_OK && protocol_has_key(queued->request.verb)) {
             queued->lookup = &group->lookups[group->lookup_count++];
-            *queued->lookup = store_begin_lookup(session->store, queued->request.key);
+            store_begin_lookup(session->store, queued->request.key, queued->lookup);
         }
     }
     store_fetch(session->store, group->lookups, group->lookup_count);

@@ -10,26 +10,30 @@
 static inline enum status keyed_get(struct store *store, struct slice key,
                                     struct slice *value_out)
 {
-    struct lookup lookup = store_begin_lookup(store, key);
+    struct lookup lookup;
+    store_begin_lookup(store, key, &lookup);
     return store_get(store, &lookup, value_out);
 }
 
 static inline enum status keyed_exists(struct store *store, struct slice key)
 {
-    struct lookup lookup = store_begin_lookup(store, key);
+    struct lookup lookup;
+    store_begin_lookup(store, key, &lookup);
     return store_exists(store, &lookup);
 }
 
 static inline enum status keyed_set(struct store *store, struct slice key,
                                     struct slice value)
 {
-    struct lookup lookup = store_begin_lookup(store, key);
+    struct lookup lookup;
+    store_begin_lookup(store, key, &lookup);
     return store_set(store, &lookup, value);
 }
 
 static inline enum status keyed_delete(struct store *store, struct slice key)
 {
-    struct lookup lookup = store_begin_lookup(store, key);
+    struct lookup lookup;
+    store_begin_lookup(store, key, &lookup);
     return store_delete(store, &lookup);
 }
 

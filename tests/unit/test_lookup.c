@@ -196,11 +196,10 @@ static void load_of_what_was_not_read_goes_back_to_reading_in_order(void **state
 /* Three keys: a small record, a large one, none. Finding them takes a while. */
 static void look_up(struct lookup_watch *watch, const struct bench *bench)
 {
-    struct lookup lookups[] = {
-        lookup_begin(&bench->keydir, SLICE_LITERAL("small")),
-        lookup_begin(&bench->keydir, SLICE_LITERAL("large")),
-        lookup_begin(&bench->keydir, SLICE_LITERAL("none")),
-    };
+    struct lookup lookups[3];
+    lookup_begin(&bench->keydir, SLICE_LITERAL("small"), &lookups[0]);
+    lookup_begin(&bench->keydir, SLICE_LITERAL("large"), &lookups[1]);
+    lookup_begin(&bench->keydir, SLICE_LITERAL("none"), &lookups[2]);
     struct location found;
     lookup_fetch(watch, &bench->keydir, lookups, 3);
     for (size_t i = 0; i < 3; i++) {

@@ -557,11 +557,10 @@ static void store_fetch_is_a_hint(void **state)
     engine_open(engine);
     engine_put(engine, "apples", "many");
     engine_put(engine, "pear", "green");
-    struct lookup lookups[] = {
-        store_begin_lookup(engine->store, SLICE_LITERAL("apples")),
-        store_begin_lookup(engine->store, SLICE_LITERAL("missing")),
-        store_begin_lookup(engine->store, SLICE_LITERAL("pear")),
-    };
+    struct lookup lookups[3];
+    store_begin_lookup(engine->store, SLICE_LITERAL("apples"), &lookups[0]);
+    store_begin_lookup(engine->store, SLICE_LITERAL("missing"), &lookups[1]);
+    store_begin_lookup(engine->store, SLICE_LITERAL("pear"), &lookups[2]);
     store_fetch(engine->store, lookups, 0);
     for (size_t fetched = 0; fetched <= 3; fetched++) {
         store_fetch(engine->store, lookups, fetched);
@@ -582,7 +581,8 @@ static void store_fetch_before_a_write_finds_what_is_there_after_it(void **state
     struct slice found;
     engine_open(engine);
     engine_put(engine, "key", "old");
-    struct lookup lookup = store_begin_lookup(engine->store, SLICE_LITERAL("key"));
+    struct lookup lookup;
+    store_begin_lookup(engine->store, SLICE_LITERAL("key"), &lookup);
     store_fetch(engine->store, &lookup, 1);
     assert_int_equal(store_set(engine->store, &lookup, SLICE_LITERAL("new")), KV_OK);
     assert_int_equal(store_get(engine->store, &lookup, &found), KV_OK);

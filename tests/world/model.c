@@ -979,7 +979,8 @@ static void observe(struct store *store)
     for (uint32_t i = 1; i <= keys.count; i++) {
         struct slice value;
         struct slice key = words_get(&keys, i);
-        struct lookup lookup = store_begin_lookup(store, key);
+        struct lookup lookup;
+        store_begin_lookup(store, key, &lookup);
         enum status status = store_get(store, &lookup, &value);
         int64_t number;
         bool is_sum = status == KV_OK && is_counted[i] && is_decimal(value, &number);
@@ -1127,7 +1128,8 @@ void model_check_damaged(struct store *store)
     for (uint32_t i = 1; i <= keys.count; i++) {
         struct slice value;
         struct slice key = words_get(&keys, i);
-        struct lookup lookup = store_begin_lookup(store, key);
+        struct lookup lookup;
+        store_begin_lookup(store, key, &lookup);
         enum status status = store_get(store, &lookup, &value);
         bool is_right =
             status == KV_CORRUPT ||
