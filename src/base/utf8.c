@@ -4,6 +4,9 @@
  */
 #include "base/utf8.h"
 
+/* Of long text so much is looked at before it is told whether to go on. */
+enum { PIECE_BYTES = 512 };
+
 #define EACH_BYTE(byte) (UINT64_C(0x0101010101010101) * (byte))
 
 static inline uint64_t word_at(const uint8_t *bytes)
@@ -47,9 +50,35 @@ static inline size_t plain_length(struct slice text)
     return at;
 }
 
+/*
+ * All words without a look between them, which compilers do several at a time, and the
+ * last bytes once more as a word.
+ */
+static bool is_plain_piece(struct slice text)
+{
+    uint64_t tops = 0;
+    size_t word_count = text.length / 8;
+    for (size_t i = 0; i < word_count; i++) {
+        uint64_t word = word_at(text.bytes + i * 8);
+        tops |= (word - EACH_BYTE(1)) | word;
+    }
+    uint64_t last = word_at(text.bytes + text.length - 8);
+    tops |= (last - EACH_BYTE(1)) | last;
+    return (tops & EACH_BYTE(0x80)) == 0;
+}
+
 bool utf8_is_plain(struct slice text)
 {
-    return plain_length(text) == text.length;
+    if (text.length < 8) {
+        return plain_length(text) == text.length;
+    }
+    while (text.length >= PIECE_BYTES + 8) {
+        if (!is_plain_piece(slice_first(text, PIECE_BYTES))) {
+            return false;
+        }
+        text = slice_after(text, PIECE_BYTES);
+    }
+    return is_plain_piece(text);
 }
 
 /*

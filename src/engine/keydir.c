@@ -197,12 +197,14 @@ enum status keydir_read(const struct keydir *keydir, const struct location *loca
     if (location->value_length >= READ_AHEAD_BYTES_MIN) {
         keydir_will_read(keydir, location, location->value_length);
     }
-    enum status status = keydir_verify(keydir, location);
-    if (status != KV_OK) {
-        return tell(keydir, location, status, FAULT_DAMAGED);
+    struct slice bytes = bytes_of(keydir, location);
+    if (crc32c(0, bytes) != location->crc) {
+        enum status status = keydir_verify(keydir, location); /* it may be read again */
+        if (status != KV_OK) {
+            return tell(keydir, location, status, FAULT_DAMAGED);
+        }
     }
-    *value_out = slice_after(bytes_of(keydir, location),
-                             RECORD_HEADER_BYTES + (size_t)location->key_length);
+    *value_out = slice_after(bytes, RECORD_HEADER_BYTES + (size_t)location->key_length);
     return KV_OK;
 }
 
