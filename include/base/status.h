@@ -4,6 +4,8 @@
 #ifndef KV_STATUS_H
 #define KV_STATUS_H
 
+#include "base/slice.h"
+
 enum status {
     KV_OK,
     KV_NOT_FOUND,      /* an answer, not an error */
@@ -45,5 +47,8 @@ enum status {
  * errno text. Valid for ever.
  */
 const char *status_text(enum status status);
+
+/* The same, with its length. */
+struct slice status_slice(enum status status);
 
 #endif

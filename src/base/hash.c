@@ -50,12 +50,12 @@ uint64_t hash_key(const struct hash_seed *seed, struct slice key)
         .v2 = seed->words[0] ^ UINT64_C(0x6c7967656e657261),
         .v3 = seed->words[1] ^ UINT64_C(0x7465646279746573),
     };
-    struct slice rest = key;
-    while (rest.length >= 8) {
-        absorb(&s, get_word(rest.bytes, 8));
-        rest = slice_after(rest, 8);
+    const uint8_t *bytes = key.bytes;
+    for (size_t i = key.length / 8; i > 0; i--) {
+        absorb(&s, get_word(bytes, 8));
+        bytes += 8;
     }
-    absorb(&s, (uint64_t)key.length << 56 | get_word(rest.bytes, rest.length));
+    absorb(&s, (uint64_t)key.length << 56 | get_word(bytes, key.length % 8));
     s.v2 ^= 0xff;
     mix(&s);
     mix(&s);

@@ -108,9 +108,31 @@ static struct slice first_word(struct slice text)
     return space == NULL ? text : slice_first(text, (size_t)(space - text.bytes));
 }
 
+/*
+ * Whether a line of at least four bytes begins with three letters, in any case, and a
+ * space; all of it at once. The cases of a letter differ in one bit, 0x20.
+ */
+static bool begins_with_word(struct slice line, const char upper[4])
+{
+    static const uint8_t kept_bits[4] = {0xdf, 0xdf, 0xdf, 0xff};
+    uint32_t word;
+    uint32_t mask;
+    uint32_t wanted;
+    memcpy(&word, line.bytes, sizeof word);
+    memcpy(&mask, kept_bits, sizeof mask);
+    memcpy(&wanted, upper, sizeof wanted);
+    return (word & mask) == wanted;
+}
+
 /* The command that the first word of a line is. */
 static enum verb find_verb(struct slice line)
 {
+    if (line.length >= 4 && begins_with_word(line, "GET ")) {
+        return VERB_GET; /* nearly every line is one of these two */
+    }
+    if (line.length >= 4 && begins_with_word(line, "SET ")) {
+        return VERB_SET;
+    }
     for (int verb = 0; verb < VERB_NONE; verb++) {
         struct slice name = commands[verb].name;
         if (starts_in_any_case(line, name) &&
@@ -246,17 +268,24 @@ static void put_text(struct buffer *replies, const char *text)
     buffer_append(replies, slice_of_text(text));
 }
 
-void protocol_put_status(struct buffer *replies, enum status status, enum verb verb)
+static void put_failure(struct buffer *replies, enum status status, enum verb verb)
 {
-    if (status != KV_OK && status != KV_NOT_FOUND && status != KV_ALREADY_STORED) {
-        put_text(replies, "error: ");
-    }
-    put_text(replies, status_text(status));
+    put_text(replies, "error: ");
+    buffer_append(replies, status_slice(status));
     if (status == KV_USAGE) {
         assert(verb < VERB_NONE);
         put_text(replies, ": ");
         buffer_append(replies, commands[verb].name);
         put_text(replies, argument_texts[commands[verb].arguments]);
+    }
+}
+
+void protocol_put_status(struct buffer *replies, enum status status, enum verb verb)
+{
+    if (status == KV_OK || status == KV_NOT_FOUND || status == KV_ALREADY_STORED) {
+        buffer_append(replies, status_slice(status));
+    } else {
+        put_failure(replies, status, verb);
     }
     buffer_append_byte(replies, '\n');
 }
