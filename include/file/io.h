@@ -68,8 +68,10 @@ void io_begin_sync(int fd, uint64_t offset, uint64_t length);
 /* Make the names in a directory durable. */
 enum status io_sync_directory(int directory);
 
-/* Forget what memory holds of a synced file from `offset` on: the next read is the
- * disk's. */
+/*
+ * Forget what memory holds of a synced file from `offset` on, or from a little before:
+ * the next read is the disk's.
+ */
 enum status io_forget_cache(int fd, uint64_t offset);
 
 /*

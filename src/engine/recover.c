@@ -231,9 +231,54 @@ static enum status open_sealed(const struct files *files, struct logset *set)
     return status;
 }
 
+static void tell_lacking(const struct logset *set, uint64_t offset)
+{
+    diag_warnx("%s: the disk lacks what memory held behind offset %" PRIu64
+               "; reading the log as the disk has it",
+               files_path(set->files), offset);
+}
+
+/* The seal that ends the file: a server was killed behind it, with no space ahead. */
+static bool find_last_seal(const struct logset *set, struct seal *seal_out)
+{
+    struct slice bytes = log_bytes(set->log);
+    if (bytes.length < OPENING_BYTES + SEAL_BYTES) {
+        return false;
+    }
+    uint64_t at = bytes.length - SEAL_BYTES;
+    return record_decode_seal(slice_after(bytes, (size_t)at), at, seal_out) &&
+           seal_out->log_id == set->opening.log_id && seal_out->durable_length <= at;
+}
+
 /*
- * Look again at everything that the last seal does not call durable, this time as the
- * disk gives it: after a failed sync, memory may hold what the disk never got.
+ * After a failed sync, memory may hold what the disk never got. Where the last seal of
+ * the file says what had been durable, everything else is read from the disk from the
+ * first: reading and comparing it all later costs as much as verifying it did.
+ *
+ * from_out: written only where there is such a seal: nothing from there on is read from
+ * memory.
+ */
+static enum status forget_tail(const struct logset *set, uint64_t *from_out)
+{
+    struct seal seal;
+    struct seal on_disk;
+    if (!find_last_seal(set, &seal)) {
+        return KV_OK;
+    }
+    enum status status = log_reread(set->log, seal.durable_length);
+    if (status != KV_OK) {
+        return status;
+    }
+    if (!find_last_seal(set, &on_disk) || on_disk.chain != seal.chain) {
+        tell_lacking(set, seal.durable_length);
+    }
+    *from_out = seal.durable_length;
+    return KV_OK;
+}
+
+/*
+ * Look again at everything that the last good seal does not call durable, this time as
+ * the disk gives it.
  */
 static enum status compare_with_disk(struct log *log, uint64_t from, bool *is_same_out)
 {
@@ -245,27 +290,35 @@ static enum status compare_with_disk(struct log *log, uint64_t from, bool *is_sa
     return status;
 }
 
+static enum status settle(const struct logset *set)
+{
+    enum status status = log_settle(set->log);
+    return status == KV_OK && set->older != NULL ? log_settle(set->older) : status;
+}
+
+/* That an older log is not wanted any more, memory alone has said so far. */
 static enum status fill_as_on_disk(struct logset *set, struct keydir *keydir,
                                    struct findings *found)
 {
     const struct files *files = set->files;
     bool is_same = false;
-    enum status status = log_settle(set->log);
-    if (status == KV_OK && set->older != NULL) {
-        status = log_settle(set->older);
+    uint64_t forgotten_from = UINT64_MAX;
+    enum status status = settle(set);
+    if (status == KV_OK && !set->is_drained) {
+        status = forget_tail(set, &forgotten_from);
     }
     if (status == KV_OK) {
         status = recover_fill(set, keydir, found);
     }
-    if (status == KV_OK) {
+    if (status == KV_OK && found->scan.durable_length < forgotten_from) {
         status = compare_with_disk(set->log, found->scan.durable_length, &is_same);
+    } else {
+        is_same = true;
     }
     if (status != KV_OK || is_same) {
         return status;
     }
-    diag_warnx("%s: the disk lacks what memory held behind offset %" PRIu64
-               "; reading the log again",
-               files_path(files), found->scan.durable_length);
+    tell_lacking(set, found->scan.durable_length);
     keydir_destroy(keydir);
     /* What it said of an older log counts no more either: a drained mark may be gone. */
     logset_close(set);

@@ -16,6 +16,12 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+/*
+ * A system forgets whole units of its cache, and passes over one that begins before the
+ * place: pages or, as Linux makes them of long writes, up to so many bytes of pages.
+ */
+#define CACHE_UNIT_BYTES_MAX (2 * MIB)
+
 /* off_t stays in this file: 64 bits of it are needed. */
 static_assert(sizeof(off_t) >= 8, "compile with 64-bit file offsets");
 
@@ -150,8 +156,9 @@ enum status io_sync_directory(int directory)
 
 enum status io_forget_cache(int fd, uint64_t offset)
 {
+    uint64_t start = offset - offset % CACHE_UNIT_BYTES_MAX;
     do {
-        errno = posix_fadvise(fd, (off_t)offset, 0, POSIX_FADV_DONTNEED);
+        errno = posix_fadvise(fd, (off_t)start, 0, POSIX_FADV_DONTNEED);
     } while (errno == EINTR);
     return errno == 0 ? KV_OK : KV_IO;
 }
