@@ -38,11 +38,14 @@ OBJECTS       = $(MODULES:src/%.c=$(BUILD)/src/%.o)
 ALL_TESTS    := $(basename $(notdir $(wildcard tests/unit/test_*.c tests/server/test_*.c)))
 FAULT_TESTS  := $(filter test_corpus,$(ALL_TESTS))
 UNIT_TESTS   := $(filter-out $(FAULT_TESTS),$(ALL_TESTS))
-# The server tests wait most, so they begin.
-UNIT_TESTS   := $(filter test_server_%,$(UNIT_TESTS)) $(filter-out test_server_%,$(UNIT_TESTS))
+# The server tests wait most, so they begin; then those that compute longest, so that no
+# processor is without work at the end.
+LONG_TESTS   := test_server_% test_index test_scan test_stop test_compact%
+UNIT_TESTS   := $(foreach tests,$(LONG_TESTS),$(filter $(tests),$(UNIT_TESTS))) \
+	$(filter-out $(LONG_TESTS),$(UNIT_TESTS))
 # These only drive the program: what is run under valgrind with them is the server.
 DRIVERS      := $(notdir $(basename $(shell grep -l '"support/scene\.h"' tests/server/test_*.c)))
-UNIT_BINARIES = $(UNIT_TESTS:%=$(BUILD)/tests/%)
+UNIT_BINARIES = $(OTHER_UNITS) $(UNIT_TESTS:%=$(BUILD)/tests/%)
 FAULT_BINARIES = $(FAULT_TESTS:%=$(BUILD)/tests/%)
 SUPPORT       = $(patsubst tests/support/%.c,$(BUILD)/support/%.o,$(wildcard tests/support/*.c))
 
@@ -127,8 +130,7 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(SUPPORT) $(BUILD)/libkv.a
 # The saved inputs of the fuzzers are replayed with the unit tests.
 FUZZ_OBJECTS   = $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%.o,\
 	$(filter-out tests/fuzz/libfuzzer_%,$(wildcard tests/fuzz/*.c)))
-OTHER_UNITS    = $(BUILD)/fuzz/replay $(BUILD)/world/world
-UNIT_BINARIES += $(OTHER_UNITS)
+OTHER_UNITS    = $(BUILD)/world/world $(BUILD)/fuzz/replay
 
 $(BUILD)/fuzz/%.o: tests/fuzz/%.c $(BUILD)/commands
 	@mkdir -p $(@D)
@@ -217,10 +219,8 @@ check-san:
 	@$(MAKE) --no-print-directory BUILD=build/san CFLAGS="$(SAN_FLAGS)" TITLE=$@ \
 		RUNNER="env KV_TEST_SLOW=$(SLOW)" run-unit
 
+VALGRIND = tests/under-valgrind.sh
 # Here files are on a disk, where the others have them in memory.
-# A SIGBUS handler that puts a page in place needs exact registers at each access.
-VALGRIND = valgrind -q --error-exitcode=99 --leak-check=full \
-	--vex-iropt-register-updates=allregs-at-mem-access
 run_on_disk = TMPDIR=$${TMPDIR:-/tmp} $(MAKE) --no-print-directory BUILD=build/check \
 	CFLAGS="$(CHECK_FLAGS)" TITLE=$@ run-unit
 

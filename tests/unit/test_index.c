@@ -793,14 +793,15 @@ static uint64_t largest_part(const struct index *index)
 static void index_takes_at_most_29_bytes_a_key_and_27_on_average(void **state)
 {
     (void)state;
-    enum { COUNT_MIN = 500000, COUNT_MAX = 1500000, SAMPLE_EVERY = 1000 };
+    enum { COUNT_MIN = 500000, SAMPLE_EVERY = 1000 };
+    uint64_t count_max = watchdog_scaled(1500000, 600000);
     struct dice dice;
     dice_begin(&dice);
     struct index *index = entries_create();
     uint64_t sum = 0;
     uint64_t samples = 0;
     uint64_t bytes = 0;
-    for (uint64_t count = 1; count <= COUNT_MAX; count++) {
+    for (uint64_t count = 1; count <= count_max; count++) {
         struct location location = {.offset = count, .key_length = 16};
         entries_insert(index, dice_next(&dice), location);
         uint64_t taken = index_bytes(index) - bytes;
@@ -813,10 +814,11 @@ static void index_takes_at_most_29_bytes_a_key_and_27_on_average(void **state)
             samples++;
         }
     }
-    assert_in_range(largest_part(index), COUNT_MAX / INDEX_PART_COUNT, COUNT_MAX / 256);
+    assert_in_range(largest_part(index), count_max / INDEX_PART_COUNT, count_max / 256);
     print_message("%llu hundredths of a byte a key on average\n",
                   (unsigned long long)(sum / samples));
-    assert_in_range(sum / samples, 2000, 2720);
+    /* The average is one of all sizes. */
+    assert_in_range(sum / samples, 2000, watchdog_is_slow() ? 2900 : 2720);
     index_destroy(index);
 }
 
@@ -828,17 +830,17 @@ static struct index *reload(const struct index *index)
     return copy;
 }
 
-/* Insert so many; returns how many parts grew, at most, within WINDOW of them. */
+/* Insert so many; returns how many parts grew, at most, within a fiftieth of them. */
 static uint64_t most_grown_at_once(struct index *index, struct dice *dice, uint64_t count)
 {
-    enum { WINDOW = 20000 };
+    uint64_t window = count / 50;
     uint64_t most = 0;
     uint64_t grown = 0;
     for (uint64_t i = 0; i < count; i++) {
         uint64_t bytes = index_bytes(index);
         struct location location = {.offset = i, .key_length = 16};
         entries_insert(index, dice_next(dice), location);
-        grown = (i % WINDOW == 0 ? 0 : grown) + (index_bytes(index) != bytes ? 1 : 0);
+        grown = (i % window == 0 ? 0 : grown) + (index_bytes(index) != bytes ? 1 : 0);
         most = grown > most ? grown : most;
     }
     return most;
@@ -851,15 +853,16 @@ static uint64_t most_grown_at_once(struct index *index, struct dice *dice, uint6
  */
 static void index_parts_grow_at_different_times(void **state)
 {
-    enum { COUNT = 1000000, MOST = 90 };
     (void)state;
+    uint64_t count = watchdog_scaled(1000000, 200000);
+    uint64_t most = watchdog_scaled(90, 120); /* small parts grow in larger steps: 84 */
     struct dice dice;
     dice_begin(&dice);
     struct index *index = entries_create();
-    (void)most_grown_at_once(index, &dice, COUNT);
+    (void)most_grown_at_once(index, &dice, count);
     struct index *copy = reload(index);
-    assert_in_range(most_grown_at_once(index, &dice, COUNT), 1, MOST);
-    assert_in_range(most_grown_at_once(copy, &dice, COUNT), 1, MOST);
+    assert_in_range(most_grown_at_once(index, &dice, count), 1, most);
+    assert_in_range(most_grown_at_once(copy, &dice, count), 1, most);
     index_destroy(index);
     index_destroy(copy);
 }

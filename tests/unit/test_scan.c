@@ -9,6 +9,7 @@
 #include "support/guarded.h"
 #include "support/image.h"
 #include "support/unit.h"
+#include "support/watchdog.h"
 
 #include <stdlib.h>
 
@@ -554,10 +555,11 @@ static void f115_scan_calls_every_flip_before_space_ahead_corrupt(void **state)
         struct overwrite overwrite;
         overwrite_begin(&overwrite, place, 700);
         for (uint64_t at = overwrite.start; at < overwrite.end; at++) {
-            for (unsigned bit = 0; bit < 8; bit++) {
-                image_flip(&overwrite.new, at, bit);
+            for (size_t bit = at % watchdog_scaled(1, 4); bit < 8;
+                 bit += watchdog_scaled(1, 4)) {
+                image_flip(&overwrite.new, at, (unsigned)bit);
                 check_damaged(image_slice(&overwrite.new), overwrite.start, TAIL_CORRUPT);
-                image_flip(&overwrite.new, at, bit);
+                image_flip(&overwrite.new, at, (unsigned)bit);
             }
         }
         overwrite_end(&overwrite);
