@@ -89,6 +89,12 @@ for place in $(grep -nE "$timed" tests/clients/* tests/install.sh \
     fail "$place: real time; await an event, and bound the wait by \$seconds_max"
 done
 
+# Opened by that name, a file to which the output goes is cut to nothing, and what stood there
+# before is lost.
+for place in $(grep -rnE '(tee|>>?) *(-a )?/dev/std(err|out)' tests --include='*.sh' | cut -d : -f 1,2); do
+    fail "$place: opens its output once more; >&2"
+done
+
 # Functions of at most 70 lines, files of at most 500.
 long=$(awk '
     FNR == 1 { start = 0 }

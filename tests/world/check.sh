@@ -15,7 +15,8 @@ apart=$((1 << 32)) # seeds of two that run at once never meet
 
 "$world"
 out=$(mktemp)
-trap 'rm -f -- "$out"' EXIT
+said=$(mktemp)
+trap 'rm -f -- "$out" "$said"' EXIT
 for ((i = 0; i < processors; i++)); do
     echo "--seed $((1 + i * fixed / processors)) --seeds $((fixed / processors))"
 done >"$out"
@@ -23,13 +24,14 @@ for ((i = 0; i < processors; i++)); do
     echo "--save tests/world/found --seed $((seed + i * apart)) --seconds $seconds"
 done >>"$out"
 failed=0
-figures=$(xargs -P "$processors" -L 1 "$world" <"$out" | tee /dev/stderr | awk -v fixed="$fixed" '
+xargs -P "$processors" -L 1 "$world" <"$out" | tee "$said" || failed=1
+figures=$(awk -v fixed="$fixed" '
     /^world: / {
         seeds += $2; commands += $4; starts += $11; losses += $15; violations += $(NF - 1)
     }
     END {
         printf "%d seeds, %d of them fixed, %d commands, %d starts, %d losses of power, %d violations",
             seeds, fixed, commands, starts, losses, violations
-    }') || failed=1
+    }' "$said")
 echo "check-world: $figures" | tee -a "${KV_RAN:-/dev/null}"
 exit "$failed"
