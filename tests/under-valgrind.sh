@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # Run a program under valgrind, as `make check-valgrind` and `make check-served` do.
 #
 #     tests/under-valgrind.sh PROGRAM [ARGUMENT...]
