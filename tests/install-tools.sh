@@ -1,7 +1,9 @@
 #!/bin/sh
 # Install the Debian packages that the tests need and this machine lacks.
-# Says what it does; does nothing where everything is there.
+# Says what it does; does nothing where everything is there, and where it may not install
+# anything it says what is missing.
 set -eu
+cd "$(dirname "$0")/.."
 
 missing=""
 need() { # need PACKAGE COMMAND-THAT-SHOWS-IT
@@ -25,8 +27,6 @@ need curl 'command -v curl'
 need python3 'command -v python3'
 need wamerican 'test -e /usr/share/dict/american-english'
 need systemd 'command -v systemd-analyze'
-need libclang-rt-14-dev 'test -e /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a || test -e /usr/lib/clang/14/lib/linux/libclang_rt.fuzzer-x86_64.a'
-need lcov 'command -v lcov'
 if [ "$(id -u)" -eq 0 ] && [ -c /dev/fuse ]; then # check-power runs nowhere else
     need libfuse3-dev 'test -e /usr/include/fuse3/fuse.h'
     need fuse3 'command -v fusermount3'
@@ -44,11 +44,26 @@ if [ -z "$missing" ]; then
     echo "tests: every tool is installed"
     exit 0
 fi
-echo "tests: installing$missing"
-sudo=""
+root=""
 if [ "$(id -u)" -ne 0 ]; then
-    sudo="sudo"
+    root="sudo"
 fi
-$sudo apt-get update -q
-# Unquoted on purpose: a list of packages.
-DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -q $missing
+if ! command -v apt-get >/dev/null || { [ -n "$root" ] && ! command -v sudo >/dev/null; }; then
+    echo "tests: the tests need what Debian calls:$missing"
+    echo "tests: none of it can be installed from here; as root, on Debian:"
+    echo "    apt-get update && apt-get install --no-install-recommends$missing"
+    exit 1
+fi
+log=build/install.log
+mkdir -p build
+echo "tests: installing$missing (what apt-get says is in $log)"
+# Unquoted on purpose: nothing or sudo, a list of packages.
+# shellcheck disable=SC2086
+if ! { $root apt-get update -q &&
+    $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing; } \
+    >"$log" 2>&1 </dev/null; then
+    tail -n 5 "$log"
+    echo "tests: they could not be installed"
+    exit 1
+fi
+echo "tests: they are installed"

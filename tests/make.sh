@@ -36,6 +36,17 @@ make CFLAGS=-O2 >output 2>&1 || fail "make: $(tail -n 5 output)"
 [ "$(grep -c '^CC   src/' output)" = "$(find src -name '*.c' | wc -l)" ] ||
     fail "not a line for each file: $(head -n 3 output)"
 
+# Who may install nothing is told what the tests need.
+mkdir tools tests
+cp "$OLDPWD/tests/install-tools.sh" tests
+for tool in sh dirname apt-get; do
+    ln -s "$(command -v $tool || echo /bin/true)" tools/$tool
+done
+printf '#!/bin/sh\necho 1000\n' >tools/id && chmod +x tools/id
+PATH=$scratch/tools sh tests/install-tools.sh >output 2>&1 && fail "tools are there: $(cat output)"
+grep -q '^    apt-get update && apt-get install .* socat' output ||
+    fail "what is to be installed is not told: $(cat output)"
+
 # The program that runs is not written to.
 mkfifo ready
 ./kv-store --port 0 --file "$scratch/kv.log" 2>ready &
