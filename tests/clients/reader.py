@@ -9,20 +9,22 @@
 It shares no code with the server, on purpose: what both agree on is the format. An
 incomplete last record is not a record.
 """
+import struct
 import sys
 
-HEADER_BYTES = 16
+HEADER = struct.Struct(">QQ")
 TOMBSTONE = b"\0"
 
 
 def records(data):
     at = 0
-    while at + HEADER_BYTES <= len(data):
-        key_end = at + HEADER_BYTES + int.from_bytes(data[at : at + 8], "big")
-        value_end = key_end + int.from_bytes(data[at + 8 : at + 16], "big")
+    while at + HEADER.size <= len(data):
+        key_bytes, value_bytes = HEADER.unpack_from(data, at)
+        key_end = at + HEADER.size + key_bytes
+        value_end = key_end + value_bytes
         if value_end > len(data):
             return
-        yield data[at + HEADER_BYTES : key_end], data[key_end:value_end]
+        yield data[at + HEADER.size : key_end], data[key_end:value_end]
         at = value_end
 
 

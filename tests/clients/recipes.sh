@@ -19,7 +19,8 @@
 #
 # Another port than 7878 that a block names belongs to another server, started empty; a
 # recipe that calls redis-cli needs a redis-server. The ports from 7000 to 7003 are its own to
-# listen on, here others that are free.
+# listen on, here others that are free. With the second netcat and the third those blocks are
+# run again that call one.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname -- "$0")/lib.sh"
 
@@ -142,7 +143,7 @@ copied_rounds() {
             END { print NR " keys, " (wrong == "" ? "in order" : "wrong:" wrong) }'
 }
 
-# The recipe, over and over, while 25 rounds are written.
+# The recipe, over and over, while 12 rounds are written.
 busy_recipe() { # busy_recipe NAME SHELL FILE OUTPUT busy
     local writer round=0 first copies=0 wrong=0
     seq 8000 | sed "s/.*/SET still& $(printf '%01000d' 0)/" | nc_plain >/dev/null
@@ -156,13 +157,13 @@ busy_recipe() { # busy_recipe NAME SHELL FILE OUTPUT busy
     check "$1: the copy has all that was acknowledged, and nothing after its end" \
         "$(copied_rounds)" "2000 keys, in order"
     while [[ $wrong -eq 0 ]] && IFS= read -r -t "$seconds_max" -u "$rounds" round; do
-        [[ $round -lt 25 ]] || break
+        [[ $round -lt 12 ]] || break
         recipe "$1 again" "${@:2}" >"$work/again" || wrong=1
         copies=$((copies + 1))
         [[ $(copied_rounds) == "2000 keys, in order" ]] || wrong=1
     done
-    check "$1: again and again while 25 rounds were written" \
-        "${first:-none} $((round >= 25 && copies > 0)) $wrong" "1 1 0"
+    check "$1: again and again while 12 rounds were written" \
+        "${first:-none} $((round >= 12 && copies > 0)) $wrong" "1 1 0"
     [[ $wrong -eq 0 ]] || cat "$work/again"
     rm loading
     cat <&"$rounds" >/dev/null
@@ -197,32 +198,38 @@ damage_log() { # in the value `two` of the log that is served here
     printf 'X' | dd of=kv.log bs=1 seek="$((offset + 1))" conv=notrunc status=none
 }
 
-# A port that nobody listens on, nor on that of a cluster's bus, which is 10000 more; both below
+# Ports that nobody listens on, nor on those of a cluster's bus, which are 10000 more; all below
 # those that a system gives to clients, one of which might take it at any moment.
-free_port() {
+free_ports() { # free_ports COUNT
     python3 -c '
-import random, socket
-while True:
-    port = random.randrange(18000, 22700)
-    try:
-        for number in port, port + 10000:
-            with socket.socket() as it:
-                it.bind(("127.0.0.1", number))
-    except OSError:
-        continue
-    print(port)
-    break'
+import random, socket, sys
+ports = random.sample(range(18000, 22700), 1000)
+for _ in range(int(sys.argv[1])):
+    while True:
+        port = ports.pop()
+        try:
+            for number in port, port + 10000:
+                with socket.socket() as it:
+                    it.bind(("127.0.0.1", number))
+        except OSError:
+            continue
+        print(port)
+        break' "$1"
 }
 
 # Start what the blocks under a heading need, in a directory of its own.
 begin() { # begin FILE...
-    local other others
+    local other others ports
     scene=$((scene + 1))
     mkdir "$work/scene$scene" && cd "$work/scene$scene" || exit 1
     port_of=()
-    for other in 7000 7001 7002 7003; do
-        port_of[$other]=$(free_port)
-    done
+    mapfile -t others < <(grep -ohE '\b700[0-3]\b' -- "$@" | sort -u)
+    if [[ ${#others[@]} -gt 0 ]]; then
+        mapfile -t ports < <(free_ports "${#others[@]}")
+        for other in "${!others[@]}"; do
+            port_of[${others[other]}]=${ports[other]}
+        done
+    fi
     mapfile -t others < <(grep -ohE '\b78(79|8[0-9])\b' -- "$@" | sort -u)
     for other in "${others[@]}"; do
         serve "$other.log"
@@ -290,23 +297,31 @@ show_log() { # show_log FILE NAME
         "$(head -c 36 kv.log | tail -c 20)"
 }
 
+# Whether blocks are run with the netcat of now: once with the first; with another if they
+# call netcat, and what they do there is not the work of other servers.
+is_about_netcat() { # is_about_netcat FILE...
+    [[ $netcat == "$netcat_first" ]] ||
+        { grep -q '\bnc -N ' -- "$@" && ! grep -q '\bredis-server\b' -- "$@"; }
+}
+
 # run_all SOURCE DIRECTORY: the blocks under each heading in turn.
 run_all() {
     local file heading title last='' count together
     for file in "$2"/*.block; do
         heading=$(cat "${file%.block}.heading")
+        mapfile -t together < <(grep -lxF -- "$heading" "$2"/*.heading)
+        is_about_netcat "${together[@]/%heading/block}" || continue
         if [[ $heading != "$last" ]]; then
             [[ -z $last ]] || finish "$title"
             title="$1: $heading"
             last=$heading
             count=0
-            mapfile -t together < <(grep -lxF -- "$heading" "$2"/*.heading)
             begin "${together[@]/%heading/block}"
         fi
         count=$((count + 1))
         block "$file" "$title, block $count"
     done
-    finish "$title"
+    [[ -z $last ]] || finish "$title"
 }
 
 # The recipes' kvget is to be kept in a script: what its block does not show of it.

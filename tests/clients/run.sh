@@ -5,9 +5,24 @@
 #     tests/clients/run.sh PROGRAM [SCRIPT...]
 #
 # SCRIPT: names of scripts beside this one, to run only those.
-# Its last lines name what is not on this machine, so that nobody takes the checks that
+# Scripts mostly wait, so twice as many as there are processors run at once. Each has a
+# directory, servers and ports of its own; its lines come together, when it has ended.
+# The last lines name what is not on this machine, so that nobody takes the checks that
 # need it for passed. KV_RAN: a file to which they are added, for the end of `make test`.
 set -u
+here=$(dirname -- "$(realpath -- "$0")")
+
+# A script that does not reach its end has checks that nobody ran: that is a failure too.
+if [[ ${1:-} == --one ]]; then
+    program=$2 results=$3 script=$4
+    timeout 1800 bash "$here/$script" "$program" >"$results/$script" 2>&1 </dev/null
+    status=$?
+    {
+        [[ $status -eq 0 ]] || echo "not ok $script: ended early with status $status"
+        echo "   ($script: $SECONDS s)"
+    } >>"$results/$script"
+    exec flock "$results" cat "$results/$script"
+fi
 
 if [[ $# -lt 1 || ! -x $1 ]]; then
     echo "usage: $0 PROGRAM [SCRIPT...]" >&2
@@ -15,29 +30,22 @@ if [[ $# -lt 1 || ! -x $1 ]]; then
 fi
 program=$(realpath -- "$1")
 shift
-here=$(dirname -- "$(realpath -- "$0")")
+# Those that take longest begin.
 if [[ $# -eq 0 ]]; then
-    set -- oneshot.sh pipes.sh kv.sh scripts.sh compat.sh operations.sh crash.sh words.sh \
-        recipes.sh moving.sh follow.sh full.sh turns.sh
+    set -- words.sh recipes.sh kv.sh follow.sh pipes.sh crash.sh turns.sh compat.sh oneshot.sh \
+        full.sh operations.sh moving.sh scripts.sh
 fi
 
-results=$(mktemp)
-trap 'rm -f -- "$results"' EXIT
+results=$(mktemp -d)
+trap 'rm -rf -- "$results"' EXIT
+printf '%s\0' "$@" | xargs -0 -n 1 -P $((2 * $(getconf _NPROCESSORS_ONLN))) \
+    "$0" --one "$program" "$results"
 
-# A script that does not reach its end has checks that nobody ran: that is a failure too.
-for script in "$@"; do
-    timeout 1800 bash "$here/$script" "$program"
-    status=$?
-    if [[ $status -ne 0 ]]; then
-        printf 'not ok %s: ended early with status %d\n' "$script" "$status"
-    fi
-done | tee "$results"
-
-passed=$(grep -c '^ok ' "$results")
-failed=$(grep -c '^not ok ' "$results")
+passed=$(cat "$results"/*.sh | grep -c '^ok ')
+failed=$(cat "$results"/*.sh | grep -c '^not ok ')
 {
     echo "check-clients: $# scripts, $passed checks passed, $failed failed"
-    sed -n 's/^not run: \(.*\) (.*/\1/p' "$results" | sort | uniq -c |
+    cat "$results"/*.sh | sed -n 's/^not run: \(.*\) (.*/\1/p' | sort | uniq -c |
         sed -E 's/^ *([0-9]+) (.*)/check-clients: NOT RUN: \1 checks: \2/'
 } | tee -a "${KV_RAN:-/dev/null}"
 [[ $failed -eq 0 && $passed -gt 0 ]]
