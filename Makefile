@@ -52,7 +52,7 @@ SUPPORT       = $(patsubst tests/support/%.c,$(BUILD)/support/%.o,$(wildcard tes
 .PHONY: world world-proof check-world all help debug run test check check-san check-valgrind check-served check-clang check-clients \
 	check-faults check-service check-rows check-builds check-power check-all torture fuzz \
 	coverage mutants mutate bench bench-restart bench-compact bench-larger bench-disk lint format \
-	check-format install uninstall clean unit-binaries all-binaries run-unit run-faults tools FORCE
+	check-format install uninstall clean unit-binaries all-binaries run-unit run-every run-corpus run-torture tools FORCE
 
 all: kv-store kv
 
@@ -174,9 +174,13 @@ run-unit: unit-binaries
 	@KV_STORE_PROGRAM=$(BUILD)/kv-store KV_TITLE=$(TITLE) \
 		tests/run-unit.sh "$(RUNNER)" $(UNIT_BINARIES)
 
-run-faults: $(FAULT_BINARIES) $(BUILD)/kv-store $(BUILD)/torture
-	@KV_STORE_PROGRAM=$(BUILD)/kv-store KV_TITLE=$(TITLE) \
-		tests/run-unit.sh "" $(FAULT_BINARIES)
+run-every:
+	tests/world/every.sh build/world/world/world
+
+run-corpus: $(FAULT_BINARIES)
+	@KV_TITLE=$(TITLE) tests/run-unit.sh "" $(FAULT_BINARIES)
+
+run-torture: $(BUILD)/kv-store $(BUILD)/torture
 	$(BUILD)/torture $(BUILD)/kv-store 200
 	@echo "torture: 200 kills, 0 violations" | tee -a $(RAN)
 
@@ -190,7 +194,7 @@ tools:
 RAN = $${KV_RAN:-/dev/null}
 
 TEST_PARTS := check check-world check-clients+check-faults check-san check-valgrind \
-	check-power+check-clang check-service check-rows
+	check-power+check-clang+check-service+check-rows
 
 #: test            every test; installs what is missing on a Debian machine first
 test: tools
@@ -239,9 +243,9 @@ check-served:
 #: check-faults    scripts with each call failing and each death, damaged logs, kill -9
 check-faults:
 	@$(call build_with,world,$(WORLD_FLAGS)) build/world/world/world
-	tests/world/every.sh build/world/world/world
 	@$(call build_with,check,$(CHECK_FLAGS)) all-binaries
-	@$(MAKE) --no-print-directory BUILD=build/check CFLAGS="$(CHECK_FLAGS)" TITLE=$@ run-faults
+	@$(MAKE) --no-print-directory -j3 -O BUILD=build/check CFLAGS="$(CHECK_FLAGS)" TITLE=$@ \
+		run-every run-corpus run-torture
 
 # A violation leaves its script where every later run finds it.
 WORLD_FLAGS := -O2 -g -Werror
