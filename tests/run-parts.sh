@@ -4,11 +4,11 @@
 #     KV_RAN=FILE tests/run-parts.sh VARIABLE=VALUE... TARGET[+TARGET]...
 #
 # Targets joined by + are made at the same time, for one that mostly waits beside one that
-# computes; what they print comes when both have ended.
+# computes. What a part prints is in TARGET.log beside FILE, and shown if it fails.
 #
-# KV_RAN  where each part adds the lines that are shown at the end
+# KV_RAN  where each part adds the lines that are shown when it has ended
 # MAKE    the make to use (make)
-set -u
+set -um # with -m each target has a process group, which a signal ends as a whole
 
 variables=()
 while [[ ${1:-} == *=* ]]; do
@@ -16,26 +16,36 @@ while [[ ${1:-} == *=* ]]; do
     shift
 done
 logs=$(dirname "$KV_RAN")
-mkdir -p "$logs" && : >"$KV_RAN" || exit 1
+mkdir -p "$logs" || exit 1
 
 so_far() { printf '%d:%02d' $((SECONDS / 60)) $((SECONDS % 60)); }
-what_ran() { sed 's/^/    /' "$KV_RAN"; }
-make_one() { "${MAKE:-make}" --no-print-directory "${variables[@]}" "$1"; }
 
-# Names those that failed.
+pids=()
+give_up() {
+    trap '' INT TERM
+    for pid in "${pids[@]}"; do
+        kill -TERM -- "-$pid"
+    done
+    wait
+    echo "make test was stopped, after $(so_far)"
+    exit 1
+} 2>/dev/null
+trap give_up INT TERM
+
+# Sets failed to those that did.
 make_together() { # make_together TARGET...
-    local target failed="" pids=()
+    local target
+    pids=()
+    failed=()
     for target; do
-        make_one "$target" >"$logs/$target.log" 2>&1 &
+        "${MAKE:-make}" --no-print-directory "${variables[@]}" "$target" </dev/null \
+            >"$logs/$target.log" 2>&1 &
         pids+=($!)
     done
     for target; do
-        wait "${pids[0]}" || failed+=" $target"
+        wait "${pids[0]}" || failed+=("$target")
         pids=("${pids[@]:1}")
-        cat "$logs/$target.log"
     done
-    failed_targets=$failed
-    [[ -z $failed ]]
 }
 
 number=0
@@ -44,19 +54,18 @@ for part; do
     read -ra targets <<<"${part//+/ }"
     echo "== part $number of $#: ${targets[*]} ($(so_far) so far)"
     start=$SECONDS
-    failed_targets=" $part"
-    if [[ ${#targets[@]} -eq 1 ]]; then
-        make_one "$part"
-    else
-        make_together "${targets[@]}"
-    fi || {
-        echo "make test FAILED in$failed_targets, after $(so_far). Up to there it ran:"
-        what_ran
-        echo "make test FAILED: what is wrong stands above; \`make$failed_targets\` repeats this part alone"
+    : >"$KV_RAN"
+    make_together "${targets[@]}"
+    for target in "${failed[@]}"; do
+        cat "$logs/$target.log"
+    done
+    sed 's/^/    /' "$KV_RAN"
+    echo "    ($((SECONDS - start)) s)"
+    if [[ ${#failed[@]} -gt 0 ]]; then
+        echo "make test FAILED in ${failed[*]}, after $(so_far): what is wrong stands above;" \
+            "\`make ${failed[*]}\` repeats this alone"
         exit 1
-    }
-    echo "    (${targets[*]}: $((SECONDS - start)) s)" >>"$KV_RAN"
+    fi
 done
-echo "it ran:"
-what_ran
-echo "make test PASSED: all $# parts, in $(so_far)"
+echo "make test PASSED: all $# parts, in $(so_far); what each printed is in" \
+    "$(realpath --relative-to=. "$logs")/*.log"
