@@ -578,6 +578,11 @@ void disk_fail_sync(size_t number, uint64_t seed)
     has_failed_sync = has_failed_sync || is_log;
 }
 
+bool disk_has_failed_sync(void)
+{
+    return has_failed_sync;
+}
+
 bool disk_take_failed_sync(void)
 {
     bool has_failed = has_failed_sync;

@@ -48,6 +48,7 @@ void disk_fail_sync(size_t file, uint64_t seed);
 
 /* Whether a sync of a log has failed since the last call. */
 bool disk_take_failed_sync(void);
+bool disk_has_failed_sync(void); /* the same, and it stays so */
 
 /* What the disk has takes the place of what memory has, if that is clean. */
 void disk_forget_cache(size_t file);

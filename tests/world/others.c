@@ -23,15 +23,22 @@ static bool is_served;
 static size_t own_file;
 static struct bytes cut_off;
 static uint64_t cut_at;
+static bool has_left_a_hole;
 
 void others_begin_run(void)
 {
     touched_by = EVENT_SERVE;
+    has_left_a_hole = false;
 }
 
 void others_note_serving(bool is_serving)
 {
     is_served = is_serving;
+}
+
+bool others_have_left_a_hole(void)
+{
+    return has_left_a_hole;
 }
 
 bool others_have_touched(void)
@@ -99,6 +106,7 @@ void others_put_back(void)
         if (log == DISK_NONE) {
             violation("a log that was shortened was removed", "%s", process_diag());
         }
+        has_left_a_hole = has_left_a_hole || disk_has_failed_sync();
         (void)disk_write(log, cut_off.at, cut_off.length, cut_at);
         disk_sync(log);
         return;

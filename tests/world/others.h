@@ -19,6 +19,9 @@ void others_touch(const struct event *event);
 /* Whether the log is not where, or what, the server left it. */
 bool others_have_touched(void);
 
+/* Whether what was put back stands behind what a failed sync may have lost. */
+bool others_have_left_a_hole(void);
+
 /* The server has ended: the operator mends it. */
 void others_put_back(void);
 

@@ -191,7 +191,8 @@ static void judge_end(enum status status, const struct hits *before)
         return;
     }
     figures.refused_starts++;
-    if (status == KV_CORRUPT && (disk_has_garbage() || disk_lies())) {
+    if (status == KV_CORRUPT &&
+        (disk_has_garbage() || disk_lies() || others_have_left_a_hole())) {
         is_given_up = true; /* it cannot be told from damage, and was not served */
         return;
     }
