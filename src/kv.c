@@ -343,6 +343,9 @@ static int take_lines(struct slice answer, enum answer kind, bool is_sorted)
             refuse(line);
         }
     }
+    if (line.length > 0 && !slice_starts_with(line, SLICE_LITERAL("error: "))) {
+        give_up("the answer is cut off");
+    }
     struct slice *list = (struct slice *)(void *)lines.bytes;
     size_t count = lines.length / sizeof *list;
     if (is_sorted && count > 0) {

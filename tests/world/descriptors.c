@@ -82,6 +82,8 @@ int __wrap_close(int fd)
     let_go(&own_table()[fd - FIRST]);
     if (gone.kind == DESCRIPTOR_CLIENT) {
         sockets_note_closed(gone.number);
+    } else if (gone.kind == DESCRIPTOR_LISTENER) {
+        sockets_note_deaf();
     }
     errno = error;
     return error == 0 ? 0 : -1;

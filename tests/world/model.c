@@ -14,6 +14,7 @@
 #include "world/mappings.h"
 #include "world/others.h"
 #include "world/process.h"
+#include "world/small.h"
 #include "world/words.h"
 
 #include <inttypes.h>
@@ -707,6 +708,10 @@ void model_note_sent(struct client *client)
         }
         if (match == WRONG) {
             tell_wrong(client, line.end);
+        }
+        if (client->is_small && !client->has_left) {
+            small_note_reply(sockets_number(client),
+                             slice_first(hearing.rest, hearing.used));
         }
         commands_answered++;
         client->last_reply_us = world_now_us();

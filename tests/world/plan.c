@@ -199,13 +199,17 @@ static void print_client(const struct event *event, struct bytes *text)
     static const char *const words[] = {
         [EVENT_SAYS] = "says ",         [EVENT_COMES] = "comes", [EVENT_TAKES] = "takes ",
         [EVENT_DRIBBLES] = "dribbles ", [EVENT_STAYS] = "stays", [EVENT_ENDS] = "ends",
-        [EVENT_RESETS] = "resets",
+        [EVENT_RESETS] = "resets",      [EVENT_RUNS] = "runs ",
     };
     print(text, "client %u %s", event->client + 1, words[event->kind]);
     if (event->kind == EVENT_SAYS) {
         bytes_put(text, event->text, strlen(event->text));
     } else if (event->kind == EVENT_TAKES || event->kind == EVENT_DRIBBLES) {
         print_number(text, event->number);
+    } else if (event->kind == EVENT_RUNS) {
+        print_number(text, event->number);
+        print(text, " ");
+        bytes_put(text, event->text, strlen(event->text));
     }
 }
 
@@ -361,8 +365,11 @@ static bool parse_client(struct reading *reading, struct event *event)
         return false;
     }
     event->client = (unsigned)client - 1;
-    if (is_word(reading, "says")) {
-        event->kind = EVENT_SAYS;
+    if (is_word(reading, "says") || is_word(reading, "runs")) {
+        event->kind = is_word(reading, "says") ? EVENT_SAYS : EVENT_RUNS;
+        if (event->kind == EVENT_RUNS && !next_number(reading, &event->number)) {
+            return false;
+        }
         const char *text = reading->rest + (*reading->rest == ' ' ? 1 : 0);
         event->text = plan_text(text, strlen(text));
         return true;

@@ -10,6 +10,7 @@
 #include "world/faults.h"
 #include "world/mappings.h"
 #include "world/others.h"
+#include "world/small.h"
 #include "world/sockets.h"
 
 #include <signal.h>
@@ -203,7 +204,15 @@ void process_hold_signals(bool are_held)
 static void apply_to_client(const struct event *event)
 {
     struct client *client = sockets_client(event->client);
+    bool is_its_own_affair = event->kind == EVENT_SAYS || event->kind == EVENT_COMES ||
+                             event->kind == EVENT_ENDS || event->kind == EVENT_STAYS;
+    if (is_its_own_affair && (client->is_small || small_is_at(event->client))) {
+        return; /* such things it does by itself */
+    }
     switch (event->kind) {
+    case EVENT_RUNS:
+        small_begin(event->client, event->number, event->text);
+        break;
     case EVENT_SAYS:
         sockets_say(event->client, event->text);
         break;
@@ -384,6 +393,9 @@ int process_enter(enum call call, enum role role, uint64_t a, uint64_t b)
     process.call_count++;
     look_at_log(call);
     world_clock_tick();
+    if (small_count > 0) {
+        small_go_on();
+    }
     process_digest((uint64_t)call << 8 ^ (uint64_t)role ^ a << 16 ^ b << 40);
     if (++process.idle_calls > IDLE_CALLS_MAX) {
         violation("the server spins", "%d calls brought it no further, the last: %s",
@@ -438,11 +450,28 @@ static bool pass_time(uint64_t until_us, uint64_t event_us)
     return is_over;
 }
 
+/* The time of the next event; WORLD_ALL: there is none. */
+static uint64_t next_event_us(void)
+{
+    return process_plan_is_over()
+               ? WORLD_ALL
+               : process.last_event_us +
+                     process.plan->events[process.next].after_ms * 1000;
+}
+
 bool process_wait(uint64_t until_us)
 {
+    uint64_t event_us = next_event_us();
+    uint64_t small_us = small_count > 0 ? small_next_us() : WORLD_ALL;
+    if (small_us < event_us) {
+        if (pass_time(until_us, small_us)) {
+            return true;
+        }
+        small_go_on_waiting();
+        return false;
+    }
     if (!process_plan_is_over()) {
-        const struct event *event = &process.plan->events[process.next];
-        if (pass_time(until_us, process.last_event_us + event->after_ms * 1000)) {
+        if (pass_time(until_us, event_us)) {
             return true;
         }
         process.is_waiting = true;

@@ -23,6 +23,7 @@
 #include "world/model.h"
 #include "world/others.h"
 #include "world/process.h"
+#include "world/small.h"
 #include "world/sockets.h"
 
 #include <stdio.h>
@@ -333,6 +334,7 @@ static bool live(void)
             beside_end(); /* it ran on the same machine */
         }
         model_note_end(disk_take_failed_sync() || death == DEATH_POWER);
+        small_note_life_over(death == DEATH_POWER);
         return false;
     }
     begin_life();
@@ -342,6 +344,7 @@ static bool live(void)
     others_put_back();
     judge_end(status, &before);
     model_note_end(disk_take_failed_sync());
+    small_note_life_over(false);
     if (is_given_up) {
         return true;
     }
@@ -411,6 +414,7 @@ static void begin_with(const struct plan *plan)
 static void run(const struct plan *plan)
 {
     beside_end();
+    small_begin_run();
     process_begin_run(plan);
     faults_begin_run();
     disk_begin_run();
@@ -426,6 +430,7 @@ static void run(const struct plan *plan)
             violation("the server never comes to rest", "%s", process_diag());
         }
     }
+    small_end_run();
     if (!is_given_up) {
         check_at_rest();
     }

@@ -193,6 +193,9 @@ static bool simplify(struct shrinking *shrinking, size_t at)
     case EVENT_SAYS:
         has_shrunk = leave_out_lines(shrinking, at) || has_shrunk;
         return shorten_values(shrinking, at) || has_shrunk;
+    case EVENT_RUNS:
+        has_shrunk = lower(shrinking, at, offsetof(struct event, number)) || has_shrunk;
+        return shorten_values(shrinking, at) || has_shrunk;
     case EVENT_SERVE:
         return plain_options(shrinking, at) || has_shrunk;
     case EVENT_FAIL:

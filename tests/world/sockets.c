@@ -11,6 +11,7 @@
 #include "world/mappings.h"
 #include "world/model.h"
 #include "world/process.h"
+#include "world/small.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -55,6 +56,7 @@ static size_t queue_count;
 static uint64_t seen_to_speak;     /* how many were, in the lobby */
 static size_t piped_bytes;         /* in the one pipe */
 static bool has_wanted_descriptor; /* an accept failed for want of one */
+static bool is_listening;
 
 static int outcome(int error)
 {
@@ -95,6 +97,7 @@ void sockets_begin_life(void)
     queue_count = 0;
     seen_to_speak = 0;
     has_wanted_descriptor = false;
+    is_listening = false;
     piped_bytes = 0;
 }
 
@@ -106,6 +109,11 @@ void sockets_begin_run(void)
 struct client *sockets_client(unsigned number)
 {
     return &clients[number];
+}
+
+unsigned sockets_number(const struct client *client)
+{
+    return (unsigned)(client - clients);
 }
 
 struct client *sockets_served(void)
@@ -161,6 +169,24 @@ void sockets_connect(unsigned number)
     }
 }
 
+bool sockets_is_listening(void)
+{
+    return is_listening;
+}
+
+void sockets_note_deaf(void)
+{
+    is_listening = false;
+}
+
+/* It ends its side itself, whatever the server does. */
+void sockets_connect_small(unsigned number)
+{
+    sockets_connect(number);
+    clients[number].is_small = true;
+    clients[number].stays = true;
+}
+
 void sockets_say(unsigned number, const char *text)
 {
     struct client *client = &clients[number];
@@ -174,6 +200,9 @@ void sockets_reset(unsigned number)
 {
     struct client *client = &clients[number];
     client->is_reset = client->state != CLIENT_GONE;
+    if (client->is_small && client->is_reset) {
+        small_note_closed(number, true);
+    }
 }
 
 void sockets_heal(void)
@@ -181,7 +210,7 @@ void sockets_heal(void)
     for (size_t i = 0; i < CLIENTS_MAX; i++) {
         clients[i].takes = WORLD_ALL;
         clients[i].dribbles_left = 0;
-        clients[i].has_ended = true;
+        clients[i].has_ended = clients[i].has_ended || !clients[i].is_small;
     }
 }
 
@@ -189,6 +218,10 @@ void sockets_note_closed(size_t number)
 {
     struct client *client = &clients[number];
     model_note_closed(client);
+    if (client->is_small && !client->has_left) {
+        bool has_more = client->received < client->said.length;
+        small_note_closed((unsigned)number, client->is_cut_off || has_more);
+    }
     client->state = CLIENT_GONE;
     process_note_progress();
 }
@@ -213,12 +246,15 @@ int __wrap_socket(int family, int type, int protocol)
 
 int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
 {
-    (void)fd;
     (void)level;
-    (void)name;
     (void)value;
     (void)length;
-    return outcome(process_enter(CALL_LISTEN, ROLE_ANY, 1, 0));
+    int error = process_enter(CALL_LISTEN, ROLE_ANY, 1, 0);
+    struct descriptor descriptor = descriptor_at(fd);
+    if (error == 0 && name == SO_LINGER && descriptor.kind == DESCRIPTOR_CLIENT) {
+        clients[descriptor.number].is_cut_off = true;
+    }
+    return outcome(error);
 }
 
 int __wrap_bind(int fd, const struct sockaddr *address, socklen_t length)
@@ -233,7 +269,9 @@ int __wrap_listen(int fd, int backlog)
 {
     (void)fd;
     (void)backlog;
-    return outcome(process_enter(CALL_LISTEN, ROLE_ANY, 3, 0));
+    int error = process_enter(CALL_LISTEN, ROLE_ANY, 3, 0);
+    is_listening = is_listening || error == 0;
+    return outcome(error);
 }
 
 int __wrap_getsockname(int fd, struct sockaddr *address, socklen_t *length)
@@ -392,6 +430,16 @@ ssize_t __wrap_recv(int fd, void *bytes, size_t length, int flags)
     return (ssize_t)count;
 }
 
+/* The system takes it also if nobody is there any more, and learns that from it. */
+static void note_small_sent(struct client *client, const void *bytes, size_t length)
+{
+    if (client->has_left) {
+        client->is_reset = true;
+    } else {
+        small_note_sent(sockets_number(client), bytes, length);
+    }
+}
+
 ssize_t __wrap_send(int fd, const void *bytes, size_t length, int flags)
 {
     (void)flags;
@@ -418,6 +466,9 @@ ssize_t __wrap_send(int fd, const void *bytes, size_t length, int flags)
     bytes_put(&client->heard, bytes, count);
     process_digest_bytes(bytes, count);
     process_note_progress();
+    if (client->is_small) {
+        note_small_sent(client, bytes, count);
+    }
     model_note_sent(client);
     return (ssize_t)count;
 }
@@ -430,6 +481,9 @@ int __wrap_shutdown(int fd, int how)
     if (error == 0) {
         client->is_shut = true;
         client->has_ended = client->has_ended || !client->stays;
+    }
+    if (error == 0 && client->is_small && !client->has_left) {
+        small_note_shut(sockets_number(client));
     }
     return outcome(error);
 }

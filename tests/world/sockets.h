@@ -31,6 +31,9 @@ struct client {
     bool is_reset;
     bool is_lost;           /* the server was told that it is gone */
     bool is_shut;           /* the server sends no more */
+    bool is_small;          /* it is a kv, which has a will of its own */
+    bool has_left;          /* and is gone: what it is sent ends in a reset */
+    bool is_cut_off;        /* the server is going to close it with a reset */
     uint64_t seen_to_speak; /* the how manieth it was in the lobby; 0: not yet */
 
     /* What the model makes of it. */
@@ -56,6 +59,7 @@ void sockets_begin_run(void);
 void sockets_begin_life(void);
 
 struct client *sockets_client(unsigned number);
+unsigned sockets_number(const struct client *client);
 
 /* The one whose turn it is; NULL: nobody's. */
 struct client *sockets_served(void);
@@ -71,6 +75,10 @@ bool sockets_may_crowd_out(void);
 
 /* What a script says of a client; it connects first if it has not. */
 void sockets_connect(unsigned number);
+/* A kv connects. Whether somebody would hear it. */
+void sockets_connect_small(unsigned number);
+bool sockets_is_listening(void);
+
 void sockets_say(unsigned number, const char *text);
 void sockets_reset(unsigned number);
 
@@ -78,5 +86,6 @@ void sockets_reset(unsigned number);
 void sockets_heal(void);
 
 void sockets_note_closed(size_t number);
+void sockets_note_deaf(void);
 
 #endif

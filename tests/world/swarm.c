@@ -57,6 +57,7 @@ enum feature {
     MAY_FAIL_READS,
     MAY_BE_TOUCHED, /* the log, by another process */
     MAY_FOLLOW,
+    MAY_RUN_SMALL, /* kv, as clients */
     FEATURE_COUNT
 };
 
@@ -642,11 +643,74 @@ static void add_power_loss(struct swarm *swarm)
     plan_add(swarm->plan, event);
 }
 
+/* What kv is asked: words that it takes, or bytes on its standard input. */
+static void put_small(struct swarm *swarm)
+{
+    static const char *const names[] = {"get",  "get",    "set",    "set",  "add",
+                                        "incr", "delete", "exists", "keys", "list",
+                                        "list", "count",  "stats",  "sync", "compact"};
+    size_t which = (size_t)below(swarm, sizeof names / sizeof names[0]);
+    swarm->text.length = 0;
+    put(swarm, one_in(swarm, 3) ? "-t 2 " : one_in(swarm, 8) ? "-a /s " : "");
+    put(swarm, names[which]);
+    if (which < 8) {
+        put(swarm, " ");
+        put_key(swarm);
+    }
+    if (which >= 2 && which < 5) {
+        bool is_input = one_in(swarm, 2);
+        put(swarm, is_input ? " <" : " ");
+        put_value(swarm);
+        put(swarm, is_input && one_in(swarm, 2) ? "\\n" : "");
+    } else if (which == 5) {
+        put(swarm, one_in(swarm, 2) ? " -3" : "");
+    }
+}
+
+/* What it does not expect: often after a part of the answer. */
+static void add_trouble(struct swarm *swarm, unsigned client)
+{
+    static const enum event_kind troubles[] = {EVENT_KILL, EVENT_KILL, EVENT_POWER,
+                                               EVENT_RESETS, EVENT_SIGNAL};
+    struct event event = {.client = client, .after_calls = 1 + below(swarm, 60)};
+    if (one_in(swarm, 2)) {
+        event.kind = EVENT_TAKES;
+        event.number = below(swarm, one_in(swarm, 2) ? 12 : 400);
+        plan_add(swarm->plan, event);
+        event.after_calls = one_in(swarm, 2) ? 0 : event.after_calls;
+    }
+    if (!one_in(swarm, 4)) {
+        event.kind = troubles[below(swarm, sizeof troubles / sizeof troubles[0])];
+        event.number = event.kind == EVENT_SIGNAL ? SIGTERM : below(swarm, 100000);
+        plan_add(swarm->plan, event);
+    }
+}
+
+static void add_small(struct swarm *swarm)
+{
+    uint64_t count = 1 + below(swarm, 4);
+    for (uint64_t i = 0; i < count; i++) {
+        struct event event = make(swarm, EVENT_RUNS);
+        event.client = (unsigned)below(swarm, CLIENTS_MAX);
+        event.number = one_in(swarm, 3) ? 0 : below(swarm, 1000000);
+        put_small(swarm);
+        event.text = plan_text((const char *)swarm->text.at, swarm->text.length);
+        plan_add(swarm->plan, event);
+        if (one_in(swarm, 3)) {
+            add_trouble(swarm, event.client);
+        }
+    }
+}
+
 static void add_event(struct swarm *swarm)
 {
     /* What one client does is mostly followed by what the same one does. */
     if (one_in(swarm, 3)) {
         swarm->client = (unsigned)below(swarm, swarm->client_count);
+    }
+    if (may(swarm, MAY_RUN_SMALL) && one_in(swarm, 6)) {
+        add_small(swarm);
+        return;
     }
     enum feature feature =
         (enum feature)(MAY_CROWD + below(swarm, FEATURE_COUNT - MAY_CROWD));
