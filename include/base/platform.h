@@ -22,6 +22,16 @@
 #define KV_PRINTF_LIKE(text, first)
 #endif
 
+/*
+ * Keeps a function out of those that seldom call it, which would save registers for it
+ * each time; else the compiler decides.
+ */
+#if KV_HAVE_GNU_C
+#define KV_OUT_OF_LINE __attribute__((noinline))
+#else
+#define KV_OUT_OF_LINE
+#endif
+
 /* Prefetches the cache line at an address; else nothing. */
 #if KV_HAVE_GNU_C
 #define KV_PREFETCH(address) __builtin_prefetch(address)

@@ -30,7 +30,7 @@ static void make_tables(void)
     tables_are_made = true;
 }
 
-uint32_t crc32c_portable(uint32_t crc, struct slice bytes)
+KV_OUT_OF_LINE uint32_t crc32c_portable(uint32_t crc, struct slice bytes)
 {
     if (!tables_are_made) {
         make_tables();
