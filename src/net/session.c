@@ -170,18 +170,21 @@ static bool can_execute(struct session *session)
 static enum status examine(const struct session *session, enum line kind,
                            struct slice line, struct request *request_out)
 {
-    if (protocol_is_hangup(line)) {
-        *request_out = (struct request){.verb = VERB_QUIT};
-        return KV_OK;
-    }
-    if (kind == LINE_TOO_LONG || kind == LINE_NO_MEMORY) {
+    enum status status = KV_OK;
+    if (kind == LINE_WHOLE || kind == LINE_UNFINISHED) {
+        status = protocol_parse(line, session->options.value_bytes_max, request_out);
+        bool is_cut = kind == LINE_UNFINISHED && protocol_is_write(request_out->verb);
+        status = is_cut ? KV_INCOMPLETE_LINE : status;
+    } else {
         *request_out = (struct request){.verb = VERB_NONE};
-        return kind == LINE_TOO_LONG ? KV_LINE_TOO_LONG : KV_NO_MEMORY;
+        status = kind == LINE_TOO_LONG ? KV_LINE_TOO_LONG : KV_NO_MEMORY;
     }
-    enum status status =
-        protocol_parse(line, session->options.value_bytes_max, request_out);
-    bool is_cut = kind == LINE_UNFINISHED && protocol_is_write(request_out->verb);
-    return is_cut ? KV_INCOMPLETE_LINE : status;
+    /* No command begins as such a line does. */
+    if (request_out->verb == VERB_NONE && protocol_is_hangup(line)) {
+        *request_out = (struct request){.verb = VERB_QUIT};
+        status = KV_OK;
+    }
+    return status;
 }
 
 /*
