@@ -15,7 +15,8 @@
 
 enum { WATCHED_GROUPS = 16 };
 
-void lookup_begin(const struct keydir *keydir, struct slice key, struct lookup *lookup_out)
+void lookup_begin(const struct keydir *keydir, struct slice key,
+                  struct lookup *lookup_out)
 {
     lookup_out->key = key;
     lookup_out->hash = keydir_hash(keydir, key);

@@ -68,6 +68,19 @@ static void buffer_keeps_what_was_appended_while_it_grows(void **state)
     buffer_free(&buffer);
 }
 
+static void buffer_extend_gives_the_place_behind_what_is_there(void **state)
+{
+    (void)state;
+    struct buffer buffer = {0};
+    append(&buffer, SLICE_LITERAL("abc"));
+    assert_int_equal(buffer_reserve(&buffer, 5), KV_OK);
+    memcpy(buffer_extend(&buffer, 2), "de", 2);
+    assert_ptr_equal(buffer_extend(&buffer, 0), buffer.bytes + 5);
+    memcpy(buffer_extend(&buffer, 3), "fgh", 3);
+    assert_true(slice_equal(buffer_slice(&buffer), SLICE_LITERAL("abcdefgh")));
+    buffer_free(&buffer);
+}
+
 static void buffer_reserve_gives_all_the_room_asked_for(void **state)
 {
     static const size_t rooms[] = {1, 4095, 4096, 4097, 65536, 65537, 1000000};
@@ -222,6 +235,12 @@ static void append_byte_past_the_room(void *context)
     buffer_append_byte(context, 0);
 }
 
+static void extend_past_the_room(void *context)
+{
+    struct buffer *buffer = context;
+    (void)buffer_extend(buffer, buffer->capacity - buffer->length + 1);
+}
+
 static void drop_more_than_there_is(void *context)
 {
     struct buffer *buffer = context;
@@ -234,6 +253,7 @@ static void buffer_calls_beyond_their_room_end_the_program(void **state)
     uint8_t memory[4] = {0};
     struct buffer buffer = {memory, 2, 4};
     assert_true(aborts(append_past_the_room, &buffer));
+    assert_true(aborts(extend_past_the_room, &buffer));
     assert_true(aborts(drop_more_than_there_is, &buffer));
     buffer.length = 4;
     assert_true(aborts(append_byte_past_the_room, &buffer));
@@ -244,6 +264,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buffer_all_zero_is_empty_and_can_be_freed),
         cmocka_unit_test(buffer_keeps_what_was_appended_while_it_grows),
+        cmocka_unit_test(buffer_extend_gives_the_place_behind_what_is_there),
         cmocka_unit_test(buffer_reserve_gives_all_the_room_asked_for),
         cmocka_unit_test(buffer_reserve_doubles_at_least),
         cmocka_unit_test_teardown(buffer_reserve_without_memory_changes_nothing,

@@ -128,6 +128,32 @@ static void record_encode_header_writes_two_big_endian_lengths(void **state)
     assert_memory_equal(header, "\0\0\0\0\0\0\0\3\1\2\3\4\5\6\7\10", sizeof header);
 }
 
+static void record_encode_is_taken_apart_by_record_decode(void **state)
+{
+    (void)state;
+    static const struct {
+        struct slice key, value;
+        const char *bytes;
+    } cases[] = {
+        {{(const uint8_t *)"a", 1},
+         {(const uint8_t *)"hello", 5},
+         "\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\5ahello"},
+        {{(const uint8_t *)"key", 3}, {NULL, 0}, "\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0\0key"},
+        {{NULL, 0}, {NULL, 0}, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint8_t out[32];
+        struct record record;
+        uint64_t length = record_length(cases[i].key.length, cases[i].value.length);
+        record_encode(out, cases[i].key, cases[i].value);
+        assert_memory_equal(out, cases[i].bytes, length);
+        assert_true(record_decode((struct slice){out, (size_t)length}, &record));
+        assert_true(slice_equal(record.key, cases[i].key));
+        assert_true(slice_equal(record.value, cases[i].value));
+        assert_true(record.length == length);
+    }
+}
+
 static void record_encode_opening_gives_the_golden_bytes(void **state)
 {
     (void)state;
@@ -770,6 +796,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(record_sizes_are_those_of_the_format),
         cmocka_unit_test(record_encode_header_writes_two_big_endian_lengths),
+        cmocka_unit_test(record_encode_is_taken_apart_by_record_decode),
         cmocka_unit_test(record_encode_opening_gives_the_golden_bytes),
         cmocka_unit_test(record_encode_seal_gives_the_golden_bytes),
         cmocka_unit_test(record_encode_seal_fills_its_fields_with_zeros),

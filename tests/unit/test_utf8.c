@@ -308,6 +308,33 @@ static void utf8_agrees_with_the_definition_on_damaged_texts(void **state)
     assert_in_range(valid_count, ROUNDS / 10, ROUNDS - ROUNDS / 10);
 }
 
+/* Lengths about a word, a piece that is looked at at once, and two; bytes at each place
+ * of them, that are plain and that are not. */
+static void utf8_is_plain_finds_every_other_byte_at_every_place(void **state)
+{
+    (void)state;
+    static const uint8_t others[] = {0x00, 0x80, 0xff};
+    uint8_t bytes[1100];
+    struct guarded guarded;
+    guarded_create(&guarded, sizeof bytes);
+    memset(bytes, 0x01, sizeof bytes);
+    for (size_t length = 0; length <= sizeof bytes; length++) {
+        bool is_near = length < 40 || (length > 500 && length < 540) || length > 1020;
+        if (!is_near) {
+            continue;
+        }
+        struct slice text = guarded_place(&guarded, (struct slice){bytes, length});
+        assert_true(utf8_is_plain(text));
+        for (size_t at = 0; at < length; at++) {
+            bytes[at] = others[at % sizeof others];
+            text = guarded_place(&guarded, (struct slice){bytes, length});
+            assert_false(utf8_is_plain(text));
+            bytes[at] = at % 2 == 0 ? 0x7f : 0x01;
+        }
+    }
+    guarded_destroy(&guarded);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -321,6 +348,7 @@ int main(void)
         cmocka_unit_test(utf8_agrees_with_the_definition_on_all_pairs_of_bytes),
         cmocka_unit_test(utf8_agrees_with_the_definition_near_every_limit),
         cmocka_unit_test(utf8_agrees_with_the_definition_on_damaged_texts),
+        cmocka_unit_test(utf8_is_plain_finds_every_other_byte_at_every_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,6 +49,8 @@ static void status_text_is_the_phrase_that_clients_match_on(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_int_equal(cases[i].status, i);
         assert_string_equal(status_text(cases[i].status), cases[i].text);
+        assert_true(
+            slice_equal(status_slice(cases[i].status), slice_of_text(cases[i].text)));
     }
 }
 
