@@ -73,10 +73,18 @@ static const struct command commands[VERB_NONE] = {
 
 uint64_t protocol_line_bytes_max(uint64_t value_bytes_max)
 {
-    uint64_t set =
-        commands[VERB_SET].name.length + 1 + KEY_BYTES_MAX + 1 + value_bytes_max;
-    uint64_t delete = commands[VERB_DELETE].name.length + 1 + KEY_BYTES_MAX;
-    return set > delete ? set : delete;
+    uint64_t most = 0;
+    for (int verb = 0; verb < VERB_NONE; verb++) {
+        const struct command *command = &commands[verb];
+        uint64_t length = command->name.length + 1 + KEY_BYTES_MAX;
+        if (command->arguments == ARGUMENTS_KEY_VALUE) {
+            length += 1 + value_bytes_max;
+        } else if (command->arguments == ARGUMENTS_KEY_NUMBER) {
+            length += 1 + DECIMAL_BYTES_MAX;
+        }
+        most = length > most ? length : most;
+    }
+    return most;
 }
 
 /* upper: all letters upper case. */

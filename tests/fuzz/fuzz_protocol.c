@@ -9,6 +9,7 @@
 #include "net/protocol.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* Small, so that short inputs reach the limit. */
 enum { VALUE_BYTES = 40 };
@@ -25,15 +26,29 @@ static bool has(struct slice slice, char byte)
     return slice.length > 0 && memchr(slice.bytes, byte, slice.length) != NULL;
 }
 
-static bool takes_value(enum verb verb)
+/* A command and its arguments, as the refusal shows them. Valid until the next call. */
+static const char *usage_of(enum verb verb)
 {
-    return verb == VERB_SET || verb == VERB_ADD;
+    static char usage[REPLY_LINE_BYTES_MAX + 1];
+    struct buffer reply = {0};
+    REQUIRE(buffer_reserve(&reply, REPLY_LINE_BYTES_MAX) == KV_OK);
+    protocol_put_status(&reply, KV_USAGE, verb);
+    struct slice shown = buffer_slice(&reply);
+    memcpy(usage, shown.bytes, shown.length);
+    usage[shown.length - 1] = '\0'; /* in place of LF */
+    buffer_free(&reply);
+    return usage + strlen("error: usage: ");
 }
 
-/* KEYS and LIST take a prefix, HELP the name of a command. */
+static bool takes_value(enum verb verb)
+{
+    return verb != VERB_NONE && strstr(usage_of(verb), " value") != NULL;
+}
+
+/* Which may be left out. */
 static bool may_take_word(enum verb verb)
 {
-    return verb == VERB_KEYS || verb == VERB_LIST || verb == VERB_HELP;
+    return strstr(usage_of(verb), " [") != NULL;
 }
 
 /* What an accepted request may look like. */
@@ -56,13 +71,8 @@ static void check_accepted(struct slice line, const struct request *request)
 /* A key and a value account for the whole line, whatever the command word looked like. */
 static void check_is_complete(struct slice line, const struct request *request)
 {
-    static const size_t words[VERB_NONE] = {
-        [VERB_SET] = 3,     [VERB_GET] = 3,   [VERB_DELETE] = 6, [VERB_EXISTS] = 6,
-        [VERB_KEYS] = 4,    [VERB_COUNT] = 5, [VERB_STATS] = 5,  [VERB_SYNC] = 4,
-        [VERB_COMPACT] = 7, [VERB_HELP] = 4,  [VERB_QUIT] = 4,   [VERB_ADD] = 3,
-        [VERB_INCR] = 4,    [VERB_LIST] = 4,
-    };
-    size_t length = words[request->verb];
+    size_t word = strcspn(usage_of(request->verb), " ");
+    size_t length = word;
     length += request->key.length > 0 ? 1 + request->key.length : 0;
     length += takes_value(request->verb) ? 1 + request->value.length : 0;
     struct decimal number = decimal_of(request->number);
@@ -74,8 +84,7 @@ static void check_is_complete(struct slice line, const struct request *request)
     REQUIRE(length == line.length ||
             (request->verb == VERB_INCR && length + 1 + number.length == line.length &&
              memcmp(line.bytes + length + 1, number.bytes, number.length) == 0));
-    REQUIRE(request->key.length == 0 ||
-            request->key.bytes == line.bytes + words[request->verb] + 1);
+    REQUIRE(request->key.length == 0 || request->key.bytes == line.bytes + word + 1);
     REQUIRE(!takes_value(request->verb) || request->value.length == 0 ||
             request->value.bytes == request->key.bytes + request->key.length + 1);
 }

@@ -69,7 +69,11 @@ for target in "${targets[@]}"; do
     found=$out/found/$target
     mkdir -p "$corpus" "$found"
     case $target in
-    protocol) options="-max_len=400 -dict=tests/fuzz/protocol.dict" ;;
+    protocol)
+        options="-max_len=400 -dict=$out/protocol.dict"
+        { cat tests/fuzz/protocol.dict; sed -nE 's/.*\bNAME\(("[A-Z]+)"\).*/\1 "/p' src/net/protocol.c; } \
+            >"$out/protocol.dict"
+        ;;
     conn) options="-max_len=2000" ;;
     import) options="-max_len=2000" ;;
     *) options="-max_len=4096" ;;
