@@ -248,11 +248,12 @@ check-valgrind:
 	@$(run_on_disk) UNIT_TESTS="$(filter-out $(DRIVERS),$(UNIT_TESTS))" \
 		RUNNER="env KV_TEST_SLOW=$(SLOW) KV_TEST_VALGRIND=1 $(VALGRIND)"
 
-#: check-served    tests that drive the program, while it runs under valgrind
+#: check-served    tests that drive the programs, while those run under valgrind
 check-served:
 	@$(call build_with,check,$(CHECK_FLAGS)) unit-binaries
 	@KV_TEST_SLOW=$(SLOW) KV_STORE_RUNNER="$(VALGRIND)" \
 		$(run_on_disk) UNIT_TESTS="$(DRIVERS)" OTHER_UNITS=
+	@KV_RUNNER="$(VALGRIND)" tests/clients/run.sh build/check/kv-store kv.sh
 
 #: check-faults    scripts with each call failing and each death, damaged logs, kill -9
 check-faults:

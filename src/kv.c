@@ -50,7 +50,7 @@ static const char help[] =
     "Exit status: 0 yes, 1 no, 2 anything else, with a line on stderr.\n";
 
 /* What is answered: a line, or lines of which each has a space in it, or none. */
-enum answer { VALUE, FLAG, NUMBER, SUCCESS, WORDS, PAIRS };
+enum answer { VALUE, NUMBER, STATUS, WORDS, PAIRS };
 
 struct command {
     const char *name;
@@ -59,29 +59,34 @@ struct command {
     int least;         /* words behind it */
     int most;
     enum answer answer;
-    bool is_store; /* what is stored may stand on standard input */
+    const char *yes; /* the line that is status 0 */
+    const char *no;  /* or NULL */
 };
 
 static const struct command commands[] = {
-    {"get", "GET", "EXISTS", 1, 1, VALUE, false},
-    {"set", "SET", NULL, 1, 2, SUCCESS, true},
-    {"add", "ADD", NULL, 1, 2, SUCCESS, true},
-    {"incr", "INCR", NULL, 1, 2, NUMBER, false},
-    {"delete", "DELETE", "EXISTS", 1, 1, SUCCESS, false},
-    {"exists", "EXISTS", NULL, 1, 1, FLAG, false},
-    {"keys", "KEYS", "COUNT", 0, 1, WORDS, false},
-    {"list", "LIST", "COUNT", 0, 1, PAIRS, false},
-    {"count", "COUNT", NULL, 0, 0, NUMBER, false},
-    {"stats", "STATS", "COUNT", 0, 0, PAIRS, false},
-    {"compact", "COMPACT", NULL, 0, 0, SUCCESS, false},
-    {"sync", "SYNC", NULL, 0, 0, SUCCESS, false},
+    {"get", "GET", "EXISTS", 1, 1, VALUE, NULL, "no value stored"},
+    {"set", "SET", NULL, 1, 2, STATUS, "success", NULL},
+    {"add", "ADD", NULL, 1, 2, STATUS, "success", "already stored"},
+    {"incr", "INCR", NULL, 1, 2, NUMBER, NULL, NULL},
+    {"delete", "DELETE", "EXISTS", 1, 1, STATUS, "success", NULL},
+    {"exists", "EXISTS", NULL, 1, 1, STATUS, "1", "0"},
+    {"keys", "KEYS", "COUNT", 0, 1, WORDS, NULL, NULL},
+    {"list", "LIST", "COUNT", 0, 1, PAIRS, NULL, NULL},
+    {"count", "COUNT", NULL, 0, 0, NUMBER, NULL, NULL},
+    {"stats", "STATS", "COUNT", 0, 0, PAIRS, NULL, NULL},
+    {"compact", "COMPACT", NULL, 0, 0, STATUS, "success", NULL},
+    {"sync", "SYNC", NULL, 0, 0, STATUS, "success", NULL},
 };
 
-static struct {
-    const char *address; /* address, [address], name, or with a slash a path */
-    const char *port;
-    int64_t patience_s; /* how long it may say nothing */
-} server;
+static const char *address; /* address, [address], name, or with a slash a path */
+static const char *port;
+static int64_t patience_s = 5; /* how long the server may say nothing */
+
+/* All that is held, until the end of the program, which is near. */
+static struct addrinfo *found;
+static struct buffer lines; /* to say */
+static struct buffer answer;
+static struct buffer list; /* struct slice: lines of the answer */
 
 _Noreturn static void give_up(const char *format, ...) KV_PRINTF_LIKE(1, 2);
 
@@ -108,26 +113,52 @@ static void put(struct buffer *buffer, struct slice bytes)
 
 _Noreturn static void give_up_connection(const char *what)
 {
-    const char *reason = strerror(errno);
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINPROGRESS) {
-        give_up("%s: no answer for %d s; what was asked may be done yet", server.address,
-                (int)server.patience_s);
-    } else if (strchr(server.address, '/') != NULL) {
-        give_up("%s: %s: %s", server.address, what, reason);
+        give_up("%s: no answer for %d s; what was asked may be done yet", address,
+                (int)patience_s);
     }
-    give_up("%s:%s: %s: %s", server.address, server.port, what, reason);
+    const char *reason = strerror(errno);
+    bool is_path = strchr(address, '/') != NULL;
+    give_up("%s%s%s: %s: %s", address, is_path ? "" : ":", is_path ? "" : port, what,
+            reason);
 }
 
-static int connect_to(const struct addrinfo *addresses)
+/* The addresses of a name; it may have brackets, as the server prints it: [::1]. */
+static void find_addresses(void)
 {
-    struct timeval patience = {.tv_sec = (time_t)server.patience_s};
-    for (const struct addrinfo *a = addresses; a != NULL; a = a->ai_next) {
+    static struct sockaddr_un path = {.sun_family = AF_UNIX};
+    static struct addrinfo of_path = {.ai_family = AF_UNIX,
+                                      .ai_addr = (struct sockaddr *)&path,
+                                      .ai_addrlen = sizeof path};
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    char name[256];
+    if (strchr(address, '/') != NULL) {
+        if (strlen(address) >= sizeof path.sun_path) {
+            give_up("%s: too long a path for a socket", address);
+        }
+        memcpy(path.sun_path, address, strlen(address));
+        found = &of_path;
+        return;
+    }
+    const char *start = address + (address[0] == '[' ? 1 : 0);
+    (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(start, "]"), start);
+    int error = getaddrinfo(name, port, &hints, &found);
+    if (error != 0) {
+        give_up("%s:%s: no such address: %s", address, port, gai_strerror(error));
+    }
+}
+
+static int open_connection(void)
+{
+    struct timeval patience = {.tv_sec = (time_t)patience_s};
+    find_addresses();
+    for (const struct addrinfo *a = found; a != NULL; a = a->ai_next) {
         int fd = socket(a->ai_family, SOCK_STREAM, 0);
         if (fd >= 0 &&
             setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 &&
             setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) == 0 &&
             connect(fd, a->ai_addr, a->ai_addrlen) == 0) {
-            return fd; /* it and the others are closed at the end, which is near */
+            return fd;
         }
         if (errno == EINPROGRESS || errno == EAGAIN) {
             break;
@@ -136,46 +167,17 @@ static int connect_to(const struct addrinfo *addresses)
     give_up_connection("cannot connect");
 }
 
-static int connect_to_path(void)
+/* Say the lines, and take all that is answered. */
+static void exchange(void)
 {
-    struct sockaddr_un path = {.sun_family = AF_UNIX};
-    struct addrinfo address = {.ai_family = AF_UNIX,
-                               .ai_addr = (struct sockaddr *)&path,
-                               .ai_addrlen = sizeof path};
-    if (strlen(server.address) >= sizeof path.sun_path) {
-        give_up("%s: too long a path for a socket", server.address);
-    }
-    memcpy(path.sun_path, server.address, strlen(server.address));
-    return connect_to(&address);
-}
-
-/* The address as the server prints it, [::1], or without the brackets. */
-static int connect_to_name(void)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    struct addrinfo *addresses = NULL;
-    char name[256];
-    const char *start = server.address + (server.address[0] == '[' ? 1 : 0);
-    (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(start, "]"), start);
-    int error = getaddrinfo(name, server.port, &hints, &addresses);
-    if (error != 0) {
-        give_up("%s:%s: no such address: %s", server.address, server.port,
-                gai_strerror(error));
-    }
-    return connect_to(addresses);
-}
-
-/* Say these lines, and take all that is answered. */
-static struct buffer exchange(struct slice lines)
-{
-    struct buffer answer = {0};
+    struct slice rest = buffer_slice(&lines);
     uint8_t bytes[PIECE_BYTES];
     ssize_t count = 1;
-    int fd = strchr(server.address, '/') != NULL ? connect_to_path() : connect_to_name();
+    int fd = open_connection();
     /* A server that has heard enough may end while we speak; its answer says why. */
-    while (lines.length > 0 && (count > 0 || errno == EINTR)) {
-        count = send(fd, lines.bytes, lines.length, MSG_NOSIGNAL);
-        lines = slice_after(lines, count > 0 ? (size_t)count : 0);
+    while (rest.length > 0 && (count > 0 || errno == EINTR)) {
+        count = send(fd, rest.bytes, rest.length, MSG_NOSIGNAL);
+        rest = slice_after(rest, count > 0 ? (size_t)count : 0);
     }
     if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
         give_up_connection("");
@@ -188,97 +190,89 @@ static struct buffer exchange(struct slice lines)
             give_up_connection("the connection was lost");
         }
     }
-    return answer;
 }
 
 /* ---- What is said ---- */
 
 /* Append standard input, less one LF at its end. */
-static void put_input(struct buffer *line)
+static void put_input(void)
 {
     uint8_t bytes[PIECE_BYTES];
     size_t count;
-    size_t start = line->length;
+    size_t start = lines.length;
     while ((count = fread(bytes, 1, sizeof bytes, stdin)) > 0) {
-        put(line, (struct slice){bytes, count});
+        put(&lines, (struct slice){bytes, count});
     }
     if (ferror(stdin)) {
         give_up("cannot read standard input: %s", strerror(errno));
     }
-    if (line->length > start && line->bytes[line->length - 1] == '\n') {
-        line->length--;
+    if (lines.length > start && lines.bytes[lines.length - 1] == '\n') {
+        lines.length--;
     }
 }
 
-static bool is_one_word(const char *text)
+/* A verb and the words behind it, up to a NULL; the value of a store may be no word. */
+static void put_line(const char *verb, char **words, bool is_store)
 {
-    return text[0] != '\0' && strpbrk(text, " \n") == NULL;
-}
-
-/* The words behind a verb: a NULL is behind the last. */
-static void put_words(struct buffer *line, char **words, bool is_store)
-{
-    for (int i = 0; i < 2 && words[i] != NULL; i++) {
-        bool is_value = i == 1 && is_store;
-        if (!is_value && !is_one_word(words[i])) {
-            give_up("a key, prefix or number is one word, without a space or a line's "
-                    "end");
+    size_t start = lines.length;
+    put(&lines, slice_of_text(verb));
+    for (int i = 0; words[i] != NULL; i++) {
+        bool is_value = is_store && i == 1;
+        if (!is_value && (words[i][0] == '\0' || strpbrk(words[i], " \n") != NULL)) {
+            give_up(
+                "a key, prefix or number is one word, without a space or a line's end");
         }
-        put(line, SLICE_LITERAL(" "));
-        put(line, slice_of_text(words[i]));
+        put(&lines, SLICE_LITERAL(" "));
+        put(&lines, slice_of_text(words[i]));
     }
     if (is_store && words[1] == NULL) {
-        put(line, SLICE_LITERAL(" "));
-        put_input(line);
+        put(&lines, SLICE_LITERAL(" "));
+        put_input();
     }
-}
-
-static void put_line(struct buffer *lines, const char *verb, char **words, bool is_store)
-{
-    struct buffer line = {0};
-    put(&line, slice_of_text(verb));
-    put_words(&line, words, is_store);
+    struct slice line = slice_after(buffer_slice(&lines), start);
     if (memchr(line.bytes, '\n', line.length) != NULL ||
-        memchr(line.bytes, 0, line.length) != NULL ||
-        !utf8_is_valid(buffer_slice(&line))) {
+        memchr(line.bytes, 0, line.length) != NULL || !utf8_is_valid(line)) {
         give_up("words are one line of UTF-8 without NUL; encode others, as with base64");
     }
     /* A line drops one CR at its end, so what ends in one gets another. */
-    put(&line, line.bytes[line.length - 1] == '\r' ? SLICE_LITERAL("\r\n")
-                                                   : SLICE_LITERAL("\n"));
-    put(lines, buffer_slice(&line));
-    buffer_free(&line);
+    bool ends_in_cr = line.bytes[line.length - 1] == '\r';
+    put(&lines, ends_in_cr ? SLICE_LITERAL("\r\n") : SLICE_LITERAL("\n"));
 }
 
 /* ---- What is answered ---- */
 
 /* The next line; there must be one, and its end. */
-static struct slice take_line(struct slice *answer)
+static struct slice take_line(struct slice *rest)
 {
     const uint8_t *end =
-        answer->length == 0 ? NULL : memchr(answer->bytes, '\n', answer->length);
+        rest->length == 0 ? NULL : memchr(rest->bytes, '\n', rest->length);
     if (end == NULL) {
-        give_up(answer->length == 0 ? "the server ended without an answer"
-                                    : "the answer is cut off");
+        give_up(rest->length == 0 ? "the server ended without an answer"
+                                  : "the answer is cut off");
     }
-    struct slice line = slice_first(*answer, (size_t)(end - answer->bytes));
-    *answer = slice_after(*answer, line.length + 1);
+    struct slice line = slice_first(*rest, (size_t)(end - rest->bytes));
+    *rest = slice_after(*rest, line.length + 1);
     return line;
 }
 
 static bool is_text(struct slice line, const char *text)
 {
-    return slice_equal(line, slice_of_text(text));
+    return text != NULL && slice_equal(line, slice_of_text(text));
+}
+
+static bool is_error(struct slice line)
+{
+    return slice_starts_with(line, SLICE_LITERAL("error: "));
 }
 
 _Noreturn static void refuse(struct slice line)
 {
-    if (slice_starts_with(line, SLICE_LITERAL("error: "))) {
-        line = slice_after(line, sizeof "error: " - 1);
-        give_up("%.*s", (int)(line.length < SHOWN_MAX ? line.length : SHOWN_MAX),
-                (const char *)line.bytes);
+    if (!is_error(line)) {
+        give_up("this is not the answer of a kv-store");
     }
-    give_up("this is not the answer of a kv-store");
+    line = slice_after(line, sizeof "error: " - 1);
+    give_up("%.*s", (int)(line.length < SHOWN_MAX ? line.length : SHOWN_MAX),
+            (const char *)line.bytes);
 }
 
 static void print_line(struct slice line)
@@ -296,23 +290,19 @@ static bool is_failure(struct slice line)
 }
 
 /* The status that one line says, printed if it is what was asked for. */
-static int take_one(struct slice line, enum answer answer, bool is_there)
+static int take_one(const struct command *command, struct slice line, bool is_there)
 {
     int64_t number;
-    bool is_yes = answer == VALUE    ? is_there && !is_failure(line)
-                  : answer == FLAG   ? is_text(line, "1")
-                  : answer == NUMBER ? decimal_parse(line, &number)
-                                     : is_text(line, "success");
-    bool is_no = answer == VALUE  ? !is_there && is_text(line, "no value stored")
-                 : answer == FLAG ? is_text(line, "0")
-                                  : answer == SUCCESS && is_text(line, "already stored");
-    if (!is_yes && !is_no) {
+    bool is_value = (command->answer == VALUE && is_there && !is_failure(line)) ||
+                    (command->answer == NUMBER && decimal_parse(line, &number));
+    bool is_no = is_text(line, command->no) && !(command->answer == VALUE && is_there);
+    if (!is_value && !is_no && !is_text(line, command->yes)) {
         refuse(line);
     }
-    if (is_yes && (answer == VALUE || answer == NUMBER)) {
+    if (is_value) {
         print_line(line);
     }
-    return is_yes && is_there ? EXIT_YES : EXIT_NO;
+    return is_no || !is_there ? EXIT_NO : EXIT_YES;
 }
 
 static int by_bytes(const void *a, const void *b)
@@ -328,35 +318,35 @@ static int by_bytes(const void *a, const void *b)
  * Lines, of which the last is empty, or says why something is missing; so does one with
  * a space where words are wanted.
  */
-static int take_lines(struct slice answer, enum answer kind, bool is_sorted)
+static int take_lines(const struct command *command, struct slice rest)
 {
-    struct buffer lines = {0};
-    struct slice line = take_line(&answer);
+    struct slice line = take_line(&rest);
     struct slice failure = {0};
-    for (; answer.length > 0; line = take_line(&answer)) {
+    for (; rest.length > 0; line = take_line(&rest)) {
         bool has_space = line.length > 0 && memchr(line.bytes, ' ', line.length) != NULL;
-        if (line.length > 0 && has_space == (kind == PAIRS)) {
-            put(&lines, (struct slice){(const void *)&line, sizeof line});
-        } else if (slice_starts_with(line, SLICE_LITERAL("error: "))) {
+        if (line.length > 0 && has_space == (command->answer == PAIRS)) {
+            put(&list, (struct slice){(const void *)&line, sizeof line});
+        } else if (is_error(line)) {
             failure = line;
         } else {
             refuse(line);
         }
     }
-    if (line.length > 0 && !slice_starts_with(line, SLICE_LITERAL("error: "))) {
+    failure = line.length > 0 ? line : failure;
+    if (line.length > 0 && !is_error(line)) {
         give_up("the answer is cut off");
     }
-    struct slice *list = (struct slice *)(void *)lines.bytes;
-    size_t count = lines.length / sizeof *list;
-    if (is_sorted && count > 0) {
-        qsort(list, count, sizeof *list, by_bytes);
+    struct slice *first = (struct slice *)(void *)list.bytes;
+    size_t count = list.length / sizeof *first;
+    if (command->most > 0 && count > 0) {
+        qsort(first, count, sizeof *first, by_bytes);
     }
     for (size_t i = 0; i < count; i++) {
-        print_line(list[i]);
+        print_line(first[i]);
     }
-    if (line.length > 0 || failure.length > 0) {
+    if (failure.length > 0) {
         (void)fflush(stdout); /* what there is, and then why it is not all */
-        refuse(line.length > 0 ? line : failure);
+        refuse(failure);
     }
     return EXIT_YES;
 }
@@ -366,32 +356,28 @@ static int take_lines(struct slice answer, enum answer kind, bool is_sorted)
 /* words: with a NULL behind the last. */
 static int run(const struct command *command, char **words)
 {
-    struct buffer lines = {0};
-    char *none[] = {NULL};
+    int64_t count = 1;
     bool has_key = command->least > 0;
     if (command->first != NULL) {
-        put_line(&lines, command->first, has_key ? words : none, false);
+        put_line(command->first, (char *[]){has_key ? words[0] : NULL, NULL}, false);
     }
-    put_line(&lines, command->verb, words, command->is_store);
-    struct buffer received = exchange(buffer_slice(&lines));
-    struct slice answer = buffer_slice(&received);
-    bool is_there = true;
+    put_line(command->verb, words, command->most == 2 && command->answer == STATUS);
+    exchange();
+    struct slice rest = buffer_slice(&answer);
     if (command->first != NULL) {
-        struct slice line = take_line(&answer);
-        int64_t number = -1;
-        if (!decimal_parse(line, &number) || number < 0 || (has_key && number > 1)) {
+        struct slice line = take_line(&rest);
+        if (!decimal_parse(line, &count) || count < 0 || (has_key && count > 1)) {
             refuse(line);
         }
-        is_there = !has_key || number == 1;
     }
     if (command->answer == WORDS || command->answer == PAIRS) {
-        return take_lines(answer, command->answer, command->most > 0);
+        return take_lines(command, rest);
     }
-    struct slice line = take_line(&answer);
-    if (answer.length > 0) {
+    struct slice line = take_line(&rest);
+    if (rest.length > 0) {
         refuse(SLICE_LITERAL(""));
     }
-    return take_one(line, command->answer, is_there);
+    return take_one(command, line, count == 1);
 }
 
 static const struct command *find_command(const char *name, int word_count)
@@ -447,16 +433,15 @@ int main(int argc, char **argv)
 {
     int option;
     fill_standard_places();
-    server.address = from_environment("KV_ADDRESS", "127.0.0.1");
-    server.port = from_environment("KV_PORT", "7878");
-    server.patience_s = 5;
+    address = from_environment("KV_ADDRESS", "127.0.0.1");
+    port = from_environment("KV_PORT", "7878");
     while ((option = getopt(argc, argv, "a:p:t:hV")) != -1) {
         if (option == 'a') {
-            server.address = optarg;
+            address = optarg;
         } else if (option == 'p') {
-            server.port = optarg;
+            port = optarg;
         } else if (option == 't') {
-            server.patience_s = number_of(optarg, "-t", SECONDS_MAX);
+            patience_s = number_of(optarg, "-t", SECONDS_MAX);
         } else if (option == 'h' || option == 'V') {
             (void)fputs(option == 'h' ? help : "kv " KV_VERSION "\n", stdout);
             return end(EXIT_YES);
@@ -468,8 +453,8 @@ int main(int argc, char **argv)
         give_up("a command is wanted; see kv -h");
     }
     const struct command *command = find_command(argv[optind], argc - optind - 1);
-    if (strchr(server.address, '/') == NULL) { /* getaddrinfo takes 73414 for 7878 */
-        (void)number_of(server.port, "a port", PORT_MAX);
+    if (strchr(address, '/') == NULL) { /* getaddrinfo takes 73414 for 7878 */
+        (void)number_of(port, "a port", PORT_MAX);
     }
     return end(run(command, argv + optind + 1));
 }

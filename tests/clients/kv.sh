@@ -1,10 +1,18 @@
 #!/usr/bin/env bash
 # kv, the small client: its statuses and texts, and that no trouble with the server or the
 # connection ever looks like an answer.
+#
+# KV_RUNNER     what kv is run under, as valgrind
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname -- "$0")/lib.sh"
 
 kv=$(dirname -- "$program")/kv
+if [[ -n ${KV_RUNNER:-} ]]; then
+    # Its words go into a file: standard error may be closed.
+    printf '#!/bin/sh\nexec %s --log-file=%s %s "$@"\n' "$KV_RUNNER" "$work/runner.%p" "$kv" >"$work/kv"
+    chmod +x "$work/kv"
+    kv=$work/kv
+fi
 export KV_PORT KV_ADDRESS
 
 # kvs NAME STATUS STDOUT STDERR ARGUMENT...: standard input is the caller's.
@@ -85,10 +93,9 @@ kvs "no such command" 2 '' 'put: no such command with so many words; see kv -h' 
 kvs "no time" 2 '' '0: -t is a number from 1 to 1000000' -t 0 count
 kvs "localhost" 0 "5$line" '' -a localhost count
 KV_ADDRESS=127.0.0.1 kvs "an address from the environment" 0 "5$line" '' count
-kvs "no such address" 2 '' "no.such.host.invalid:$port: no such address: $(
-    python3 -c 'import socket
-try: socket.getaddrinfo("no.such.host.invalid", 1)
-except socket.gaierror as e: print(e.strerror)')" -a no.such.host.invalid count
+"$kv" -a no.such.host.invalid count 2>"$work/kv.stderr"
+check "kv: no such address" "$? $(sed 's/\(no such address: \)..*/\1a reason/' "$work/kv.stderr")" \
+    "2 kv: no.such.host.invalid:$port: no such address: a reason" # in the words of its libc
 kvs "a port that is this one and 65536" 2 '' \
     "$((port + 65536)): a port is a number from 1 to 65535" -p $((port + 65536)) count
 kvs "port 0" 2 '' '0: a port is a number from 1 to 65535' -p 0 count
@@ -161,4 +168,6 @@ impostor many "$other"
 impostor endless "$other"
 impostor empty "$other"
 impostor evicts 'idle too long'
+[[ -z ${KV_RUNNER:-} ]] ||
+    check "kv: nothing that its runner has to say" "$(cat "$work"/runner.* | head -c 2000)" ''
 exit 0
