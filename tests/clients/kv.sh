@@ -8,8 +8,9 @@
 
 kv=$(dirname -- "$program")/kv
 if [[ -n ${KV_RUNNER:-} ]]; then
-    # Its words go into a file: standard error may be closed.
-    printf '#!/bin/sh\nexec %s --log-file=%s %s "$@"\n' "$KV_RUNNER" "$work/runner.%p" "$kv" >"$work/kv"
+    # Its words go into a file of their own, opened by a shell: it would do so in place of
+    # standard output or errors where those are closed.
+    printf '#!/bin/sh\nexec %s --log-fd=9 %s "$@" 9>>%s\n' "$KV_RUNNER" "$kv" "$work/runner" >"$work/kv"
     chmod +x "$work/kv"
     kv=$work/kv
 fi
@@ -29,7 +30,9 @@ kvs() {
 line=$'\n'
 one_word="a key, prefix or number is one word, without a space or a line's end"
 
-serve "$work/kv.log" --max-value 1M
+addresses=("$work/socket")
+grep -q '^0\{31\}1 ' /proc/net/if_inet6 2>/dev/null && addresses+=(::1)
+serve "$work/kv.log" --max-value 1M --address 127.0.0.1 "${addresses[@]/#/--address=}"
 KV_PORT=$port KV_ADDRESS=
 
 kvs "set" 0 '' '' set color 'deep  red '
@@ -92,6 +95,9 @@ kvs "a word too many" 2 '' 'count: no such command with so many words; see kv -h
 kvs "no such command" 2 '' 'put: no such command with so many words; see kv -h' put a b
 kvs "no time" 2 '' '0: -t is a number from 1 to 1000000' -t 0 count
 kvs "localhost" 0 "5$line" '' -a localhost count
+for address in "${addresses[@]}" "${addresses[@]/#::1/[::1]}"; do
+    kvs "on ${address##*/}" 0 "5$line" '' -a "$address" count
+done
 KV_ADDRESS=127.0.0.1 kvs "an address from the environment" 0 "5$line" '' count
 "$kv" -a no.such.host.invalid count 2>"$work/kv.stderr"
 check "kv: no such address" "$? $(sed 's/\(no such address: \)..*/\1a reason/' "$work/kv.stderr")" \
@@ -134,6 +140,8 @@ kill -CONT "$server_pid"
 kvs "what was asked meanwhile is done" 0 "blue$line" '' get color
 
 stop_server KILL
+kvs "a server whose socket has stayed" 2 '' \
+    "$work/socket: cannot connect: Connection refused" -a "$work/socket" get color
 kvs "a server that is gone" 2 '' "127.0.0.1:$KV_PORT: cannot connect: Connection refused" get color
 
 # Others that answer there: whatever they say, no command takes it for an answer.
@@ -169,5 +177,5 @@ impostor endless "$other"
 impostor empty "$other"
 impostor evicts 'idle too long'
 [[ -z ${KV_RUNNER:-} ]] ||
-    check "kv: nothing that its runner has to say" "$(cat "$work"/runner.* | head -c 2000)" ''
+    check "kv: nothing that its runner has to say" "$(head -c 2000 "$work/runner")" ''
 exit 0
