@@ -3,11 +3,11 @@
  *
  *     torture PROGRAM KILLS [SEED]
  *
- * A client pipelines commands that store rising numbers; the program is killed at a
- * random moment, under load and while it starts, and started again. Commands are executed
- * in order, so what is found then must be the outcome of some number of them, at least
- * those that were answered and at most those that were sent: nothing acknowledged is
- * missing, nothing is half there, nothing deleted comes back. Kill -9 leaves the page
+ * A client pipelines commands, most of which store rising numbers; the program is killed
+ * at a random moment, under load and while it starts, and started again. Commands are
+ * executed in order, so what is found then must be the outcome of some number of them, at
+ * least those that were answered and at most those that were sent: nothing acknowledged
+ * is missing, nothing is half there, nothing deleted comes back. Kill -9 leaves the page
  * cache alone, so the same holds under --sync everysec. SIGTERM now and then, and copies
  * of the log made by cp meanwhile, are held to the same rule.
  *
@@ -21,6 +21,7 @@
 #include "support/unit.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,7 @@
 enum {
     KEYS = 250,
     HEAVY_KEYS = 100, /* the first ones, with values that make a compaction last */
+    COUNTERS = 30,    /* the last ones, which INCR is about */
     WINDOW_MAX = 2048,
     UNSENT_BYTES_MAX = 262144,
     LOG_BYTES_KEPT = 64 * 1024 * 1024,
@@ -39,20 +41,31 @@ enum {
     EXIT_CORRUPT = 3
 };
 
-/* How long the values of a round may be; the last is that of heavy keys. */
-enum { SIZES_HEAVY = 4, SIZES };
+/* So long that LIST of one begins no other. */
+#define KEY_FORMAT "key%03zu"
+
+/* How long the values of a round may be; that of heavy keys; those that INCR makes. */
+enum { SIZES_HEAVY = 4, SIZES_COUNT, SIZES };
 
 /* What a key holds. Number 0: nothing. Length and bytes of a value follow from it. */
 struct world {
     uint64_t numbers[KEYS];
 };
 
-enum kind { KIND_SET, KIND_DELETE, KIND_GET, KIND_SYNC, KIND_COMPACT };
+enum kind {
+    KIND_SET,
+    KIND_ADD,
+    KIND_INCR,
+    KIND_DELETE,
+    KIND_GET,
+    KIND_LIST,
+    KIND_SYNC,
+    KIND_COMPACT
+};
 
 struct command {
-    enum kind kind;
     size_t key;
-    uint64_t number;    /* of KIND_SET */
+    uint64_t number;    /* what the key holds from then on */
     size_t request_end; /* in the bytes of the round */
     size_t reply_end;
 };
@@ -100,7 +113,6 @@ struct torture {
     struct server_process server;
     struct round round;
     struct backup backup;
-    bool has_compaction; /* HELP says so */
     uint64_t next_number;
     uint64_t start_us; /* how long a start takes, roughly */
     size_t kills_wanted;
@@ -208,7 +220,7 @@ static uint64_t mix(uint64_t number)
 /* The low bits of a number say which lengths are likely. */
 static size_t length_of(uint64_t number)
 {
-    static const size_t lengths_max[SIZES][10] = {
+    static const size_t lengths_max[SIZES_COUNT][10] = {
         {20, 20, 20, 20, 100, 100, 100, 100, 100, 100},
         {20, 100, 100, 100, 100, 100, 100, 600, 600, 5000},
         {20, 100, 100, 600, 600, 600, 4200, 4200, 4200, 70000},
@@ -221,44 +233,84 @@ static size_t length_of(uint64_t number)
 
 static void add_value(struct script *script, uint64_t number)
 {
-    script_add_format(script, "%llu:", (unsigned long long)number);
-    script_add_random(script, number, length_of(number));
+    if (number % SIZES == SIZES_COUNT) {
+        script_add_format(script, "%" PRIu64, number / SIZES);
+    } else {
+        script_add_format(script, "%" PRIu64 ":", number);
+        script_add_random(script, number, length_of(number));
+    }
 }
 
 /* Whether a line is the whole value that belongs to the number it begins with. */
 static bool read_value(const char *line, uint64_t *number_out)
 {
     struct script value = {0};
-    *number_out = strtoull(line, NULL, 10);
+    char *end;
+    uint64_t number = strtoull(line, &end, 10);
+    *number_out = *end == '\0' ? number * SIZES + SIZES_COUNT : number;
     add_value(&value, *number_out);
     bool is_whole = slice_equal(slice_of_text(line), script_slice(&value));
     script_free(&value);
-    return is_whole && *number_out > 0;
+    return is_whole && number > 0;
 }
 
 /* ---- The commands of a round ---- */
 
-static void add_reply(struct round *round, uint64_t number)
-{
-    if (number == 0) {
-        script_add_text(&round->replies, "no value stored");
-    } else {
-        add_value(&round->replies, number);
-    }
-}
-
 static void apply(struct world *world, const struct command *command)
 {
-    if (command->kind == KIND_SET) {
-        world->numbers[command->key] = command->number;
-    } else if (command->kind == KIND_DELETE) {
-        world->numbers[command->key] = 0;
+    world->numbers[command->key] = command->number;
+}
+
+/* What INCR makes of a key, or what it says. */
+static uint64_t count_on(struct script *replies, uint64_t before, uint64_t more)
+{
+    if (before != 0 && before % SIZES != SIZES_COUNT) {
+        script_add_text(replies, "error: not a number");
+        return before;
+    }
+    uint64_t after = (before == 0 ? SIZES_COUNT : before) + more * SIZES;
+    add_value(replies, after);
+    return after;
+}
+
+/*
+ * Add what must be answered to a command, and return what its key holds afterwards.
+ * number: a new value's, or how much INCR adds.
+ */
+static uint64_t add_reply(struct script *replies, enum kind kind,
+                          const struct command *command, uint64_t before)
+{
+    switch (kind) {
+    case KIND_GET:
+        if (before == 0) {
+            script_add_text(replies, "no value stored");
+        } else {
+            add_value(replies, before);
+        }
+        return before;
+    case KIND_LIST:
+        if (before != 0) {
+            script_add_format(replies, KEY_FORMAT " ", command->key);
+            add_value(replies, before);
+            script_add_text(replies, "\n");
+        }
+        return before;
+    case KIND_INCR:
+        return count_on(replies, before, command->number);
+    case KIND_ADD:
+        script_add_text(replies, before == 0 ? "success" : "already stored");
+        return before == 0 ? command->number : before;
+    default:
+        script_add_text(replies, "success");
+        return kind == KIND_SET ? command->number : kind == KIND_DELETE ? 0 : before;
     }
 }
 
-static void add_command(struct round *round, struct command command)
+/* command: its key, and the number of a new value, or how much INCR adds. */
+static void add_command(struct round *round, enum kind kind, struct command command)
 {
-    static const char *const words[] = {"SET", "DELETE", "GET", "SYNC", "COMPACT"};
+    static const char *const words[] = {"SET", "ADD",  "INCR", "DELETE",
+                                        "GET", "LIST", "SYNC", "COMPACT"};
     if (round->count == round->capacity) {
         round->capacity = round->capacity * 2 + 1024;
         struct command *commands =
@@ -266,20 +318,19 @@ static void add_command(struct round *round, struct command command)
         assert_non_null(commands);
         round->commands = commands;
     }
-    script_add_text(&round->requests, words[command.kind]);
-    if (command.kind <= KIND_GET) {
-        script_add_format(&round->requests, " key%zu", command.key);
+    script_add_text(&round->requests, words[kind]);
+    if (kind <= KIND_LIST) {
+        script_add_format(&round->requests, " " KEY_FORMAT, command.key);
     }
-    if (command.kind == KIND_SET) {
+    if (kind == KIND_INCR) {
+        script_add_format(&round->requests, " %" PRIu64, command.number);
+    } else if (kind == KIND_SET || kind == KIND_ADD) {
         script_add_text(&round->requests, " ");
         add_value(&round->requests, command.number);
     }
     script_add_text(&round->requests, "\n");
-    if (command.kind == KIND_GET) {
-        add_reply(round, round->model.numbers[command.key]);
-    } else {
-        script_add_text(&round->replies, "success");
-    }
+    command.number =
+        add_reply(&round->replies, kind, &command, round->model.numbers[command.key]);
     script_add_text(&round->replies, "\n");
     apply(&round->model, &command);
     command.request_end = round->requests.length;
@@ -289,26 +340,35 @@ static void add_command(struct round *round, struct command command)
 
 static void add_random_command(struct torture *torture, const struct plan *plan)
 {
+    static const struct {
+        enum kind kind;
+        unsigned below; /* of a hundred */
+    } chances[] = {{KIND_DELETE, 10}, {KIND_GET, 13},     {KIND_LIST, 15},
+                   {KIND_SYNC, 16},   {KIND_ADD, 22},     {KIND_INCR, 32},
+                   {KIND_SET, 96},    {KIND_COMPACT, 100}};
+    struct dice *dice = &torture->dice;
+    uint64_t chance = dice_below(dice, plan->compacts ? 100 : 96);
+    size_t which = 0;
+    while (chances[which].below <= chance) {
+        which++;
+    }
+    enum kind kind = chances[which].kind;
+    if (plan->compacts && torture->round.count == 0) {
+        kind = KIND_COMPACT;
+    }
     struct command command = {
-        .kind = KIND_SET,
-        .key = HEAVY_KEYS + (size_t)dice_below(&torture->dice, KEYS - HEAVY_KEYS),
+        .key = HEAVY_KEYS + (size_t)dice_below(dice, KEYS - HEAVY_KEYS),
+        .number = torture->next_number++ * SIZES + plan->sizes,
     };
-    uint64_t chance = dice_below(&torture->dice, 100);
-    if (dice_below(&torture->dice, 1000) == 0) {
-        command.key = (size_t)dice_below(&torture->dice, HEAVY_KEYS);
+    if (kind == KIND_INCR) {
+        command.number = 1 + dice_below(dice, 1000);
     }
-    if (chance < 10) {
-        command.kind = KIND_DELETE;
-    } else if (chance < 15) {
-        command.kind = KIND_GET;
-    } else if (chance < 16) {
-        command.kind = KIND_SYNC;
-    } else if (plan->compacts && (chance < 20 || torture->round.count == 0)) {
-        command.kind = KIND_COMPACT;
-    } else {
-        command.number = torture->next_number++ * SIZES + plan->sizes;
+    if (kind == KIND_INCR && dice_below(dice, 10) != 0) {
+        command.key = KEYS - 1 - (size_t)dice_below(dice, COUNTERS);
+    } else if (dice_below(dice, 1000) == 0) {
+        command.key = (size_t)dice_below(dice, HEAVY_KEYS);
     }
-    add_command(&torture->round, command);
+    add_command(&torture->round, kind, command);
 }
 
 /* How many commands of a round end within so many bytes. */
@@ -352,33 +412,53 @@ static void ask_for_everything(struct client *client)
 {
     struct script requests = {0};
     for (size_t key = 0; key < KEYS; key++) {
-        script_add_format(&requests, "EXISTS key%zu\nGET key%zu\n", key, key);
+        script_add_format(&requests, "GET " KEY_FORMAT "\n", key);
     }
-    script_add_text(&requests, "COUNT\n");
+    script_add_text(&requests, "COUNT\nLIST\n");
     client_send(client, script_slice(&requests));
     script_free(&requests);
+}
+
+/* A line of LIST for each of them, in any order, then an empty one. */
+static bool read_list(struct client *client, const struct world *seen, uint64_t count)
+{
+    bool is_right = true;
+    struct world left = *seen;
+    uint64_t number;
+    for (const char *line = client_read_line(client); line[0] != '\0';
+         line = client_read_line(client)) {
+        char *end;
+        size_t key = strncmp(line, "key", 3) == 0 ? strtoull(line + 3, &end, 10) : KEYS;
+        is_right = is_right && key < KEYS && *end == ' ' && left.numbers[key] != 0 &&
+                   read_value(end + 1, &number) && number == left.numbers[key];
+        left.numbers[key < KEYS ? key : 0] = 0;
+        count--;
+    }
+    return is_right && count == 0;
 }
 
 static void read_world(struct torture *torture, const struct server_process *server,
                        struct world *seen)
 {
     struct client client;
-    size_t count = 0;
+    uint64_t count = 0;
     client_open(&client, server->port);
     ask_for_everything(&client);
     for (size_t key = 0; key < KEYS; key++) {
-        bool is_stored = strcmp(client_read_line(&client), "1") == 0;
         const char *line = client_read_line(&client);
         seen->numbers[key] = 0;
-        count += is_stored;
-        if (is_stored && !read_value(line, &seen->numbers[key])) {
-            complain(torture, "a value that no client sent");
-        } else if (!is_stored && strcmp(line, "no value stored") != 0) {
-            complain(torture, "a value of a key that does not exist");
+        if (strcmp(line, "no value stored") != 0) {
+            count++;
+            if (!read_value(line, &seen->numbers[key])) {
+                complain(torture, "a value that no client sent");
+            }
         }
     }
     if (strtoull(client_read_line(&client), NULL, 10) != count) {
         complain(torture, "COUNT differs from the keys that exist");
+    }
+    if (!read_list(&client, seen, count)) {
+        complain(torture, "LIST differs from the keys that exist");
     }
     client_close(&client);
 }
@@ -405,15 +485,13 @@ static void show_difference(const struct round *round, const struct world *seen,
         bool is_possible = found == at_least.numbers[key];
         for (size_t i = least; i < most; i++) {
             const struct command *command = &round->commands[i];
-            is_possible = is_possible ||
-                          (command->key == key &&
-                           ((command->kind == KIND_SET && command->number == found) ||
-                            (command->kind == KIND_DELETE && found == 0)));
+            is_possible =
+                is_possible || (command->key == key && command->number == found);
         }
         if (!is_possible) {
-            (void)fprintf(stderr, "  key%zu holds %llu; answered was %llu\n", key,
-                          (unsigned long long)found,
-                          (unsigned long long)at_least.numbers[key]);
+            (void)fprintf(
+                stderr, "  " KEY_FORMAT " holds %" PRIu64 "; answered was %" PRIu64 "\n",
+                key, found, at_least.numbers[key]);
             shown++;
         }
     }
@@ -519,7 +597,7 @@ static void backup_check(struct torture *torture)
     struct server_process reader;
     torture->backups++;
     int status = server_process_run(&reader, torture->copy.path, verify);
-    if (status == EXIT_CORRUPT && torture->has_compaction) {
+    if (status == EXIT_CORRUPT) {
         torture->backups_refused++;
     } else if (status != 0) {
         complain(torture, "a copy of the log does not verify");
@@ -548,7 +626,7 @@ static void choose_plan(struct torture *torture, struct plan *plan)
         .delay_us =
             dice_below(dice, 4) == 0 ? dice_below(dice, 3000) : dice_below(dice, 60000),
         .backup_after = dice_below(dice, 5) == 0 ? dice_below(dice, 30) : UINT64_MAX,
-        .compacts = torture->has_compaction && dice_below(dice, 3) != 0,
+        .compacts = dice_below(dice, 3) != 0,
     };
     if (is_long) {
         /* So long that the delayed sync and the second seal come due while idle. */
@@ -674,9 +752,9 @@ static void write_heavy_keys(struct torture *torture)
     struct round *round = &torture->round;
     round_begin(round);
     for (size_t key = 0; key < HEAVY_KEYS; key++) {
-        struct command command = {.kind = KIND_SET, .key = key};
+        struct command command = {.key = key};
         command.number = torture->next_number++ * SIZES + SIZES_HEAVY;
-        add_command(round, command);
+        add_command(round, KIND_SET, command);
     }
     client_open(&client, torture->server.port);
     client_exchange(&client, script_slice(&round->requests),
@@ -726,30 +804,16 @@ static void run_round(struct torture *torture)
 
 /* ---- The program ---- */
 
-static bool has_compaction(const struct torture *torture)
-{
-    struct client client;
-    bool is_listed = false;
-    client_open(&client, torture->server.port);
-    client_send_text(&client, "HELP\n");
-    for (const char *line = client_read_line(&client); line[0] != '\0';
-         line = client_read_line(&client)) {
-        is_listed = is_listed || strncmp(line, "COMPACT", strlen("COMPACT")) == 0;
-    }
-    client_close(&client);
-    return is_listed;
-}
-
 static void print_result(const struct torture *torture)
 {
     printf("torture: %zu kills under load, %zu while starting, %zu of both while "
            "compacting; %zu SIGTERM\n",
            torture->kills, torture->start_kills, torture->kills_compacting,
            torture->terms);
-    printf("torture: %llu commands sent, %llu answered; %zu rounds with unanswered "
+    printf("torture: %" PRIu64 " commands sent, %" PRIu64
+           " answered; %zu rounds with unanswered "
            "commands found, %zu torn tails\n",
-           (unsigned long long)torture->commands_sent,
-           (unsigned long long)torture->commands_answered, torture->surviving,
+           torture->commands_sent, torture->commands_answered, torture->surviving,
            torture->torn_tails);
     printf("torture: %zu copies, %zu of them refused for want of the older log\n",
            torture->backups, torture->backups_refused);
@@ -767,7 +831,6 @@ static void run(struct torture *torture)
     torture->next_number = 1;
     start(torture);
     write_heavy_keys(torture);
-    torture->has_compaction = has_compaction(torture);
     while (torture->kills + torture->start_kills < torture->kills_wanted) {
         run_round(torture);
     }
