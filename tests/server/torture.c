@@ -53,15 +53,22 @@ struct world {
 };
 
 enum kind {
-    KIND_SET,
-    KIND_ADD,
-    KIND_INCR,
     KIND_DELETE,
     KIND_GET,
     KIND_LIST,
+    KIND_ADD,
+    KIND_INCR,
+    KIND_SET, /* up to here with a key */
     KIND_SYNC,
     KIND_COMPACT
 };
+
+/* How often each is sent: a number from 0 to 99 stands for the first that it is below. */
+static const struct {
+    const char *word;
+    unsigned below;
+} kinds[] = {{"DELETE", 10}, {"GET", 13}, {"LIST", 15}, {"ADD", 21},
+             {"INCR", 31},   {"SET", 95}, {"SYNC", 96}, {"COMPACT", 100}};
 
 struct command {
     size_t key;
@@ -275,7 +282,7 @@ static uint64_t count_on(struct script *replies, uint64_t before, uint64_t more)
 
 /*
  * Add what must be answered to a command, and return what its key holds afterwards.
- * number: a new value's, or how much INCR adds.
+ * before: what it holds.
  */
 static uint64_t add_reply(struct script *replies, enum kind kind,
                           const struct command *command, uint64_t before)
@@ -309,8 +316,6 @@ static uint64_t add_reply(struct script *replies, enum kind kind,
 /* command: its key, and the number of a new value, or how much INCR adds. */
 static void add_command(struct round *round, enum kind kind, struct command command)
 {
-    static const char *const words[] = {"SET", "ADD",  "INCR", "DELETE",
-                                        "GET", "LIST", "SYNC", "COMPACT"};
     if (round->count == round->capacity) {
         round->capacity = round->capacity * 2 + 1024;
         struct command *commands =
@@ -318,8 +323,8 @@ static void add_command(struct round *round, enum kind kind, struct command comm
         assert_non_null(commands);
         round->commands = commands;
     }
-    script_add_text(&round->requests, words[kind]);
-    if (kind <= KIND_LIST) {
+    script_add_text(&round->requests, kinds[kind].word);
+    if (kind <= KIND_SET) {
         script_add_format(&round->requests, " " KEY_FORMAT, command.key);
     }
     if (kind == KIND_INCR) {
@@ -340,19 +345,12 @@ static void add_command(struct round *round, enum kind kind, struct command comm
 
 static void add_random_command(struct torture *torture, const struct plan *plan)
 {
-    static const struct {
-        enum kind kind;
-        unsigned below; /* of a hundred */
-    } chances[] = {{KIND_DELETE, 10}, {KIND_GET, 13},     {KIND_LIST, 15},
-                   {KIND_SYNC, 16},   {KIND_ADD, 22},     {KIND_INCR, 32},
-                   {KIND_SET, 96},    {KIND_COMPACT, 100}};
     struct dice *dice = &torture->dice;
-    uint64_t chance = dice_below(dice, plan->compacts ? 100 : 96);
-    size_t which = 0;
-    while (chances[which].below <= chance) {
-        which++;
+    uint64_t chance = dice_below(dice, plan->compacts ? 100 : kinds[KIND_SYNC].below);
+    enum kind kind = KIND_DELETE;
+    while (kinds[kind].below <= chance) {
+        kind++;
     }
-    enum kind kind = chances[which].kind;
     if (plan->compacts && torture->round.count == 0) {
         kind = KIND_COMPACT;
     }
