@@ -7,15 +7,18 @@
 Each source of src/ is compiled to assembly, without what would hide a branch of the source
 from it. In a copy of the tree one conditional jump becomes none, or one that is always
 taken; then the tests run until one fails: those named after the file, the world with its
-saved scripts and fixed seeds, all the others, the world's scripts with every failure.
+saved scripts and fixed seeds, all the others, the world's scripts with every failure;
+of each kind the short ones first. A program that the file is no part of is passed over.
 A failing test, a crash and a time limit kill a mutant. Survivors are told with file, line
-and text, and are either listed with a reason in tests/mutate.txt, or a failure.
+and text, and are either listed with a reason in tests/mutate.txt, or a failure. What is
+listed is tried no more.
 
 Assertions are left out: their failing side is what no test should see. The same SAMPLE,
-SEED and compiler give the same mutants, in the same order. Two run at once. What each
-became stands in build/mutate/report.
+SEED and compiler give the same mutants. Two run at once. What each became stands in
+build/mutate/report.
 """
 import concurrent.futures
+import filecmp
 import hashlib
 import os
 import platform
@@ -26,6 +29,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 PLACE = "build/mutate"
@@ -39,8 +43,10 @@ EVERY = ["tests/world/every/f63_compaction_and_image.world",
          "tests/world/every/f94_batches_and_stops.world"]
 LONG = ["build/tests/test_corpus"]  # made smaller
 CLIENT = ["build/kv-store", "build/kv"]
-PROCESSOR_SECONDS = 60  # of one program, many times what any takes
+SECONDS_MORE = 10  # than a few times what a program takes without a mutant
 MEMORY_BYTES = 3 << 30
+
+DRIVING = r"test_(server_\w+|offline)$"  # tests of a program of its own
 
 JUMP = re.compile(r"\tj(?!mp\b)([a-z]+)\t(\.L\w+)$")
 LOCATION = re.compile(r"\t\.loc (\d+) (\d+)")
@@ -130,10 +136,35 @@ def find_mutants(source, lines):
     return mutants
 
 
-def limit():
+class Cost:
+    """What the tests take without a mutant, in seconds, and so with one at most."""
+
+    def __init__(self):
+        self.processor, self.clock = {}, {}
+
+    def measure(self, command, run):
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+        failure = run(command)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.processor[tuple(command)] = (used.ru_utime - before.ru_utime +
+                                          used.ru_stime - before.ru_stime)
+        self.clock[tuple(command)] = time.monotonic() - began
+        return failure
+
+    def of(self, command):
+        return self.clock.get(tuple(command), 0)
+
+    def processor_seconds(self, command):
+        return int(SECONDS_MORE + 4 * self.processor.get(tuple(command), 60))
+
+    def clock_seconds(self, command):
+        return 6 * SECONDS_MORE + 10 * self.clock.get(tuple(command), 60)
+
+
+def limit(processor_seconds):
     os.setsid()
     os.nice(5)
-    resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR_SECONDS, PROCESSOR_SECONDS + 5))
+    resource.setrlimit(resource.RLIMIT_CPU, (processor_seconds, processor_seconds + 5))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
 
@@ -141,9 +172,9 @@ def limit():
 class Worker:
     """A copy of the tree in which one mutant at a time is built and tested."""
 
-    def __init__(self, number, seed):
+    def __init__(self, number, seed, cost):
         self.place = os.path.abspath(f"{PLACE}/{number}")
-        self.seed = seed
+        self.cost = cost
         self.memory = f"/dev/shm/kv-mutate-{os.getpid()}-{number}"
         if not os.path.isdir("/dev/shm"):
             self.memory = f"{self.place}/tmp"
@@ -172,8 +203,9 @@ class Worker:
         with subprocess.Popen(command, cwd=self.place, env=environment, text=True,
                               errors="replace", stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              preexec_fn=limit) as program:
-            clock = Alarm(program.pid)
+                              preexec_fn=lambda: limit(
+                                  self.cost.processor_seconds(command))) as program:
+            clock = Alarm(program.pid, self.cost.clock_seconds(command))
             for line in program.stdout:
                 found = re.match(r"\[ RUN      \] (\w+)", line)
                 last_run = found[1] if found else last_run
@@ -192,6 +224,13 @@ class Worker:
             failure = f"{last_run} (status {status})"
         return failure
 
+    def is_changed(self, command):
+        """Whether a program is another one than without the mutant."""
+        if command[0] == "bash" or re.search(DRIVING, command[0]):
+            return True
+        return not filecmp.cmp(f"{self.place}/{command[0]}", f"{PLACE}/plain/{command[0]}",
+                               shallow=False)
+
     def judge(self, mutant, plain, groups):
         """Returns the test that fails, or None."""
         stem = mutant.source[:-2]
@@ -205,8 +244,8 @@ class Worker:
         try:
             for targets, commands in groups:
                 self.make(targets)
-                for command in commands:
-                    failure = self.run(command)
+                for command in sorted(commands, key=self.cost.of):
+                    failure = self.run(command) if self.is_changed(command) else None
                     if failure is not None:
                         name = command[1] if command[0] == "bash" else command[0]
                         return f"{os.path.basename(name)}: {failure}"
@@ -225,11 +264,10 @@ def end(process_group):
 
 
 class Alarm:
-    """What waits for ever takes no processor time: it is ended after ten times as long."""
+    """What waits for ever takes no processor time: it is ended by the clock."""
 
-    def __init__(self, process_group):
-        import threading
-        self.timer = threading.Timer(10 * PROCESSOR_SECONDS, end, [process_group])
+    def __init__(self, process_group, seconds):
+        self.timer = threading.Timer(seconds, end, [process_group])
         self.timer.daemon = True
         self.timer.start()
 
@@ -253,7 +291,7 @@ def groups_of(source, tests, seed, place):
         return [(CLIENT, [["bash", "tests/clients/kv.sh", CLIENT[0]]])]
     room = os.path.basename(os.path.dirname(source))
     near = [test for test in tests if re.search(rf"test_({word}|{room})(_|$)", test)]
-    server = [test for test in tests if re.search(r"test_(server_\w+|offline)$", test)]
+    server = [test for test in tests if re.search(DRIVING, test) and test not in near]
     far = [test for test in tests if test not in near + server + LONG]
     seeds = ["--violations", "1", "--seed", str(seed), "--seeds", str(WORLD_SEEDS)]
     groups = [([*near, CLIENT[0]], [[test] for test in near]),
@@ -308,45 +346,46 @@ def main():
                for mutant in find_mutants(source, lines)]
     total = len(mutants)
     mutants = sorted(mutants, key=lambda mutant: mutant.key(seed))[:count]
-    workers = queue.Queue()
+    cost, reasons, workers = Cost(), listed(), queue.Queue()
     for number in range(WORKERS):
-        workers.put(Worker(number, seed))
-
-    def groups(source):
-        return groups_of(source, tests, seed, f"{PLACE}/plain")
+        workers.put(Worker(number, seed, cost))
+    groups = {source: groups_of(source, tests, seed, f"{PLACE}/plain")
+              for source in assembly}
 
     def check():
         worker = workers.get()
-        for targets, commands in groups(next(iter(assembly))):
-            for command in commands:
-                failure = worker.run(command)
-                if failure is not None:
-                    sys.exit(f"mutate: {command} fails without a mutant: {failure}")
+        commands = [command for source in sorted({mutant.source for mutant in mutants})
+                    for _, commands in groups[source] for command in commands]
+        for command in commands:
+            failure = None if cost.of(command) else cost.measure(command, worker.run)
+            if failure is not None:
+                sys.exit(f"mutate: {command} fails without a mutant: {failure}")
         workers.put(worker)
 
     def judge(mutant):
+        reason = reasons.get((mutant.file, mutant.way().split()[0], mutant.text()))
+        if reason is not None:
+            return mutant, reason, f"listed: {reason}"
         worker = workers.get()
         start = time.monotonic()
-        killer = worker.judge(mutant, assembly[mutant.source], groups(mutant.source))
+        killer = worker.judge(mutant, assembly[mutant.source], groups[mutant.source])
         workers.put(worker)
-        return killer, time.monotonic() - start
+        return mutant, killer, f"{time.monotonic() - start:.0f} s: {killer or 'SURVIVED'}"
 
     check()
-    reasons, survivors, known = listed(), [], 0
+    survivors, known = [], 0
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool, \
             open(f"{PLACE}/report", "w", encoding="utf-8") as report:
-        for mutant, (killer, seconds) in zip(mutants, pool.map(judge, mutants)):
-            reason = reasons.get((mutant.file, mutant.way().split()[0], mutant.text()))
-            if killer is None and reason is None:
+        for done in concurrent.futures.as_completed(
+                [pool.submit(judge, mutant) for mutant in mutants]):
+            mutant, killer, told = done.result()
+            known += told.startswith("listed")
+            if killer is None:
                 survivors.append(mutant)
                 print(f"SURVIVED {mutant}", flush=True)
-            elif killer is None:
-                known += 1
-                print(f"survived {mutant}\n    {reason}", flush=True)
-            print(f"{mutant}\n    {seconds:.0f} s: {killer or 'SURVIVED'}", file=report,
-                  flush=True)
+            print(f"{mutant}\n    {told}", file=report, flush=True)
     line = (f"mutate: {len(mutants)} of {total} mutants, seed {seed}: "
-            f"{len(survivors)} survived, {known} more are listed with a reason")
+            f"{len(survivors)} survived, {known} are listed with a reason")
     print(line)
     if os.environ.get("KV_RAN"):
         with open(os.environ["KV_RAN"], "a", encoding="utf-8") as ran:
