@@ -225,14 +225,14 @@ static enum status begin_or_go_on(struct upkeep *upkeep, bool is_served)
 
 /*
  * Begin an image, write one piece of it, or put it in place. It is a hint: why one could
- * not be saved is told once, until one is, and at the end; it harms nothing. KV_FATAL: as
- * for a sync.
+ * not be saved is told once, until one is, and at the end; it harms nothing. A sync that
+ * fails is noted as ever.
  */
-static enum status advance_image(struct upkeep *upkeep, bool is_served)
+static void advance_image(struct upkeep *upkeep, bool is_served)
 {
     if (!has_room_for_image(upkeep, is_served ? IMAGE_ROOM_FACTOR : 1)) {
         give_up_image(upkeep);
-        return KV_OK;
+        return;
     }
     diag_hold();
     enum status status = begin_or_go_on(upkeep, is_served);
@@ -246,12 +246,12 @@ static enum status advance_image(struct upkeep *upkeep, bool is_served)
     } else if (upkeep->image.writer == NULL) {
         upkeep->image.has_told = false;
     }
-    return status == KV_FATAL ? status : KV_OK;
 }
 
 static enum status step_image(struct upkeep *upkeep)
 {
-    return advance_image(upkeep, true);
+    advance_image(upkeep, true);
+    return KV_OK;
 }
 
 static void drop_image(struct upkeep *upkeep)
@@ -464,7 +464,7 @@ enum status upkeep_end(struct upkeep *upkeep)
         upkeep->image.is_wanted = keydir_older_log(keydir_of(upkeep)) == NULL &&
                                   upkeep->image.length != log_length(log_of(upkeep));
         while (upkeep->image.is_wanted) {
-            (void)advance_image(upkeep, false); /* told if it failed */
+            advance_image(upkeep, false); /* told if it failed */
         }
     }
     waste_drop(&upkeep->waste);
