@@ -107,6 +107,7 @@ struct plan {
     uint64_t delay_us; /* when */
     uint64_t backup_after;
     bool compacts;
+    bool lists; /* each LIST ends a batch */
 };
 
 struct torture {
@@ -353,6 +354,8 @@ static void add_random_command(struct torture *torture, const struct plan *plan)
     }
     if (plan->compacts && torture->round.count == 0) {
         kind = KIND_COMPACT;
+    } else if (kind == KIND_LIST && !plan->lists) {
+        kind = KIND_GET;
     }
     struct command command = {
         .key = HEAVY_KEYS + (size_t)dice_below(dice, KEYS - HEAVY_KEYS),
@@ -625,6 +628,7 @@ static void choose_plan(struct torture *torture, struct plan *plan)
             dice_below(dice, 4) == 0 ? dice_below(dice, 3000) : dice_below(dice, 60000),
         .backup_after = dice_below(dice, 5) == 0 ? dice_below(dice, 30) : UINT64_MAX,
         .compacts = dice_below(dice, 3) != 0,
+        .lists = dice_below(dice, 4) == 0,
     };
     if (is_long) {
         /* So long that the delayed sync and the second seal come due while idle. */
