@@ -23,6 +23,7 @@
 #include <stddef.h>
 
 struct index;
+struct slot; /* an entry as a part of the index has it: slot.h */
 
 /* So many small tables, numbered from 0; the top bits of a hash choose one. */
 #define INDEX_PART_BITS  9
@@ -119,5 +120,13 @@ bool index_next_entry(const struct index *index, size_t part, size_t *slot,
 enum status index_begin_part(struct index *index, size_t part, size_t count);
 enum status index_append(struct index *index, size_t part, size_t *next,
                          const struct index_entry *entry);
+
+/*
+ * Put many entries into one part in order of their hashes, of which it has none yet: a
+ * pass over its memory for all of them, where each insertion takes a search.
+ * KV_NO_MEMORY: the index is to be destroyed.
+ */
+enum status index_merge(struct index *index, size_t part, const struct slot *entries,
+                        size_t count);
 
 #endif

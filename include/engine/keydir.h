@@ -129,6 +129,14 @@ void keydir_revert(struct keydir *keydir, const struct change *change);
 void keydir_settle(struct keydir *keydir, const struct change *change);
 
 /*
+ * Add many keys to a part of the index at once, as index_merge takes them: none of them
+ * is there, nor is another key of the same hash. KV_NO_MEMORY: the key directory is to be
+ * destroyed.
+ */
+enum status keydir_add(struct keydir *keydir, size_t part, const struct slot *entries,
+                       size_t count);
+
+/*
  * Visit the keys that have a value: position starts at 0 and is moved on.
  *
  * key_out: valid until the log is changed.

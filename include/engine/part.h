@@ -13,6 +13,8 @@
 
 #include <stddef.h>
 
+struct slot;
+
 /* Parts of an index are numbered below this. */
 #define PARTS_MAX 512
 
@@ -62,5 +64,11 @@ uint32_t part_hash_at(const struct part *part, size_t slot);
  * on.  KV_NO_MEMORY: it is to be destroyed. */
 enum status part_begin(struct part *part, size_t count);
 enum status part_append(struct part *part, size_t *next, const struct index_entry *entry);
+
+/*
+ * Put in many at once, in order of their hashes, which the part has none of.
+ * KV_NO_MEMORY: it is to be destroyed.
+ */
+enum status part_merge(struct part *part, const struct slot *entries, size_t count);
 
 #endif

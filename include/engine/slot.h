@@ -53,6 +53,11 @@ static inline uint8_t slot_side(const struct slot *slot)
     return (uint8_t)((slot->hash & SLOT_SIDE_BIT) != 0);
 }
 
+static inline bool slot_is_tombstone(const struct slot *slot)
+{
+    return (slot->hash & SLOT_TOMBSTONE_BIT) != 0;
+}
+
 static inline struct slot slot_encode(uint64_t hash, const struct location *location)
 {
     assert(location->offset < LOG_BYTES_MAX && location->side <= 1);
@@ -75,7 +80,7 @@ static inline struct location slot_decode(const struct slot *slot)
         .key_length = slot->key_length,
         .value_length = slot->value_length,
         .crc = slot->crc,
-        .is_tombstone = (slot->hash & SLOT_TOMBSTONE_BIT) != 0,
+        .is_tombstone = slot_is_tombstone(slot),
         .side = slot_side(slot),
     };
 }

@@ -162,3 +162,9 @@ enum status index_append(struct index *index, size_t part_number, size_t *next,
 {
     return part_append(&index->parts[part_number], next, entry);
 }
+
+enum status index_merge(struct index *index, size_t part_number,
+                        const struct slot *entries, size_t count)
+{
+    return part_merge(&index->parts[part_number], entries, count);
+}

@@ -7,6 +7,7 @@
 #include "base/crc32c.h"
 #include "base/diag.h"
 #include "base/platform.h"
+#include "engine/slot.h"
 #include "file/io.h"
 
 #include <assert.h>
@@ -267,6 +268,16 @@ static void move(struct keydir *keydir, uint64_t hash, const struct location *fr
 void keydir_apply(struct keydir *keydir, const struct change *change)
 {
     move(keydir, change->hash, &change->before, &change->now);
+}
+
+enum status keydir_add(struct keydir *keydir, size_t part, const struct slot *entries,
+                       size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct location location = slot_decode(&entries[i]);
+        tally(keydir, &location, 1);
+    }
+    return index_merge(keydir->index, part, entries, count);
 }
 
 void keydir_revert(struct keydir *keydir, const struct change *change)

@@ -1,26 +1,44 @@
 /*
- * Entries wait in a list for each part of the index. The order of records of one key is
- * kept, since one key is always in one part.
+ * Entries wait in a list for each part of the index, and are taken in the order of their
+ * hashes, which is that of the part: its memory is gone through from front to back, as no
+ * processor has to wait for. What is new to the index is put in all at once. The order of
+ * records of one key is kept: one key is always in one part, equal hashes keep theirs.
  */
 #include "engine/load.h"
 
 #include "base/progress.h"
+#include "engine/slot.h"
 #include "file/waits.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-/* All lists together fit a processor's own cache. */
-enum { WAITING_MAX = 64 };
+/*
+ * So many that there is one for every few entries of a part of some million keys; their
+ * memory is the system's until it is used. Fewer are looked up together.
+ */
+enum { WAITING_MAX = 2048, GROUP_MAX = 64 };
 
-/* A record that is to be put in. */
-struct waiting {
-    uint64_t hash;
-    struct location location;
+/* By the first bits of a hash within a part; buckets of a list have one entry on average.
+ */
+enum { BUCKET_BITS = 11, BUCKET_COUNT = 1 << BUCKET_BITS, BUCKETS_WORTH = 64 };
+
+/* Between lists, so that the ends of all do not share few lines of a cache. */
+enum { GAP_BYTES = 64 };
+
+/* Records that are to be put into one part. */
+struct list {
+    struct slot entries[WAITING_MAX];
+    uint8_t gap[GAP_BYTES];
 };
 
-struct list {
-    uint32_t count;
-    struct waiting entries[WAITING_MAX];
+/* A list in the order of hashes; what is left of it while it is put in. */
+struct sorted {
+    size_t part;
+    size_t count;
+    size_t new_count; /* at its beginning: what the index has nothing of */
+    uint16_t ends[BUCKET_COUNT];
+    struct slot entries[WAITING_MAX];
 };
 
 struct load {
@@ -31,8 +49,16 @@ struct load {
     bool is_random;        /* the log is read so at present */
     struct waits waits;
     bool has_waited; /* for the disk: the last list that had earlier records */
-    struct list lists[INDEX_PART_COUNT];
+    struct sorted sorted;
+    uint16_t list_counts[INDEX_PART_COUNT];
+    struct list *lists; /* for each part */
 };
+
+/* As much of the hash as the index asks for. */
+static uint64_t hash_of(size_t part, const struct slot *slot)
+{
+    return (uint64_t)part << (64 - INDEX_PART_BITS) | slot_hash(slot);
+}
 
 /*
  * Whether an earlier record that is damaged, or cannot be read, may be replaced as it may
@@ -44,10 +70,10 @@ static bool is_of_image(const struct load *load, const struct location *earlier)
     return !keydir_is_older(load->keydir, earlier) && earlier->offset < load->start;
 }
 
-static enum status put(struct load *load, const struct waiting *waiting)
+static enum status put(struct load *load, uint64_t hash, const struct slot *slot)
 {
     struct keydir *keydir = load->keydir;
-    struct change change = {.hash = waiting->hash, .now = waiting->location};
+    struct change change = {.hash = hash, .now = slot_decode(slot)};
     enum status status =
         keydir_find(keydir, change.hash, keydir_key(keydir, &change.now), &change.before);
     if (status != KV_OK && status != KV_NOT_FOUND) {
@@ -76,51 +102,131 @@ static void read_at_random(struct load *load, bool is_random)
     }
 }
 
-/*
- * Whether some entry of a list may have an earlier record. The keys of all of them are
- * going to be compared: they are prefetched, and if they have to come from the disk, it
- * is asked for all at once.
- */
-static bool has_earlier(const struct load *load, const struct list *list)
+/* Whether another entry of the list has the same hash. */
+static bool has_twin(const struct sorted *sorted, size_t i)
 {
-    bool has_one = false;
-    for (uint32_t i = 0; i < list->count; i++) {
+    const struct slot *entry = &sorted->entries[i];
+    return (i > 0 && slot_hash(entry - 1) == slot_hash(entry)) ||
+           (i + 1 < sorted->count && slot_hash(entry + 1) == slot_hash(entry));
+}
+
+/*
+ * Look up some entries. The keys of those that may have an earlier record are going to be
+ * compared: they are prefetched, and if they have to come from the disk, it is asked for
+ * all at once.
+ *
+ * is_new_out: for each, whether neither index nor list has anything else of its hash.
+ * Returns whether there may be earlier records.
+ */
+static bool look_up(const struct load *load, size_t first, size_t end,
+                    bool is_new_out[GROUP_MAX])
+{
+    bool has_earlier = false;
+    const struct sorted *sorted = &load->sorted;
+    for (size_t i = first; i < end; i++) {
+        index_prefetch(load->keydir->index, hash_of(sorted->part, &sorted->entries[i]));
+    }
+    for (size_t i = first; i < end; i++) {
+        uint64_t hash = hash_of(sorted->part, &sorted->entries[i]);
         struct location earlier;
-        keydir_find_candidate(load->keydir, list->entries[i].hash, &earlier);
+        keydir_find_candidate(load->keydir, hash, &earlier);
+        is_new_out[i - first] = location_is_nowhere(&earlier) && !has_twin(sorted, i);
         if (location_is_nowhere(&earlier)) {
             continue;
         }
-        has_one = true;
+        struct location location = slot_decode(&sorted->entries[i]);
+        has_earlier = true;
         keydir_prefetch_key(load->keydir, &earlier);
-        keydir_prefetch_key(load->keydir, &list->entries[i].location);
+        keydir_prefetch_key(load->keydir, &location);
         if (load->has_waited) {
             keydir_will_read(load->keydir, &earlier,
                              record_length(earlier.key_length, 0));
         }
     }
-    return has_one;
+    return has_earlier;
 }
 
-static enum status put_list(struct load *load, struct list *list)
+/* What is new is collected at the beginning of the list, the rest put in. */
+static enum status put_group(struct load *load, size_t first, size_t end)
 {
-    struct keydir *keydir = load->keydir;
+    struct sorted *sorted = &load->sorted;
     enum status status = KV_OK;
-    for (uint32_t i = 0; i < list->count; i++) {
-        index_prefetch(keydir->index, list->entries[i].hash);
-    }
-    bool has_random = has_earlier(load, list);
-    if (has_random) {
+    bool is_new[GROUP_MAX];
+    bool has_earlier = look_up(load, first, end, is_new);
+    if (has_earlier) {
         waits_begin(&load->waits);
         read_at_random(load, true);
     }
-    for (uint32_t i = 0; status == KV_OK && i < list->count; i++) {
-        status = put(load, &list->entries[i]);
+    for (size_t i = first; status == KV_OK && i < end; i++) {
+        const struct slot *entry = &sorted->entries[i];
+        if (!is_new[i - first]) {
+            status = put(load, hash_of(sorted->part, entry), entry);
+        } else if (!slot_is_tombstone(entry)) {
+            sorted->entries[sorted->new_count++] = *entry;
+        }
     }
-    if (has_random) {
+    if (has_earlier) {
         load->has_waited = waits_end(&load->waits);
     }
-    list->count = 0;
     return status;
+}
+
+static size_t bucket_of(const struct slot *slot)
+{
+    return slot_hash(slot) >> (SLOT_HASH_BITS - BUCKET_BITS);
+}
+
+static void sort_by_bucket(struct sorted *sorted, const struct slot *entries)
+{
+    uint16_t *ends = sorted->ends;
+    memset(ends, 0, sizeof sorted->ends);
+    for (size_t i = 0; i < sorted->count; i++) {
+        ends[bucket_of(&entries[i])]++;
+    }
+    for (size_t i = 1; i < BUCKET_COUNT; i++) {
+        ends[i] = (uint16_t)(ends[i] + ends[i - 1]);
+    }
+    for (size_t i = sorted->count; i-- > 0;) {
+        sorted->entries[--ends[bucket_of(&entries[i])]] = entries[i];
+    }
+}
+
+/* Long lists by bucket first; little is left to do then. Equal hashes keep their order.
+ */
+static void sort(struct sorted *sorted, const struct slot *entries)
+{
+    struct slot *out = sorted->entries;
+    if (sorted->count < BUCKETS_WORTH) {
+        memcpy(out, entries, sorted->count * sizeof *entries);
+    } else {
+        sort_by_bucket(sorted, entries);
+    }
+    for (size_t i = 1; i < sorted->count; i++) {
+        struct slot entry = out[i];
+        size_t at = i;
+        for (; at > 0 && slot_hash(&out[at - 1]) > slot_hash(&entry); at--) {
+            out[at] = out[at - 1];
+        }
+        out[at] = entry;
+    }
+}
+
+static enum status put_list(struct load *load, size_t part)
+{
+    enum status status = KV_OK;
+    struct sorted *sorted = &load->sorted;
+    sorted->part = part;
+    sorted->count = load->list_counts[part];
+    sorted->new_count = 0;
+    sort(sorted, load->lists[part].entries);
+    for (size_t at = 0; status == KV_OK && at < sorted->count; at += GROUP_MAX) {
+        size_t left = sorted->count - at;
+        status = put_group(load, at, at + (left < GROUP_MAX ? left : GROUP_MAX));
+    }
+    load->list_counts[part] = 0;
+    return status == KV_OK && sorted->new_count > 0
+               ? keydir_add(load->keydir, part, sorted->entries, sorted->new_count)
+               : status;
 }
 
 /* Have a record wait for its part, which is put in when its list is full. */
@@ -133,11 +239,11 @@ static enum status take_record(struct load *load, const struct record_walk *walk
     }
     enum status status = KV_OK;
     uint64_t hash = keydir_hash(load->keydir, record->key);
-    struct list *list = &load->lists[index_part_of(hash)];
-    list->entries[list->count++] =
-        (struct waiting){hash, keydir_locate(load->keydir, record, walk->offset)};
-    if (list->count == WAITING_MAX) {
-        status = put_list(load, list);
+    size_t part = index_part_of(hash);
+    struct location location = keydir_locate(load->keydir, record, walk->offset);
+    load->lists[part].entries[load->list_counts[part]++] = slot_encode(hash, &location);
+    if (load->list_counts[part] == WAITING_MAX) {
+        status = put_list(load, part);
         read_at_random(load, load->is_random && load->has_read_batches);
     }
     load->counts->records++;
@@ -156,28 +262,37 @@ static enum status take_batch(struct load *load, const struct batch *batch)
     return status;
 }
 
-enum status load_log(struct keydir *keydir, struct scan *scan, struct load_counts *counts)
+static enum status load_all(struct load *load, struct scan *scan)
 {
     struct batch batch;
     enum status status = KV_OK;
-    struct load *load = calloc(1, sizeof *load);
-    if (load == NULL) {
-        return KV_NO_MEMORY;
-    }
-    load->keydir = keydir;
-    load->counts = counts;
-    load->start = scan->offset;
-    load->has_read_batches = !scan->is_unmarked;
-    log_begin_progress(keydir_log(keydir), "reading", scan->log.length);
     while (status == KV_OK && scan_next(scan, &batch)) {
         status = take_batch(load, &batch);
-        counts->seals += scan->is_unmarked ? 0 : 1;
+        load->counts->seals += scan->is_unmarked ? 0 : 1;
     }
     for (size_t i = 0; status == KV_OK && i < INDEX_PART_COUNT; i++) {
-        status = put_list(load, &load->lists[i]);
+        status = put_list(load, i);
     }
     read_at_random(load, false);
-    progress_end();
+    return status;
+}
+
+enum status load_log(struct keydir *keydir, struct scan *scan, struct load_counts *counts)
+{
+    enum status status = KV_NO_MEMORY;
+    struct load *load = calloc(1, sizeof *load);
+    struct list *lists = malloc(sizeof *lists * INDEX_PART_COUNT);
+    if (load != NULL && lists != NULL) {
+        load->keydir = keydir;
+        load->counts = counts;
+        load->start = scan->offset;
+        load->has_read_batches = !scan->is_unmarked;
+        load->lists = lists;
+        log_begin_progress(keydir_log(keydir), "reading", scan->log.length);
+        status = load_all(load, scan);
+        progress_end();
+    }
+    free(lists);
     free(load);
     return status;
 }

@@ -498,3 +498,88 @@ enum status part_append(struct part *part, size_t *next, const struct index_entr
     }
     return KV_NO_MEMORY;
 }
+
+/* Put an entry at its home or behind those before it, and return the place behind it. */
+static size_t place_next(const struct part *part, size_t next, const struct slot *entry)
+{
+    size_t home = home_of(part, slot_hash(entry));
+    size_t at = next > home ? next : home;
+    *slot_at(part, at) = *entry;
+    return at + 1;
+}
+
+/*
+ * Move all entries ahead to where they belong, which is before where each is, and put
+ * fresh ones between them, which are in order of their hashes, too. Returns the place
+ * behind the last.
+ */
+static size_t merge_slots(const struct part *part, size_t from, const struct slot *fresh,
+                          size_t count)
+{
+    size_t next = 0;
+    const struct slot *fresh_end = fresh + count;
+    struct slot *slot = NULL;
+    for (size_t at = from; at < from + part->slot_count; at++, slot++) {
+        if (at % CHUNK_SLOTS == 0) {
+            slot = slot_at(part, at);
+        }
+        if (at % SETTLE_AHEAD_SLOTS == 0 && at / CHUNK_SLOTS + 1 < part->chunk_count) {
+            prefetch_slots(part, at + CHUNK_SLOTS);
+        }
+        if (slot_is_empty(slot)) {
+            continue;
+        }
+        uint32_t hash = slot_hash(slot);
+        while (fresh < fresh_end && slot_hash(fresh) < hash) {
+            next = place_next(part, next, fresh++);
+        }
+        next = place_next(part, next, slot);
+        assert(next <= at);
+        slot->key_length = 0;
+    }
+    while (fresh < fresh_end) {
+        next = place_next(part, next, fresh++);
+    }
+    return next;
+}
+
+/* The least size in the order of growth that has room for so many entries. */
+static struct size size_with_room(const struct part *part, uint64_t entry_count)
+{
+    struct size size = size_of(part);
+    while (size.home_count * LOAD_NUMERATOR / LOAD_DENOMINATOR < entry_count) {
+        size = size_beyond(part->number, size);
+    }
+    return size;
+}
+
+/*
+ * As grow, but with so many chunks more before the others that every entry moves ahead,
+ * whatever comes before it. As many are given back from the end.
+ */
+enum status part_merge(struct part *part, const struct slot *entries, size_t count)
+{
+    struct size size = size_with_room(part, (uint64_t)part->entry_count + count);
+    size_t homes_more = (size_t)size.home_count - part->home_count;
+    size_t more = (homes_more + count) / CHUNK_SLOTS + 1;
+    enum status status =
+        size.slot_count > UINT32_MAX / 2 ? KV_NO_MEMORY : take_chunks(part, more);
+    if (status != KV_OK) {
+        return status;
+    }
+    size_t from = more * CHUNK_SLOTS;
+    part->home_count = (uint32_t)size.home_count;
+    size_t end = merge_slots(part, from, entries, count);
+    part->entry_count += (uint32_t)count;
+    part->version++;
+    if (end < size.slot_count) {
+        part->slot_count = (uint32_t)size.slot_count;
+        part->is_last_used = false;
+        give_chunks(part, size.chunk_count);
+        return KV_OK;
+    }
+    /* A crowd at the end: all that the chunks have is used until it has grown. */
+    part->slot_count = (uint32_t)(part->chunk_count * CHUNK_SLOTS);
+    part->is_last_used = true;
+    return grow(part, size_beyond(part->number, size));
+}

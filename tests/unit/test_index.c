@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "engine/chunks.h"
+#include "engine/slot.h"
 #include "support/aborts.h"
 #include "support/dice.h"
 #include "support/entries.h"
@@ -756,6 +757,83 @@ static void index_append_spreads_a_crowd_or_refuses_it(void **state)
     }
 }
 
+enum { MERGED_PART = 300 };
+
+/* Of entry number i: as far from its neighbours as `spread` says, up to the last hash. */
+static uint64_t merged_hash(uint32_t i, uint32_t count, uint32_t spread)
+{
+    return UINT64_C(300) << 55 | (INDEX_ENTRY_HASH_MAX - (count - 1 - i) * spread);
+}
+
+/* Entries `first`, `first + step`... of `count`, in a merge of their own. */
+static enum status merge_some(struct index *index, uint32_t first, uint32_t step,
+                              uint32_t count, uint32_t spread)
+{
+    static struct slot entries[4096];
+    size_t merged = 0;
+    for (uint32_t i = first; i < count; i += step) {
+        struct location location = location_at(i);
+        entries[merged++] = slot_encode(merged_hash(i, count, spread), &location);
+    }
+    return index_merge(index, MERGED_PART, entries, merged);
+}
+
+static void expect_merged(const struct index *index, uint32_t count, uint32_t spread)
+{
+    size_t slot = 0;
+    struct index_entry entry;
+    assert_int_equal(index_part_count(index, MERGED_PART), count);
+    for (uint32_t i = 0; i < count; i++) {
+        assert_true(has(index, merged_hash(i, count, spread), location_at(i)));
+        assert_true(index_next_entry(index, MERGED_PART, &slot, &entry));
+        assert_int_equal(entry.location.offset, location_at(i).offset);
+    }
+    assert_false(index_next_entry(index, MERGED_PART, &slot, &entry));
+}
+
+/* Whatever is there already, and whether or not the part grows. */
+static void index_merge_puts_entries_between_those_that_are_there(void **state)
+{
+    (void)state;
+    const uint32_t counts[] = {1, 2, 3, 60, 90, 127, 128, 129, 1000, 4000};
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        uint32_t count = counts[i];
+        for (uint32_t step = 1; step <= 7; step++) {
+            uint32_t spread = INDEX_ENTRY_HASH_MAX / count;
+            struct index *index = entries_create();
+            for (uint32_t first = 0; first < step; first++) {
+                assert_int_equal(merge_some(index, first, step, count, spread), KV_OK);
+            }
+            expect_merged(index, count, spread);
+            for (uint32_t n = 0; n < count; n += 3) {
+                assert_true(remove_at(index, merged_hash(n, count, spread), n));
+            }
+            for (uint32_t n = 0; n < count; n += 3) {
+                entries_insert(index, merged_hash(n, count, spread), location_at(n));
+            }
+            expect_merged(index, count, spread);
+            index_destroy(index);
+        }
+    }
+}
+
+/* A crowd behind the last home has the part grow until it is spread. */
+static void index_merge_spreads_a_crowd(void **state)
+{
+    (void)state;
+    const uint32_t counts[] = {40, 130, 1000};
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        uint32_t spread = INDEX_ENTRY_HASH_MAX / 40 / counts[i];
+        struct index *index = entries_create();
+        assert_int_equal(merge_some(index, 0, 2, counts[i], spread), KV_OK);
+        assert_int_equal(merge_some(index, 1, 2, counts[i], spread), KV_OK);
+        expect_merged(index, counts[i], spread);
+        entries_insert(index, UINT64_C(300) << 55, location_at(77777));
+        assert_true(has(index, UINT64_C(300) << 55, location_at(77777)));
+        index_destroy(index);
+    }
+}
+
 /* A part gets a chunk with its first entry, and keeps it. */
 static void index_bytes_grows_by_what_was_taken(void **state)
 {
@@ -890,6 +968,8 @@ int main(void)
         cmocka_unit_test_teardown(index_remove_from_a_full_table_keeps_the_rest,
                                   give_memory_back),
         cmocka_unit_test(index_append_spreads_a_crowd_or_refuses_it),
+        cmocka_unit_test(index_merge_puts_entries_between_those_that_are_there),
+        cmocka_unit_test(index_merge_spreads_a_crowd),
         cmocka_unit_test(index_bytes_grows_by_what_was_taken),
         cmocka_unit_test(index_takes_at_most_29_bytes_a_key_and_27_on_average),
         cmocka_unit_test(index_parts_grow_at_different_times),

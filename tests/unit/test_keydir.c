@@ -95,7 +95,7 @@ static void load_log_ends_before_a_key_over_the_limit(void **state)
 /* Enough records of one key make a load put them in before its end. */
 static void f62_load_log_without_memory_takes_no_more_of_them(void **state)
 {
-    enum { RECORDS = 100 };
+    enum { RECORDS = 3000 };
     struct engine *engine = *state;
     struct bench bench;
     struct image image;
