@@ -10,7 +10,8 @@
 
 struct logset {
     const struct files *files;
-    enum log_access access; /* LOG_APPEND: PATH.index may be believed */
+    enum log_access access;
+    bool may_use_image;     /* PATH.index may be believed; else all is counted */
     struct log *log;        /* PATH; NULL: there is none, or an empty file */
     struct log *older;      /* PATH.old, which PATH continues; NULL: none is wanted */
     bool is_older_alone;    /* a compaction had only begun: `log` is at PATH.old */

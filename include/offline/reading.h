@@ -16,11 +16,13 @@ struct reading {
 /*
  * Open and read it; beside a server, or twice at once, too if both only read.
  *
+ * counts_all: every record is counted in what is found; else PATH.index may stand for
+ * those that it covers, which are verified, but not compared with each other.
  * KV_CORRUPT: damaged, no log at all, or not all of it is there.  KV_IO: there is nothing
  * to read, or it failed.  KV_NO_MEMORY.  All are reported.
  * Release with reading_close, whatever the outcome.
  */
-enum status reading_open(const char *path, struct reading *reading_out);
+enum status reading_open(const char *path, bool counts_all, struct reading *reading_out);
 void reading_close(struct reading *reading);
 
 #endif

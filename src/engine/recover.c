@@ -121,8 +121,11 @@ static enum status judge_replaced(const struct logset *set, const struct finding
 }
 
 /*
- * From the image of the index and the records behind it. KV_NOT_FOUND: there is none to
- * use, and nothing is loaded.
+ * From the image of the index and the records behind it. What it covers is verified all
+ * the same by whoever only reads: no start has to be short, but the log is gone through
+ * from end to end, where replaying compares the earlier records of keys.
+ *
+ * KV_NOT_FOUND: there is none to use, and nothing is loaded.
  */
 static enum status fill_from_image(const struct logset *set, struct keydir *keydir,
                                    struct findings *found)
@@ -131,6 +134,10 @@ static enum status fill_from_image(const struct logset *set, struct keydir *keyd
     enum status status = keydir_init(keydir, set->log);
     if (status == KV_OK) {
         status = snapshot_load(set->files, &set->opening, keydir, &found->scan);
+    }
+    if (status == KV_OK && set->access == LOG_READ &&
+        !is_intact(set, found->scan.offset)) {
+        status = KV_NOT_FOUND; /* reading all of it says where it is damaged */
     }
     if (status == KV_OK) {
         found->image_length = found->scan.offset;
@@ -167,8 +174,7 @@ static enum status fill_from_all(const struct logset *set, struct keydir *keydir
 enum status recover_fill(const struct logset *set, struct keydir *keydir_out,
                          struct findings *found_out)
 {
-    bool may_use_image =
-        set->access == LOG_APPEND && set->has_marks && set->older == NULL;
+    bool may_use_image = set->may_use_image && set->has_marks && set->older == NULL;
     *found_out = (struct findings){0};
     enum status status =
         may_use_image ? fill_from_image(set, keydir_out, found_out) : KV_NOT_FOUND;

@@ -188,7 +188,8 @@ static enum status judge(struct logset *set)
 enum status logset_open(const struct files *files, enum log_access access,
                         struct logset *set_out)
 {
-    *set_out = (struct logset){.files = files, .access = access};
+    *set_out = (struct logset){
+        .files = files, .access = access, .may_use_image = access == LOG_APPEND};
     enum status status = log_open(files, "", access, &set_out->log);
     if (status == KV_OK || status == KV_NOT_FOUND) {
         status = log_open(files, FILES_OLD, access, &set_out->older);

@@ -165,7 +165,7 @@ static enum status check_tail(const char *path, const struct scan *scan)
 enum status dump_log(const char *path, enum lines_format format)
 {
     struct reading reading;
-    enum status status = reading_open(path, &reading);
+    enum status status = reading_open(path, false, &reading);
     if (status == KV_OK) {
         status = check_tail(path, &reading.found.scan);
     }

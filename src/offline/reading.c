@@ -5,7 +5,7 @@
 
 #include "base/diag.h"
 
-enum status reading_open(const char *path, struct reading *reading_out)
+enum status reading_open(const char *path, bool counts_all, struct reading *reading_out)
 {
     struct reading *reading = reading_out;
     *reading = (struct reading){0};
@@ -18,6 +18,7 @@ enum status reading_open(const char *path, struct reading *reading_out)
         status = KV_IO;
     }
     if (status == KV_OK) {
+        reading->set.may_use_image = !counts_all;
         status = recover_fill(&reading->set, &reading->keydir, &reading->found);
     }
     if (status == KV_NO_MEMORY) {

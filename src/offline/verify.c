@@ -63,7 +63,7 @@ static enum status print(const struct reading *reading)
 enum status verify_log(const char *path)
 {
     struct reading reading;
-    enum status status = reading_open(path, &reading);
+    enum status status = reading_open(path, true, &reading);
     if (status == KV_OK) {
         status = print(&reading);
     }

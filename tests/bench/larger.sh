@@ -90,6 +90,30 @@ measure_restart() { # measure_restart WHERE WHAT SIGNAL
     record "$1" "$2" "$restart_ms" "" "" "" "$(read_bytes)"
 }
 
+# What the offline modes take, in milliseconds, with nothing of the log in memory at first.
+measure_offline() { # measure_offline WHERE WHAT COMMAND...
+    local where=$1 what=$2 since before after
+    shift 2
+    sync "$place/kv/log"
+    dd of="$place/kv/log" oflag=nocache conv=notrunc count=0 status=none </dev/null
+    since=$EPOCHREALTIME
+    "${on_server_core[@]}" "$@" >/dev/null || die "$what failed"
+    before=${since/./}
+    after=${EPOCHREALTIME/./}
+    record "$where" "$what" "$(((after - before) / 1000))" "" "" "" ""
+}
+
+# A compaction beside a client that reads one key after another: seconds for all of it.
+measure_compaction() { # measure_compaction WHERE WHAT
+    local line before
+    before=$(read_bytes)
+    line=$(drive kv --keys "$keys" --sizes 1K --first COMPACT \
+        --while-exists "$place/kv/log.old" --seconds 600) || exit 1
+    [[ $(stat_of kv compaction_percent) == 100 ]] || die "the compaction did not end"
+    record "$1" "$2" "$(field seconds "$line")" "$(field p50_us "$line")" \
+        "$(field p999_us "$line")" "$(field max_us "$line")" $(($(read_bytes) - before))
+}
+
 run_in() { # run_in limited|free
     enter "$1"
     start_kv kv everysec
@@ -102,6 +126,11 @@ run_in() { # run_in limited|free
         "limit $limit"
     measure_restart "$1" "restart after kill -9" KILL
     measure_restart "$1" "restart after stop" TERM
+    stop_server kv
+    measure_offline "$1" "cat of the log" cat "$place/kv/log"
+    measure_offline "$1" "--dump" "$program" --file "$place/kv/log" --dump
+    start_kv kv everysec
+    measure_compaction "$1" "compaction"
     stop_all
     rm -rf -- "${place:?}"/kv
 }
@@ -115,11 +144,13 @@ print_table() {
         $1 == "limited" { rate[$2] = $3; tail[$2] = $5; most[$2] = $6; disk[$2] = $7 }
         END { for (i = 1; i <= count; i++) {
             w = order[i]
-            printf "%-22s %14.0f %14.0f %7.2f %10s %12s %14s\n", w, free[w], rate[w],
-                rate[w] / free[w], tail[w], most[w], disk[w] } }' "$csv"
-    echo "operations a second, uniform and 64 in flight unless said; or milliseconds until the"
-    echo "first answer after a restart, where the disk bytes are all that it read; the last"
-    echo "three columns are of the run within"
+            printf "%-22s %14.*f %14.*f %7.2f %10s %12s %14s\n", w, w == "compaction",
+                free[w], w == "compaction", rate[w], rate[w] / free[w], tail[w], most[w],
+                disk[w] } }' "$csv"
+    echo "operations a second, uniform and 64 in flight unless said; milliseconds until the"
+    echo "first answer after a restart; milliseconds for cat and --dump; seconds for a"
+    echo "compaction, beside GETs one at a time. For restarts and the compaction the disk"
+    echo "bytes are all that were read. The last three columns are of the run within"
 }
 
 build_tools
