@@ -19,6 +19,9 @@
 #include <assert.h>
 #include <inttypes.h>
 
+/* Records of the older log are looked up so many together. */
+enum { GROUP_RECORDS = 32 };
+
 static struct log *log_of(const struct compaction *compaction)
 {
     return keydir_log(compaction->keydir);
@@ -186,14 +189,39 @@ bool compact_is_mended(const struct compaction *compaction)
            keydir_older_entries(compaction->keydir) == 0;
 }
 
+/* A record of the older log, and the hash of its key. */
+struct walked {
+    uint64_t offset;
+    uint64_t hash;
+    struct record record;
+};
+
+/*
+ * Walk on over some records, up to one that begins at `end` or behind it: each waits for
+ * the memory of the index, so it is fetched for all of them at once. Returns how many.
+ */
+static size_t walk_group(const struct keydir *keydir, struct record_walk *walk,
+                         uint64_t end, struct walked group_out[GROUP_RECORDS])
+{
+    size_t count = 0;
+    while (count < GROUP_RECORDS && walk->offset + walk->record.length < end &&
+           record_next(walk)) {
+        struct walked *walked = &group_out[count++];
+        walked->offset = walk->offset;
+        walked->record = walk->record;
+        walked->hash = keydir_hash(keydir, walk->record.key);
+        index_prefetch(keydir->index, walked->hash);
+    }
+    return count;
+}
+
 /* Stage a copy of a record, if it is live and passes its checksum. */
 static enum status copy_record(const struct compaction *compaction,
-                               const struct record_walk *walk)
+                               const struct walked *walked)
 {
-    const struct record *record = &walk->record;
+    const struct record *record = &walked->record;
     struct keydir *keydir = compaction->keydir;
-    struct change change = {.hash = keydir_hash(keydir, record->key),
-                            .before.offset = walk->offset};
+    struct change change = {.hash = walked->hash, .before.offset = walked->offset};
     if (record_is_mark(record) ||
         !keydir_find_at(keydir, change.hash, keydir_older_log(keydir), &change.before) ||
         keydir_verify(keydir, &change.before) != KV_OK) {
@@ -222,9 +250,14 @@ static enum status copy_slice(struct compaction *compaction)
     enum status status = KV_OK;
     struct record_walk walk = record_walk_begin(
         slice_after(log_bytes(older), (size_t)compaction->cursor), compaction->cursor);
-    while (status == KV_OK && compaction->cursor < end && record_next(&walk)) {
-        status = copy_record(compaction, &walk);
-        compaction->cursor = walk.offset + walk.record.length;
+    struct walked group[GROUP_RECORDS];
+    size_t count = GROUP_RECORDS;
+    while (status == KV_OK && count == GROUP_RECORDS) {
+        count = walk_group(compaction->keydir, &walk, end, group);
+        for (size_t i = 0; status == KV_OK && i < count; i++) {
+            status = copy_record(compaction, &group[i]);
+            compaction->cursor = group[i].offset + group[i].record.length;
+        }
     }
     if (status == KV_OK && compaction->cursor < end &&
         compaction->cursor < log_length(older)) {
