@@ -2,12 +2,9 @@
  * The wire protocol, as bytes alone: one line to one request, one outcome to one
  * reply. Knows neither sockets nor the store.
  *
- * A request is a line ended by LF, of which one CR before it is dropped:
- *
- *     SET key value      GET key      DELETE key      EXISTS key
- *     ADD key value      INCR key [number]
- *     KEYS [prefix]      LIST [prefix]                COUNT
- *     STATS              SYNC         COMPACT         HELP        QUIT
+ * A request is a line ended by LF, of which one CR before it is dropped: the word of a
+ * command and its arguments, `SET key value`, `KEYS` or `KEYS prefix`. protocol.c has
+ * them all in one table, README.md says what they do.
  *
  * Words are parted by exactly one space; the command word is matched in any case. A
  * value is everything after the one space that follows the key. Each request gets one
