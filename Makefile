@@ -253,7 +253,7 @@ check-served:
 	@$(call build_with,check,$(CHECK_FLAGS)) unit-binaries
 	@KV_TEST_SLOW=$(SLOW) KV_STORE_RUNNER="$(VALGRIND)" \
 		$(run_on_disk) UNIT_TESTS="$(DRIVERS)" OTHER_UNITS=
-	@KV_RUNNER="$(VALGRIND)" tests/clients/run.sh build/check/kv-store kv.sh
+	@KV_RUNNER="$(CURDIR)/$(VALGRIND)" tests/clients/run.sh build/check/kv-store kv.sh
 
 #: check-faults    scripts with each call failing and each death, damaged logs, kill -9
 check-faults:
