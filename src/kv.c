@@ -211,6 +211,11 @@ static void put_input(void)
     }
 }
 
+static bool is_one_word(const char *text)
+{
+    return text[0] != '\0' && strpbrk(text, " \n") == NULL;
+}
+
 /* A verb and the words behind it, up to a NULL; the value of a store may be no word. */
 static void put_line(const char *verb, char **words, bool is_store)
 {
@@ -218,9 +223,9 @@ static void put_line(const char *verb, char **words, bool is_store)
     put(&lines, slice_of_text(verb));
     for (int i = 0; words[i] != NULL; i++) {
         bool is_value = is_store && i == 1;
-        if (!is_value && (words[i][0] == '\0' || strpbrk(words[i], " \n") != NULL)) {
-            give_up(
-                "a key, prefix or number is one word, without a space or a line's end");
+        if (!is_value && !is_one_word(words[i])) {
+            give_up("a key, prefix or number is one word, without a space or a line's "
+                    "end");
         }
         put(&lines, SLICE_LITERAL(" "));
         put(&lines, slice_of_text(words[i]));
