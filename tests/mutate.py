@@ -142,14 +142,9 @@ class Cost:
     def __init__(self):
         self.processor, self.clock = {}, {}
 
-    def measure(self, command, run):
-        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-        failure = run(command)
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        self.processor[tuple(command)] = (used.ru_utime - before.ru_utime +
-                                          used.ru_stime - before.ru_stime)
-        self.clock[tuple(command)] = time.monotonic() - began
-        return failure
+    def note(self, command, usage, seconds):
+        self.processor[tuple(command)] = usage.ru_utime + usage.ru_stime
+        self.clock[tuple(command)] = seconds
 
     def of(self, command):
         return self.clock.get(tuple(command), 0)
@@ -192,11 +187,11 @@ class Worker:
         if done.returncode != 0:
             raise RuntimeError(done.stdout + done.stderr)
 
-    def run(self, command):
+    def run(self, command, is_measured=False):
         """Returns why it failed, or None."""
         shutil.rmtree(self.memory, ignore_errors=True)
         os.makedirs(self.memory)
-        last_run, failure = "", None
+        last_run, failure, began = "", None, time.monotonic()
         environment = dict(self.environment)
         if command[0] in LONG:
             environment["KV_TEST_SLOW"] = "1"
@@ -217,11 +212,14 @@ class Worker:
                     failure = found[1] if found else line.split("VIOLATION", 1)[1].strip()
                     break
             end(program.pid)
-            status = program.wait()
+            _, status, usage = os.wait4(program.pid, 0)
+            program.returncode = os.waitstatus_to_exitcode(status)
             clock.stop()
         shutil.rmtree(self.memory, ignore_errors=True)
-        if failure is None and status != 0:
-            failure = f"{last_run} (status {status})"
+        if is_measured:
+            self.cost.note(command, usage, time.monotonic() - began)
+        if failure is None and program.returncode != 0:
+            failure = f"{last_run} (status {program.returncode})"
         return failure
 
     def is_changed(self, command):
@@ -287,15 +285,16 @@ def groups_of(source, tests, seed, place):
     """What is built and run, the quickest to notice first; what takes long only where it
     is about that part of the program."""
     word = os.path.basename(source)[:-2]
+    seeds = ["--violations", "1", "--seed", str(seed), "--seeds", str(WORLD_SEEDS)]
+    world = ([WORLD], [[WORLD], [WORLD, *seeds]])
     if word == "kv":
-        return [(CLIENT, [["bash", "tests/clients/kv.sh", CLIENT[0]]])]
+        return [world, (CLIENT, [["bash", "tests/clients/kv.sh", CLIENT[0]]])]
     room = os.path.basename(os.path.dirname(source))
     near = [test for test in tests if re.search(rf"test_({word}|{room})(_|$)", test)]
     server = [test for test in tests if re.search(DRIVING, test) and test not in near]
     far = [test for test in tests if test not in near + server + LONG]
-    seeds = ["--violations", "1", "--seed", str(seed), "--seeds", str(WORLD_SEEDS)]
     groups = [([*near, CLIENT[0]], [[test] for test in near]),
-              ([WORLD], [[WORLD], [WORLD, *seeds]]),
+              world,
               (far, [[test] for test in far])]
     if re.match(r"src/(net/|offline/|\w+\.c)", source):
         groups.append(([*server, CLIENT[0]], [[test] for test in server]))
@@ -352,15 +351,20 @@ def main():
     groups = {source: groups_of(source, tests, seed, f"{PLACE}/plain")
               for source in assembly}
 
-    def check():
+    def measure(command):
         worker = workers.get()
-        commands = [command for source in sorted({mutant.source for mutant in mutants})
-                    for _, commands in groups[source] for command in commands]
-        for command in commands:
-            failure = None if cost.of(command) else cost.measure(command, worker.run)
-            if failure is not None:
-                sys.exit(f"mutate: {command} fails without a mutant: {failure}")
+        failure = worker.run(command, is_measured=True)
         workers.put(worker)
+        return failure and f"{command} fails without a mutant: {failure}"
+
+    def check(pool):
+        commands = {tuple(command): command
+                    for source in sorted({mutant.source for mutant in mutants})
+                    for _, commands in groups[source] for command in commands}
+        for failure in pool.map(measure, commands.values()):
+            if failure is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
+                sys.exit(f"mutate: {failure}")
 
     def judge(mutant):
         reason = reasons.get((mutant.file, mutant.way().split()[0], mutant.text()))
@@ -372,10 +376,10 @@ def main():
         workers.put(worker)
         return mutant, killer, f"{time.monotonic() - start:.0f} s: {killer or 'SURVIVED'}"
 
-    check()
     survivors, known = [], 0
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool, \
             open(f"{PLACE}/report", "w", encoding="utf-8") as report:
+        check(pool)
         for done in concurrent.futures.as_completed(
                 [pool.submit(judge, mutant) for mutant in mutants]):
             mutant, killer, told = done.result()
