@@ -339,17 +339,28 @@ bool disk_has_other_length(size_t file)
     return files[file].length != files[file].durable.length;
 }
 
+/* The first of its changes are the disk's now. */
+static void reach_disk(struct file *file, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        apply_change(&file->durable, file, &file->changes[i]);
+    }
+    file->change_count -= count;
+    memmove(file->changes, file->changes + count,
+            file->change_count * sizeof *file->changes);
+    if (file->change_count == 0) {
+        forget_changes(file);
+    }
+}
+
 void disk_sync(size_t number)
 {
     struct file *file = &files[number];
     if (is_lying) {
         file->believed_count = file->change_count;
-        return;
+    } else {
+        reach_disk(file, file->change_count);
     }
-    for (size_t i = 0; i < file->change_count; i++) {
-        apply_change(&file->durable, file, &file->changes[i]);
-    }
-    forget_changes(file);
 }
 
 bool disk_is_unsafe(void)
@@ -572,8 +583,12 @@ static void show_durable(struct file *file)
 void disk_fail_sync(size_t number, uint64_t seed)
 {
     enum role role = disk_role(number);
-    choose_content(&files[number], seed);
-    files[number].is_stale = true;
+    struct file *file = &files[number];
+    /* What a disk that lies was given before, it gives back as long as it has power. */
+    reach_disk(file, file->believed_count);
+    file->believed_count = 0;
+    choose_content(file, seed);
+    file->is_stale = true;
     bool is_log = role == ROLE_LOG || role == ROLE_OLD || others_have_touched();
     has_failed_sync = has_failed_sync || is_log;
 }
@@ -597,9 +612,8 @@ void disk_forget_cache(size_t number)
         return;
     }
     /* What was changed since would have reached the disk; then it hides the rest. */
-    if (file->change_count > 0) {
-        disk_sync(number);
-    }
+    reach_disk(file, file->change_count);
+    file->believed_count = 0;
     /* The length is in memory for as long as the system runs; what is missing is zero. */
     bytes_set_length(&file->durable, (size_t)file->length);
     show_durable(file);
