@@ -142,6 +142,7 @@ $(BUILD)/fuzz/replay: $(FUZZ_OBJECTS) $(BUILD)/libkv.a
 
 # The world puts the program's data back to their beginning for each life of it, so they
 # stand in sections of their own. Its sources say which calls it answers.
+WORLD_SUPPORT = bytes contents dice lines words
 WORLD_OBJECTS = $(patsubst tests/world/%.c,$(BUILD)/world/%.o,$(wildcard tests/world/*.c))
 
 $(BUILD)/world/%.o: tests/world/%.c $(BUILD)/commands
@@ -175,7 +176,7 @@ $(BUILD)/world/kv.o: $(KV_OBJECTS)
 	objcopy --keep-global-symbol=small_main $@.named $@
 	rm -f $@.all $@.named
 
-$(BUILD)/world/world: $(WORLD_OBJECTS) $(BUILD)/world/follow.o $(BUILD)/world/kv.o $(BUILD)/support/dice.o \
+$(BUILD)/world/world: $(WORLD_OBJECTS) $(BUILD)/world/follow.o $(BUILD)/world/kv.o $(WORLD_SUPPORT:%=$(BUILD)/support/%.o) \
 		$(BUILD)/world/libkv.a
 	$(call show,LINK,$@)$(LINK) -o $@ $^ $$(sed -n 's/^ \* wrap: //p' tests/world/*.c | tr -s ' ' '\n' \
 		| sed '/./s/^/-Wl,--wrap=/')

@@ -3,19 +3,21 @@
  *
  *     torture PROGRAM KILLS [SEED]
  *
- * A client pipelines commands, most of which store rising numbers; the program is killed
- * at a random moment, under load and while it starts, and started again. Commands are
- * executed in order, so what is found then must be the outcome of some number of them, at
- * least those that were answered and at most those that were sent: nothing acknowledged
- * is missing, nothing is half there, nothing deleted comes back. Kill -9 leaves the page
- * cache alone, so the same holds under --sync everysec. SIGTERM now and then, and copies
- * of the log made by cp meanwhile, are held to the same rule.
+ * A client pipelines commands; the program is killed at a random moment, under load and
+ * while it starts, and started again. Commands are executed in order, so what is found
+ * then must be the outcome of some number of them, at least those that were answered and
+ * at most those that were sent: nothing acknowledged is missing, nothing is half there,
+ * nothing deleted comes back. Kill -9 leaves the page cache alone, so the same holds
+ * under
+ * --sync everysec. SIGTERM now and then, and copies of the log made by cp meanwhile, are
+ * held to the same rule. What is sent, and what it does, is that of the world.
  *
  * The exit status is 0 only if no violation was seen; the files of one are kept.
  */
+#include "base/bounds.h"
 #include "support/client.h"
-#include "support/dice.h"
-#include "support/script.h"
+#include "support/contents.h"
+#include "support/lines.h"
 #include "support/server.h"
 #include "support/tempdir.h"
 #include "support/unit.h"
@@ -25,15 +27,16 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 enum {
-    KEYS = 250,
-    HEAVY_KEYS = 100, /* the first ones, with values that make a compaction last */
-    COUNTERS = 30,    /* the last ones, which INCR is about */
+    KEYS_MAX = 250,   /* all of them */
+    HEAVY_KEYS = 100, /* with values that make a compaction last */
+    HEAVY_BYTES = 45000,
     WINDOW_MAX = 2048,
     UNSENT_BYTES_MAX = 262144,
     LOG_BYTES_KEPT = 64 * 1024 * 1024,
@@ -41,51 +44,26 @@ enum {
     EXIT_CORRUPT = 3
 };
 
-/* So long that LIST of one begins no other. */
-#define KEY_FORMAT "key%03zu"
-
-/* How long the values of a round may be; that of heavy keys; those that INCR makes. */
-enum { SIZES_HEAVY = 4, SIZES_COUNT, SIZES };
-
-/* What a key holds. Number 0: nothing. Length and bytes of a value follow from it. */
-struct world {
-    uint64_t numbers[KEYS];
+/* A state: by the number of a key that of its value. */
+struct state {
+    uint32_t held[KEYS_MAX + 1];
 };
-
-enum kind {
-    KIND_DELETE,
-    KIND_GET,
-    KIND_LIST,
-    KIND_ADD,
-    KIND_INCR,
-    KIND_SET, /* up to here with a key */
-    KIND_SYNC,
-    KIND_COMPACT
-};
-
-/* How often each is sent: a number from 0 to 99 stands for the first that it is below. */
-static const struct {
-    const char *word;
-    unsigned below;
-} kinds[] = {{"DELETE", 10}, {"GET", 13}, {"LIST", 15}, {"ADD", 21},
-             {"INCR", 31},   {"SET", 95}, {"SYNC", 96}, {"COMPACT", 100}};
 
 struct command {
-    size_t key;
-    uint64_t number;    /* what the key holds from then on */
     size_t request_end; /* in the bytes of the round */
     size_t reply_end;
+    size_t writes; /* so many of the round, with this one */
 };
 
 /* The commands between two starts, in the order in which they were sent. */
 struct round {
-    struct world base;  /* what the program held before them */
-    struct world model; /* and after all of them */
+    struct state base; /* what the program held before them */
+    struct writes writes;
     struct command *commands;
     size_t count;
     size_t capacity;
-    struct script requests;
-    struct script replies;
+    struct bytes requests;
+    struct bytes replies;
     size_t sent_bytes;
     size_t taken_bytes; /* of the replies */
 };
@@ -101,7 +79,6 @@ struct backup {
 /* How a round goes. */
 struct plan {
     size_t window;     /* commands in flight */
-    unsigned sizes;    /* of values; below SIZES_HEAVY */
     size_t limit;      /* commands in all */
     int signal_number; /* what ends it */
     uint64_t delay_us; /* when */
@@ -111,7 +88,8 @@ struct plan {
 };
 
 struct torture {
-    struct dice dice;
+    struct lines lines;
+    struct contents contents;      /* once all that was sent has been executed */
     char disk[TEMPDIR_PATH_BYTES]; /* where directories on a disk are made */
     struct tempdir tempdir;
     struct tempdir_file log;
@@ -121,7 +99,6 @@ struct torture {
     struct server_process server;
     struct round round;
     struct backup backup;
-    uint64_t next_number;
     uint64_t start_us; /* how long a start takes, roughly */
     size_t kills_wanted;
     size_t kills;
@@ -217,159 +194,95 @@ static void complain(struct torture *torture, const char *what)
                   torture->kills + torture->start_kills, what);
 }
 
-/* ---- Values ---- */
-
-static uint64_t mix(uint64_t number)
-{
-    struct dice dice = {.state = number};
-    return dice_next(&dice);
-}
-
-/* The low bits of a number say which lengths are likely. */
-static size_t length_of(uint64_t number)
-{
-    static const size_t lengths_max[SIZES_COUNT][10] = {
-        {20, 20, 20, 20, 100, 100, 100, 100, 100, 100},
-        {20, 100, 100, 100, 100, 100, 100, 600, 600, 5000},
-        {20, 100, 100, 600, 600, 600, 4200, 4200, 4200, 70000},
-        {20, 100, 4200, 4200, 4200, 70000, 70000, 70000, 70000, 300000},
-        {90000, 90000, 90000, 90000, 90000, 90000, 90000, 90000, 90000, 90000},
-    };
-    uint64_t word = mix(number);
-    return (size_t)(word / 16 % (lengths_max[number % SIZES][word % 10] + 1));
-}
-
-static void add_value(struct script *script, uint64_t number)
-{
-    if (number % SIZES == SIZES_COUNT) {
-        script_add_format(script, "%" PRIu64, number / SIZES);
-    } else {
-        script_add_format(script, "%" PRIu64 ":", number);
-        script_add_random(script, number, length_of(number));
-    }
-}
-
-/* Whether a line is the whole value that belongs to the number it begins with. */
-static bool read_value(const char *line, uint64_t *number_out)
-{
-    struct script value = {0};
-    char *end;
-    uint64_t number = strtoull(line, &end, 10);
-    *number_out = *end == '\0' ? number * SIZES + SIZES_COUNT : number;
-    add_value(&value, *number_out);
-    bool is_whole = slice_equal(slice_of_text(line), script_slice(&value));
-    script_free(&value);
-    return is_whole && number > 0;
-}
-
 /* ---- The commands of a round ---- */
 
-static void apply(struct world *world, const struct command *command)
+static struct slice slice_of(const struct bytes *bytes, size_t from)
 {
-    world->numbers[command->key] = command->number;
+    return (struct slice){bytes->at + from, bytes->length - from};
 }
 
-/* What INCR makes of a key, or what it says. */
-static uint64_t count_on(struct script *replies, uint64_t before, uint64_t more)
+/* What was sent must be answered like this. */
+static void add_reply(struct torture *torture, const struct request *request)
 {
-    if (before != 0 && before % SIZES != SIZES_COUNT) {
-        script_add_text(replies, "error: not a number");
-        return before;
-    }
-    uint64_t after = (before == 0 ? SIZES_COUNT : before) + more * SIZES;
-    add_value(replies, after);
-    return after;
-}
-
-/*
- * Add what must be answered to a command, and return what its key holds afterwards.
- * before: what it holds.
- */
-static uint64_t add_reply(struct script *replies, enum kind kind,
-                          const struct command *command, uint64_t before)
-{
-    switch (kind) {
-    case KIND_GET:
-        if (before == 0) {
-            script_add_text(replies, "no value stored");
-        } else {
-            add_value(replies, before);
+    struct bytes *replies = &torture->round.replies;
+    struct contents *contents = &torture->contents;
+    struct slice reply = contents_reply(contents, request);
+    if (request->verb == VERB_LIST) { /* of one key, with a space behind it */
+        uint32_t key = contents_key(contents, request->key);
+        uint32_t value = contents->held[key];
+        reply = value == 0 ? SLICE_LITERAL("") : words_get(&contents->values, value);
+        if (value != 0) {
+            bytes_put(replies, request->key.bytes, request->key.length);
+            bytes_put(replies, " ", 1);
+            bytes_put(replies, reply.bytes, reply.length);
+            bytes_put(replies, "\n", 1);
         }
-        return before;
-    case KIND_LIST:
-        if (before != 0) {
-            script_add_format(replies, KEY_FORMAT " ", command->key);
-            add_value(replies, before);
-            script_add_text(replies, "\n");
-        }
-        return before;
-    case KIND_INCR:
-        return count_on(replies, before, command->number);
-    case KIND_ADD:
-        script_add_text(replies, before == 0 ? "success" : "already stored");
-        return before == 0 ? command->number : before;
-    default:
-        script_add_text(replies, "success");
-        return kind == KIND_SET ? command->number : kind == KIND_DELETE ? 0 : before;
+        reply.length = 0;
     }
+    bytes_put(replies, reply.bytes, reply.length);
+    bytes_put(replies, "\n", 1);
 }
 
-/* command: its key, and the number of a new value, or how much INCR adds. */
-static void add_command(struct round *round, enum kind kind, struct command command)
+/* The line that stands in the text of lines becomes a command. */
+static void add_command(struct torture *torture)
 {
+    struct round *round = &torture->round;
+    struct contents *contents = &torture->contents;
+    struct request request;
+    size_t start = round->requests.length;
+    uint32_t value;
     if (round->count == round->capacity) {
         round->capacity = round->capacity * 2 + 1024;
-        struct command *commands =
-            realloc(round->commands, round->capacity * sizeof *commands);
-        assert_non_null(commands);
-        round->commands = commands;
+        round->commands =
+            resize(round->commands, round->capacity * sizeof *round->commands);
     }
-    script_add_text(&round->requests, kinds[kind].word);
-    if (kind <= KIND_SET) {
-        script_add_format(&round->requests, " " KEY_FORMAT, command.key);
+    bytes_put(&torture->lines.text, "", 1);
+    lines_expand((const char *)torture->lines.text.at, &round->requests);
+    torture->lines.text.length = 0;
+    struct slice line = contents_line(slice_of(&round->requests, start));
+    assert_int_equal(protocol_parse(line, VALUE_BYTES_MAX, &request), KV_OK);
+    add_reply(torture, &request);
+    if (protocol_is_write(request.verb)) {
+        uint32_t key = contents_key(contents, request.key);
+        assert_in_range(key, 1, KEYS_MAX);
+        if (contents_written(contents, &request, contents->held[key], &value)) {
+            contents_set(contents, key, value);
+            writes_put(&round->writes, (struct write){.key = key, .value = value});
+        }
     }
-    if (kind == KIND_INCR) {
-        script_add_format(&round->requests, " %" PRIu64, command.number);
-    } else if (kind == KIND_SET || kind == KIND_ADD) {
-        script_add_text(&round->requests, " ");
-        add_value(&round->requests, command.number);
-    }
-    script_add_text(&round->requests, "\n");
-    command.number =
-        add_reply(&round->replies, kind, &command, round->model.numbers[command.key]);
-    script_add_text(&round->replies, "\n");
-    apply(&round->model, &command);
-    command.request_end = round->requests.length;
-    command.reply_end = round->replies.length;
-    round->commands[round->count++] = command;
+    bytes_put(&round->requests, "\n", 1);
+    round->commands[round->count++] = (struct command){
+        round->requests.length, round->replies.length, round->writes.count};
+}
+
+static void put_text(struct lines *lines, const char *text)
+{
+    bytes_put(&lines->text, text, strlen(text));
+}
+
+static void put_heavy(struct lines *lines, uint64_t number)
+{
+    char text[64];
+    (void)snprintf(text, sizeof text, "SET heavy%" PRIu64 " ", number); /* it fits */
+    put_text(lines, text);
+    lines_put_letters(lines, HEAVY_BYTES, lines->kind++);
 }
 
 static void add_random_command(struct torture *torture, const struct plan *plan)
 {
-    struct dice *dice = &torture->dice;
-    uint64_t chance = dice_below(dice, plan->compacts ? 100 : kinds[KIND_SYNC].below);
-    enum kind kind = KIND_DELETE;
-    while (kinds[kind].below <= chance) {
-        kind++;
+    struct lines *lines = &torture->lines;
+    uint64_t chance = dice_below(&lines->dice, 1000);
+    if (plan->compacts && (chance < 20 || torture->round.count == 0)) {
+        put_text(lines, "COMPACT");
+    } else if (plan->lists && chance < 40) {
+        put_text(lines, "LIST ");
+        lines_put_key(lines);
+    } else if (chance < 41) {
+        put_heavy(lines, dice_below(&lines->dice, HEAVY_KEYS));
+    } else {
+        lines_put(lines);
     }
-    if (plan->compacts && torture->round.count == 0) {
-        kind = KIND_COMPACT;
-    } else if (kind == KIND_LIST && !plan->lists) {
-        kind = KIND_GET;
-    }
-    struct command command = {
-        .key = HEAVY_KEYS + (size_t)dice_below(dice, KEYS - HEAVY_KEYS),
-        .number = torture->next_number++ * SIZES + plan->sizes,
-    };
-    if (kind == KIND_INCR) {
-        command.number = 1 + dice_below(dice, 1000);
-    }
-    if (kind == KIND_INCR && dice_below(dice, 10) != 0) {
-        command.key = KEYS - 1 - (size_t)dice_below(dice, COUNTERS);
-    } else if (dice_below(dice, 1000) == 0) {
-        command.key = (size_t)dice_below(dice, HEAVY_KEYS);
-    }
-    add_command(&torture->round, kind, command);
+    add_command(torture);
 }
 
 /* How many commands of a round end within so many bytes. */
@@ -390,9 +303,16 @@ static size_t count_answered(const struct round *round, size_t from)
     return from;
 }
 
-static void round_begin(struct round *round)
+static void round_begin(struct torture *torture)
 {
-    round->base = round->model;
+    struct round *round = &torture->round;
+    contents_forget_unused(&torture->contents);
+    round->base = (struct state){{0}};
+    if (torture->contents.capacity > 0) {
+        memcpy(round->base.held, torture->contents.held,
+               (torture->contents.keys.count + 1) * sizeof round->base.held[0]);
+    }
+    round->writes.count = 0;
     round->count = 0;
     round->requests.length = 0;
     round->replies.length = 0;
@@ -400,145 +320,113 @@ static void round_begin(struct round *round)
     round->taken_bytes = 0;
 }
 
-static void round_free(struct round *round)
-{
-    free(round->commands);
-    script_free(&round->requests);
-    script_free(&round->replies);
-}
-
 /* ---- What the program holds ---- */
 
-static void ask_for_everything(struct client *client)
+static void ask_for_everything(const struct words *keys, struct client *client)
 {
-    struct script requests = {0};
-    for (size_t key = 0; key < KEYS; key++) {
-        script_add_format(&requests, "GET " KEY_FORMAT "\n", key);
+    struct bytes requests = {0};
+    for (uint32_t key = 1; key <= keys->count; key++) {
+        struct slice name = words_get(keys, key);
+        bytes_put(&requests, "GET ", 4);
+        bytes_put(&requests, name.bytes, name.length);
+        bytes_put(&requests, "\n", 1);
     }
-    script_add_text(&requests, "COUNT\nLIST\n");
-    client_send(client, script_slice(&requests));
-    script_free(&requests);
+    bytes_put(&requests, "COUNT\nLIST\n", 11);
+    client_send(client, slice_of(&requests, 0));
+    (void)resize(requests.at, 0); /* given back */
 }
 
-/* A line of LIST for each of them, in any order, then an empty one. */
-static bool read_list(struct client *client, const struct world *seen, uint64_t count)
+/* COUNT and LIST, and with them the index as a whole, say the same as GET of each key. */
+static void check_walk(struct torture *torture, struct client *client, struct state *seen)
 {
-    bool is_right = true;
-    struct world left = *seen;
-    uint64_t number;
-    for (const char *line = client_read_line(client); line[0] != '\0';
-         line = client_read_line(client)) {
-        char *end;
-        size_t key = strncmp(line, "key", 3) == 0 ? strtoull(line + 3, &end, 10) : KEYS;
-        is_right = is_right && key < KEYS && *end == ' ' && left.numbers[key] != 0 &&
-                   read_value(end + 1, &number) && number == left.numbers[key];
-        left.numbers[key < KEYS ? key : 0] = 0;
-        count--;
-    }
-    return is_right && count == 0;
-}
-
-static void read_world(struct torture *torture, const struct server_process *server,
-                       struct world *seen)
-{
-    struct client client;
-    uint64_t count = 0;
-    client_open(&client, server->port);
-    ask_for_everything(&client);
-    for (size_t key = 0; key < KEYS; key++) {
-        const char *line = client_read_line(&client);
-        seen->numbers[key] = 0;
-        if (strcmp(line, "no value stored") != 0) {
-            count++;
-            if (!read_value(line, &seen->numbers[key])) {
-                complain(torture, "a value that no client sent");
-            }
-        }
-    }
-    if (strtoull(client_read_line(&client), NULL, 10) != count) {
+    struct contents found = torture->contents;
+    struct request request = {.verb = VERB_LIST};
+    struct bytes list = {0};
+    const char *line = NULL;
+    found.held = seen->held;
+    contents_sum_up(&found);
+    if (strtoull(client_read_line(client), NULL, 10) != found.key_count) {
         complain(torture, "COUNT differs from the keys that exist");
     }
-    if (!read_list(&client, seen, count)) {
+    do {
+        line = client_read_line(client);
+        bytes_put(&list, line, strlen(line));
+        bytes_put(&list, "\n", 1);
+    } while (line[0] != '\0');
+    struct hearing hearing = {.rest = slice_of(&list, 0)};
+    if (contents_match_keys(&found, &hearing, &request, false) != MATCH) {
         complain(torture, "LIST differs from the keys that exist");
     }
+    (void)resize(list.at, 0); /* given back */
+}
+
+static void read_state(struct torture *torture, const struct server_process *server,
+                       struct state *seen)
+{
+    const struct contents *contents = &torture->contents;
+    struct client client;
+    client_open(&client, server->port);
+    ask_for_everything(&contents->keys, &client);
+    for (uint32_t key = 1; key <= contents->keys.count; key++) {
+        struct slice line = slice_of_text(client_read_line(&client));
+        bool is_stored = !slice_equal(line, contents_status(KV_NOT_FOUND, VERB_GET));
+        seen->held[key] = is_stored ? words_find(&contents->values, line) : 0;
+        if (is_stored && seen->held[key] == 0) {
+            complain(torture, "a value that no client sent");
+        }
+    }
+    check_walk(torture, &client, seen);
     client_close(&client);
 }
 
-/* What the first commands of a round make of what was there before it. */
-static struct world world_after(const struct round *round, size_t command_count)
+/* Some keys that the commands answered do not explain. */
+static void show_difference(const struct contents *contents, const uint32_t held[],
+                            const struct state *seen)
 {
-    struct world world = round->base;
-    for (size_t i = 0; i < command_count; i++) {
-        apply(&world, &round->commands[i]);
-    }
-    return world;
-}
-
-/* Tell which keys rule out every number of commands in a range. */
-static void show_difference(const struct round *round, const struct world *seen,
-                            size_t least, size_t most)
-{
-    struct world at_least = world_after(round, least);
     size_t shown = 0;
-    (void)fprintf(stderr, "  %zu commands answered, %zu sent\n", least, most);
-    for (size_t key = 0; key < KEYS && shown < SHOWN_MAX; key++) {
-        uint64_t found = seen->numbers[key];
-        bool is_possible = found == at_least.numbers[key];
-        for (size_t i = least; i < most; i++) {
-            const struct command *command = &round->commands[i];
-            is_possible =
-                is_possible || (command->key == key && command->number == found);
-        }
-        if (!is_possible) {
-            (void)fprintf(
-                stderr, "  " KEY_FORMAT " holds %" PRIu64 "; answered was %" PRIu64 "\n",
-                key, found, at_least.numbers[key]);
+    for (uint32_t key = 1; key <= contents->keys.count && shown < SHOWN_MAX; key++) {
+        if (held[key] != seen->held[key]) {
+            struct slice name = words_get(&contents->keys, key);
+            (void)fprintf(stderr, "  %.*s holds value %u; answered was %u\n",
+                          (int)name.length, (const char *)name.bytes, seen->held[key],
+                          held[key]);
             shown++;
         }
-    }
-    if (shown == 0) {
-        (void)fprintf(stderr, "  each key alone is possible, but not all together\n");
     }
 }
 
 /*
- * Find a number of commands whose outcome is what was seen, from `least` to `most`.
- *
- * Returns SIZE_MAX if there is none.
+ * What a program that was just started holds must be the outcome of a number of commands,
+ * from `least` to `most`.
  */
-static size_t find_prefix(const struct round *round, const struct world *seen,
-                          size_t least, size_t most)
-{
-    struct world world = world_after(round, least);
-    size_t wrong = 0;
-    for (size_t key = 0; key < KEYS; key++) {
-        wrong += world.numbers[key] != seen->numbers[key];
-    }
-    size_t count = least;
-    for (; wrong > 0 && count < most; count++) {
-        const struct command *command = &round->commands[count];
-        wrong -= world.numbers[command->key] != seen->numbers[command->key];
-        apply(&world, command);
-        wrong += world.numbers[command->key] != seen->numbers[command->key];
-    }
-    return wrong == 0 ? count : SIZE_MAX;
-}
-
-/* What a program that was just started holds must be the outcome of a prefix. */
-static void check_world(struct torture *torture, const struct server_process *server,
+static void check_state(struct torture *torture, const struct server_process *server,
                         size_t least, size_t most)
 {
-    struct world seen;
+    struct state seen;
     struct round *round = &torture->round;
-    read_world(torture, server, &seen);
-    size_t count = find_prefix(round, &seen, least, most);
-    if (count == SIZE_MAX) {
+    struct contents *contents = &torture->contents;
+    struct state state = round->base;
+    read_state(torture, server, &seen);
+    size_t sure = least == 0 ? 0 : round->commands[least - 1].writes;
+    for (size_t i = 0; i < sure; i++) {
+        state.held[round->writes.items[i].key] = round->writes.items[i].value;
+    }
+    struct state answered = state;
+    struct writes rest = {.items = round->writes.items + sure,
+                          .count =
+                              most == 0 ? 0 : round->commands[most - 1].writes - sure};
+    size_t differing = states_differing(state.held, seen.held, contents->keys.count);
+    size_t followed = writes_follow(&rest, state.held, seen.held, &differing);
+    if (differing > 0) {
         complain(torture, "the state is not that after a number of commands");
-        show_difference(round, &seen, least, most);
+        (void)fprintf(stderr, "  %zu commands answered, %zu sent\n", least, most);
+        show_difference(contents, answered.held, &seen);
     }
     if (server == &torture->server) {
-        torture->surviving += count != SIZE_MAX && count > least;
-        round->model = seen;
+        torture->surviving += differing == 0 && followed > 0;
+        memcpy(contents->held, seen.held,
+               (contents->keys.count + 1) * sizeof seen.held[0]);
+        contents_sum_up(contents);
     }
 }
 
@@ -605,7 +493,7 @@ static void backup_check(struct torture *torture)
         (void)fprintf(stderr, "%s", reader.messages);
     } else {
         server_process_start(&reader, torture->copy.path, NULL);
-        check_world(torture, &reader, backup->commands_min, backup->commands_max);
+        check_state(torture, &reader, backup->commands_min, backup->commands_max);
         server_process_stop(&reader);
     }
     (void)unlink(torture->copy.path);
@@ -616,12 +504,16 @@ static void backup_check(struct torture *torture)
 
 static void choose_plan(struct torture *torture, struct plan *plan)
 {
+    static const uint64_t sent_features =
+        (1 << LINE_FEATURES) - 1 -
+        (1 << MAY_KEYS | 1 << MAY_LIST | 1 << MAY_STATS | 1 << MAY_HELP | 1 << MAY_QUIT |
+         1 << MAY_BREAK);
     static const size_t windows[] = {1, 8, 128, 1024, WINDOW_MAX};
-    struct dice *dice = &torture->dice;
+    struct lines *lines = &torture->lines;
+    struct dice *dice = &lines->dice;
     bool is_long = dice_below(dice, 50) == 0;
     *plan = (struct plan){
         .window = windows[dice_below(dice, sizeof windows / sizeof windows[0])],
-        .sizes = (unsigned)dice_below(dice, SIZES_HEAVY),
         .limit = SIZE_MAX,
         .signal_number = dice_below(dice, 8) == 0 ? SIGTERM : SIGKILL,
         .delay_us =
@@ -630,6 +522,11 @@ static void choose_plan(struct torture *torture, struct plan *plan)
         .compacts = dice_below(dice, 3) != 0,
         .lists = dice_below(dice, 4) == 0,
     };
+    /* Commands that get one line, and only while the client lasts. */
+    lines->features = (dice_next(dice) & sent_features) | 1 << MAY_SET;
+    lines->features &= ~(uint64_t)(plan->compacts ? 0 : 1 << MAY_COMPACT);
+    lines->is_large = dice_below(dice, 4) == 0;
+    lines->large_left = lines->is_large ? (unsigned)dice_below(dice, 100) : 0;
     if (is_long) {
         /* So long that the delayed sync and the second seal come due while idle. */
         plan->limit = 1 + (size_t)dice_below(dice, 3000);
@@ -666,12 +563,11 @@ static void load(struct torture *torture, const struct plan *plan)
             backup_begin(torture);
         }
         backup_look(torture, WNOHANG);
-        struct slice unsent =
-            slice_after(script_slice(&round->requests), round->sent_bytes);
+        struct slice unsent = slice_of(&round->requests, round->sent_bytes);
         state = client_pump(&client, &unsent);
         round->sent_bytes = round->requests.length - unsent.length;
-        round->taken_bytes += client_take_equal(
-            &client, slice_after(script_slice(&round->replies), round->taken_bytes));
+        round->taken_bytes +=
+            client_take_equal(&client, slice_of(&round->replies, round->taken_bytes));
     }
     if (client.end != client.start) {
         complain(torture, "bytes behind the last reply that was due");
@@ -691,7 +587,7 @@ static void kill_a_start(struct torture *torture, const struct server_launch *la
     struct server_process *server = &torture->server;
     server_process_launch(server, launch);
     strike_later(server, SIGKILL,
-                 dice_below(&torture->dice, torture->start_us * 5 / 4 + 1));
+                 dice_below(&torture->lines.dice, torture->start_us * 5 / 4 + 1));
     int status = server_process_wait(server);
     call_off();
     torture->start_kills++;
@@ -709,10 +605,11 @@ static void start(struct torture *torture)
     static const char *const everysec[] = {"--sync", "everysec", NULL};
     struct server_launch launch = {
         .log = torture->log.path,
-        .options = dice_below(&torture->dice, 3) == 0 ? everysec : always,
+        .options = dice_below(&torture->lines.dice, 3) == 0 ? everysec : always,
     };
-    uint64_t killed_count =
-        dice_below(&torture->dice, 4) == 0 ? 1 + dice_below(&torture->dice, 3) : 0;
+    uint64_t killed_count = dice_below(&torture->lines.dice, 4) == 0
+                                ? 1 + dice_below(&torture->lines.dice, 3)
+                                : 0;
     for (uint64_t i = 0; i < killed_count; i++) {
         kill_a_start(torture, &launch);
     }
@@ -745,22 +642,21 @@ static void end_round(struct torture *torture, const struct plan *plan)
     }
     backup_check(torture);
     start(torture);
-    check_world(torture, &torture->server, answered, sent);
+    check_state(torture, &torture->server, answered, sent);
 }
 
 static void write_heavy_keys(struct torture *torture)
 {
     struct client client;
     struct round *round = &torture->round;
-    round_begin(round);
-    for (size_t key = 0; key < HEAVY_KEYS; key++) {
-        struct command command = {.key = key};
-        command.number = torture->next_number++ * SIZES + SIZES_HEAVY;
-        add_command(round, KIND_SET, command);
+    contents_clear(&torture->contents);
+    round_begin(torture);
+    for (uint64_t key = 0; key < HEAVY_KEYS; key++) {
+        put_heavy(&torture->lines, key);
+        add_command(torture);
     }
     client_open(&client, torture->server.port);
-    client_exchange(&client, script_slice(&round->requests),
-                    script_slice(&round->replies));
+    client_exchange(&client, slice_of(&round->requests, 0), slice_of(&round->replies, 0));
     client_close(&client);
 }
 
@@ -771,7 +667,8 @@ static void write_heavy_keys(struct torture *torture)
 static void make_directory(struct torture *torture)
 {
     static const char memory[] = "/dev/shm";
-    bool uses_memory = dice_below(&torture->dice, 2) == 0 && access(memory, W_OK) == 0;
+    bool uses_memory =
+        dice_below(&torture->lines.dice, 2) == 0 && access(memory, W_OK) == 0;
     assert_int_equal(setenv("TMPDIR", uses_memory ? memory : torture->disk, 1), 0);
     tempdir_create(&torture->tempdir);
     torture->log = tempdir_file(&torture->tempdir, "kv.log");
@@ -782,13 +679,12 @@ static void renew_log(struct torture *torture)
 {
     struct stat info;
     if (stat(torture->log.path, &info) == 0 && info.st_size < LOG_BYTES_KEPT &&
-        dice_below(&torture->dice, 15) != 0) {
+        dice_below(&torture->lines.dice, 15) != 0) {
         return;
     }
     server_process_stop(&torture->server);
     tempdir_remove(&torture->tempdir);
     make_directory(torture);
-    torture->round.model = (struct world){{0}};
     start(torture);
     write_heavy_keys(torture);
 }
@@ -798,7 +694,7 @@ static void run_round(struct torture *torture)
     struct plan plan;
     renew_log(torture);
     choose_plan(torture, &plan);
-    round_begin(&torture->round);
+    round_begin(torture);
     torture->backup = (struct backup){.pid = 0};
     load(torture, &plan);
     end_round(torture, &plan);
@@ -830,7 +726,8 @@ static void run(struct torture *torture)
                    disk == NULL || disk[0] == '\0' ? "/tmp" : disk);
     make_directory(torture);
     torture->start_us = 2000;
-    torture->next_number = 1;
+    torture->lines.key_count = KEYS_MAX - HEAVY_KEYS;
+    torture->lines.key_bytes = 8; /* so that none begins as another */
     start(torture);
     write_heavy_keys(torture);
     while (torture->kills + torture->start_kills < torture->kills_wanted) {
@@ -841,7 +738,6 @@ static void run(struct torture *torture)
     if (torture->violations == 0) {
         tempdir_remove(&torture->tempdir);
     }
-    round_free(&torture->round);
 }
 
 int main(int argc, char **argv)
@@ -856,7 +752,7 @@ int main(int argc, char **argv)
         (argc == 4 && setenv("KV_TEST_SEED", argv[3], 1) != 0)) {
         return 2;
     }
-    dice_begin(&torture.dice);
+    dice_begin(&torture.lines.dice);
     running = &torture;
     if (atexit(report_failure) != 0) {
         return 2;

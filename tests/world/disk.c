@@ -282,7 +282,7 @@ static struct change *add_change(struct file *file)
     if (file->change_count == file->change_capacity) {
         file->change_capacity = file->change_capacity * 2 + 16;
         file->changes =
-            world_resize(file->changes, file->change_capacity * sizeof *file->changes);
+            resize(file->changes, file->change_capacity * sizeof *file->changes);
     }
     return &file->changes[file->change_count++];
 }
@@ -742,7 +742,7 @@ void disk_check_log(void)
     must(__real_pread(files[file].fd, log.at, log.length, 0) == (ssize_t)log.length,
          "memory");
     bool is_right = is_whole(&log);
-    log.at = world_resize(log.at, 0);
+    log.at = resize(log.at, 0);
     if (!is_right) {
         violation("a log that is served is no sequence of records", "%zu bytes",
                   log.length);

@@ -102,7 +102,7 @@ void *__wrap_realloc(void *memory, size_t length)
     }
     struct piece *piece = piece_of(memory);
     take_out(piece);
-    piece = world_resize(piece, sizeof *piece + length);
+    piece = resize(piece, sizeof *piece + length);
     link_in(piece, length);
     return piece + 1;
 }
@@ -129,7 +129,7 @@ void memory_release_all(void)
     }
 }
 
-void *world_resize(void *memory, size_t length)
+void *resize(void *memory, size_t length)
 {
     if (length == 0) {
         __real_free(memory);
@@ -141,31 +141,4 @@ void *world_resize(void *memory, size_t length)
         abort();
     }
     return moved;
-}
-
-void bytes_reserve(struct bytes *bytes, size_t more)
-{
-    if (more > bytes->capacity - bytes->length) {
-        bytes->capacity = (bytes->length + more) * 3 / 2 + 64;
-        bytes->at = world_resize(bytes->at, bytes->capacity);
-    }
-}
-
-void bytes_put(struct bytes *bytes, const void *from, size_t length)
-{
-    bytes_reserve(bytes, length);
-    if (length > 0) {
-        memcpy(bytes->at + bytes->length, from, length);
-    }
-    bytes->length += length;
-}
-
-void bytes_set_length(struct bytes *bytes, size_t length)
-{
-    if (length > bytes->length) {
-        size_t more = length - bytes->length;
-        bytes_reserve(bytes, more);
-        memset(bytes->at + bytes->length, 0, more);
-    }
-    bytes->length = length;
 }

@@ -1,13 +1,13 @@
 /*
- * The model. Parsing of lines and the texts of replies are the program's own, which other
- * tests hold to the letter; what a line does to the store, and what it shows of it, is
- * written here anew.
+ * The model: what a store may hold is worked out by support/contents; here is when it
+ * may, and what else of the server is to be seen.
  */
 #include "world/model.h"
 
 #include "base/bounds.h"
 #include "engine/store.h"
 #include "net/protocol.h"
+#include "support/contents.h"
 #include "support/dice.h"
 #include "world/clock.h"
 #include "world/disk.h"
@@ -15,42 +15,22 @@
 #include "world/others.h"
 #include "world/process.h"
 #include "world/small.h"
-#include "world/words.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { LINE_BYTES = 4096, RECORD_BYTES = 16, CALLS_SLACK = 2000, IDLE_SLACK_CALLS = 300 };
+enum { LINE_BYTES = 4096, CALLS_SLACK = 2000, IDLE_SLACK_CALLS = 300 };
 
-/* A write in the order of sending; value 0: a deletion. */
-struct write {
-    uint32_t key;
-    uint32_t value;
-    uint64_t fair_us; /* when it was acknowledged */
-    bool is_doubtful; /* it was refused, or carried out and then replaced */
-};
+static struct contents sure; /* what was acknowledged */
 
-struct writes {
-    struct write *items;
-    size_t count;
-    size_t capacity;
-};
-
-static struct words keys;
-static struct words values;
-
-/* By the number of a key: what it has; what of that a power loss cannot take. */
-static uint32_t *sure;
+/* By the number of a key: what of that a power loss cannot take; what was found. */
 static uint32_t *durable;
 static uint32_t *observed;
-static bool *is_seen;
 static uint32_t *copied; /* what --follow has printed leaves there */
 static bool *is_counted; /* an INCR of it was received and never answered */
 static size_t key_capacity;
 
-static uint64_t key_count;
-static uint64_t live_bytes;
 static struct writes recent;  /* acknowledged, and perhaps not durable */
 static struct writes open;    /* received and never answered */
 static struct writes perhaps; /* ADDs among them that count if one before was refused */
@@ -77,16 +57,6 @@ static char suspected[256];
 static uint8_t reply_bytes[LINE_BYTES];
 static struct buffer reply = {.bytes = reply_bytes, .capacity = sizeof reply_bytes};
 
-static void writes_put(struct writes *writes, struct write write)
-{
-    if (writes->count == writes->capacity) {
-        writes->capacity = writes->capacity * 2 + 64;
-        writes->items =
-            world_resize(writes->items, writes->capacity * sizeof *writes->items);
-    }
-    writes->items[writes->count++] = write;
-}
-
 static void make_room_for_keys(size_t needed)
 {
     if (needed <= key_capacity) {
@@ -94,36 +64,29 @@ static void make_room_for_keys(size_t needed)
     }
     size_t old = key_capacity;
     key_capacity = needed * 2 + 64;
-    sure = world_resize(sure, key_capacity * sizeof *sure);
-    durable = world_resize(durable, key_capacity * sizeof *durable);
-    observed = world_resize(observed, key_capacity * sizeof *observed);
-    is_seen = world_resize(is_seen, key_capacity * sizeof *is_seen);
-    is_counted = world_resize(is_counted, key_capacity * sizeof *is_counted);
+    durable = resize(durable, key_capacity * sizeof *durable);
+    observed = resize(observed, key_capacity * sizeof *observed);
+    is_counted = resize(is_counted, key_capacity * sizeof *is_counted);
     memset(is_counted + old, 0, (key_capacity - old) * sizeof *is_counted);
-    copied = world_resize(copied, key_capacity * sizeof *copied);
+    copied = resize(copied, key_capacity * sizeof *copied);
     memset(copied + old, 0, (key_capacity - old) * sizeof *copied);
-    memset(sure + old, 0, (key_capacity - old) * sizeof *sure);
     memset(durable + old, 0, (key_capacity - old) * sizeof *durable);
 }
 
 static uint32_t key_number(struct slice key)
 {
-    uint32_t number = words_put(&keys, key);
+    uint32_t number = contents_key(&sure, key);
     make_room_for_keys(number + 1);
     return number;
 }
 
 void model_begin_run(void)
 {
-    words_clear(&keys);
-    words_clear(&values);
+    contents_clear(&sure);
     make_room_for_keys(1);
-    memset(sure, 0, key_capacity * sizeof *sure);
     sure_hash = 0;
     model_forget_printed();
     memset(durable, 0, key_capacity * sizeof *durable);
-    key_count = 0;
-    live_bytes = 0;
     recent.count = 0;
     open.count = 0;
     perhaps.count = 0;
@@ -145,13 +108,6 @@ uint64_t model_command_count(void)
 
 /* ---- What writes do ---- */
 
-static uint64_t record_bytes(uint32_t key, uint32_t value)
-{
-    return value == 0 ? 0
-                      : RECORD_BYTES + words_get(&keys, key).length +
-                            words_get(&values, value).length;
-}
-
 static uint64_t mix(uint32_t key, uint32_t value)
 {
     struct dice dice = {(uint64_t)key << 32 | value};
@@ -162,26 +118,23 @@ static void note_state(void)
 {
     if (state_count == state_capacity) {
         state_capacity = state_capacity * 2 + 64;
-        states = world_resize(states, state_capacity * sizeof *states);
+        states = resize(states, state_capacity * sizeof *states);
     }
     states[state_count++] = sure_hash;
 }
 
 static void set_sure(uint32_t key, uint32_t value)
 {
-    sure_hash ^= mix(key, sure[key]) ^ mix(key, value);
+    sure_hash ^= mix(key, sure.held[key]) ^ mix(key, value);
     note_state();
-    key_count += value != 0 ? 1 : 0;
-    key_count -= sure[key] != 0 ? 1 : 0;
-    live_bytes += record_bytes(key, value) - record_bytes(key, sure[key]);
-    sure[key] = value;
+    contents_set(&sure, key, value);
 }
 
 void model_begin_with(struct slice key, const struct slice *value)
 {
     uint32_t number = key_number(key);
-    set_sure(number, value == NULL ? 0 : words_put(&values, *value));
-    durable[number] = sure[number];
+    set_sure(number, value == NULL ? 0 : words_put(&sure.values, *value));
+    durable[number] = sure.held[number];
     has_gap = true; /* it is rewritten first */
 }
 
@@ -194,7 +147,7 @@ static bool is_late(void)
 static void acknowledge(struct slice key, uint32_t value)
 {
     uint32_t number = key_number(key);
-    if (sure[number] == value && value == 0) {
+    if (sure.held[number] == value && value == 0) {
         return; /* nothing was there to delete */
     }
     set_sure(number, value);
@@ -251,10 +204,7 @@ static bool next_line(const struct client *client, size_t at, struct line *line)
         return false;
     }
     size_t length = lf == NULL ? rest.length : (size_t)(lf - rest.bytes);
-    struct slice text = slice_first(rest, length);
-    if (length > 0 && text.bytes[length - 1] == '\r') {
-        text.length--;
-    }
+    struct slice text = contents_line(slice_first(rest, length));
     uint64_t value_bytes_max = process_serving()->value_bytes_max;
     line->end = at + length + (lf == NULL ? 0 : 1);
     line->is_hangup = protocol_is_hangup(text);
@@ -272,31 +222,9 @@ static bool next_line(const struct client *client, size_t at, struct line *line)
 
 /* ---- Replies ---- */
 
-enum match { MATCH, MORE, WRONG };
-
-/* The replies that were heard and not matched yet. */
-struct hearing {
-    struct slice rest;
-    size_t used;
-};
-
-static bool next_heard(struct hearing *hearing, struct slice *line_out)
-{
-    struct slice rest = slice_after(hearing->rest, hearing->used);
-    const uint8_t *lf = rest.length == 0 ? NULL : memchr(rest.bytes, '\n', rest.length);
-    if (lf == NULL) {
-        return false;
-    }
-    *line_out = slice_first(rest, (size_t)(lf - rest.bytes));
-    hearing->used += line_out->length + 1;
-    return true;
-}
-
 static bool is_reply(struct slice heard, enum status status, enum verb verb)
 {
-    reply.length = 0;
-    protocol_put_status(&reply, status, verb);
-    return slice_equal(heard, slice_first(buffer_slice(&reply), reply.length - 1));
+    return slice_equal(heard, contents_status(status, verb));
 }
 
 /* What had failed when the line began to come. */
@@ -345,121 +273,6 @@ static bool has_failed_since(const struct hits *before)
            now->memory != before->memory || before->is_failing || is_failing();
 }
 
-static bool is_number(struct slice heard, uint64_t number)
-{
-    char text[24];
-    (void)snprintf(text, sizeof text, "%" PRIu64, number); /* 20 digits at most */
-    return slice_equal(heard, slice_of_text(text));
-}
-
-/* ---- Counting ---- */
-
-static bool is_decimal(struct slice text, int64_t *number_out)
-{
-    char copy[24] = {0};
-    char again[24];
-    if (text.length == 0 || text.length >= sizeof copy) {
-        return false;
-    }
-    memcpy(copy, text.bytes, text.length);
-    *number_out = strtoll(copy, NULL, 10);
-    (void)snprintf(again, sizeof again, "%" PRId64, *number_out); /* it fits */
-    return strcmp(copy, again) == 0;
-}
-
-/* What INCR makes of a value, and the number of that; else the refusal. */
-static enum status count_on(uint32_t value, int64_t number, uint32_t *sum_out)
-{
-    int64_t count = 0;
-    char text[24];
-    if (value != 0 && !is_decimal(words_get(&values, value), &count)) {
-        return KV_NOT_A_NUMBER;
-    }
-    if (__builtin_add_overflow(count, number, &count)) {
-        return KV_NUMBER_TOO_LARGE;
-    }
-    (void)snprintf(text, sizeof text, "%" PRId64, count); /* it fits */
-    *sum_out = words_put(&values, slice_of_text(text));
-    return KV_OK;
-}
-
-/* What a write makes of the value that its key has; false: it changes nothing. */
-static bool written(const struct request *request, uint32_t before, uint32_t *after_out)
-{
-    switch (request->verb) {
-    case VERB_SET:
-        *after_out = words_put(&values, request->value);
-        return true;
-    case VERB_DELETE:
-        *after_out = 0;
-        return true;
-    case VERB_ADD:
-        *after_out = before == 0 ? words_put(&values, request->value) : before;
-        return before == 0;
-    case VERB_INCR:
-        return count_on(before, request->number, after_out) == KV_OK;
-    default:
-        return false;
-    }
-}
-
-/* The value in a line of LIST is what its key has; what is left is the key. */
-static bool take_value(struct slice *heard)
-{
-    const uint8_t *space = memchr(heard->bytes, ' ', heard->length);
-    if (space == NULL) {
-        return false;
-    }
-    struct slice key = slice_first(*heard, (size_t)(space - heard->bytes));
-    struct slice value = slice_after(*heard, key.length + 1);
-    uint32_t number = words_find(&keys, key);
-    *heard = key;
-    return number != 0 && sure[number] != 0 &&
-           slice_equal(words_get(&values, sure[number]), value);
-}
-
-/*
- * Each key that begins so once, in any order, then an empty line. What cannot be read has
- * a line of its own in place of a key, or at the end of those with values.
- */
-static enum match match_keys(struct hearing *hearing, struct slice prefix,
-                             bool has_values, bool may_fail)
-{
-    struct slice heard;
-    uint64_t count = 0;
-    uint64_t wanted = 0;
-    uint64_t failed = 0;
-    memset(is_seen, 0, (keys.count + 1) * sizeof *is_seen);
-    while (next_heard(hearing, &heard)) {
-        bool is_failure = may_fail && is_reply(heard, KV_IO, VERB_NONE);
-        if (is_failure && has_values) {
-            return MATCH;
-        }
-        if (is_failure) {
-            failed++;
-            continue;
-        }
-        if (heard.length == 0) {
-            for (uint32_t i = 1; i <= keys.count; i++) {
-                wanted += sure[i] != 0 && slice_starts_with(words_get(&keys, i), prefix);
-            }
-            /* Of what cannot be read nobody knows whether it begins so. */
-            return count <= wanted && count + failed >= wanted ? MATCH : WRONG;
-        }
-        if (has_values && !take_value(&heard)) {
-            return WRONG;
-        }
-        uint32_t key = words_find(&keys, heard);
-        if (key == 0 || sure[key] == 0 || is_seen[key] ||
-            !slice_starts_with(heard, prefix)) {
-            return WRONG;
-        }
-        is_seen[key] = true;
-        count++;
-    }
-    return MORE;
-}
-
 static bool is_stat(struct slice heard, const char *name, uint64_t *number_out)
 {
     struct slice word = slice_of_text(name);
@@ -474,12 +287,12 @@ static enum match match_stats(struct hearing *hearing)
 {
     struct slice heard;
     uint64_t number;
-    while (next_heard(hearing, &heard)) {
+    while (hearing_next(hearing, &heard)) {
         if (heard.length == 0) {
             return MATCH;
         }
-        if ((is_stat(heard, "keys", &number) && number != key_count) ||
-            (is_stat(heard, "live_bytes", &number) && number != live_bytes)) {
+        if ((is_stat(heard, "keys", &number) && number != sure.key_count) ||
+            (is_stat(heard, "live_bytes", &number) && number != sure.live_bytes)) {
             return WRONG;
         }
     }
@@ -498,38 +311,12 @@ static enum match match_help(struct slice name, struct hearing *hearing)
     return slice_starts_with(hearing->rest, wanted) ? MATCH : WRONG;
 }
 
-/* A reply of one line to a command that was carried out; writes change the model. */
-static bool is_right(const struct request *request, struct slice heard)
-{
-    uint32_t key = protocol_has_key(request->verb) ? words_find(&keys, request->key) : 0;
-    uint32_t value = key == 0 ? 0 : sure[key];
-    switch (request->verb) {
-    case VERB_GET:
-        return value == 0 ? is_reply(heard, KV_NOT_FOUND, VERB_GET)
-                          : slice_equal(heard, words_get(&values, value));
-    case VERB_EXISTS:
-        return is_number(heard, value == 0 ? 0 : 1);
-    case VERB_COUNT:
-        return is_number(heard, key_count);
-    case VERB_ADD:
-        return is_reply(heard, value == 0 ? KV_OK : KV_ALREADY_STORED, VERB_ADD);
-    case VERB_INCR: {
-        uint32_t sum = 0;
-        enum status status = count_on(value, request->number, &sum);
-        return status == KV_OK ? slice_equal(heard, words_get(&values, sum))
-                               : is_reply(heard, status, VERB_INCR);
-    }
-    default: /* SET, DELETE, SYNC, COMPACT */
-        return is_reply(heard, KV_OK, request->verb);
-    }
-}
-
 static void carry_out(const struct request *request)
 {
     uint32_t value = 0;
     if (protocol_is_write(request->verb)) {
         uint32_t key = key_number(request->key); /* which may move what it counts */
-        if (written(request, sure[key], &value)) {
+        if (contents_written(&sure, request, sure.held[key], &value)) {
             acknowledge(request->key, value);
         }
     } else if (request->verb == VERB_SYNC) {
@@ -550,10 +337,10 @@ static void check_where_it_goes(const struct client *client, const struct line *
         hits_before(client, client->answered).touches != faults_hits()->touches) {
         return;
     }
-    uint32_t key = words_find(&keys, request->key);
-    uint32_t before = key == 0 ? 0 : sure[key];
+    uint32_t key = words_find(&sure.keys, request->key);
+    uint32_t before = key == 0 ? 0 : sure.held[key];
     uint32_t after = before;
-    if (written(request, before, &after) && (before != 0 || after != 0)) {
+    if (contents_written(&sure, request, before, &after) && (before != 0 || after != 0)) {
         violation("a write is acknowledged into a log that is not there any more", "%.*s",
                   shown(request->key.length), (const char *)request->key.bytes);
     }
@@ -564,7 +351,7 @@ static enum match match_line(const struct client *client, const struct line *lin
 {
     struct slice heard;
     struct hearing one = *hearing;
-    if (!next_heard(&one, &heard)) {
+    if (!hearing_next(&one, &heard)) {
         return MORE;
     }
     if (line->status != KV_OK) {
@@ -577,7 +364,7 @@ static enum match match_line(const struct client *client, const struct line *lin
     enum verb verb = line->request.verb;
     bool is_walk = verb == VERB_KEYS || verb == VERB_LIST;
     bool is_long = is_walk || verb == VERB_STATS || verb == VERB_HELP;
-    if (!is_long && is_right(&line->request, heard)) {
+    if (!is_long && slice_equal(heard, contents_reply(&sure, &line->request))) {
         check_where_it_goes(client, line);
         carry_out(&line->request);
         *hearing = one;
@@ -592,8 +379,8 @@ static enum match match_line(const struct client *client, const struct line *lin
         return WRONG; /* no reply of many lines begins so */
     }
     struct hits before = hits_before(client, client->answered);
-    return is_walk ? match_keys(hearing, line->request.key, verb == VERB_LIST,
-                                has_failed_since(&before))
+    return is_walk              ? contents_match_keys(&sure, hearing, &line->request,
+                                                      has_failed_since(&before))
            : verb == VERB_STATS ? match_stats(hearing)
            : verb == VERB_HELP  ? match_help(line->request.key, hearing)
                                 : WRONG;
@@ -609,17 +396,17 @@ _Noreturn static void tell_wrong(const struct client *client, size_t end)
     if (protocol_parse(slice_first(line, line.length - (line.length > 0)),
                        VALUE_BYTES_MAX, &request) == KV_OK &&
         protocol_has_key(request.verb)) {
-        uint32_t key = words_find(&keys, request.key);
-        value = key == 0 ? 0 : sure[key];
+        uint32_t key = words_find(&sure.keys, request.key);
+        value = key == 0 ? 0 : sure.held[key];
     }
     struct slice wanted =
-        value == 0 ? SLICE_LITERAL("nothing") : words_get(&values, value);
+        value == 0 ? SLICE_LITERAL("nothing") : words_get(&sure.values, value);
     violation("a reply is wrong",
               "to the line \"%.*s\" came \"%.*s\"; the store holds %.*s (%zu bytes), "
               "%" PRIu64 " keys",
               shown(line.length), (const char *)line.bytes, shown(heard.length),
               (const char *)heard.bytes, shown(wanted.length), (const char *)wanted.bytes,
-              wanted.length, key_count);
+              wanted.length, sure.key_count);
 }
 
 /* Whether a line that was received is still owed a reply. */
@@ -643,7 +430,7 @@ static uint64_t early_us(void)
 static bool take_eviction(struct client *client, struct hearing *hearing)
 {
     struct slice heard;
-    if (!next_heard(hearing, &heard)) {
+    if (!hearing_next(hearing, &heard)) {
         return true; /* of which more will come */
     }
     if (!is_reply(heard, KV_IDLE, VERB_NONE)) {
@@ -735,7 +522,7 @@ void model_note_received(struct client *client, size_t count)
     if (client->mark_count == client->mark_capacity) {
         client->mark_capacity = client->mark_capacity * 2 + 16;
         client->marks =
-            world_resize(client->marks, client->mark_capacity * sizeof *client->marks);
+            resize(client->marks, client->mark_capacity * sizeof *client->marks);
     }
     /* Of lines that were answered long ago nobody asks any more. */
     if (client->mark_count > 0 &&
@@ -776,7 +563,7 @@ static uint32_t value_at_last(uint32_t key)
             return open.items[i - 1].value;
         }
     }
-    return sure[key];
+    return sure.held[key];
 }
 
 /* Of the writes before this one some may be refused, and then it does something else. */
@@ -784,7 +571,7 @@ static void note_conditional(const struct request *request, uint32_t key)
 {
     is_counted[key] = is_counted[key] || request->verb == VERB_INCR;
     if (request->verb == VERB_ADD) {
-        uint32_t value = words_put(&values, request->value);
+        uint32_t value = words_put(&sure.values, request->value);
         writes_put(&perhaps, (struct write){key, value, 0, true});
     }
 }
@@ -805,7 +592,8 @@ static void leave_open(const struct client *client)
         if (is_write) {
             note_conditional(&line.request, key);
         }
-        if (is_write && written(&line.request, value_at_last(key), &value)) {
+        if (is_write &&
+            contents_written(&sure, &line.request, value_at_last(key), &value)) {
             writes_put(&open, (struct write){key, value, world_fair_us(), false});
         }
         at = line.end;
@@ -903,28 +691,6 @@ void model_note_stopped(void)
 
 /* ---- Which state is it? ---- */
 
-/* Go on from `base` by writes in their order, until everything is as observed. */
-static bool follow(uint32_t base[], const struct writes *writes, size_t *differing)
-{
-    followed_count = 0;
-    while (*differing > 0 && followed_count < writes->count) {
-        const struct write *write = &writes->items[followed_count++];
-        *differing -= base[write->key] != observed[write->key] ? 1 : 0;
-        base[write->key] = write->value;
-        *differing += base[write->key] != observed[write->key] ? 1 : 0;
-    }
-    return *differing == 0;
-}
-
-static size_t count_differing(const uint32_t base[])
-{
-    size_t count = 0;
-    for (uint32_t i = 1; i <= keys.count; i++) {
-        count += base[i] != observed[i] ? 1 : 0;
-    }
-    return count;
-}
-
 static bool is_among(const struct writes *writes, uint32_t key)
 {
     for (size_t i = 0; i < writes->count; i++) {
@@ -940,12 +706,12 @@ static bool is_among(const struct writes *writes, uint32_t key)
 static bool has_own_values(const uint32_t base[])
 {
     int64_t number;
-    for (uint32_t key = 1; key <= keys.count; key++) {
-        bool is_one = base[key] == observed[key] || is_among(&open, key) ||
-                      is_among(&perhaps, key) ||
-                      (base == durable && is_among(&recent, key)) ||
-                      (is_counted[key] && observed[key] != 0 &&
-                       is_decimal(words_get(&values, observed[key]), &number));
+    for (uint32_t key = 1; key <= sure.keys.count; key++) {
+        bool is_one =
+            base[key] == observed[key] || is_among(&open, key) ||
+            is_among(&perhaps, key) || (base == durable && is_among(&recent, key)) ||
+            (is_counted[key] && observed[key] != 0 &&
+             contents_is_decimal(words_get(&sure.values, observed[key]), &number));
         if (!is_one) {
             return false;
         }
@@ -965,32 +731,36 @@ static bool has_doubtful(const struct writes *writes)
 
 static bool is_possible(void)
 {
-    uint32_t *base = has_lost_unsynced ? durable : sure;
+    uint32_t *base = has_lost_unsynced ? durable : sure.held;
     followed_count = 0;
     if ((open.count > 0 && has_failed_since(&open_hits)) ||
         (base == durable && has_doubtful(&recent))) {
         return has_own_values(base);
     }
-    size_t differing = count_differing(base);
+    size_t differing = states_differing(base, observed, sure.keys.count);
     if (differing == 0) {
         return true;
     }
-    return (base == durable && follow(base, &recent, &differing)) ||
-           follow(base, &open, &differing);
+    if (base == durable) {
+        (void)writes_follow(&recent, base, observed, &differing); /* how far: no matter */
+    }
+    followed_count = writes_follow(&open, base, observed, &differing);
+    return differing == 0;
 }
 
 static void observe(struct store *store)
 {
-    for (uint32_t i = 1; i <= keys.count; i++) {
+    for (uint32_t i = 1; i <= sure.keys.count; i++) {
         struct slice value;
-        struct slice key = words_get(&keys, i);
+        struct slice key = words_get(&sure.keys, i);
         struct lookup lookup;
         store_begin_lookup(store, key, &lookup);
         enum status status = store_get(store, &lookup, &value);
         int64_t number;
-        bool is_sum = status == KV_OK && is_counted[i] && is_decimal(value, &number);
-        observed[i] = is_sum            ? words_put(&values, value)
-                      : status == KV_OK ? words_find(&values, value)
+        bool is_sum =
+            status == KV_OK && is_counted[i] && contents_is_decimal(value, &number);
+        observed[i] = is_sum            ? words_put(&sure.values, value)
+                      : status == KV_OK ? words_find(&sure.values, value)
                                         : 0;
         if ((status == KV_CORRUPT && disk_lies()) || (status == KV_IO && is_failing())) {
             siglongjmp(process_death, DEATH_GIVEN_UP); /* damage is what it is */
@@ -1009,14 +779,14 @@ static void tell_impossible(const char *rule)
 {
     char text[1024];
     size_t length = 0;
-    const uint32_t *base = has_lost_unsynced ? durable : sure;
-    for (uint32_t i = 1; i <= keys.count && length < sizeof text - 200; i++) {
+    const uint32_t *base = has_lost_unsynced ? durable : sure.held;
+    for (uint32_t i = 1; i <= sure.keys.count && length < sizeof text - 200; i++) {
         if (base[i] != observed[i]) {
-            struct slice key = words_get(&keys, i);
-            struct slice wanted =
-                base[i] == 0 ? SLICE_LITERAL("nothing") : words_get(&values, base[i]);
+            struct slice key = words_get(&sure.keys, i);
+            struct slice wanted = base[i] == 0 ? SLICE_LITERAL("nothing")
+                                               : words_get(&sure.values, base[i]);
             struct slice has = observed[i] == 0 ? SLICE_LITERAL("nothing")
-                                                : words_get(&values, observed[i]);
+                                                : words_get(&sure.values, observed[i]);
             length += (size_t)snprintf(text + length, sizeof text - length,
                                        " %.*s: %.*s, not %.*s;", shown(key.length) / 2,
                                        (const char *)key.bytes, shown(has.length) / 2,
@@ -1034,14 +804,11 @@ static void tell_impossible(const char *rule)
 static void believe(void)
 {
     uint64_t hash = 0;
-    key_count = 0;
-    live_bytes = 0;
-    for (uint32_t i = 1; i <= keys.count; i++) {
+    for (uint32_t i = 1; i <= sure.keys.count; i++) {
         hash ^= mix(i, observed[i]);
-        sure[i] = observed[i];
-        key_count += sure[i] != 0 ? 1 : 0;
-        live_bytes += record_bytes(i, sure[i]);
+        sure.held[i] = observed[i];
     }
+    contents_sum_up(&sure);
     has_gap = has_gap || open.count > 0 || hash != sure_hash;
     sure_hash = hash;
     open.count = 0;
@@ -1059,9 +826,9 @@ static void check_sums(struct store *store)
     struct slice key;
     enum status status;
     while ((status = store_walk(store, &position, &key)) == KV_OK) {
-        uint32_t number = words_find(&keys, key);
+        uint32_t number = words_find(&sure.keys, key);
         walked++;
-        if (number == 0 || sure[number] == 0) {
+        if (number == 0 || sure.held[number] == 0) {
             violation("a key is there that nobody wrote", "%.*s", shown(key.length),
                       (const char *)key.bytes);
         }
@@ -1069,12 +836,12 @@ static void check_sums(struct store *store)
     if (status == KV_IO && is_failing()) {
         siglongjmp(process_death, DEATH_GIVEN_UP);
     }
-    if (status != KV_NOT_FOUND || walked != key_count || stats.keys != key_count ||
-        stats.live_bytes != live_bytes) {
+    if (status != KV_NOT_FOUND || walked != sure.key_count ||
+        stats.keys != sure.key_count || stats.live_bytes != sure.live_bytes) {
         violation("the store's figures are wrong",
                   "keys %" PRIu64 ", walked %" PRIu64 ", should be %" PRIu64
                   "; live bytes %" PRIu64 ", should be %" PRIu64,
-                  stats.keys, walked, key_count, stats.live_bytes, live_bytes);
+                  stats.keys, walked, sure.key_count, stats.live_bytes, sure.live_bytes);
     }
 }
 
@@ -1104,7 +871,7 @@ static void note_started(void)
     if (disk_lies() && !has_lost_unsynced) {
         note_open_as_recent(!has_failed_since(&open_hits));
     } else {
-        memcpy(durable, observed, (keys.count + 1) * sizeof *durable);
+        memcpy(durable, observed, (sure.keys.count + 1) * sizeof *durable);
         recent.count = 0;
     }
     believe();
@@ -1130,25 +897,26 @@ bool model_is_settled(void)
 
 void model_check_damaged(struct store *store)
 {
-    for (uint32_t i = 1; i <= keys.count; i++) {
+    for (uint32_t i = 1; i <= sure.keys.count; i++) {
         struct slice value;
-        struct slice key = words_get(&keys, i);
+        struct slice key = words_get(&sure.keys, i);
         struct lookup lookup;
         store_begin_lookup(store, key, &lookup);
         enum status status = store_get(store, &lookup, &value);
         bool is_right =
             status == KV_CORRUPT ||
-            (sure[i] == 0
+            (sure.held[i] == 0
                  ? status == KV_NOT_FOUND
-                 : status == KV_OK && slice_equal(value, words_get(&values, sure[i])));
+                 : status == KV_OK &&
+                       slice_equal(value, words_get(&sure.values, sure.held[i])));
         if (!is_right) {
             violation("damage is served", "%.*s: status %d", shown(key.length),
                       (const char *)key.bytes, (int)status);
         }
     }
-    if (store_count(store) != key_count) {
+    if (store_count(store) != sure.key_count) {
         violation("damage makes keys fewer", "%" PRIu64 " of %" PRIu64,
-                  store_count(store), key_count);
+                  store_count(store), sure.key_count);
     }
 }
 
@@ -1161,9 +929,10 @@ static void follow_as_far_as_possible(void)
     size_t differing = 0;
     for (size_t i = followed_count; i < open.count; i++) {
         const struct write *write = &open.items[i];
-        differing -= sure[write->key] != observed[write->key] ? 1 : 0;
-        sure[write->key] = write->value; /* what is observed is believed in a moment */
-        differing += sure[write->key] != observed[write->key] ? 1 : 0;
+        differing -= sure.held[write->key] != observed[write->key] ? 1 : 0;
+        sure.held[write->key] =
+            write->value; /* what is observed is believed in a moment */
+        differing += sure.held[write->key] != observed[write->key] ? 1 : 0;
         followed_count = differing == 0 ? i + 1 : followed_count;
     }
 }
@@ -1186,7 +955,7 @@ void model_settle(void)
         follow_as_far_as_possible();
     }
     if (!is_late()) {
-        memcpy(durable, observed, (keys.count + 1) * sizeof *durable);
+        memcpy(durable, observed, (sure.keys.count + 1) * sizeof *durable);
     }
     if (is_late()) {
         note_open_as_recent(has_order);
@@ -1260,16 +1029,14 @@ void model_forget_printed(void)
 void model_note_printed(struct slice line)
 {
     struct request request;
-    if (line.length > 0 && line.bytes[line.length - 1] == '\r') {
-        line.length--;
-    }
-    if (protocol_parse(line, VALUE_BYTES_MAX, &request) != KV_OK ||
+    if (protocol_parse(contents_line(line), VALUE_BYTES_MAX, &request) != KV_OK ||
         (request.verb != VERB_SET && request.verb != VERB_DELETE)) {
         violation("--follow prints what is no change", "%.*s", shown(line.length),
                   (const char *)line.bytes);
     }
     uint32_t key = key_number(request.key);
-    uint32_t value = request.verb == VERB_SET ? words_put(&values, request.value) : 0;
+    uint32_t value =
+        request.verb == VERB_SET ? words_put(&sure.values, request.value) : 0;
     copied_hash ^= mix(key, copied[key]) ^ mix(key, value);
     copied[key] = value;
 }
@@ -1301,9 +1068,9 @@ void model_check_printed(void)
 
 void model_check_all_printed(void)
 {
-    for (uint32_t i = 1; i <= keys.count; i++) {
-        if (copied[i] != sure[i]) {
-            struct slice key = words_get(&keys, i);
+    for (uint32_t i = 1; i <= sure.keys.count; i++) {
+        if (copied[i] != sure.held[i]) {
+            struct slice key = words_get(&sure.keys, i);
             violation("what --follow has printed is not the store", "%.*s",
                       shown(key.length), (const char *)key.bytes);
         }
@@ -1315,25 +1082,23 @@ void model_check_dump(const struct bytes *text)
     struct hearing hearing = {{text->at, text->length}, 0};
     struct slice line;
     uint64_t count = 0;
-    while (next_heard(&hearing, &line)) {
+    while (hearing_next(&hearing, &line)) {
         struct request request;
-        if (line.length > 0 && line.bytes[line.length - 1] == '\r') {
-            line.length--;
-        }
-        if (protocol_parse(line, VALUE_BYTES_MAX, &request) != KV_OK ||
+        if (protocol_parse(contents_line(line), VALUE_BYTES_MAX, &request) != KV_OK ||
             request.verb != VERB_SET) {
             violation("--dump prints what is no SET line", "%.*s", shown(line.length),
                       (const char *)line.bytes);
         }
-        uint32_t key = words_find(&keys, request.key);
-        uint32_t value = words_find(&values, request.value);
+        uint32_t key = words_find(&sure.keys, request.key);
+        uint32_t value = words_find(&sure.values, request.value);
         count++;
-        if (key == 0 || value == 0 || sure[key] != value) {
+        if (key == 0 || value == 0 || sure.held[key] != value) {
             violation("--dump prints what the store does not hold", "%.*s",
                       shown(line.length), (const char *)line.bytes);
         }
     }
-    if (count != key_count) {
-        violation("--dump leaves keys out", "%" PRIu64 " of %" PRIu64, count, key_count);
+    if (count != sure.key_count) {
+        violation("--dump leaves keys out", "%" PRIu64 " of %" PRIu64, count,
+                  sure.key_count);
     }
 }

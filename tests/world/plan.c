@@ -46,7 +46,7 @@ void plan_add(struct plan *plan, struct event event)
 {
     if (plan->count == plan->capacity) {
         plan->capacity = plan->capacity * 2 + 32;
-        plan->events = world_resize(plan->events, plan->capacity * sizeof *plan->events);
+        plan->events = resize(plan->events, plan->capacity * sizeof *plan->events);
     }
     plan->events[plan->count++] = event;
 }
@@ -72,7 +72,7 @@ size_t plan_leading(const struct plan *plan)
 
 static void drop_text(struct event *event)
 {
-    event->text = world_resize(event->text, 0);
+    event->text = resize(event->text, 0);
 }
 
 void plan_remove(struct plan *plan, size_t at)
@@ -93,7 +93,7 @@ void plan_clear(struct plan *plan)
 
 char *plan_text(const char *text, size_t length)
 {
-    char *copy = world_resize(NULL, length + 1);
+    char *copy = resize(NULL, length + 1);
     memcpy(copy, text, length);
     copy[length] = '\0';
     return copy;
@@ -506,58 +506,4 @@ bool plan_parse(struct plan *plan, const char *line)
     }
     plan_add(plan, event);
     return true;
-}
-
-/* ---- Expanding ---- */
-
-/* So many letters, of which each kind has its own, told apart at each place. */
-static void put_letters(struct bytes *bytes, size_t length, unsigned kind)
-{
-    char pattern[64];
-    int period = snprintf(pattern, sizeof pattern, "%c%u-%u.", 'a' + (char)(kind % 26),
-                          kind, kind * 2654435761u % 1000);
-    bytes_reserve(bytes, length);
-    unsigned char *to = bytes->at + bytes->length;
-    size_t done = length < (size_t)period ? length : (size_t)period;
-    memcpy(to, pattern, done);
-    while (done < length) { /* whole periods, twice as many each time */
-        size_t more = done < length - done ? done : length - done;
-        memcpy(to + done, to, more);
-        done += more;
-    }
-    bytes->length += length;
-}
-
-static const char *expand_escape(const char *at, struct bytes *bytes)
-{
-    unsigned byte = 0;
-    unsigned char plain = (unsigned char)at[1];
-    if (at[1] == 'x' && sscanf(at + 2, "%2x", &byte) == 1) {
-        plain = (unsigned char)byte;
-        bytes_put(bytes, &plain, 1);
-        return at + 4;
-    }
-    plain = at[1] == 'n' ? '\n' : at[1] == 'r' ? '\r' : plain;
-    bytes_put(bytes, &plain, 1);
-    return at + (at[1] == '\0' ? 1 : 2);
-}
-
-void plan_expand(const char *text, struct bytes *bytes)
-{
-    while (*text != '\0') {
-        size_t plain = strcspn(text, "\\{");
-        size_t length = 0;
-        unsigned kind = 0;
-        int used = 0;
-        bytes_put(bytes, text, plain);
-        text += plain;
-        if (*text == '\\') {
-            text = expand_escape(text, bytes);
-        } else if (sscanf(text, "{%zu#%u}%n", &length, &kind, &used) == 2 && used > 0) {
-            put_letters(bytes, length, kind);
-            text += used;
-        } else if (*text == '{') {
-            bytes_put(bytes, text++, 1);
-        }
-    }
 }

@@ -141,9 +141,6 @@ size_t plan_leading(const struct plan *plan);
 /* false: line is none (not of the empty lines and comments, which add nothing). */
 bool plan_parse(struct plan *plan, const char *line);
 
-/* Append the bytes that a text stands for. */
-void plan_expand(const char *text, struct bytes *bytes);
-
 /* A copy of a text for an event. */
 char *plan_text(const char *text, size_t length);
 

@@ -275,7 +275,7 @@ static void check_at_rest(void)
     }
     empty_output();
     model_check_dump(&text);
-    text.at = world_resize(text.at, 0);
+    text.at = resize(text.at, 0);
     check_nothing_is_held();
     check_salvage();
 }

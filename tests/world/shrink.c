@@ -125,7 +125,7 @@ static bool shorten_values(struct shrinking *shrinking, size_t at)
             bytes_put(&shorter, number, strlen(number));
             bytes_put(&shorter, rest, strlen(rest) + 1);
             char **to = &shrinking->trial.events[at].text;
-            *to = world_resize(*to, 0);
+            *to = resize(*to, 0);
             *to = (char *)shorter.at;
             if (try(shrinking)) {
                 has_shrunk = true;
@@ -221,7 +221,7 @@ static bool join(struct shrinking *shrinking, size_t at)
     bytes_put(&text, first->text, strlen(first->text));
     bytes_put(&text, second->text, strlen(second->text) + 1);
     char **to = &shrinking->trial.events[at].text;
-    *to = world_resize(*to, 0);
+    *to = resize(*to, 0);
     *to = (char *)text.at;
     plan_remove(&shrinking->trial, at + 1);
     return try(shrinking);
@@ -245,5 +245,5 @@ void shrink(struct plan *plan)
     }
     (void)run_plan(plan); /* for the text of the violation */
     plan_clear(&shrinking.trial);
-    shrinking.trial.events = world_resize(shrinking.trial.events, 0);
+    shrinking.trial.events = resize(shrinking.trial.events, 0);
 }

@@ -204,7 +204,7 @@ static void check_patience(const struct small *small)
 static void give_back(struct small *small)
 {
     for (size_t i = 0; i < PIECES_MAX; i++) {
-        small->pieces[i] = world_resize(small->pieces[i], 0);
+        small->pieces[i] = resize(small->pieces[i], 0);
     }
     for (size_t i = 0; i < 3; i++) {
         if (small->streams[i] != NULL) {
@@ -476,7 +476,7 @@ void *small_realloc(void *memory, size_t length)
         errno = ENOMEM;
         return NULL;
     }
-    own->pieces[at] = world_resize(memory, length);
+    own->pieces[at] = resize(memory, length);
     return own->pieces[at];
 }
 
@@ -484,7 +484,7 @@ void small_free(void *memory)
 {
     for (size_t i = 0; memory != NULL && i < PIECES_MAX; i++) {
         if (own->pieces[i] == memory) {
-            own->pieces[i] = world_resize(memory, 0);
+            own->pieces[i] = resize(memory, 0);
             return;
         }
     }

@@ -4,6 +4,7 @@
 #include "world/small_verdict.h"
 
 #include "base/utf8.h"
+#include "support/lines.h"
 #include "world/plan.h"
 #include "world/process.h"
 
@@ -34,9 +35,9 @@ static void add_argument(struct small_run *run, const char *at, size_t length)
     }
     char *words = plan_text(at, length);
     run->places[run->word_count++] = run->text.length;
-    plan_expand(words, &run->text);
+    lines_expand(words, &run->text);
     bytes_put(&run->text, "", 1);
-    (void)world_resize(words, 0);
+    (void)resize(words, 0);
 }
 
 /* Up to the next space; returns what is behind that. */
@@ -62,7 +63,7 @@ static size_t take_words(struct small_run *run, const char *at)
         at = take_argument(run, at);
     }
     if (*at == '<') {
-        plan_expand(at + 1, &run->input);
+        lines_expand(at + 1, &run->input);
     } else if (*at != '\0' || at[-1] == ' ') {
         add_argument(run, at, strlen(at)); /* with its spaces */
     }

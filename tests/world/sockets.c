@@ -5,6 +5,7 @@
  */
 #include "world/sockets.h"
 
+#include "support/lines.h"
 #include "world/beside.h"
 #include "world/clock.h"
 #include "world/descriptors.h"
@@ -192,7 +193,7 @@ void sockets_say(unsigned number, const char *text)
     struct client *client = &clients[number];
     sockets_connect(number);
     if (!client->has_ended && !client->is_reset) {
-        plan_expand(text, &client->said);
+        lines_expand(text, &client->said);
     }
 }
 

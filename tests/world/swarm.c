@@ -4,7 +4,7 @@
 #include "world/swarm.h"
 
 #include "base/bounds.h"
-#include "support/dice.h"
+#include "support/lines.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -12,25 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What else a run may do. */
 enum feature {
-    MAY_SET,
-    MAY_GET,
-    MAY_DELETE,
-    MAY_EXISTS,
-    MAY_ADD,
-    MAY_INCR,
-    MAY_KEYS,
-    MAY_LIST,
-    MAY_COUNT,
-    MAY_STATS,
-    MAY_SYNC,
-    MAY_COMPACT,
-    MAY_HELP,
-    MAY_QUIT,
-    MAY_BREAK, /* lines that are none */
-    MAY_BE_LARGE,
-    MAY_BE_MIDDLING,
-    MAY_CUT_LINES,
+    MAY_CUT_LINES = LINE_FEATURES,
     MAY_CROWD, /* several clients */
     MAY_BE_SLOW,
     MAY_RESET,
@@ -62,33 +46,25 @@ enum feature {
 };
 
 struct swarm {
-    struct dice dice;
-    uint64_t features;
+    struct lines lines; /* whose features are those of the run */
     struct plan *plan;
-    struct bytes text;
-    unsigned key_count;
-    unsigned key_bytes;
     unsigned client_count;
-    unsigned client;    /* who does something next */
-    unsigned dwells_on; /* the number of the key that most lines are about; 0: none */
+    unsigned client; /* who does something next */
     unsigned lines_max;
-    unsigned kind; /* of the next value */
     uint64_t value_bytes_max;
     bool is_everysec;
     uint64_t idle_ms;
-    bool is_large;  /* the run has some: few keys, and compactions in the midst of them */
     uint64_t looks; /* of --follow */
-    unsigned large_left; /* values that are larger than some buffer */
 };
 
 static uint64_t below(struct swarm *swarm, uint64_t count)
 {
-    return dice_below(&swarm->dice, count);
+    return dice_below(&swarm->lines.dice, count);
 }
 
-static bool may(const struct swarm *swarm, enum feature feature)
+static bool may(const struct swarm *swarm, unsigned feature)
 {
-    return (swarm->features >> feature & 1) != 0;
+    return (swarm->lines.features >> feature & 1) != 0;
 }
 
 static bool one_in(struct swarm *swarm, uint64_t count)
@@ -109,165 +85,7 @@ static uint64_t small_number(struct swarm *swarm, uint64_t max)
 
 static void put(struct swarm *swarm, const char *text)
 {
-    bytes_put(&swarm->text, text, strlen(text));
-}
-
-/* So many letters of a kind. */
-static void put_letters(struct swarm *swarm, uint64_t length, unsigned kind)
-{
-    char text[64];
-    (void)snprintf(text, sizeof text, "{%" PRIu64 "#%u}", length, kind); /* it fits */
-    put(swarm, text);
-}
-
-/* ---- Lines ---- */
-
-static void put_key(struct swarm *swarm)
-{
-    unsigned number = (unsigned)below(swarm, swarm->key_count);
-    if (swarm->dwells_on > 0 && !one_in(swarm, 4)) {
-        number = swarm->dwells_on - 1;
-    }
-    char key[80];
-    int length = snprintf(key, sizeof key, "%c%u", 'a' + (int)(number % 26), number / 26);
-    put(swarm, key);
-    for (unsigned i = (unsigned)length; i < swarm->key_bytes; i++) {
-        put(swarm, "x");
-    }
-}
-
-static uint64_t value_length(struct swarm *swarm)
-{
-    static const uint32_t edges[] = {65536, 131072, 262144, 524288, 1048576, 4194304};
-    if (swarm->large_left > 0 && one_in(swarm, 20)) {
-        swarm->large_left--;
-        uint64_t edge =
-            edges[one_in(swarm, 2) ? 1 : below(swarm, one_in(swarm, 8) ? 6 : 4)];
-        return edge + below(swarm, 3) * below(swarm, 40) - below(swarm, 60);
-    }
-    if (may(swarm, MAY_BE_MIDDLING) && one_in(swarm, 3)) {
-        return below(swarm, 6000);
-    }
-    return below(swarm, 24);
-}
-
-static void put_value(struct swarm *swarm)
-{
-    static const char *const numbers[] = {"0",
-                                          "-1",
-                                          "41",
-                                          "9223372036854775806",
-                                          "-9223372036854775808",
-                                          "9223372036854775808",
-                                          "007",
-                                          "+1",
-                                          "1 2"};
-    if (may(swarm, MAY_INCR) && one_in(swarm, 4)) {
-        put(swarm, numbers[below(swarm, sizeof numbers / sizeof numbers[0])]);
-        return;
-    }
-    uint64_t length = value_length(swarm);
-    if (length > 1 && one_in(swarm, 8)) {
-        put(swarm, one_in(swarm, 2) ? " " : "\\xc3\\xa4"); /* a space first, or UTF-8 */
-    }
-    if (length > 0) {
-        put_letters(swarm, length, swarm->kind++);
-    }
-    if (one_in(swarm, 20)) {
-        put(swarm, one_in(swarm, 2) ? "\\r\\r" : " ");
-    }
-}
-
-static void put_broken(struct swarm *swarm)
-{
-    static const char *const lines[] = {
-        "",           "nonsense",
-        "SET",        "SET a",
-        "GET",        "GET a b",
-        "\\xff\\xfe", "SET a \\x00",
-        "count",      "Get a0",
-        "DELETE",     "SET  a",
-        "COUNT x",    "SET a \\xed\\xa0\\x80",
-        "KEYS a b",   "EXISTS",
-        "set a0 low", "INCR a x",
-        "INCR a 1 2", "ADD a",
-        "LIST a b",
-    };
-    static const char *const goodbyes[] = {"POST / HTTP/1.1", "\\xff\\xf4", "Host: x"};
-    if (one_in(swarm, 24)) {
-        put(swarm, goodbyes[below(swarm, 3)]);
-    } else if (one_in(swarm, 12)) {
-        put(swarm, "GET ");
-        put_letters(swarm, 65530 + below(swarm, 12), 1);
-    } else {
-        put(swarm, lines[below(swarm, sizeof lines / sizeof lines[0])]);
-    }
-}
-
-static void put_incr(struct swarm *swarm)
-{
-    static const char *const numbers[] = {" 1", " -1", " 5", " 9223372036854775807",
-                                          " -9223372036854775808"};
-    put(swarm, "INCR ");
-    put_key(swarm);
-    if (one_in(swarm, 2)) {
-        put(swarm, numbers[below(swarm, one_in(swarm, 4) ? 5 : 3)]);
-    }
-}
-
-/* SET and GET are most of what is sent; what a run leaves out becomes one of them. */
-static void put_line(struct swarm *swarm)
-{
-    static const struct {
-        enum feature feature;
-        const char *word;
-    } rare[] = {{MAY_KEYS, "KEYS"},       {MAY_STATS, "STATS"}, {MAY_SYNC, "SYNC"},
-                {MAY_COMPACT, "COMPACT"}, {MAY_LIST, "LIST"},   {MAY_HELP, "HELP"}};
-    uint64_t kind = below(swarm, 100);
-    if (swarm->is_large && may(swarm, MAY_COMPACT) && one_in(swarm, 16)) {
-        put(swarm, "COMPACT");
-        return;
-    }
-    if (kind < 6) {
-        size_t which = (size_t)below(swarm, sizeof rare / sizeof rare[0]);
-        if (may(swarm, rare[which].feature)) {
-            put(swarm, rare[which].word);
-            return;
-        }
-    } else if (kind < 12 && may(swarm, MAY_BREAK)) {
-        put_broken(swarm);
-        return;
-    } else if (kind < 24 && may(swarm, MAY_DELETE)) {
-        put(swarm, "DELETE ");
-        put_key(swarm);
-        return;
-    } else if (kind < 30 && may(swarm, MAY_EXISTS)) {
-        put(swarm, "EXISTS ");
-        put_key(swarm);
-        return;
-    } else if (kind < 34 && may(swarm, MAY_COUNT)) {
-        put(swarm, "COUNT");
-        return;
-    } else if (kind < 36 && may(swarm, MAY_QUIT) && one_in(swarm, 8)) {
-        put(swarm, "QUIT");
-        return;
-    } else if (kind < 44 && may(swarm, MAY_INCR)) {
-        put_incr(swarm);
-        return;
-    } else if (kind < 52 && may(swarm, MAY_ADD)) {
-        put(swarm, "ADD ");
-        put_key(swarm);
-        put(swarm, " ");
-        put_value(swarm);
-        return;
-    }
-    bool is_get = may(swarm, MAY_GET) && (!may(swarm, MAY_SET) || one_in(swarm, 2));
-    put(swarm, is_get ? "GET " : "SET ");
-    put_key(swarm);
-    if (!is_get) {
-        put(swarm, " ");
-        put_value(swarm);
-    }
+    bytes_put(&swarm->lines.text, text, strlen(text));
 }
 
 /* ---- Events ---- */
@@ -287,9 +105,9 @@ static struct event make(struct swarm *swarm, enum event_kind kind)
 /* Cut what is said in two, between the bytes of a script. */
 static size_t choose_cut(struct swarm *swarm)
 {
-    size_t at = (size_t)below(swarm, swarm->text.length + 1);
+    size_t at = (size_t)below(swarm, swarm->lines.text.length + 1);
     /* Not within an escape or a value's braces. */
-    const char *text = (const char *)swarm->text.at;
+    const char *text = (const char *)swarm->lines.text.at;
     size_t safe = 0;
     for (size_t i = 0; i < at;) {
         size_t step = 1;
@@ -310,7 +128,7 @@ static void say(struct swarm *swarm, unsigned client, size_t from, size_t to)
 {
     struct event event = make(swarm, EVENT_SAYS);
     event.client = client;
-    event.text = plan_text((const char *)swarm->text.at + from, to - from);
+    event.text = plan_text((const char *)swarm->lines.text.at + from, to - from);
     plan_add(swarm->plan, event);
 }
 
@@ -318,16 +136,16 @@ static void add_lines(struct swarm *swarm)
 {
     unsigned client = swarm->client;
     uint64_t count = small_number(swarm, swarm->lines_max);
-    swarm->text.length = 0;
+    swarm->lines.text.length = 0;
     for (uint64_t i = 0; i < count; i++) {
-        put_line(swarm);
+        lines_put(&swarm->lines);
         put(swarm, one_in(swarm, 30) ? "\\r\\n" : "\\n");
     }
     size_t cut = may(swarm, MAY_CUT_LINES) && one_in(swarm, 2) ? choose_cut(swarm) : 0;
     if (cut > 0) {
         say(swarm, client, 0, cut);
     }
-    say(swarm, client, cut, swarm->text.length);
+    say(swarm, client, cut, swarm->lines.text.length);
 }
 
 /* One that takes a part; the next, for the rest, is about to fail. */
@@ -418,9 +236,9 @@ static void add_room(struct swarm *swarm)
 static void put_long_value(struct swarm *swarm)
 {
     put(swarm, "SET ");
-    put_key(swarm);
+    lines_put_key(&swarm->lines);
     put(swarm, " ");
-    put_letters(swarm, 66000 + below(swarm, 400000), swarm->kind++);
+    lines_put_letters(&swarm->lines, 66000 + below(swarm, 400000), swarm->lines.kind++);
     put(swarm, "\\n");
 }
 
@@ -432,11 +250,11 @@ static void put_long_value(struct swarm *swarm)
 static void add_refusal(struct swarm *swarm)
 {
     struct event event = make(swarm, EVENT_FAIL);
-    swarm->dwells_on = 1 + (unsigned)below(swarm, swarm->key_count);
-    if (swarm->is_large && one_in(swarm, 2)) {
-        swarm->text.length = 0;
+    swarm->lines.dwells_on = 1 + (unsigned)below(swarm, swarm->lines.key_count);
+    if (swarm->lines.is_large && one_in(swarm, 2)) {
+        swarm->lines.text.length = 0;
         put_long_value(swarm);
-        say(swarm, swarm->client, 0, swarm->text.length);
+        say(swarm, swarm->client, 0, swarm->lines.text.length);
         event.after_calls = 0;
         event.after_ms = 0;
     }
@@ -445,20 +263,21 @@ static void add_refusal(struct swarm *swarm)
                                  .nth = 1,
                                  .error = one_in(swarm, 4) ? EIO : ENOSPC};
     plan_add(swarm->plan, event);
-    if (swarm->is_large && one_in(swarm, 2)) { /* in a batch that writes and reads it */
-        swarm->text.length = 0;
+    if (swarm->lines.is_large &&
+        one_in(swarm, 2)) { /* in a batch that writes and reads it */
+        swarm->lines.text.length = 0;
         put(swarm, "SET ");
-        put_key(swarm);
+        lines_put_key(&swarm->lines);
         put(swarm, " short\\nGET ");
-        put_key(swarm);
+        lines_put_key(&swarm->lines);
         put(swarm, "\\n");
-        put_line(swarm);
+        lines_put(&swarm->lines);
         put(swarm, "\\n");
-        say(swarm, swarm->client, 0, swarm->text.length);
+        say(swarm, swarm->client, 0, swarm->lines.text.length);
     } else {
         add_lines(swarm);
     }
-    swarm->dwells_on = 0;
+    swarm->lines.dwells_on = 0;
     uint64_t more = below(swarm, 4);
     for (uint64_t i = 0; i < more; i++) {
         size_t first = swarm->plan->count;
@@ -480,7 +299,7 @@ static struct serving choose_serving(struct swarm *swarm)
     swarm->is_everysec = serving.is_everysec;
     serving.processors = 1 + below(swarm, 2);
     serving.tick_us = 1 + below(swarm, 20);
-    serving.seed = dice_next(&swarm->dice) >> 40;
+    serving.seed = dice_next(&swarm->lines.dice) >> 40;
     serving.sync_us = one_in(swarm, 6) ? 0 : 30 + below(swarm, 300);
     serving.looks = swarm->looks;
     serving.value_bytes_max = swarm->value_bytes_max;
@@ -500,7 +319,7 @@ static void add_habit(struct swarm *swarm, enum event_kind kind)
 {
     struct event event = make(swarm, kind);
     if (kind == EVENT_TAKES || kind == EVENT_DRIBBLES) {
-        uint64_t most = swarm->is_large && one_in(swarm, 2) ? 300000 : 600;
+        uint64_t most = swarm->lines.is_large && one_in(swarm, 2) ? 300000 : 600;
         event.number = one_in(swarm, 4) ? WORLD_ALL : small_number(swarm, most) - 1;
     }
     plan_add(swarm->plan, event);
@@ -522,16 +341,17 @@ static void add_turns(struct swarm *swarm)
     uint64_t count = 2 + below(swarm, 5);
     for (uint64_t i = 0; i < count; i++) {
         swarm->client = (unsigned)below(swarm, swarm->client_count);
-        swarm->text.length = 0;
+        swarm->lines.text.length = 0;
         put(swarm, "GET ");
-        put_key(swarm);
+        lines_put_key(&swarm->lines);
         put(swarm, one_in(swarm, 2) ? "\\n" : "");
         struct event event = {.kind = EVENT_SAYS, .client = swarm->client};
         if (one_in(swarm, 3)) {
             event.after_ms = swarm->idle_ms / (1 + below(swarm, 3));
             event.after_ms += below(swarm, 20);
         }
-        event.text = plan_text((const char *)swarm->text.at, swarm->text.length);
+        event.text =
+            plan_text((const char *)swarm->lines.text.at, swarm->lines.text.length);
         plan_add(swarm->plan, event);
     }
 }
@@ -556,14 +376,14 @@ static void add_slow_read(struct swarm *swarm)
     struct event takes = make(swarm, EVENT_TAKES);
     takes.number = below(swarm, 70000);
     plan_add(swarm->plan, takes);
-    swarm->text.length = 0;
+    swarm->lines.text.length = 0;
     if (is_set) {
         put_long_value(swarm);
     }
     put(swarm, "COMPACT\\nGET ");
-    put_key(swarm);
+    lines_put_key(&swarm->lines);
     put(swarm, "\\n");
-    say(swarm, swarm->client, 0, swarm->text.length);
+    say(swarm, swarm->client, 0, swarm->lines.text.length);
     uint64_t count = 1 + below(swarm, 6);
     for (uint64_t i = 0; i <= count; i++) {
         takes.number = i == count ? WORLD_ALL : below(swarm, 70000);
@@ -602,18 +422,19 @@ static void add_rot(struct swarm *swarm)
  */
 static void say_a_full_batch(struct swarm *swarm)
 {
-    swarm->text.length = 0;
+    swarm->lines.text.length = 0;
     put(swarm, "SET ");
-    put_key(swarm);
+    lines_put_key(&swarm->lines);
     put(swarm, " ");
-    put_letters(swarm, BATCH_BYTES_MAX - below(swarm, 200), swarm->kind++);
+    lines_put_letters(&swarm->lines, BATCH_BYTES_MAX - below(swarm, 200),
+                      swarm->lines.kind++);
     put(swarm, "\\n");
     uint64_t count = below(swarm, 16);
     for (uint64_t i = 0; i < count; i++) {
-        put_line(swarm);
+        lines_put(&swarm->lines);
         put(swarm, "\\n");
     }
-    say(swarm, swarm->client, 0, swarm->text.length);
+    say(swarm, swarm->client, 0, swarm->lines.text.length);
 }
 
 /* A full batch that waits for its sync, a few times over. */
@@ -632,7 +453,7 @@ static void add_power_loss(struct swarm *swarm)
 {
     struct event event = make(swarm, EVENT_POWER);
     event.number = below(swarm, 100000);
-    if (swarm->is_large && swarm->is_everysec && one_in(swarm, 3)) {
+    if (swarm->lines.is_large && swarm->is_everysec && one_in(swarm, 3)) {
         lose_full_batches(swarm);
         return;
     }
@@ -650,17 +471,17 @@ static void put_small(struct swarm *swarm)
                                         "incr", "delete", "exists", "keys", "list",
                                         "list", "count",  "stats",  "sync", "compact"};
     size_t which = (size_t)below(swarm, sizeof names / sizeof names[0]);
-    swarm->text.length = 0;
+    swarm->lines.text.length = 0;
     put(swarm, one_in(swarm, 3) ? "-t 2 " : one_in(swarm, 8) ? "-a /s " : "");
     put(swarm, names[which]);
     if (which < 8) {
         put(swarm, " ");
-        put_key(swarm);
+        lines_put_key(&swarm->lines);
     }
     if (which >= 2 && which < 5) {
         bool is_input = one_in(swarm, 2);
         put(swarm, is_input ? " <" : " ");
-        put_value(swarm);
+        lines_put_value(&swarm->lines);
         put(swarm, is_input && one_in(swarm, 2) ? "\\n" : "");
     } else if (which == 5) {
         put(swarm, one_in(swarm, 2) ? " -3" : "");
@@ -694,7 +515,8 @@ static void add_small(struct swarm *swarm)
         event.client = (unsigned)below(swarm, CLIENTS_MAX);
         event.number = one_in(swarm, 3) ? 0 : below(swarm, 1000000);
         put_small(swarm);
-        event.text = plan_text((const char *)swarm->text.at, swarm->text.length);
+        event.text =
+            plan_text((const char *)swarm->lines.text.at, swarm->lines.text.length);
         plan_add(swarm->plan, event);
         if (one_in(swarm, 3)) {
             add_trouble(swarm, event.client);
@@ -727,7 +549,7 @@ static void add_event(struct swarm *swarm)
         }
         break;
     case MAY_BE_SLOW:
-        if (swarm->is_large && may(swarm, MAY_COMPACT) && one_in(swarm, 2)) {
+        if (swarm->lines.is_large && may(swarm, MAY_COMPACT) && one_in(swarm, 2)) {
             add_slow_read(swarm);
             break;
         }
@@ -743,7 +565,7 @@ static void add_event(struct swarm *swarm)
         add_habit(swarm, EVENT_STAYS);
         break;
     case MAY_FILL_DISK:
-        if (one_in(swarm, swarm->is_large ? 4 : 2)) {
+        if (one_in(swarm, swarm->lines.is_large ? 4 : 2)) {
             add_room(swarm);
         } else {
             add_refusal(swarm);
@@ -804,19 +626,22 @@ static void add_event(struct swarm *swarm)
 void swarm_make(uint64_t seed, struct plan *plan)
 {
     static struct bytes text;
-    struct swarm swarm = {.dice = {seed * 2654435761u + 1}, .plan = plan, .text = text};
+    struct swarm swarm = {
+        .lines = {.dice = {seed * 2654435761u + 1}, .text = text},
+        .plan = plan,
+    };
     plan_clear(plan);
-    swarm.features = dice_next(&swarm.dice);
-    swarm.key_count = may(&swarm, MAY_BE_MANY) && one_in(&swarm, 2)
-                          ? 200
-                          : 2 + (unsigned)below(&swarm, 10);
-    swarm.key_bytes = one_in(&swarm, 4) ? 2 + (unsigned)below(&swarm, 60) : 3;
+    swarm.lines.features = dice_next(&swarm.lines.dice);
+    swarm.lines.key_count = may(&swarm, MAY_BE_MANY) && one_in(&swarm, 2)
+                                ? 200
+                                : 2 + (unsigned)below(&swarm, 10);
+    swarm.lines.key_bytes = one_in(&swarm, 4) ? 2 + (unsigned)below(&swarm, 60) : 3;
     swarm.client_count = may(&swarm, MAY_CROWD) ? 2 + (unsigned)below(&swarm, 5) : 1;
     swarm.lines_max = may(&swarm, MAY_BE_MANY) ? 600 : 4 + (unsigned)below(&swarm, 60);
-    swarm.large_left = may(&swarm, MAY_BE_LARGE) && one_in(&swarm, 2) ? 6 : 0;
-    swarm.is_large = swarm.large_left > 0;
-    if (swarm.is_large) {
-        swarm.key_count = 1 + (unsigned)below(&swarm, 4);
+    swarm.lines.large_left = may(&swarm, MAY_BE_LARGE) && one_in(&swarm, 2) ? 6 : 0;
+    swarm.lines.is_large = swarm.lines.large_left > 0;
+    if (swarm.lines.is_large) {
+        swarm.lines.key_count = 1 + (unsigned)below(&swarm, 4);
     }
     swarm.looks = may(&swarm, MAY_FOLLOW) ? 1 + below(&swarm, 2 * PLAN_LOOKS_MAX) : 0;
     struct event first = {.kind = EVENT_SERVE, .serving = choose_serving(&swarm)};
@@ -829,5 +654,5 @@ void swarm_make(uint64_t seed, struct plan *plan)
     for (uint64_t i = 0; i < count; i++) {
         add_event(&swarm);
     }
-    text = swarm.text;
+    text = swarm.lines.text;
 }

@@ -120,7 +120,7 @@ static void print_plan(FILE *to, const struct plan *plan)
         plan_print(&plan->events[i], &text);
         (void)fprintf(to, "%.*s\n", (int)text.length, (const char *)text.at);
     }
-    text.at = world_resize(text.at, 0);
+    text.at = resize(text.at, 0);
 }
 
 static void save(const struct plan *plan)

@@ -1,11 +1,11 @@
 /*
  * Byte strings with numbers: the same bytes have the same number. 0 is none.
  */
-#ifndef KV_WORLD_WORDS_H
-#define KV_WORLD_WORDS_H
+#ifndef KV_SUPPORT_WORDS_H
+#define KV_SUPPORT_WORDS_H
 
 #include "base/slice.h"
-#include "world/memory.h"
+#include "support/bytes.h"
 
 struct word {
     size_t at;
@@ -24,6 +24,7 @@ struct words {
 };
 
 void words_clear(struct words *words);
+void words_free(struct words *words);
 uint32_t words_put(struct words *words, struct slice bytes);
 
 /* 0: there is none. */

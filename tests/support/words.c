@@ -1,7 +1,7 @@
 /*
  * Open addressing, at most half full.
  */
-#include "world/words.h"
+#include "support/words.h"
 
 static uint64_t hash_of(struct slice bytes)
 {
@@ -26,6 +26,14 @@ void words_clear(struct words *words)
     }
 }
 
+void words_free(struct words *words)
+{
+    (void)resize(words->items, 0); /* nothing is left */
+    (void)resize(words->slots, 0);
+    (void)resize(words->bytes.at, 0);
+    *words = (struct words){0};
+}
+
 struct slice words_get(const struct words *words, uint32_t number)
 {
     const struct word *word = &words->items[number - 1];
@@ -47,7 +55,7 @@ static uint32_t *find_slot(const struct words *words, struct slice bytes, uint64
 static void grow(struct words *words)
 {
     words->slot_count = words->slot_count == 0 ? 256 : words->slot_count * 2;
-    words->slots = world_resize(words->slots, words->slot_count * sizeof *words->slots);
+    words->slots = resize(words->slots, words->slot_count * sizeof *words->slots);
     memset(words->slots, 0, words->slot_count * sizeof *words->slots);
     for (uint32_t i = 1; i <= words->count; i++) {
         *find_slot(words, words_get(words, i), words->items[i - 1].hash) = i;
@@ -71,7 +79,7 @@ uint32_t words_put(struct words *words, struct slice bytes)
     }
     if (words->count == words->capacity) {
         words->capacity = words->capacity * 2 + 64;
-        words->items = world_resize(words->items, words->capacity * sizeof *words->items);
+        words->items = resize(words->items, words->capacity * sizeof *words->items);
     }
     words->items[words->count++] = (struct word){words->bytes.length, bytes.length, hash};
     bytes_put(&words->bytes, bytes.bytes, bytes.length);
