@@ -10,6 +10,7 @@
 #include "support/unit.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -104,6 +105,15 @@ void engine_crash(struct engine *engine)
     engine_drop_index(engine);
     engine_write(engine, "", script_slice(&log));
     script_free(&log);
+}
+
+void engine_kill(struct engine *engine)
+{
+    struct store *store = engine->store;
+    engine->store = NULL;
+    shim_fail_from(SHIM_CHANGES, SHIM_ANY, 1, EIO);
+    (void)store_close(store); /* whatever it wanted to do did not happen */
+    shim_clear_faults();
 }
 
 pid_t engine_hold_elsewhere(struct engine *engine)

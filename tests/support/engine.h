@@ -48,8 +48,11 @@ void engine_close(struct engine *engine);
 /* Remove PATH.index, if there is one. */
 void engine_drop_index(const struct engine *engine);
 
-/* End as kill -9 does: the file stays as it is at this moment. */
+/* End as kill -9 does: the log stays as it is at this moment, PATH.index goes. */
 void engine_crash(struct engine *engine);
+
+/* The same, where nothing of what a close would do reaches any file, PATH.index too. */
+void engine_kill(struct engine *engine);
 
 enum status engine_set(struct engine *engine, const char *key, const char *value);
 enum status engine_delete(struct engine *engine, const char *key);

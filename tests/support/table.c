@@ -5,9 +5,33 @@
 #include "support/unit.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { BATCH_ROWS = 8 };
+
+struct table *table_make(struct engine *engine, size_t row_count)
+{
+    struct table *table = calloc(1, sizeof *table);
+    assert_non_null(table);
+    assert_in_range(row_count, 1, TABLE_ROWS_MAX);
+    table->engine = engine;
+    table->row_count = row_count;
+    table->value_bytes = TABLE_VALUE_BYTES_LEAST;
+    engine->keeps_index = true;
+    shim_omit_syncs();
+    shim_set_clock(TABLE_START_MS);
+    shim_set_random(7);
+    return table;
+}
+
+int table_teardown(void **state)
+{
+    struct table *table = *state;
+    *state = table->engine;
+    free(table);
+    return engine_teardown(state);
+}
 
 struct slice table_key(size_t row)
 {

@@ -21,6 +21,14 @@ struct table {
     unsigned last_version;
 };
 
+/*
+ * For an engine that keeps its index, with syncs left out and the shim's clock at
+ * TABLE_START_MS; owned, free. The teardown of a test whose *state is one frees it.
+ */
+#define TABLE_START_MS UINT64_C(5000000)
+struct table *table_make(struct engine *engine, size_t row_count);
+int table_teardown(void **state);
+
 /* The key of a row, and a value of it; valid until the next call. */
 struct slice table_key(size_t row);
 struct slice table_value(const struct table *table, size_t row, unsigned version);

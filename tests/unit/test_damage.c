@@ -37,16 +37,6 @@ static void open_on_an_image(struct engine *engine)
     assert_true(store_stats(engine->store).recovered_bytes == 0);
 }
 
-/* End as kill -9 does, beside what PATH.index was then. */
-static void kill_store(struct engine *engine)
-{
-    struct store *store = engine->store;
-    engine->store = NULL;
-    shim_fail_from(SHIM_CHANGES, SHIM_ANY, 1, EIO);
-    (void)store_close(store); /* whatever it wanted to do did not happen */
-    shim_clear_faults();
-}
-
 /* Where the record of the second key begins. */
 static uint64_t second_record(void)
 {
@@ -64,7 +54,7 @@ static void mend_and_start_again(struct engine *engine, const char *value)
     }
     for (int i = 0; i < 3; i++) {
         if (i < 2) {
-            kill_store(engine);
+            engine_kill(engine);
         } else {
             engine_close(engine);
         }
@@ -117,7 +107,7 @@ static void f103_a_start_tells_what_had_been_replaced_unseen(void **state)
     open_on_an_image(engine);
     engine_flip(engine, second_record() + RECORD_HEADER_BYTES, 0x01);
     engine_put(engine, "kkk", "new");
-    kill_store(engine);
+    engine_kill(engine);
     engine_forget_messages(engine);
     engine_open(engine);
     engine_expect_line(engine,
@@ -155,7 +145,7 @@ static void f103_what_is_mended_amid_a_compaction_a_start_accepts(void **state)
             assert_int_equal(store_commit(engine->store), KV_OK);
         }
         if (i < 2) {
-            kill_store(engine);
+            engine_kill(engine);
         } else {
             engine_close(engine);
         }

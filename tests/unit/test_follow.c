@@ -29,16 +29,40 @@ enum { ROWS = 40 };
 
 /* ---- Helpers ---- */
 
-static struct follow *begin(const struct engine *engine, enum lines_format format)
+/* Whom the test looks with, and the log that it writes. */
+static struct follow *follow;
+static struct image image;
+
+/* A test with both; *state is its struct engine. */
+#define ON_FOLLOW(test) cmocka_unit_test_setup_teardown(test, engine_setup, teardown)
+
+static void end(void)
 {
-    struct follow *follow = NULL;
-    engine_catch_sigbus(); /* cmocka has taken it away */
-    assert_int_equal(follow_open(engine->log.path, format, &follow), KV_OK);
-    return follow;
+    follow_close(follow);
+    follow = NULL;
 }
 
-static enum status look_into(const struct engine *engine, struct follow *follow,
-                             struct script *printed)
+static int teardown(void **state)
+{
+    end();
+    image_free(&image);
+    image = (struct image){0};
+    return engine_teardown(state);
+}
+
+static void begin(const struct engine *engine, enum lines_format format)
+{
+    end();
+    engine_catch_sigbus(); /* cmocka has taken it away */
+    assert_int_equal(follow_open(engine->log.path, format, &follow), KV_OK);
+}
+
+static void place(const struct engine *engine)
+{
+    engine_write(engine, "", image_slice(&image));
+}
+
+static enum status look_into(const struct engine *engine, struct script *printed)
 {
     struct tempdir_file file = engine_file(engine, PRINTED);
     int kept_fd = redirect_begin(stdout, file.path);
@@ -51,22 +75,21 @@ static enum status look_into(const struct engine *engine, struct follow *follow,
     return status;
 }
 
-static void expect_look(const struct engine *engine, struct follow *follow,
-                        enum status status, const char *text)
+static void expect_look(const struct engine *engine, enum status status, const char *text)
 {
     struct script printed;
-    assert_int_equal(look_into(engine, follow, &printed), status);
+    assert_int_equal(look_into(engine, &printed), status);
     assert_string_equal((const char *)printed.bytes, text);
     script_free(&printed);
 }
 
 /* Look until what stands there is judged. */
-static enum status look_long(const struct engine *engine, struct follow *follow)
+static enum status look_long(const struct engine *engine)
 {
     enum status status = KV_OK;
     for (int i = 0; i < 2 * FOLLOW_JUDGE_LOOKS && status == KV_OK; i++) {
         struct script printed;
-        status = look_into(engine, follow, &printed);
+        status = look_into(engine, &printed);
         assert_int_equal(printed.length, 1);
         script_free(&printed);
     }
@@ -76,7 +99,6 @@ static enum status look_long(const struct engine *engine, struct follow *follow)
 static void open_expect_line(struct engine *engine, enum status status, const char *line,
                              uint64_t offset)
 {
-    struct follow *follow = NULL;
     engine_forget_messages(engine);
     assert_int_equal(follow_open(engine->log.path, LINES_SET, &follow), status);
     assert_null(follow);
@@ -98,13 +120,21 @@ static void begin_store(struct engine *engine)
 }
 
 /* Two batches, of which the second is not known to be durable. */
-static void make_log(struct image *image)
+static void make_log(void)
 {
-    image_begin_first(image);
-    image_put_text(image, "a", "1");
-    image_seal(image);
-    image_put_text(image, "b", "2");
-    image_seal(image);
+    image_begin_first(&image);
+    image_put_text(&image, "a", "1");
+    image_seal(&image);
+    image_put_text(&image, "b", "2");
+    image_seal(&image);
+}
+
+/* The same at rest. */
+static void place_log(const struct engine *engine)
+{
+    make_log();
+    image_seal(&image);
+    place(engine);
 }
 
 /* ---- What is printed, and when ---- */
@@ -114,21 +144,20 @@ static void follow_prints_a_batch_when_a_later_seal_calls_it_durable(void **stat
     struct engine *engine = *state;
     begin_store(engine);
     engine_put(engine, "a", "1");
-    struct follow *follow = begin(engine, LINES_SET);
-    expect_look(engine, follow, KV_OK, "");
+    begin(engine, LINES_SET);
+    expect_look(engine, KV_OK, "");
     engine_put(engine, "b", "2");
-    expect_look(engine, follow, KV_OK, "SET a 1\n");
-    expect_look(engine, follow, KV_OK, "");
+    expect_look(engine, KV_OK, "SET a 1\n");
+    expect_look(engine, KV_OK, "");
     rest(engine);
-    expect_look(engine, follow, KV_OK, "SET b 2\n");
+    expect_look(engine, KV_OK, "SET b 2\n");
     assert_int_equal(engine_delete(engine, "a"), KV_OK);
     assert_int_equal(engine_set(engine, "c", "3"), KV_OK);
     assert_int_equal(store_commit(engine->store), KV_OK);
     rest(engine);
-    expect_look(engine, follow, KV_OK, "DELETE a\nSET c 3\n");
-    assert_int_equal(look_long(engine, follow), KV_OK);
+    expect_look(engine, KV_OK, "DELETE a\nSET c 3\n");
+    assert_int_equal(look_long(engine), KV_OK);
     assert_int_equal(engine_told(engine, ""), 0);
-    follow_close(follow);
 }
 
 /* With everysec a seal says how far the log is durable, which lags behind. */
@@ -137,22 +166,20 @@ static void follow_waits_for_the_sync_of_everysec(void **state)
     struct engine *engine = *state;
     engine->sync = SYNC_EVERYSEC;
     begin_store(engine);
-    struct follow *follow = begin(engine, LINES_SET);
+    begin(engine, LINES_SET);
     engine_put(engine, "a", "1");
     engine_put(engine, "b", "2");
     engine_put(engine, "c", "3");
-    expect_look(engine, follow, KV_OK, "");
+    expect_look(engine, KV_OK, "");
     assert_int_equal(store_sync(engine->store), KV_OK);
-    expect_look(engine, follow, KV_OK, "");
+    expect_look(engine, KV_OK, "");
     engine_put(engine, "d", "4");
-    expect_look(engine, follow, KV_OK, "SET a 1\nSET b 2\nSET c 3\n");
-    follow_close(follow);
+    expect_look(engine, KV_OK, "SET a 1\nSET b 2\nSET c 3\n");
 }
 
 static void follow_prints_what_loads_again(void **state)
 {
     struct engine *engine = *state;
-    struct image image;
     image_begin_first(&image);
     image_put_text(&image, "cr", "v\r");
     image_put_text(&image, "empty", "");
@@ -160,33 +187,29 @@ static void follow_prints_what_loads_again(void **state)
     image_delete(&image, "gone\r");
     image_seal(&image);
     image_seal(&image);
-    engine_write(engine, "", image_slice(&image));
-    struct follow *follow = begin(engine, LINES_SET);
-    expect_look(engine, follow, KV_OK, "SET cr v\r\r\nSET empty \nDELETE gone\r\r\n");
+    place(engine);
+    begin(engine, LINES_SET);
+    expect_look(engine, KV_OK, "SET cr v\r\r\nSET empty \nDELETE gone\r\r\n");
     engine_expect_line(
         engine, "the key nul: no SET line can carry its value; left out: see --dump=resp",
         0, 0);
-    follow_close(follow);
-    follow = begin(engine, LINES_RESP);
+    begin(engine, LINES_RESP);
     struct script printed;
     const struct slice wanted =
         SLICE_LITERAL("*3\r\n$3\r\nSET\r\n$2\r\ncr\r\n$2\r\nv\r\r\n"
                       "*3\r\n$3\r\nSET\r\n$5\r\nempty\r\n$0\r\n\r\n"
                       "*3\r\n$3\r\nSET\r\n$3\r\nnul\r\n$3\r\nv\0w\r\n"
                       "*2\r\n$3\r\nDEL\r\n$5\r\ngone\r\r\n");
-    assert_int_equal(look_into(engine, follow, &printed), KV_OK);
+    assert_int_equal(look_into(engine, &printed), KV_OK);
     assert_int_equal(printed.length, wanted.length + 1);
     assert_memory_equal(printed.bytes, wanted.bytes, wanted.length);
     script_free(&printed);
-    follow_close(follow);
-    image_free(&image);
 }
 
 /* More than is gathered before it is written, in one batch and in many. */
 static void follow_prints_much_as_it_stands(void **state)
 {
     struct engine *engine = *state;
-    struct image image;
     struct script wanted = {0};
     struct script value = {0};
     script_add_fill(&value, 'v', 30000);
@@ -201,17 +224,15 @@ static void follow_prints_much_as_it_stands(void **state)
         }
     }
     image_seal(&image);
-    engine_write(engine, "", image_slice(&image));
-    struct follow *follow = begin(engine, LINES_SET);
+    place(engine);
+    begin(engine, LINES_SET);
     struct script printed;
-    assert_int_equal(look_into(engine, follow, &printed), KV_OK);
+    assert_int_equal(look_into(engine, &printed), KV_OK);
     printed.length--;
     assert_true(slice_equal(script_slice(&printed), script_slice(&wanted)));
     script_free(&printed);
     script_free(&wanted);
     script_free(&value);
-    follow_close(follow);
-    image_free(&image);
 }
 
 /* ---- Files that change ---- */
@@ -221,86 +242,72 @@ static void follow_prints_much_as_it_stands(void **state)
 static void follow_prints_nothing_that_was_taken_back(void **state)
 {
     struct engine *engine = *state;
-    struct image image;
-    make_log(&image);
+    make_log();
     uint64_t first = OPENING_BYTES + record_length(1, 1) + SEAL_BYTES;
-    engine_write(engine, "", image_slice(&image));
-    struct follow *follow = begin(engine, LINES_SET);
-    expect_look(engine, follow, KV_OK, "SET a 1\n");
+    place(engine);
+    begin(engine, LINES_SET);
+    expect_look(engine, KV_OK, "SET a 1\n");
     image_free(&image);
     image_begin_first(&image);
     image_put_text(&image, "a", "1");
     image_seal(&image);
     assert_int_equal(image.sealed_length, first);
-    engine_write(engine, "", image_slice(&image)); /* cut back */
-    expect_look(engine, follow, KV_OK, "");
+    place(engine); /* cut back */
+    expect_look(engine, KV_OK, "");
     image_put_text(&image, "c", "another");
     image_seal(&image);
     image_seal(&image);
-    engine_write(engine, "", image_slice(&image));
-    expect_look(engine, follow, KV_OK, "SET c another\n");
-    follow_close(follow);
-    image_free(&image);
+    place(engine);
+    expect_look(engine, KV_OK, "SET c another\n");
 }
 
 static void follow_waits_before_a_torn_tail(void **state)
 {
     struct engine *engine = *state;
-    struct image image;
-    make_log(&image);
+    make_log();
     uint64_t end = image.sealed_length;
     image_append(&image, SLICE_LITERAL("xxxxx"));
-    engine_write(engine, "", image_slice(&image));
-    struct follow *follow = begin(engine, LINES_SET);
-    expect_look(engine, follow, KV_OK, "SET a 1\n");
-    assert_int_equal(look_long(engine, follow), KV_OK);
-    assert_int_equal(look_long(engine, follow), KV_OK);
+    place(engine);
+    begin(engine, LINES_SET);
+    expect_look(engine, KV_OK, "SET a 1\n");
+    assert_int_equal(look_long(engine), KV_OK);
+    assert_int_equal(look_long(engine), KV_OK);
     engine_expect_line(engine, "PATH: waiting before a torn tail at offset OFFSET", end,
                        0);
     assert_int_equal(engine_told(engine, ""), 1);
     begin_store(engine); /* which cuts it off */
     rest(engine);
-    expect_look(engine, follow, KV_OK, "SET b 2\n");
-    follow_close(follow);
-    image_free(&image);
+    expect_look(engine, KV_OK, "SET b 2\n");
 }
 
 static void follow_ends_before_damage(void **state)
 {
     struct engine *engine = *state;
-    struct image image;
-    make_log(&image);
+    make_log();
     image_put_text(&image, "c", "3");
     image_seal(&image);
     image_seal(&image);
     image_flip(&image, OPENING_BYTES + record_length(1, 1) + SEAL_BYTES + 17, 0);
-    engine_write(engine, "", image_slice(&image));
-    struct follow *follow = begin(engine, LINES_SET);
-    expect_look(engine, follow, KV_OK, "");
-    assert_int_equal(look_long(engine, follow), KV_CORRUPT);
+    place(engine);
+    begin(engine, LINES_SET);
+    expect_look(engine, KV_OK, "");
+    assert_int_equal(look_long(engine), KV_CORRUPT);
     engine_expect_line(engine,
                        "PATH: the log is damaged at offset OFFSET; nothing more is read",
                        OPENING_BYTES + record_length(1, 1) + SEAL_BYTES, 0);
     assert_int_equal(engine_told(engine, ""), 1);
-    follow_close(follow);
-    image_free(&image);
 }
 
 /* Cut behind its back, which no server does. */
 static void follow_ends_where_the_log_became_shorter(void **state)
 {
     struct engine *engine = *state;
-    struct image image;
-    make_log(&image);
-    image_seal(&image);
-    engine_write(engine, "", image_slice(&image));
-    struct follow *follow = begin(engine, LINES_SET);
-    expect_look(engine, follow, KV_OK, "SET a 1\nSET b 2\n");
+    place_log(engine);
+    begin(engine, LINES_SET);
+    expect_look(engine, KV_OK, "SET a 1\nSET b 2\n");
     image_cut(&image, OPENING_BYTES + 20);
-    engine_write(engine, "", image_slice(&image));
-    assert_int_equal(look_long(engine, follow), KV_CORRUPT);
-    follow_close(follow);
-    image_free(&image);
+    place(engine);
+    assert_int_equal(look_long(engine), KV_CORRUPT);
 }
 
 /* ---- Compactions ---- */
@@ -344,10 +351,10 @@ static void replay_lines(struct replay *replay, struct slice lines)
     }
 }
 
-static void look_and_replay(struct follow *follow, struct replay *replay)
+static void look_and_replay(struct replay *replay)
 {
     struct script printed;
-    assert_int_equal(look_into(replay->table->engine, follow, &printed), KV_OK);
+    assert_int_equal(look_into(replay->table->engine, &printed), KV_OK);
     printed.length--;
     replay_lines(replay, script_slice(&printed));
     script_free(&printed);
@@ -381,25 +388,24 @@ static void follow_goes_through_compactions(void **state)
         struct table table;
         struct replay replay = {.table = &table};
         compacting_begin(&table, engine, ROWS, 8000);
-        struct follow *follow = begin(engine, LINES_SET);
+        begin(engine, LINES_SET);
         for (size_t step = 0; store_stats(engine->store).compactions < 3; step++) {
             table_put(&table, step % ROWS);
             table_stage_delete(&table, (step + 7) % ROWS);
             table_commit(&table);
             if (!compacting_is_running(engine)) {
                 compacting_start(engine);
-                look_and_replay(follow, &replay);
+                look_and_replay(&replay);
             }
             assert_int_equal(compacting_step(engine), KV_OK);
             if (step % steps_a_look == 0) {
-                look_and_replay(follow, &replay);
+                look_and_replay(&replay);
             }
         }
         rest(engine);
-        look_and_replay(follow, &replay);
+        look_and_replay(&replay);
         expect_table(&replay);
         assert_int_equal(engine_told(engine, ""), 0);
-        follow_close(follow);
         free_replay(&replay);
         compacting_start_over(engine);
     }
@@ -422,10 +428,9 @@ static void follow_begins_with_the_oldest_log(void **state)
         table_commit(&table);
         rest(engine);
         struct replay replay = {.table = &table};
-        struct follow *follow = begin(engine, LINES_SET);
-        look_and_replay(follow, &replay);
+        begin(engine, LINES_SET);
+        look_and_replay(&replay);
         expect_table(&replay);
-        follow_close(follow);
         free_replay(&replay);
     }
 }
@@ -437,27 +442,25 @@ static void follow_finds_its_way_behind_a_second_compaction(void **state)
     struct engine *engine = *state;
     begin_store(engine);
     engine_put(engine, "a", "1");
-    struct follow *follow = begin(engine, LINES_SET);
+    begin(engine, LINES_SET);
     engine_put(engine, "b", "2");
     assert_int_equal(store_compact(engine->store), KV_OK);
     (void)compacting_finish(engine);
     engine_put(engine, "c", "3");
     assert_int_equal(store_compact(engine->store), KV_OK);
-    expect_look(engine, follow, KV_OK, "SET a 1\nSET b 2\nSET a 1\nSET b 2\nSET c 3\n");
+    expect_look(engine, KV_OK, "SET a 1\nSET b 2\nSET a 1\nSET b 2\nSET c 3\n");
     (void)compacting_finish(engine);
-    expect_look(engine, follow, KV_OK, "SET a 1\nSET b 2\nSET c 3\n");
-    follow_close(follow);
+    expect_look(engine, KV_OK, "SET a 1\nSET b 2\nSET c 3\n");
 }
 
-static void expect_behind(struct engine *engine, struct follow *follow, uint64_t offset)
+static void expect_behind(struct engine *engine, uint64_t offset)
 {
-    expect_look(engine, follow, KV_BEHIND, "");
+    expect_look(engine, KV_BEHIND, "");
     engine_expect_line(engine,
                        "PATH: fell behind by more than a compaction, at offset OFFSET of "
                        "a log that is gone; begin anew with an empty reader",
                        offset, 0);
     assert_int_equal(engine_told(engine, ""), 1);
-    follow_close(follow);
 }
 
 static void follow_says_that_two_compactions_went_by(void **state)
@@ -465,12 +468,12 @@ static void follow_says_that_two_compactions_went_by(void **state)
     struct engine *engine = *state;
     begin_store(engine);
     engine_put(engine, "a", "1");
-    struct follow *follow = begin(engine, LINES_SET);
+    begin(engine, LINES_SET);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(store_compact(engine->store), KV_OK);
         (void)compacting_finish(engine);
     }
-    expect_behind(engine, follow, OPENING_BYTES);
+    expect_behind(engine, OPENING_BYTES);
 }
 
 /* The older log is cut away before it was read to its end. */
@@ -479,11 +482,11 @@ static void follow_says_that_the_older_log_was_cut_away(void **state)
     struct engine *engine = *state;
     begin_store(engine);
     engine_put(engine, "a", "1");
-    struct follow *follow = begin(engine, LINES_SET);
+    begin(engine, LINES_SET);
     compacting_grow_log(engine, COMPACT_DROP_BYTES);
     assert_int_equal(store_compact(engine->store), KV_OK);
     (void)compacting_finish(engine);
-    expect_behind(engine, follow, OPENING_BYTES);
+    expect_behind(engine, OPENING_BYTES);
 }
 
 /* ... or while it is printed: nothing comes out of what turns to zeros meanwhile. */
@@ -497,29 +500,27 @@ static void follow_prints_nothing_that_is_cut_away_under_it(void **state)
     struct engine *engine = *state;
     begin_store(engine);
     engine_put(engine, "a", "1");
-    struct follow *follow = begin(engine, LINES_SET);
+    begin(engine, LINES_SET);
     engine_put(engine, "b", "2");
     assert_int_equal(store_compact(engine->store), KV_OK);
     struct tempdir_file older = engine_file(engine, FILES_OLD);
     shim_before(SHIM_BIT(SHIM_REALLOC), SHIM_ANY, cut_older, older.path); /* for a line */
-    expect_behind(engine, follow, OPENING_BYTES);
+    expect_behind(engine, OPENING_BYTES);
 }
 
 /* Another log has come to PATH, as from a backup. */
 static void follow_takes_no_other_log_for_the_next(void **state)
 {
     struct engine *engine = *state;
-    struct image image;
-    make_log(&image);
-    engine_write(engine, "", image_slice(&image));
-    struct follow *follow = begin(engine, LINES_SET);
-    expect_look(engine, follow, KV_OK, "SET a 1\n");
+    make_log();
+    place(engine);
+    begin(engine, LINES_SET);
+    expect_look(engine, KV_OK, "SET a 1\n");
     uint64_t offset = OPENING_BYTES + record_length(1, 1) + SEAL_BYTES;
     assert_int_equal(rename(engine->log.path, engine_file(engine, ".kept").path), 0);
-    expect_look(engine, follow, KV_OK, ""); /* between two names */
-    engine_write(engine, "", image_slice(&image));
-    expect_behind(engine, follow, offset);
-    image_free(&image);
+    expect_look(engine, KV_OK, ""); /* between two names */
+    place(engine);
+    expect_behind(engine, offset);
 }
 
 /* ---- What is refused ---- */
@@ -527,7 +528,6 @@ static void follow_takes_no_other_log_for_the_next(void **state)
 static void follow_refuses_what_a_start_would(void **state)
 {
     struct engine *engine = *state;
-    struct image image = {0};
     struct image next;
     shim_set_clock(COMPACTING_START_MS);
     open_expect_line(engine, KV_IO,
@@ -537,14 +537,14 @@ static void follow_refuses_what_a_start_would(void **state)
                      "PATH: is no kv-store log, or damaged at offset 0; nothing was read",
                      0);
     image_put_text(&image, "k", "value");
-    engine_write(engine, "", image_slice(&image));
+    place(engine);
     open_expect_line(
         engine, KV_IO,
         "PATH: a log by the original program, which the server rewrites when "
         "it starts; nothing was read",
         0);
     image_free(&image);
-    make_log(&image);
+    make_log();
     uint8_t opening[OPENING_BYTES];
     const struct opening newer = {.version = RECORD_FORMAT_VERSION + 1, .log_id = 1};
     record_encode_opening(opening, &newer);
@@ -575,32 +575,27 @@ static void follow_refuses_what_a_start_would(void **state)
                      OPENING_BYTES);
     image_flip(&next, OPENING_BYTES + 17, 0);
     engine_write(engine, "", image_slice(&next));
-    struct follow *follow = begin(engine, LINES_SET);
-    expect_look(engine, follow, KV_OK, "SET c 3\n");
-    follow_close(follow);
+    begin(engine, LINES_SET);
+    expect_look(engine, KV_OK, "SET c 3\n");
     image_free(&next);
-    image_free(&image);
 }
 
 /* A compaction that had only given the log its second name. */
 static void follow_reads_an_older_log_that_is_alone(void **state)
 {
     struct engine *engine = *state;
-    struct image image;
-    make_log(&image);
+    make_log();
     image_seal(&image);
     engine_write(engine, FILES_OLD, image_slice(&image));
-    struct follow *follow = begin(engine, LINES_SET);
-    expect_look(engine, follow, KV_OK, "SET a 1\nSET b 2\n");
+    begin(engine, LINES_SET);
+    expect_look(engine, KV_OK, "SET a 1\nSET b 2\n");
     begin_store(engine); /* which finishes it */
     engine_put(engine, "c", "3");
     rest(engine);
     struct script printed;
-    assert_int_equal(look_into(engine, follow, &printed), KV_OK);
+    assert_int_equal(look_into(engine, &printed), KV_OK);
     assert_non_null(strstr((const char *)printed.bytes, "SET c 3\n"));
     script_free(&printed);
-    follow_close(follow);
-    image_free(&image);
 }
 
 /* A page that the disk does not give is no damage, and no end. */
@@ -608,20 +603,19 @@ static void follow_tells_what_cannot_be_read(void **state)
 {
     watchdog_skip_under_valgrind();
     struct engine *engine = *state;
-    struct image image;
     struct script value = {0};
     script_add_fill(&value, 'v', 9000);
     image_begin_first(&image);
     image_put(&image, SLICE_LITERAL("k"), script_slice(&value));
     image_seal(&image);
     image_seal(&image);
-    engine_write(engine, "", image_slice(&image));
+    place(engine);
     int fd = engine_map_instead(engine, SHIM_LOG, slice_first(image_slice(&image), 4096));
-    struct follow *follow = begin(engine, LINES_SET);
-    assert_int_equal(look_long(engine, follow), KV_IO);
+    begin(engine, LINES_SET);
+    assert_int_equal(look_long(engine), KV_IO);
     engine_map_again(SHIM_LOG, fd);
     engine_expect_line(engine, "PATH: a part of the log cannot be read; giving up", 0, 0);
-    follow_close(follow);
+    end();
     engine_forget_messages(engine);
     shim_reset();
     shim_set_clock(COMPACTING_START_MS);
@@ -630,20 +624,15 @@ static void follow_tells_what_cannot_be_read(void **state)
     engine_expect_line(engine, "PATH: cannot be read; giving up: ERROR", 0, EIO);
     shim_clear_faults();
     script_free(&value);
-    image_free(&image);
 }
 
 /* Whichever allocation fails, it is told, and what was printed before was right. */
 static void follow_without_memory_says_so(void **state)
 {
     struct engine *engine = *state;
-    struct image image;
-    make_log(&image);
-    image_seal(&image);
-    engine_write(engine, "", image_slice(&image));
+    place_log(engine);
     bool has_failed = true;
     for (uint64_t nth = 1; has_failed; nth++) {
-        struct follow *follow = NULL;
         uint64_t fired = shim_fired_count();
         engine_forget_messages(engine);
         shim_fail_once(SHIM_MEMORY, SHIM_ANY, nth, ENOMEM);
@@ -656,29 +645,23 @@ static void follow_without_memory_says_so(void **state)
         redirect_end(stdout, kept_fd);
         shim_clear_faults();
         has_failed = shim_fired_count() > fired;
-        follow_close(status == KV_OK || follow != NULL ? follow : NULL);
+        end();
         assert_int_equal(status, has_failed ? KV_NO_MEMORY : KV_OK);
         assert_int_equal(engine_told(engine, "") > 0, has_failed);
         assert_in_range(nth, 1, 20);
     }
-    image_free(&image);
 }
 
 static void follow_tells_which_value_it_has_no_memory_for(void **state)
 {
     struct engine *engine = *state;
-    struct image image;
-    make_log(&image);
-    image_seal(&image);
-    engine_write(engine, "", image_slice(&image));
-    struct follow *follow = begin(engine, LINES_SET);
+    place_log(engine);
+    begin(engine, LINES_SET);
     shim_fail_once(SHIM_MEMORY, SHIM_ANY, 1, ENOMEM);
-    expect_look(engine, follow, KV_NO_MEMORY, "");
+    expect_look(engine, KV_NO_MEMORY, "");
     shim_clear_faults();
     engine_expect_line(engine, "not enough memory to print a value of 1 bytes; giving up",
                        0, 0);
-    follow_close(follow);
-    image_free(&image);
 }
 
 /* ---- The reader, and everybody else ---- */
@@ -688,7 +671,6 @@ static void follow_ends_quietly_when_its_reader_goes(void **state)
 {
     struct engine *engine = *state;
     struct tempdir_file pipe = engine_file(engine, ".pipe");
-    struct image image;
     assert_int_equal(mkfifo(pipe.path, 0600), 0);
     void (*before)(int) = signal(SIGPIPE, SIG_IGN); /* as main does */
     for (int is_idle = 0; is_idle < 2; is_idle++) {
@@ -698,7 +680,7 @@ static void follow_ends_quietly_when_its_reader_goes(void **state)
             image_seal(&image);
         }
         image_seal(&image);
-        engine_write(engine, "", image_slice(&image));
+        place(engine);
         int reader = open(pipe.path, O_RDONLY | O_NONBLOCK);
         int kept_fd = redirect_begin(stdout, pipe.path);
         assert_int_equal(close(reader), 0);
@@ -714,66 +696,59 @@ static void follow_ends_quietly_when_its_reader_goes(void **state)
 static void follow_tells_that_its_output_is_not_taken(void **state)
 {
     struct engine *engine = *state;
-    struct image image;
-    make_log(&image);
-    engine_write(engine, "", image_slice(&image));
+    make_log();
+    place(engine);
     int kept_fd = redirect_begin(stdout, "/dev/full");
     enum status status = follow_log(engine->log.path, LINES_SET);
     redirect_end(stdout, kept_fd);
     assert_int_equal(status, KV_IO);
     engine_expect_line(engine, "standard output: cannot write; giving up: ERROR", 0,
                        ENOSPC);
-    image_free(&image);
 }
 
 /* Nothing is made, changed or locked: also where nothing can be. */
 static void follow_leaves_everything_alone(void **state)
 {
     struct engine *engine = *state;
-    struct image image;
-    make_log(&image);
-    image_seal(&image);
-    engine_write(engine, "", image_slice(&image));
+    place_log(engine);
     size_t files = engine_count_files(engine, "");
     shim_forget_trace();
-    struct follow *follow = begin(engine, LINES_SET);
-    expect_look(engine, follow, KV_OK, "SET a 1\nSET b 2\n");
+    begin(engine, LINES_SET);
+    expect_look(engine, KV_OK, "SET a 1\nSET b 2\n");
     assert_string_equal(
         shim_trace_text((SHIM_CHANGES & ~SHIM_BIT(SHIM_OPENAT)) | SHIM_BIT(SHIM_FCNTL)),
         "");
     assert_int_equal(engine_count_files(engine, ""), files);
     engine_open(engine); /* nobody is in its way */
     engine_close(engine);
-    follow_close(follow);
-    image_free(&image);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_ENGINE(follow_prints_a_batch_when_a_later_seal_calls_it_durable),
-        ON_ENGINE(follow_waits_for_the_sync_of_everysec),
-        ON_ENGINE(follow_prints_what_loads_again),
-        ON_ENGINE(follow_prints_much_as_it_stands),
-        ON_ENGINE(follow_prints_nothing_that_was_taken_back),
-        ON_ENGINE(follow_waits_before_a_torn_tail),
-        ON_ENGINE(follow_ends_before_damage),
-        ON_ENGINE(follow_ends_where_the_log_became_shorter),
-        ON_ENGINE(follow_goes_through_compactions),
-        ON_ENGINE(follow_begins_with_the_oldest_log),
-        ON_ENGINE(follow_finds_its_way_behind_a_second_compaction),
-        ON_ENGINE(follow_says_that_two_compactions_went_by),
-        ON_ENGINE(follow_says_that_the_older_log_was_cut_away),
-        ON_ENGINE(follow_prints_nothing_that_is_cut_away_under_it),
-        ON_ENGINE(follow_takes_no_other_log_for_the_next),
-        ON_ENGINE(follow_refuses_what_a_start_would),
-        ON_ENGINE(follow_reads_an_older_log_that_is_alone),
-        ON_ENGINE(follow_tells_what_cannot_be_read),
-        ON_ENGINE(follow_without_memory_says_so),
-        ON_ENGINE(follow_tells_which_value_it_has_no_memory_for),
-        ON_ENGINE(follow_ends_quietly_when_its_reader_goes),
-        ON_ENGINE(follow_tells_that_its_output_is_not_taken),
-        ON_ENGINE(follow_leaves_everything_alone),
+        ON_FOLLOW(follow_prints_a_batch_when_a_later_seal_calls_it_durable),
+        ON_FOLLOW(follow_waits_for_the_sync_of_everysec),
+        ON_FOLLOW(follow_prints_what_loads_again),
+        ON_FOLLOW(follow_prints_much_as_it_stands),
+        ON_FOLLOW(follow_prints_nothing_that_was_taken_back),
+        ON_FOLLOW(follow_waits_before_a_torn_tail),
+        ON_FOLLOW(follow_ends_before_damage),
+        ON_FOLLOW(follow_ends_where_the_log_became_shorter),
+        ON_FOLLOW(follow_goes_through_compactions),
+        ON_FOLLOW(follow_begins_with_the_oldest_log),
+        ON_FOLLOW(follow_finds_its_way_behind_a_second_compaction),
+        ON_FOLLOW(follow_says_that_two_compactions_went_by),
+        ON_FOLLOW(follow_says_that_the_older_log_was_cut_away),
+        ON_FOLLOW(follow_prints_nothing_that_is_cut_away_under_it),
+        ON_FOLLOW(follow_takes_no_other_log_for_the_next),
+        ON_FOLLOW(follow_refuses_what_a_start_would),
+        ON_FOLLOW(follow_reads_an_older_log_that_is_alone),
+        ON_FOLLOW(follow_tells_what_cannot_be_read),
+        ON_FOLLOW(follow_without_memory_says_so),
+        ON_FOLLOW(follow_tells_which_value_it_has_no_memory_for),
+        ON_FOLLOW(follow_ends_quietly_when_its_reader_goes),
+        ON_FOLLOW(follow_tells_that_its_output_is_not_taken),
+        ON_FOLLOW(follow_leaves_everything_alone),
     };
     engine_catch_sigbus();
     return cmocka_run_group_tests(tests, NULL, NULL);

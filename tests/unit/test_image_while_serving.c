@@ -27,8 +27,6 @@ enum {
     STEPS_MAX = IMAGE_BYTES / PIECE_MIN + 8
 };
 
-#define START_MS UINT64_C(5000000)
-
 static const struct image_pace small_pace = {
     .growth_bytes_min = 1000,
     .growth_factor = 4,
@@ -64,22 +62,14 @@ static void witness(void *context, const struct shim_change *change)
 /* ---- A table that grows its log ---- */
 
 /* *state is its struct table, filled, stopped once, and open: the image covers it. */
-#define ON_TABLE(test) cmocka_unit_test_setup_teardown(test, table_setup, table_teardown)
+#define ON_TABLE(test) cmocka_unit_test_setup_teardown(test, table_setup, teardown)
 
 static int table_setup(void **state)
 {
     assert_int_equal(engine_setup(state), 0);
     struct engine *engine = *state;
-    struct table *table = calloc(1, sizeof *table);
-    assert_non_null(table);
-    table->engine = engine;
-    table->row_count = ROWS;
-    table->value_bytes = TABLE_VALUE_BYTES_LEAST;
-    engine->keeps_index = true;
+    struct table *table = table_make(engine, ROWS);
     engine->image_pace = small_pace;
-    shim_omit_syncs();
-    shim_set_clock(START_MS);
-    shim_set_random(7);
     engine_open(engine);
     table_fill(table);
     engine_close(engine);
@@ -90,22 +80,10 @@ static int table_setup(void **state)
     return 0;
 }
 
-static int table_teardown(void **state)
+static int teardown(void **state)
 {
-    struct table *table = *state;
-    *state = table->engine;
     disk_be_real();
-    free(table);
-    return engine_teardown(state);
-}
-
-static void kill_store(const struct table *table)
-{
-    struct store *store = table->engine->store;
-    table->engine->store = NULL;
-    shim_fail_from(SHIM_CHANGES, SHIM_ANY, 1, EIO);
-    (void)store_close(store); /* whatever it wanted to do did not happen */
-    shim_clear_faults();
+    return table_teardown(state);
 }
 
 /* What is due while commands are waiting. */
@@ -162,7 +140,7 @@ static void finish_image(const struct table *table)
 static void expect_start_reads(const struct table *table, uint64_t bytes_max)
 {
     struct engine *engine = table->engine;
-    kill_store(table);
+    engine_kill(table->engine);
     engine_forget_messages(engine);
     engine_open(engine);
     assert_int_equal(engine_told(engine, ""), 0);
@@ -218,7 +196,7 @@ static void f130_an_image_is_due_from_the_one_before_a_kill_on(void **state)
     struct table *table = *state;
     write_rows(table, (uint64_t)IMAGE_BYTES * 4 - 1000);
     maintain_fully(table);
-    kill_store(table);
+    engine_kill(table->engine);
     engine_open(table->engine);
     maintain_fully(table);
     assert_int_equal(seen.image_bytes, 0);

@@ -125,6 +125,21 @@ static size_t thrash(struct index *index, struct dice *dice, uint64_t entries)
     return changes;
 }
 
+/* An index of so many keys by chance, each at its location; both are owned. */
+static struct index *fill(struct dice *dice, uint64_t key_count, uint64_t **hashes_out)
+{
+    dice_begin(dice);
+    uint64_t *hashes = calloc(key_count, sizeof *hashes);
+    assert_non_null(hashes);
+    struct index *index = entries_create();
+    for (uint64_t i = 0; i < key_count; i++) {
+        hashes[i] = dice_next(dice);
+        entries_insert(index, hashes[i], location_at(i));
+    }
+    *hashes_out = hashes;
+    return index;
+}
+
 /*
  * An index that empties gives its memory back on the way, holds what is left, and finds
  * room again; one entry more or less, at any size, does not make tables come and go.
@@ -135,14 +150,8 @@ static void index_gives_memory_back_as_it_empties(void **state)
     const uint64_t key_count = watchdog_scaled(400000, 100000);
     const uint64_t step_count = watchdog_scaled(40, 20);
     struct dice dice;
-    dice_begin(&dice);
-    uint64_t *hashes = calloc(key_count, sizeof *hashes);
-    assert_non_null(hashes);
-    struct index *index = entries_create();
-    for (uint64_t i = 0; i < key_count; i++) {
-        hashes[i] = dice_next(&dice);
-        entries_insert(index, hashes[i], location_at(i));
-    }
+    uint64_t *hashes;
+    struct index *index = fill(&dice, key_count, &hashes);
     for (uint64_t left = key_count; left > 0;) {
         for (uint64_t i = 0; i < key_count / step_count; i++) {
             left--;
@@ -513,16 +522,10 @@ static void index_agrees_with_a_plain_array(void **state)
 static void index_is_empty_after_everything_is_removed(void **state)
 {
     (void)state;
-    struct dice dice;
-    dice_begin(&dice);
     enum { KEYS = 20000 };
-    uint64_t *hashes = calloc(KEYS, sizeof *hashes);
-    assert_non_null(hashes);
-    struct index *index = entries_create();
-    for (uint64_t i = 0; i < KEYS; i++) {
-        hashes[i] = dice_next(&dice);
-        entries_insert(index, hashes[i], location_at(i));
-    }
+    struct dice dice;
+    uint64_t *hashes;
+    struct index *index = fill(&dice, KEYS, &hashes);
     uint64_t bytes = index_bytes(index);
     for (uint64_t i = 0; i < KEYS; i++) {
         uint64_t at = (i * 7919) % KEYS; /* prime to KEYS: each once */
@@ -546,14 +549,8 @@ static void index_walk_allows_replacing_on_the_way(void **state)
     (void)state;
     enum { KEYS = 5000 };
     struct dice dice;
-    dice_begin(&dice);
-    uint64_t *hashes = calloc(KEYS, sizeof *hashes);
-    assert_non_null(hashes);
-    struct index *index = entries_create();
-    for (uint64_t i = 0; i < KEYS; i++) {
-        hashes[i] = dice_next(&dice);
-        entries_insert(index, hashes[i], location_at(i));
-    }
+    uint64_t *hashes;
+    struct index *index = fill(&dice, KEYS, &hashes);
     uint64_t position = 0;
     struct location location;
     uint64_t count = 0;

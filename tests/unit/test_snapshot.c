@@ -45,24 +45,7 @@ enum {
 
 enum { ROWS_FEW = 60 };
 
-#define START_MS UINT64_C(5000000)
-
 /* ---- A table whose index is saved ---- */
-
-static struct table *make_table(struct engine *engine, size_t row_count)
-{
-    struct table *table = calloc(1, sizeof *table);
-    assert_non_null(table);
-    assert_in_range(row_count, 1, TABLE_ROWS_MAX);
-    table->engine = engine;
-    table->row_count = row_count;
-    table->value_bytes = TABLE_VALUE_BYTES_LEAST;
-    engine->keeps_index = true;
-    shim_omit_syncs();
-    shim_set_clock(START_MS);
-    shim_set_random(7);
-    return table;
-}
 
 /* A test on few rows; *state is its struct table. */
 #define ON_TABLE(test) cmocka_unit_test_setup_teardown(test, table_setup, table_teardown)
@@ -70,26 +53,8 @@ static struct table *make_table(struct engine *engine, size_t row_count)
 static int table_setup(void **state)
 {
     assert_int_equal(engine_setup(state), 0);
-    *state = make_table(*state, ROWS_FEW);
+    *state = table_make(*state, ROWS_FEW);
     return 0;
-}
-
-static int table_teardown(void **state)
-{
-    struct table *table = *state;
-    *state = table->engine;
-    free(table);
-    return engine_teardown(state);
-}
-
-/* End as kill -9 does: from now on nothing reaches a file. */
-static void kill_store(const struct table *table)
-{
-    struct store *store = table->engine->store;
-    table->engine->store = NULL;
-    shim_fail_from(SHIM_CHANGES, SHIM_ANY, 1, EIO);
-    (void)store_close(store); /* whatever it wanted to do did not happen */
-    shim_clear_faults();
 }
 
 static uint64_t recovered_bytes(const struct table *table)
@@ -127,7 +92,7 @@ static void expect_disbelieved(const struct table *table, const char *reason)
     assert_int_equal(engine_told(engine, ""), 1);
     assert_int_equal(recovered_bytes(table), engine_log_length(engine));
     assert_true(table_holds(table));
-    kill_store(table);
+    engine_kill(table->engine);
 }
 
 /* A start believes the saved index and reads so much of the log behind it. */
@@ -139,7 +104,7 @@ static void expect_believed(const struct table *table, uint64_t replayed_bytes)
     assert_int_equal(engine_told(engine, ""), 0);
     assert_int_equal(recovered_bytes(table), replayed_bytes);
     assert_true(table_holds(table));
-    kill_store(table);
+    engine_kill(table->engine);
 }
 
 /* A start is refused, and leaves everything alone. */
@@ -384,7 +349,7 @@ static void image_that_leads_to_no_records_is_not_believed(void **state)
                        0, 0);
     assert_int_equal(recovered_bytes(table), engine_log_length(table->engine));
     assert_true(table_holds(table));
-    kill_store(table);
+    engine_kill(table->engine);
     engine_forget_messages(table->engine);
     shim_fail_once(SHIM_BIT(SHIM_FOPEN), SHIM_ANY, 2, EMFILE);
     assert_int_equal(engine_try_open(table->engine), KV_IO); /* no seed to begin anew */
@@ -392,7 +357,7 @@ static void image_that_leads_to_no_records_is_not_believed(void **state)
     assert_int_equal(engine_told(table->engine, "/dev/urandom"), 1);
     engine_open(table->engine);
     assert_true(table_holds(table));
-    kill_store(table);
+    engine_kill(table->engine);
     script_free(&image);
 }
 
@@ -508,7 +473,7 @@ static void f51_damage_between_covered_and_needed_is_refused(void **state)
         table_commit(table);
         assert_int_equal(compacting_step(engine), KV_OK);
     }
-    kill_store(table);
+    engine_kill(table->engine);
     struct script image = engine_read(engine, FILES_INDEX);
     uint64_t covered = bytes_get_u64(image.bytes + COVERED_AT);
     uint64_t needed = bytes_get_u64(image.bytes + image.length - TRAILER);
@@ -541,7 +506,7 @@ static bool start_without_memory(const struct table *table, enum shim_call call,
     assert_true(status == KV_OK || status == KV_NO_MEMORY || status == KV_IO);
     if (status == KV_OK) {
         assert_true(table_holds(table));
-        kill_store(table);
+        engine_kill(table->engine);
     }
     return shim_fired_count() > fired_before;
 }
@@ -824,7 +789,7 @@ static void compaction_is_followed_by_an_image(void **state)
     maintain_fully(table);
     assert_true(engine_has_file(engine, FILES_INDEX));
     assert_false(engine_has_file(engine, FILES_NEW));
-    kill_store(table);
+    engine_kill(table->engine);
     expect_believed(table, 0);
 }
 
@@ -907,7 +872,7 @@ static uint64_t expect_same_both_ways(const struct table *table)
             fail_msg("the store does not hold what it must %s an image",
                      way == 0 ? "with" : "without");
         }
-        kill_store(table);
+        engine_kill(table->engine);
     }
     return replayed;
 }
@@ -935,7 +900,7 @@ static bool run_random_life(struct table *table, struct dice *dice, size_t step_
     if (dice_below(dice, 4) == 0) {
         engine_close(engine);
     } else {
-        kill_store(table);
+        engine_kill(table->engine);
     }
     bool has_image = engine_has_file(engine, FILES_INDEX);
     uint64_t length = engine_log_length(engine);
@@ -950,7 +915,7 @@ static void run_random_lives(struct engine *engine, size_t row_count, size_t lif
     size_t replayed_count = 0;
     dice_begin(&dice);
     for (size_t life = 0; life < life_count; life++) {
-        struct table *table = make_table(engine, row_count);
+        struct table *table = table_make(engine, row_count);
         (void)unlink(engine->log.path); /* there may be none */
         engine_clean(engine);
         shim_set_random(dice_next(&dice));
