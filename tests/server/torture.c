@@ -277,7 +277,7 @@ static void add_random_command(struct torture *torture, const struct plan *plan)
     } else if (plan->lists && chance < 40) {
         put_text(lines, "LIST ");
         lines_put_key(lines);
-    } else if (chance < 41) {
+    } else if (chance == 999) {
         put_heavy(lines, dice_below(&lines->dice, HEAVY_KEYS));
     } else {
         lines_put(lines);
