@@ -47,7 +47,10 @@ UNIT_TESTS   := $(foreach tests,$(LONG_TESTS),$(filter $(tests),$(UNIT_TESTS))) 
 DRIVERS      := $(notdir $(basename $(shell grep -l '"support/scene\.h"' tests/server/test_*.c)))
 UNIT_BINARIES = $(OTHER_UNITS) $(UNIT_TESTS:%=$(BUILD)/tests/%)
 FAULT_BINARIES = $(FAULT_TESTS:%=$(BUILD)/tests/%)
-SUPPORT       = $(patsubst tests/support/%.c,$(BUILD)/support/%.o,$(wildcard tests/support/*.c))
+# What the world and torture send, and what they expect; the other tests have no use for it.
+MODEL         = $(patsubst %,$(BUILD)/support/%.o,bytes contents lines words)
+SUPPORT       = $(filter-out $(MODEL),\
+	$(patsubst tests/support/%.c,$(BUILD)/support/%.o,$(wildcard tests/support/*.c)))
 
 .PHONY: world world-proof check-world all help debug run test check check-san check-valgrind check-served check-clang check-clients \
 	check-faults check-service check-rows check-builds check-power check-all torture fuzz \
@@ -142,7 +145,6 @@ $(BUILD)/fuzz/replay: $(FUZZ_OBJECTS) $(BUILD)/libkv.a
 
 # The world puts the program's data back to their beginning for each life of it, so they
 # stand in sections of their own. Its sources say which calls it answers.
-WORLD_SUPPORT = bytes contents dice lines words
 WORLD_OBJECTS = $(patsubst tests/world/%.c,$(BUILD)/world/%.o,$(wildcard tests/world/*.c))
 
 $(BUILD)/world/%.o: tests/world/%.c $(BUILD)/commands
@@ -176,7 +178,7 @@ $(BUILD)/world/kv.o: $(KV_OBJECTS)
 	objcopy --keep-global-symbol=small_main $@.named $@
 	rm -f $@.all $@.named
 
-$(BUILD)/world/world: $(WORLD_OBJECTS) $(BUILD)/world/follow.o $(BUILD)/world/kv.o $(WORLD_SUPPORT:%=$(BUILD)/support/%.o) \
+$(BUILD)/world/world: $(WORLD_OBJECTS) $(BUILD)/world/follow.o $(BUILD)/world/kv.o $(MODEL) $(BUILD)/support/dice.o \
 		$(BUILD)/world/libkv.a
 	$(call show,LINK,$@)$(LINK) -o $@ $^ $$(sed -n 's/^ \* wrap: //p' tests/world/*.c | tr -s ' ' '\n' \
 		| sed '/./s/^/-Wl,--wrap=/')
@@ -199,7 +201,7 @@ run-torture: $(BUILD)/kv-store $(BUILD)/torture
 	$(BUILD)/torture $(BUILD)/kv-store 200
 	@echo "torture: 200 kills, 0 violations" | tee -a $(RAN)
 
-$(BUILD)/torture: tests/server/torture.c $(SUPPORT) $(BUILD)/libkv.a
+$(BUILD)/torture: tests/server/torture.c $(SUPPORT) $(MODEL) $(BUILD)/libkv.a
 	$(call show,LINK,$@)$(LINK) -Itests -o $@ $^ -lcmocka
 
 tools:

@@ -33,7 +33,7 @@ shift
 # All but what is no script of its own, and narrow.sh, which is for 32 bits; those that take
 # longest begin.
 if [[ $# -eq 0 ]]; then
-    set -- words.sh recipes.sh kv.sh follow.sh pipes.sh crash.sh
+    set -- words.sh recipes.sh kv.sh follow.sh pipes.sh
     for script in "$here"/*.sh; do
         case " $* run.sh lib.sh narrow.sh " in
         *" ${script##*/} "*) ;;

@@ -34,9 +34,11 @@
 #include <unistd.h>
 
 enum {
-    KEYS_MAX = 250,   /* all of them */
+    KEYS_FEW = 150,
+    KEYS_MANY = 5000, /* in some of the logs */
     HEAVY_KEYS = 100, /* with values that make a compaction last */
     HEAVY_BYTES = 45000,
+    KEYS_MAX = HEAVY_KEYS + KEYS_MANY,
     WINDOW_MAX = 2048,
     UNSENT_BYTES_MAX = 262144,
     LOG_BYTES_KEPT = 64 * 1024 * 1024,
@@ -255,16 +257,11 @@ static void add_command(struct torture *torture)
         round->requests.length, round->replies.length, round->writes.count};
 }
 
-static void put_text(struct lines *lines, const char *text)
-{
-    bytes_put(&lines->text, text, strlen(text));
-}
-
 static void put_heavy(struct lines *lines, uint64_t number)
 {
     char text[64];
     (void)snprintf(text, sizeof text, "SET heavy%" PRIu64 " ", number); /* it fits */
-    put_text(lines, text);
+    lines_put_text(lines, text);
     lines_put_letters(lines, HEAVY_BYTES, lines->kind++);
 }
 
@@ -273,9 +270,9 @@ static void add_random_command(struct torture *torture, const struct plan *plan)
     struct lines *lines = &torture->lines;
     uint64_t chance = dice_below(&lines->dice, 1000);
     if (plan->compacts && (chance < 20 || torture->round.count == 0)) {
-        put_text(lines, "COMPACT");
+        lines_put_text(lines, "COMPACT");
     } else if (plan->lists && chance < 40) {
-        put_text(lines, "LIST ");
+        lines_put_text(lines, "LIST ");
         lines_put_key(lines);
     } else if (chance == 999) {
         put_heavy(lines, dice_below(&lines->dice, HEAVY_KEYS));
@@ -671,6 +668,8 @@ static void make_directory(struct torture *torture)
         dice_below(&torture->lines.dice, 2) == 0 && access(memory, W_OK) == 0;
     assert_int_equal(setenv("TMPDIR", uses_memory ? memory : torture->disk, 1), 0);
     tempdir_create(&torture->tempdir);
+    torture->lines.key_count =
+        dice_below(&torture->lines.dice, 4) == 0 ? KEYS_MANY : KEYS_FEW;
     torture->log = tempdir_file(&torture->tempdir, "kv.log");
 }
 
@@ -726,7 +725,6 @@ static void run(struct torture *torture)
                    disk == NULL || disk[0] == '\0' ? "/tmp" : disk);
     make_directory(torture);
     torture->start_us = 2000;
-    torture->lines.key_count = KEYS_MAX - HEAVY_KEYS;
     torture->lines.key_bytes = 8; /* so that none begins as another */
     start(torture);
     write_heavy_keys(torture);

@@ -22,7 +22,7 @@ static bool one_in(struct lines *lines, uint64_t count)
     return below(lines, count) == 0;
 }
 
-static void put(struct lines *lines, const char *text)
+void lines_put_text(struct lines *lines, const char *text)
 {
     bytes_put(&lines->text, text, strlen(text));
 }
@@ -32,7 +32,7 @@ void lines_put_letters(struct lines *lines, uint64_t length, unsigned kind)
 {
     char text[64];
     (void)snprintf(text, sizeof text, "{%" PRIu64 "#%u}", length, kind); /* it fits */
-    put(lines, text);
+    lines_put_text(lines, text);
 }
 
 void lines_put_key(struct lines *lines)
@@ -43,9 +43,9 @@ void lines_put_key(struct lines *lines)
     }
     char key[80];
     int length = snprintf(key, sizeof key, "%c%u", 'a' + (int)(number % 26), number / 26);
-    put(lines, key);
+    lines_put_text(lines, key);
     for (unsigned i = (unsigned)length; i < lines->key_bytes; i++) {
-        put(lines, "x");
+        lines_put_text(lines, "x");
     }
 }
 
@@ -76,18 +76,19 @@ void lines_put_value(struct lines *lines)
                                           "+1",
                                           "1 2"};
     if (may(lines, MAY_INCR) && one_in(lines, 4)) {
-        put(lines, numbers[below(lines, sizeof numbers / sizeof numbers[0])]);
+        lines_put_text(lines, numbers[below(lines, sizeof numbers / sizeof numbers[0])]);
         return;
     }
     uint64_t length = value_length(lines);
     if (length > 1 && one_in(lines, 8)) {
-        put(lines, one_in(lines, 2) ? " " : "\\xc3\\xa4"); /* a space first, or UTF-8 */
+        lines_put_text(
+            lines, one_in(lines, 2) ? " " : "\\xc3\\xa4"); /* a space first, or UTF-8 */
     }
     if (length > 0) {
         lines_put_letters(lines, length, lines->kind++);
     }
     if (one_in(lines, 20)) {
-        put(lines, one_in(lines, 2) ? "\\r\\r" : " ");
+        lines_put_text(lines, one_in(lines, 2) ? "\\r\\r" : " ");
     }
 }
 
@@ -108,12 +109,12 @@ static void put_broken(struct lines *lines)
     };
     static const char *const goodbyes[] = {"POST / HTTP/1.1", "\\xff\\xf4", "Host: x"};
     if (one_in(lines, 24)) {
-        put(lines, goodbyes[below(lines, 3)]);
+        lines_put_text(lines, goodbyes[below(lines, 3)]);
     } else if (one_in(lines, 12)) {
-        put(lines, "GET ");
+        lines_put_text(lines, "GET ");
         lines_put_letters(lines, 65530 + below(lines, 12), 1);
     } else {
-        put(lines, broken[below(lines, sizeof broken / sizeof broken[0])]);
+        lines_put_text(lines, broken[below(lines, sizeof broken / sizeof broken[0])]);
     }
 }
 
@@ -121,10 +122,10 @@ static void put_incr(struct lines *lines)
 {
     static const char *const numbers[] = {" 1", " -1", " 5", " 9223372036854775807",
                                           " -9223372036854775808"};
-    put(lines, "INCR ");
+    lines_put_text(lines, "INCR ");
     lines_put_key(lines);
     if (one_in(lines, 2)) {
-        put(lines, numbers[below(lines, one_in(lines, 4) ? 5 : 3)]);
+        lines_put_text(lines, numbers[below(lines, one_in(lines, 4) ? 5 : 3)]);
     }
 }
 
@@ -138,47 +139,47 @@ void lines_put(struct lines *lines)
                 {MAY_COMPACT, "COMPACT"}, {MAY_LIST, "LIST"},   {MAY_HELP, "HELP"}};
     uint64_t kind = below(lines, 100);
     if (lines->is_large && may(lines, MAY_COMPACT) && one_in(lines, 16)) {
-        put(lines, "COMPACT");
+        lines_put_text(lines, "COMPACT");
         return;
     }
     if (kind < 6) {
         size_t which = (size_t)below(lines, sizeof rare / sizeof rare[0]);
         if (may(lines, rare[which].feature)) {
-            put(lines, rare[which].word);
+            lines_put_text(lines, rare[which].word);
             return;
         }
     } else if (kind < 12 && may(lines, MAY_BREAK)) {
         put_broken(lines);
         return;
     } else if (kind < 24 && may(lines, MAY_DELETE)) {
-        put(lines, "DELETE ");
+        lines_put_text(lines, "DELETE ");
         lines_put_key(lines);
         return;
     } else if (kind < 30 && may(lines, MAY_EXISTS)) {
-        put(lines, "EXISTS ");
+        lines_put_text(lines, "EXISTS ");
         lines_put_key(lines);
         return;
     } else if (kind < 34 && may(lines, MAY_COUNT)) {
-        put(lines, "COUNT");
+        lines_put_text(lines, "COUNT");
         return;
     } else if (kind < 36 && may(lines, MAY_QUIT) && one_in(lines, 8)) {
-        put(lines, "QUIT");
+        lines_put_text(lines, "QUIT");
         return;
     } else if (kind < 44 && may(lines, MAY_INCR)) {
         put_incr(lines);
         return;
     } else if (kind < 52 && may(lines, MAY_ADD)) {
-        put(lines, "ADD ");
+        lines_put_text(lines, "ADD ");
         lines_put_key(lines);
-        put(lines, " ");
+        lines_put_text(lines, " ");
         lines_put_value(lines);
         return;
     }
     bool is_get = may(lines, MAY_GET) && (!may(lines, MAY_SET) || one_in(lines, 2));
-    put(lines, is_get ? "GET " : "SET ");
+    lines_put_text(lines, is_get ? "GET " : "SET ");
     lines_put_key(lines);
     if (!is_get) {
-        put(lines, " ");
+        lines_put_text(lines, " ");
         lines_put_value(lines);
     }
 }

@@ -10,7 +10,6 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
 
 /* What else a run may do. */
 enum feature {
@@ -85,7 +84,7 @@ static uint64_t small_number(struct swarm *swarm, uint64_t max)
 
 static void put(struct swarm *swarm, const char *text)
 {
-    bytes_put(&swarm->lines.text, text, strlen(text));
+    lines_put_text(&swarm->lines, text);
 }
 
 /* ---- Events ---- */
