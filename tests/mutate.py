@@ -48,6 +48,11 @@ MEMORY_BYTES = 3 << 30
 
 DRIVING = r"test_(server_\w+|offline)$"  # tests of a program of its own
 
+# Files that no test is named after, and the tests that see most of them.
+NEAR = {"chunks": "index", "load": "recover|store", "part": "index", "place": "recover",
+        "room": "compact_room", "torn": "recover", "transaction": "store",
+        "upkeep": "store|image", "worth": "compact"}
+
 JUMP = re.compile(r"\tj(?!mp\b)([a-z]+)\t(\.L\w+)$")
 LOCATION = re.compile(r"\t\.loc (\d+) (\d+)")
 FILE = re.compile(r'\t\.file (\d+) "([^"]*)"(?: "([^"]*)")?')
@@ -290,7 +295,8 @@ def groups_of(source, tests, seed, place):
     if word == "kv":
         return [world, (CLIENT, [["bash", "tests/clients/kv.sh", CLIENT[0]]])]
     room = os.path.basename(os.path.dirname(source))
-    near = [test for test in tests if re.search(rf"test_({word}|{room})(_|$)", test)]
+    names = f"{word}|{room}|{NEAR.get(word, word)}"
+    near = [test for test in tests if re.search(rf"test_({names})(_|$)", test)]
     server = [test for test in tests if re.search(DRIVING, test) and test not in near]
     far = [test for test in tests if test not in near + server + LONG]
     groups = [([*near, CLIENT[0]], [[test] for test in near]),
