@@ -49,7 +49,7 @@ MEMORY_BYTES = 3 << 30
 DRIVING = r"test_(server_\w+|offline)$"  # tests of a program of its own
 
 # Files that no test is named after, and the tests that see most of them.
-NEAR = {"chunks": "index", "load": "recover|store", "part": "index", "place": "recover",
+NEAR = {"chunks": "index", "load": "recover|store", "part": "index", "place": "recover|store",
         "room": "compact_room", "torn": "recover", "transaction": "store",
         "upkeep": "store|image", "worth": "compact"}
 
