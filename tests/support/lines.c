@@ -35,18 +35,23 @@ void lines_put_letters(struct lines *lines, uint64_t length, unsigned kind)
     lines_put_text(lines, text);
 }
 
-void lines_put_key(struct lines *lines)
+void lines_put_key_number(struct lines *lines, unsigned number)
 {
-    unsigned number = (unsigned)below(lines, lines->key_count);
-    if (lines->dwells_on > 0 && !one_in(lines, 4)) {
-        number = lines->dwells_on - 1;
-    }
     char key[80];
     int length = snprintf(key, sizeof key, "%c%u", 'a' + (int)(number % 26), number / 26);
     lines_put_text(lines, key);
     for (unsigned i = (unsigned)length; i < lines->key_bytes; i++) {
         lines_put_text(lines, "x");
     }
+}
+
+void lines_put_key(struct lines *lines)
+{
+    unsigned number = (unsigned)below(lines, lines->key_count);
+    if (lines->dwells_on > 0 && !one_in(lines, 4)) {
+        number = lines->dwells_on - 1;
+    }
+    lines_put_key_number(lines, number);
 }
 
 static uint64_t value_length(struct lines *lines)

@@ -48,9 +48,10 @@ struct lines {
 /* A line, without its end. */
 void lines_put(struct lines *lines);
 
-/* Parts of one: words of a script, a key, a value, so many letters of a kind. */
+/* Parts of one: words of a script, a key, that of a number, a value, so many letters. */
 void lines_put_text(struct lines *lines, const char *text);
 void lines_put_key(struct lines *lines);
+void lines_put_key_number(struct lines *lines, unsigned number);
 void lines_put_value(struct lines *lines);
 void lines_put_letters(struct lines *lines, uint64_t length, unsigned kind);
 

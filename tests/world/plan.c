@@ -38,6 +38,7 @@ struct serving plan_default_serving(void)
                             .image_growth_bytes = 64 << 20,
                             .image_piece_bytes = 64 << 10,
                             .processors = 2,
+                            .address_count = 1,
                             .tick_us = 5,
                             .seed = 1};
 }
@@ -163,6 +164,15 @@ static void print_serving(const struct serving *serving, struct bytes *text)
     }
     if (serving->image_piece_bytes != usual.image_piece_bytes) {
         print(text, " piece=%" PRIu64, serving->image_piece_bytes);
+    }
+    if (serving->address_count != usual.address_count) {
+        print(text, " addresses=%" PRIu64, serving->address_count);
+    }
+    if (serving->part_count != usual.part_count) {
+        print(text, " parts=%" PRIu64, serving->part_count);
+    }
+    if (serving->hash_count != usual.hash_count) {
+        print(text, " hashes=%" PRIu64, serving->hash_count);
     }
     if (serving->seed != usual.seed) {
         print(text, " seed=%" PRIu64, serving->seed);
@@ -346,6 +356,15 @@ static bool parse_serving(struct reading *reading, struct event *event)
             serving->image_growth_bytes = number;
         } else if (is_word(reading, "piece")) {
             serving->image_piece_bytes = number;
+        } else if (is_word(reading, "addresses")) {
+            serving->address_count = number;
+            if (number < 1 || number > PLAN_ADDRESSES_MAX) {
+                return false;
+            }
+        } else if (is_word(reading, "parts")) {
+            serving->part_count = number;
+        } else if (is_word(reading, "hashes")) {
+            serving->hash_count = number;
         } else if (is_word(reading, "seed")) {
             serving->seed = number;
         } else if (is_word(reading, "looks")) {

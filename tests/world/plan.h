@@ -7,6 +7,8 @@
  *
  *     serve sync=everysec idle=2 max-value=4096 processors=1 tick=9 sync-us=300 seed=7
  *     serve image=3000 piece=90                saved when the log has grown so, in pieces
+ *     serve addresses=2                        to listen on; each has its clients
+ *     serve parts=2 hashes=50                  of the index and of keys, in all lives
  *     client 1 says SET a {300#7}\nGET a\n     bytes arrive; 300 letters of kind 7
  *     client 1 comes                           connects, and sends nothing yet
  *     client 1 takes 100                       its socket has room for so many bytes
@@ -30,9 +32,9 @@
  *                                              it is put back when the server has ended
  *     rot log 500 3                            at rest: bit 3 at 500 thousandths of it
  *     jump 5000                                the clock, by ms
- *     original 12                              the log that the first start finds was
- * left by the original, with so many records lies                                     no
- * sync reaches the disk
+ *     original 12                              the first start finds a log that the
+ *                                              original left, with so many records
+ *     lies                                     no sync reaches the disk
  *
  * in front of it `+3 ` (calls) or `~1500 ` (ms). `all` stands for a number without limit.
  * `serve`, `original` and `lies` at the beginning are there before the first start.
@@ -76,23 +78,26 @@ enum { CLIENTS_MAX = 8 };
 
 #define WORLD_ALL UINT64_MAX
 
-/* From the next start on. */
 /* See looks below. */
-enum { PLAN_LOOKS_MAX = 20 };
+enum { PLAN_LOOKS_MAX = 20, PLAN_ADDRESSES_MAX = 3 };
 
+/* From the next start on. */
 struct serving {
     bool is_everysec;
     uint64_t idle_s;
     uint64_t value_bytes_max;
     uint64_t processors;
-    uint64_t tick_us;            /* each call takes so long */
-    uint64_t sync_us;            /* and a sync, twice if the file has another length */
+    uint64_t address_count; /* 1 to PLAN_ADDRESSES_MAX; clients come to them by turns */
+    uint64_t tick_us;       /* each call takes so long */
+    uint64_t sync_us;       /* and a sync, twice if the file has another length */
     uint64_t image_growth_bytes; /* of the log, before the index is saved again */
     uint64_t image_piece_bytes;
-    uint64_t seed; /* of the random numbers that the system gives */
-    uint64_t
-        looks; /* of --follow beside it: one at each wait, and after so many calls; if
-                  they are more than PLAN_LOOKS_MAX, by the clock; 0: nobody follows */
+    uint64_t part_count; /* of the index, that keys go to; 0: all it has */
+    uint64_t hash_count; /* that all keys share; 0: each has its own */
+    uint64_t seed;       /* of the random numbers that the system gives */
+    /* Of --follow beside it: one at each wait, and after so many calls; if they are more
+     * than PLAN_LOOKS_MAX, by the clock; 0: nobody follows. */
+    uint64_t looks;
 };
 
 struct fault {

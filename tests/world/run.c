@@ -18,6 +18,7 @@
 #include "world/disk.h"
 #include "world/faults.h"
 #include "world/files.h"
+#include "world/hashes.h"
 #include "world/mappings.h"
 #include "world/memory.h"
 #include "world/model.h"
@@ -113,7 +114,9 @@ static enum status serve(void)
                        .piece_bytes_max = serving->image_piece_bytes * 3},
     };
     struct server_options server_options = {
-        .listener = {.addresses = {"127.0.0.1"}, .address_count = 1, .port = "7878"},
+        .listener = {.addresses = {"127.0.0.1", "127.0.0.2", "127.0.0.3"},
+                     .address_count = (size_t)serving->address_count,
+                     .port = "7878"},
         .session = {.idle_ms = serving->idle_s * 1000,
                     .value_bytes_max = serving->value_bytes_max},
     };
@@ -416,6 +419,7 @@ static void run(const struct plan *plan)
     beside_end();
     small_begin_run();
     process_begin_run(plan);
+    hashes_begin_run(process_serving());
     faults_begin_run();
     disk_begin_run();
     files_begin_run();

@@ -14,6 +14,7 @@
 #include "world/process.h"
 #include "world/small.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -242,7 +243,8 @@ int __wrap_socket(int family, int type, int protocol)
     (void)type;
     (void)protocol;
     int error = process_enter(CALL_LISTEN, ROLE_ANY, 0, 0);
-    return error != 0 ? outcome(error) : descriptor_open(DESCRIPTOR_LISTENER, 0);
+    size_t number = descriptors_count(DESCRIPTOR_LISTENER);
+    return error != 0 ? outcome(error) : descriptor_open(DESCRIPTOR_LISTENER, number);
 }
 
 int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t length)
@@ -289,10 +291,10 @@ int __wrap_getaddrinfo(const char *host, const char *port, const struct addrinfo
 {
     static struct sockaddr_in address;
     static struct addrinfo only;
-    (void)host;
     (void)port;
     (void)hints;
     address = own_address();
+    (void)inet_pton(AF_INET, host, &address.sin_addr); /* the hosts are numbers */
     only = (struct addrinfo){
         .ai_family = AF_INET,
         .ai_socktype = SOCK_STREAM,
@@ -320,22 +322,33 @@ int __wrap_getnameinfo(const struct sockaddr *address, socklen_t length, char *h
     return 0;
 }
 
+/* The place in the queue of the next one at a listener; queue_count: there is none. */
+static size_t next_at(size_t listener)
+{
+    size_t at = 0;
+    while (at < queue_count && queue[at] % process_serving()->address_count != listener) {
+        at++;
+    }
+    return at;
+}
+
 int __wrap_accept(int fd, struct sockaddr *address, socklen_t *length)
 {
-    (void)fd;
     (void)address;
     (void)length;
-    int error = process_enter(CALL_ACCEPT, ROLE_ANY, queue_count, 0);
-    if (error == 0 && queue_count == 0) {
+    size_t listener = descriptor_at(fd).number;
+    int error = process_enter(CALL_ACCEPT, ROLE_ANY, queue_count, listener);
+    size_t at = next_at(listener); /* somebody may have come just now */
+    if (error == 0 && at == queue_count) {
         error = EAGAIN;
     }
     has_wanted_descriptor = has_wanted_descriptor || error == EMFILE || error == ENFILE;
     if (error != 0) {
         return outcome(error);
     }
-    unsigned number = queue[0];
+    unsigned number = queue[at];
     queue_count--;
-    memmove(queue, queue + 1, queue_count * sizeof queue[0]);
+    memmove(queue + at, queue + at + 1, (queue_count - at) * sizeof queue[0]);
     clients[number].state = CLIENT_LOBBY;
     process_note_progress();
     return descriptor_open(DESCRIPTOR_CLIENT, number);
@@ -498,7 +511,7 @@ static short readiness(const struct pollfd *polled)
     short ready = 0;
     switch (descriptor.kind) {
     case DESCRIPTOR_LISTENER:
-        ready = queue_count > 0 ? POLLIN : 0;
+        ready = next_at(descriptor.number) < queue_count ? POLLIN : 0;
         break;
     case DESCRIPTOR_PIPE:
         ready = piped_bytes > 0 ? POLLIN : 0;

@@ -53,7 +53,9 @@ struct swarm {
     uint64_t value_bytes_max;
     bool is_everysec;
     uint64_t idle_ms;
-    uint64_t looks; /* of --follow */
+    bool has_long_log; /* a compaction of more than is removed at once is to come */
+    bool is_narrow;    /* the index has few parts, and grows them by many keys */
+    uint64_t looks;    /* of --follow */
 };
 
 static uint64_t below(struct swarm *swarm, uint64_t count)
@@ -265,6 +267,11 @@ static void add_refusal(struct swarm *swarm)
     if (swarm->lines.is_large &&
         one_in(swarm, 2)) { /* in a batch that writes and reads it */
         swarm->lines.text.length = 0;
+        if (one_in(swarm, 2)) { /* and begins when what came with it has been sent */
+            put(swarm, "GET ");
+            lines_put_key(&swarm->lines);
+            put(swarm, "\\n");
+        }
         put(swarm, "SET ");
         lines_put_key(&swarm->lines);
         put(swarm, " short\\nGET ");
@@ -297,6 +304,8 @@ static struct serving choose_serving(struct swarm *swarm)
     swarm->idle_ms = serving.idle_s * 1000;
     swarm->is_everysec = serving.is_everysec;
     serving.processors = 1 + below(swarm, 2);
+    serving.address_count =
+        may(swarm, MAY_CROWD) ? 1 + below(swarm, PLAN_ADDRESSES_MAX) : 1;
     serving.tick_us = 1 + below(swarm, 20);
     serving.seed = dice_next(&swarm->lines.dice) >> 40;
     serving.sync_us = one_in(swarm, 6) ? 0 : 30 + below(swarm, 300);
@@ -311,6 +320,25 @@ static struct serving choose_serving(struct swarm *swarm)
         swarm->value_bytes_max = serving.value_bytes_max;
     }
     return serving;
+}
+
+/*
+ * Few parts for many keys; and few hashes, so that keys share one, but where records may
+ * be damaged or unreadable: those are told by their hash alone.
+ */
+static void choose_hashes(struct swarm *swarm, struct serving *serving)
+{
+    swarm->is_narrow =
+        may(swarm, MAY_BE_MANY) && !swarm->lines.is_large && one_in(swarm, 4);
+    if (swarm->is_narrow) {
+        swarm->lines.key_count = 100 + (unsigned)below(swarm, 500);
+        serving->part_count = 1 + below(swarm, 3);
+    }
+    bool is_told_by_hash =
+        may(swarm, MAY_ROT) || may(swarm, MAY_FAIL_READS) || may(swarm, MAY_BE_TOUCHED);
+    if (!is_told_by_hash && one_in(swarm, 2)) {
+        serving->hash_count = 1 + swarm->lines.key_count / (1 + below(swarm, 8));
+    }
 }
 
 /* A thing that a client does besides talking. */
@@ -331,6 +359,15 @@ static void add_plain(struct swarm *swarm, enum event_kind kind, uint64_t number
     plan_add(swarm->plan, event);
 }
 
+/* The text is said by the client so much later. */
+static void say_later(struct swarm *swarm, uint64_t after_ms)
+{
+    struct event event = {
+        .kind = EVENT_SAYS, .client = swarm->client, .after_ms = after_ms};
+    event.text = plan_text((const char *)swarm->lines.text.at, swarm->lines.text.length);
+    plan_add(swarm->plan, event);
+}
+
 /*
  * Several who say something, or half of it, at once or when one of them has just been
  * silent for too long: turns end by the clock, and the next begin.
@@ -344,14 +381,36 @@ static void add_turns(struct swarm *swarm)
         put(swarm, "GET ");
         lines_put_key(&swarm->lines);
         put(swarm, one_in(swarm, 2) ? "\\n" : "");
-        struct event event = {.kind = EVENT_SAYS, .client = swarm->client};
+        uint64_t after_ms = 0;
         if (one_in(swarm, 3)) {
-            event.after_ms = swarm->idle_ms / (1 + below(swarm, 3));
-            event.after_ms += below(swarm, 20);
+            after_ms = swarm->idle_ms / (1 + below(swarm, 3));
+            after_ms += below(swarm, 20);
         }
-        event.text =
-            plan_text((const char *)swarm->lines.text.at, swarm->lines.text.length);
-        plan_add(swarm->plan, event);
+        say_later(swarm, after_ms);
+    }
+}
+
+/* One that goes on asking though it takes next to nothing, while another waits. */
+static void add_asking_on(struct swarm *swarm)
+{
+    unsigned asker = swarm->client;
+    struct event takes = make(swarm, EVENT_TAKES);
+    takes.number = below(swarm, 200);
+    plan_add(swarm->plan, takes);
+    add_lines(swarm);
+    uint64_t count = 3 + below(swarm, 8);
+    uint64_t waiting = below(swarm, 3); /* who waits comes before, or amid of them */
+    for (uint64_t i = 0; i < count; i++) {
+        swarm->lines.text.length = 0;
+        put(swarm, "GET ");
+        lines_put_key(&swarm->lines);
+        put(swarm, "\\n");
+        if (i == waiting) {
+            swarm->client = (unsigned)below(swarm, swarm->client_count);
+            say_later(swarm, 0);
+            swarm->client = asker;
+        }
+        say_later(swarm, swarm->idle_ms / (1 + below(swarm, 4)) + below(swarm, 20));
     }
 }
 
@@ -392,12 +451,19 @@ static void add_slow_read(struct swarm *swarm)
     }
 }
 
-static void add_unreadable(struct swarm *swarm)
+/* Most of a log that is served may be space ahead, and what is written stand before it.
+ */
+static void add_lost_page(struct swarm *swarm)
 {
     struct event event = make(swarm, EVENT_UNREADABLE);
     event.fault.role = one_in(swarm, 4) ? ROLE_OLD : ROLE_LOG;
-    event.number = below(swarm, 1000);
+    event.number = one_in(swarm, 2) ? small_number(swarm, 1000) - 1 : below(swarm, 1000);
     plan_add(swarm->plan, event);
+}
+
+static void add_unreadable(struct swarm *swarm)
+{
+    add_lost_page(swarm);
     add_lines(swarm);
     if (one_in(swarm, 2)) {
         add_plain(swarm, EVENT_FAULTS_END, 0);
@@ -415,6 +481,15 @@ static void add_rot(struct swarm *swarm)
     add_plain(swarm, EVENT_SIGNAL, SIGTERM);
 }
 
+static void put_short_write(struct swarm *swarm)
+{
+    put(swarm, "SET ");
+    lines_put_key(&swarm->lines);
+    put(swarm, " ");
+    lines_put_letters(&swarm->lines, 1 + below(swarm, 40), swarm->lines.kind++);
+    put(swarm, "\\n");
+}
+
 /*
  * Lines that fill a batch to its limit and a little over: those that arrive in one piece,
  * since the first is so long that there has to be room for it.
@@ -430,8 +505,12 @@ static void say_a_full_batch(struct swarm *swarm)
     put(swarm, "\\n");
     uint64_t count = below(swarm, 16);
     for (uint64_t i = 0; i < count; i++) {
-        lines_put(&swarm->lines);
-        put(swarm, "\\n");
+        if (one_in(swarm, 2)) {
+            put_short_write(swarm);
+        } else {
+            lines_put(&swarm->lines);
+            put(swarm, "\\n");
+        }
     }
     say(swarm, swarm->client, 0, swarm->lines.text.length);
 }
@@ -452,7 +531,9 @@ static void add_power_loss(struct swarm *swarm)
 {
     struct event event = make(swarm, EVENT_POWER);
     event.number = below(swarm, 100000);
-    if (swarm->lines.is_large && swarm->is_everysec && one_in(swarm, 3)) {
+    bool can_be_full = may(swarm, MAY_BE_LARGE) && swarm->is_everysec &&
+                       swarm->value_bytes_max >= BATCH_BYTES_MAX;
+    if (can_be_full && one_in(swarm, 2)) {
         lose_full_batches(swarm);
         return;
     }
@@ -523,6 +604,118 @@ static void add_small(struct swarm *swarm)
     }
 }
 
+/* What may come over a server at any moment, and ends it: now, or amid of its stop. */
+static void add_end(struct swarm *swarm)
+{
+    if (may(swarm, MAY_STOP) && one_in(swarm, 2)) {
+        add_plain(swarm, EVENT_SIGNAL, SIGTERM);
+    }
+    if (may(swarm, MAY_FAIL_READS) && !one_in(swarm, 3)) {
+        add_lost_page(swarm);
+    }
+    if (may(swarm, MAY_LOSE_POWER) && one_in(swarm, 2)) {
+        add_plain(swarm, EVENT_POWER, below(swarm, 100000));
+    } else if (may(swarm, MAY_KILL)) {
+        add_plain(swarm, EVENT_KILL, 0);
+    }
+}
+
+/* Lines that store so much that the log has more than a page or two. */
+static void say_some_pages(struct swarm *swarm)
+{
+    uint64_t count = 1 + below(swarm, 4);
+    swarm->lines.text.length = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        put(swarm, "SET ");
+        lines_put_key(&swarm->lines);
+        put(swarm, " ");
+        lines_put_letters(&swarm->lines, 1 + below(swarm, 9000), swarm->lines.kind++);
+        put(swarm, "\\n");
+    }
+    say(swarm, swarm->client, 0, swarm->lines.text.length);
+}
+
+/* So much that a compaction clears it away in more than one step, and little of it live.
+ */
+static void say_dead_bytes(struct swarm *swarm)
+{
+    unsigned number = (unsigned)below(swarm, swarm->lines.key_count);
+    swarm->lines.text.length = 0;
+    for (int i = 0; i < 4; i++) {
+        put(swarm, "SET ");
+        lines_put_key_number(&swarm->lines, number);
+        put(swarm, " ");
+        lines_put_letters(&swarm->lines, i == 3 ? 1 : BATCH_BYTES_MAX - 1000,
+                          swarm->lines.kind++);
+        put(swarm, "\\n");
+    }
+    say(swarm, swarm->client, 0, swarm->lines.text.length);
+}
+
+/*
+ * A compaction right behind some writes and right before others, so that no look from
+ * outside comes between; and then, while it copies or when it just has, the end of a
+ * life.
+ */
+static void add_compaction(struct swarm *swarm)
+{
+    bool is_long = swarm->has_long_log;
+    swarm->has_long_log = false;
+    if (is_long) {
+        say_dead_bytes(swarm);
+    }
+    if (one_in(swarm, 2)) {
+        say_some_pages(swarm);
+    } else {
+        add_lines(swarm);
+    }
+    swarm->lines.text.length = 0;
+    put(swarm, "COMPACT\\n");
+    uint64_t count = below(swarm, 4);
+    for (uint64_t i = 0; i < count; i++) {
+        lines_put(&swarm->lines);
+        put(swarm, "\\n");
+    }
+    size_t at = swarm->plan->count;
+    say(swarm, swarm->client, 0, swarm->lines.text.length);
+    swarm->plan->events[at].after_ms = 0;
+    swarm->plan->events[at].after_calls = 1 + below(swarm, 6);
+    if (may(swarm, MAY_FAIL_FILES) &&
+        (is_long || one_in(swarm, 2))) { /* what is left stays */
+        struct event event = {.kind = EVENT_FAIL, .client = swarm->client};
+        event.fault = (struct fault){
+            .call = CALL_UNLINKAT, .role = ROLE_ANY, .nth = 1, .error = EIO};
+        plan_add(swarm->plan, event);
+    }
+    if (is_long || !one_in(swarm, 3)) {
+        at = swarm->plan->count;
+        add_end(swarm);
+        if (at < swarm->plan->count && !one_in(swarm, 4)) {
+            swarm->plan->events[at].after_calls = 0;
+            swarm->plan->events[at].after_ms = 1 + below(swarm, 800);
+        }
+    }
+}
+
+/* Keys one after another, stored or deleted: tables grow, and shrink again. */
+static void add_many_keys(struct swarm *swarm)
+{
+    bool is_deletion = may(swarm, MAY_DELETE) && one_in(swarm, 3);
+    unsigned count = swarm->lines.key_count / (1 + (unsigned)below(swarm, 3));
+    unsigned first = (unsigned)below(swarm, swarm->lines.key_count);
+    swarm->lines.text.length = 0;
+    for (unsigned i = 0; i < count; i++) {
+        put(swarm, is_deletion ? "DELETE " : "SET ");
+        lines_put_key_number(&swarm->lines, (first + i) % swarm->lines.key_count);
+        if (!is_deletion) {
+            put(swarm, " ");
+            lines_put_letters(&swarm->lines, 1 + below(swarm, 9), swarm->lines.kind++);
+        }
+        put(swarm, "\\n");
+    }
+    say(swarm, swarm->client, 0, swarm->lines.text.length);
+}
+
 static void add_event(struct swarm *swarm)
 {
     /* What one client does is mostly followed by what the same one does. */
@@ -531,6 +724,14 @@ static void add_event(struct swarm *swarm)
     }
     if (may(swarm, MAY_RUN_SMALL) && one_in(swarm, 6)) {
         add_small(swarm);
+        return;
+    }
+    if (swarm->is_narrow && one_in(swarm, 4)) {
+        add_many_keys(swarm);
+        return;
+    }
+    if (may(swarm, MAY_COMPACT) && one_in(swarm, 24)) {
+        add_compaction(swarm);
         return;
     }
     enum feature feature =
@@ -550,6 +751,10 @@ static void add_event(struct swarm *swarm)
     case MAY_BE_SLOW:
         if (swarm->lines.is_large && may(swarm, MAY_COMPACT) && one_in(swarm, 2)) {
             add_slow_read(swarm);
+            break;
+        }
+        if (may(swarm, MAY_CROWD) && one_in(swarm, 3)) {
+            add_asking_on(swarm);
             break;
         }
         add_habit(swarm, one_in(swarm, 2) ? EVENT_TAKES : EVENT_DRIBBLES);
@@ -644,6 +849,10 @@ void swarm_make(uint64_t seed, struct plan *plan)
     }
     swarm.looks = may(&swarm, MAY_FOLLOW) ? 1 + below(&swarm, 2 * PLAN_LOOKS_MAX) : 0;
     struct event first = {.kind = EVENT_SERVE, .serving = choose_serving(&swarm)};
+    swarm.has_long_log = may(&swarm, MAY_BE_LARGE) && may(&swarm, MAY_FAIL_FILES) &&
+                         may(&swarm, MAY_FAIL_READS) && may(&swarm, MAY_COMPACT) &&
+                         swarm.value_bytes_max >= BATCH_BYTES_MAX;
+    choose_hashes(&swarm, &first.serving);
     plan_add(plan, first);
     if (may(&swarm, MAY_INHERIT) && one_in(&swarm, 8)) {
         struct event original = {.kind = EVENT_ORIGINAL, .number = 1 + below(&swarm, 40)};
