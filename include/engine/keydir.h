@@ -90,8 +90,9 @@ struct slice keydir_key(const struct keydir *keydir, const struct location *loca
 /*
  * Find the record of a key; staged deletes are found too.
  *
- * KV_NOT_FOUND.  KV_CORRUPT: a record whose hash is this key's does not pass its CRC,
- * so it may be the one; location_out is it.  KV_IO: likewise, after a failed read.
+ * KV_NOT_FOUND.  KV_CORRUPT: no record is, but one with the hash and the length of this
+ * key does not pass its CRC, so it may be the one; location_out is it.  KV_IO: likewise,
+ * after a failed read.
  */
 enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice key,
                         struct location *location_out);

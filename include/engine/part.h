@@ -15,9 +15,6 @@
 
 struct slot;
 
-/* Parts of an index are numbered below this. */
-#define PARTS_MAX 512
-
 struct part {
     struct chunks *memory; /* borrowed: where chunks come from */
     struct chunk **chunks; /* homes, then spare slots */

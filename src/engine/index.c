@@ -5,6 +5,7 @@
 #include "engine/index.h"
 
 #include "engine/part.h"
+#include "engine/part_size.h"
 
 #include <assert.h>
 #include <stdlib.h>

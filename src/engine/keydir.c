@@ -158,6 +158,9 @@ enum status keydir_verify(const struct keydir *keydir, const struct location *lo
 static enum status compare(const struct keydir *keydir, const struct location *location,
                            struct slice key)
 {
+    if (location->key_length != key.length) {
+        return KV_NOT_FOUND; /* whatever the record has become */
+    }
     if (slice_equal(keydir_key(keydir, location), key)) {
         return KV_OK;
     }
@@ -168,19 +171,21 @@ static enum status compare(const struct keydir *keydir, const struct location *l
     return slice_equal(keydir_key(keydir, location), key) ? KV_OK : KV_NOT_FOUND;
 }
 
+/* A record that nobody can tell the key of hides none that can be told. */
 enum status keydir_find(const struct keydir *keydir, uint64_t hash, struct slice key,
                         struct location *location_out)
 {
     struct location location;
+    enum status found = KV_NOT_FOUND;
     struct index_cursor cursor = index_find(keydir->index, hash);
-    while (index_next(&cursor, keydir->index, &location)) {
+    while (found != KV_OK && index_next(&cursor, keydir->index, &location)) {
         enum status status = compare(keydir, &location, key);
-        if (status != KV_NOT_FOUND) {
+        if (status == KV_OK || (status != KV_NOT_FOUND && found == KV_NOT_FOUND)) {
             *location_out = location;
-            return status;
+            found = status;
         }
     }
-    return KV_NOT_FOUND;
+    return found;
 }
 
 /* Tell that a record is not served, and why. */

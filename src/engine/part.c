@@ -11,24 +11,12 @@
 
 #include "base/bounds.h"
 #include "base/platform.h"
-#include "engine/slot.h"
+#include "engine/part_size.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* A part holds at most 17/20 of its homes, and grows by a quarter. */
-#define LOAD_NUMERATOR   17
-#define LOAD_DENOMINATOR 20
-#define GROWTH_DIVISOR   4
-#define GROWTH_ROUNDINGS 16
-
-/* Parts that are filled from an image get up to a quarter more, so that they are spread.
- */
-#define BEGIN_SPREAD_DIVISOR ((uint64_t)GROWTH_DIVISOR * PARTS_MAX)
-
-#define HOMES_MIN        8
-#define SPARE_SLOTS_MAX  32
 #define LAYOUT_TRIES_MAX 16
 
 /* Whole slots of a line of memory, and how many are fetched together. */
@@ -37,24 +25,6 @@
 
 /* Of a probe so many slots are looked at together: most end within them. */
 #define PROBE_SLOTS 4
-
-/*
- * A part that needs less than half of its homes gets a quarter more than it needs: as
- * far from where it would grow as one that has grown, and from where it would shrink.
- */
-#define SHRINK_DIVISOR 2
-
-#define CHUNK_SLOTS (CHUNK_BYTES / sizeof(struct slot))
-
-static_assert(CHUNK_SLOTS * sizeof(struct slot) == CHUNK_BYTES, "chunks are full");
-static_assert(CHUNK_SLOTS == 128, "a place in a chunk is some bits of that in a part");
-
-/* How large a part is to be. */
-struct size {
-    uint64_t home_count;
-    uint64_t slot_count;
-    uint64_t chunk_count;
-};
 
 static struct slot *slot_at(const struct part *part, size_t at)
 {
@@ -72,14 +42,9 @@ static struct slot *slot_behind(const struct part *part, struct slot *slot, size
     return at / CHUNK_SLOTS < part->chunk_count ? slot_at(part, at) : NULL;
 }
 
-static size_t home_among(uint64_t home_count, uint32_t hash)
-{
-    return (size_t)(hash * home_count >> SLOT_HASH_BITS);
-}
-
 static size_t home_of(const struct part *part, uint32_t hash)
 {
-    return home_among(part->home_count, hash);
+    return part_size_home(part->home_count, hash);
 }
 
 void part_init(struct part *part, struct chunks *chunks, uint32_t number)
@@ -92,43 +57,8 @@ void part_destroy(struct part *part)
     free(part->chunks);
 }
 
-/* So many homes at least, and all that its chunks have room for. */
-static struct size size_for(uint64_t home_count)
-{
-    home_count = home_count < HOMES_MIN ? HOMES_MIN : home_count;
-    uint64_t spare = home_count < SPARE_SLOTS_MAX ? home_count : SPARE_SLOTS_MAX;
-    uint64_t slot_count = home_count + spare;
-    uint64_t chunk_count = (slot_count + CHUNK_SLOTS - 1) / CHUNK_SLOTS;
-    if (chunk_count > 1) {
-        slot_count = chunk_count * CHUNK_SLOTS;
-        home_count = slot_count - SPARE_SLOTS_MAX;
-    }
-    return (struct size){home_count, slot_count, chunk_count};
-}
-
-static struct size size_of_chunks(uint64_t chunk_count)
-{
-    return size_for(chunk_count * CHUNK_SLOTS - SPARE_SLOTS_MAX);
-}
-
-/*
- * The next size of a part: a quarter more, rounded up or down by the number of the part.
- * Parts of one size would all grow within a few batches of a client; so rounded, their
- * sizes are soon spread over all between two sizes of one part.
- */
-static struct size size_beyond(size_t part_number, struct size size)
-{
-    if (size.chunk_count <= 1) {
-        return size_for(size.home_count + size.home_count / 3 + 1);
-    }
-    uint64_t rounding = part_number % GROWTH_ROUNDINGS;
-    uint64_t more = (size.chunk_count * GROWTH_ROUNDINGS / GROWTH_DIVISOR + rounding) /
-                    GROWTH_ROUNDINGS;
-    return size_of_chunks(size.chunk_count + (more == 0 ? 1 : more));
-}
-
 /* Whether the entries of a part fit into this size, and leave the last slot empty. */
-static bool fits(const struct part *part, const struct size *size)
+static bool fits(const struct part *part, const struct part_size *size)
 {
     if (size->home_count > part->home_count && !part->is_last_used) {
         return true; /* see grow */
@@ -137,7 +67,7 @@ static bool fits(const struct part *part, const struct size *size)
     for (size_t i = 0; i < part->slot_count; i++) {
         const struct slot *slot = slot_at(part, i);
         if (!slot_is_empty(slot)) {
-            size_t home = home_among(size->home_count, slot_hash(slot));
+            size_t home = part_size_home(size->home_count, slot_hash(slot));
             next = (next > home ? next : home) + 1;
         }
     }
@@ -218,13 +148,13 @@ static void settle(struct part *part, size_t from, size_t end)
  * the last slot is empty now. Where it is not, sizes are passed over until they do; only
  * equal hashes beyond the spare slots, which no seed gives, exhaust the tries.
  */
-static enum status grow(struct part *part, struct size size)
+static enum status grow(struct part *part, struct part_size size)
 {
     for (int tries = 0; !fits(part, &size); tries++) {
         if (tries == LAYOUT_TRIES_MAX) {
             return KV_NO_MEMORY;
         }
-        size = size_beyond(part->number, size);
+        size = part_size_beyond(size, part->number);
     }
     if (size.slot_count > UINT32_MAX) {
         return KV_NO_MEMORY;
@@ -243,21 +173,21 @@ static enum status grow(struct part *part, struct size size)
     return KV_OK;
 }
 
-static struct size size_of(const struct part *part)
+static struct part_size size_of(const struct part *part)
 {
-    return (struct size){part->home_count, part->slot_count, part->chunk_count};
+    return (struct part_size){part->home_count, part->slot_count, part->chunk_count};
 }
 
 enum status part_reserve(struct part *part, uint64_t hash)
 {
-    uint64_t entries_max = (uint64_t)part->home_count * LOAD_NUMERATOR / LOAD_DENOMINATOR;
-    if (part->entry_count < entries_max && !part->is_last_used) {
+    if (part->entry_count < part_size_entries_max(part->home_count) &&
+        !part->is_last_used) {
         const struct slot *home = slot_at(part, home_of(part, slot_hash_from(hash)));
         KV_PREFETCH(home + 6); /* where the next gap may be */
         KV_PREFETCH(home + 9);
         return KV_OK;
     }
-    return grow(part, size_beyond(part->number, size_of(part)));
+    return grow(part, part_size_beyond(size_of(part), part->number));
 }
 
 void part_prefetch(const struct part *part, uint64_t hash)
@@ -408,11 +338,7 @@ bool part_replace(struct part *part, uint64_t hash, const struct location *from,
 /* Needs no memory. */
 static void shrink(struct part *part)
 {
-    uint64_t needed = (uint64_t)part->entry_count * LOAD_DENOMINATOR / LOAD_NUMERATOR;
-    if (part->chunk_count <= 1 || needed >= part->home_count / SHRINK_DIVISOR) {
-        return;
-    }
-    struct size size = size_for(needed + needed / GROWTH_DIVISOR);
+    struct part_size size = part_size_shrunk(size_of(part), part->entry_count);
     uint32_t slot_count = part->slot_count;
     if (size.chunk_count < part->chunk_count && fits(part, &size)) {
         part->home_count = (uint32_t)size.home_count;
@@ -464,14 +390,8 @@ uint32_t part_hash_at(const struct part *part, size_t slot)
 
 enum status part_begin(struct part *part, size_t count)
 {
-    uint64_t least = (uint64_t)count * LOAD_DENOMINATOR / LOAD_NUMERATOR + 1;
-    struct size size = size_for(least);
     assert(part->chunks == NULL);
-    if (size.chunk_count > 1) {
-        size = size_of_chunks(size.chunk_count +
-                              size.chunk_count * part->number / BEGIN_SPREAD_DIVISOR);
-    }
-    return grow(part, size);
+    return grow(part, part_size_to_fill(part->number, count));
 }
 
 enum status part_append(struct part *part, size_t *next, const struct index_entry *entry)
@@ -487,7 +407,7 @@ enum status part_append(struct part *part, size_t *next, const struct index_entr
             return KV_OK;
         }
         /* The spare slots have run out: the entries so far get more homes. */
-        enum status status = grow(part, size_beyond(part->number, size_of(part)));
+        enum status status = grow(part, part_size_beyond(size_of(part), part->number));
         if (status != KV_OK) {
             return status;
         }
@@ -543,23 +463,14 @@ static size_t merge_slots(const struct part *part, size_t from, const struct slo
     return next;
 }
 
-/* The least size in the order of growth that has room for so many entries. */
-static struct size size_with_room(const struct part *part, uint64_t entry_count)
-{
-    struct size size = size_of(part);
-    while (size.home_count * LOAD_NUMERATOR / LOAD_DENOMINATOR < entry_count) {
-        size = size_beyond(part->number, size);
-    }
-    return size;
-}
-
 /*
  * As grow, but with so many chunks more before the others that every entry moves ahead,
  * whatever comes before it. As many are given back from the end.
  */
 enum status part_merge(struct part *part, const struct slot *entries, size_t count)
 {
-    struct size size = size_with_room(part, (uint64_t)part->entry_count + count);
+    struct part_size size = part_size_with_room(size_of(part), part->number,
+                                                (uint64_t)part->entry_count + count);
     size_t homes_more = (size_t)size.home_count - part->home_count;
     size_t more = (homes_more + count) / CHUNK_SLOTS + 1;
     enum status status =
@@ -581,5 +492,5 @@ enum status part_merge(struct part *part, const struct slot *entries, size_t cou
     /* A crowd at the end: all that the chunks have is used until it has grown. */
     part->slot_count = (uint32_t)(part->chunk_count * CHUNK_SLOTS);
     part->is_last_used = true;
-    return grow(part, size_beyond(part->number, size));
+    return grow(part, part_size_beyond(size, part->number));
 }

@@ -108,9 +108,9 @@ enum status store_exists(const struct store *store, const struct lookup *lookup)
 }
 
 /*
- * The entry that a write of this key replaces. A damaged record under its hash is taken
- * for the key's own: with a hash this long it is, and replacing it is how a client mends
- * it.
+ * The entry that a write of this key replaces. A record that is damaged, or cannot be
+ * read, is taken for the key's own if hash and length of its key are the same: with a
+ * hash this long it is, and replacing it is how a client mends it.
  */
 static struct change find_replaced(const struct store *store, const struct lookup *lookup)
 {

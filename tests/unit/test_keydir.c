@@ -116,12 +116,62 @@ static void f62_load_log_without_memory_takes_no_more_of_them(void **state)
     image_free(&image);
 }
 
+/* The records of a log, in its order, as entries of one hash. */
+static void put_all_under(struct bench *bench, uint64_t hash)
+{
+    struct record_walk walk = record_walk_begin(
+        slice_after(log_bytes(bench->log), OPENING_BYTES), OPENING_BYTES);
+    while (record_next(&walk)) {
+        struct change change = {
+            .hash = hash,
+            .now = keydir_locate(&bench->keydir, &walk.record, walk.offset)};
+        if (!record_is_mark(&walk.record)) {
+            assert_int_equal(index_reserve(bench->keydir.index, hash), KV_OK);
+            keydir_apply(&bench->keydir, &change);
+        }
+    }
+}
+
+/* Of keys that share a hash, one whose record is damaged stands for itself at most. */
+static void f65_keydir_takes_a_damaged_record_for_no_other_key(void **state)
+{
+    enum { HASH = 7 };
+    static const struct {
+        const char *key;
+        enum status found;
+    } cases[] = {
+        {"apple", KV_OK},       {"fig", KV_OK},
+        {"mango", KV_OK},       {"kiwi", KV_NOT_FOUND},
+        {"figs", KV_NOT_FOUND}, {"grape", KV_CORRUPT}, /* as far as anybody can tell */
+    };
+    struct engine *engine = *state;
+    struct bench bench;
+    struct image image;
+    struct scan scan;
+    struct location location;
+    image_begin_first(&image);
+    image_put(&image, SLICE_LITERAL("mango"), SLICE_LITERAL("ripe"));
+    image_put(&image, SLICE_LITERAL("apple"), SLICE_LITERAL("red"));
+    image_put(&image, SLICE_LITERAL("fig"), SLICE_LITERAL("green"));
+    bench_begin_scan(&bench, engine, &image, &scan);
+    put_all_under(&bench, HASH);
+    engine_flip(engine, OPENING_BYTES + RECORD_HEADER_BYTES + sizeof "mango", 1);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_int_equal(
+            keydir_find(&bench.keydir, HASH, slice_of_text(cases[i].key), &location),
+            cases[i].found);
+    }
+    bench_close(&bench);
+    image_free(&image);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_ENGINE(keydir_init_without_random_bytes_fails),
         ON_ENGINE(load_log_ends_before_a_key_over_the_limit),
         ON_ENGINE(f62_load_log_without_memory_takes_no_more_of_them),
+        ON_ENGINE(f65_keydir_takes_a_damaged_record_for_no_other_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,11 +16,15 @@
  *     client 1 stays                           does not close when the server does
  *     client 1 ends                            no more will come
  *     client 1 resets
- *     client 2 runs 17 get a                   is a kv with these words, if nobody else
- * is client 2; 17 decides what befalls it fail 2 pwrite log ENOSPC                 the
- * second from now, once fail 1 malloc any ENOMEM for good cut 1 send other 5 takes no
- * more than 5 bytes faults end room 100                                 bytes left on the
- * disk signal TERM kill                                     and a start on what is there
+ *     client 2 runs 17 get a                   is a kv with these words; 17 decides what
+ *                                              befalls it
+ *     fail 2 pwrite log ENOSPC                 the second from now, once
+ *     fail 1 malloc any ENOMEM for good
+ *     cut 1 send other 5                       takes no more than 5 bytes
+ *     faults end
+ *     room 100                                 bytes left on the disk
+ *     signal TERM
+ *     kill                                     and a start on what is there
  *     power 17                                 likewise; 17 decides what the disk kept,
  *                                              0: nothing that was not synced
  *     dies 317                                 killed at the 317th call from now; another
