@@ -438,7 +438,7 @@ static size_t merge_slots(const struct part *part, size_t from, const struct slo
 {
     size_t next = 0;
     const struct slot *fresh_end = fresh + count;
-    struct slot *slot = NULL;
+    struct slot *slot = slot_at(part, from);
     for (size_t at = from; at < from + part->slot_count; at++, slot++) {
         if (at % CHUNK_SLOTS == 0) {
             slot = slot_at(part, at);
