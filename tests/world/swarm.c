@@ -670,6 +670,11 @@ static void add_compaction(struct swarm *swarm)
         add_lines(swarm);
     }
     swarm->lines.text.length = 0;
+    if (may(swarm, MAY_DELETE) && one_in(swarm, 2)) { /* which no copy says once more */
+        put(swarm, "DELETE ");
+        lines_put_key(&swarm->lines);
+        put(swarm, "\\n");
+    }
     put(swarm, "COMPACT\\n");
     uint64_t count = below(swarm, 4);
     for (uint64_t i = 0; i < count; i++) {
