@@ -10,7 +10,7 @@
 #   BENCH_DIR=PATH   where the data goes     POGOCACHE=PATH    a pogocache program
 #   KV_STORE=PATH    another kv-store        BENCH_SLOW_DISK=1 set by disk.sh: its goals
 #
-# build/bench/ gets the raw numbers (bench.csv) and the plot (bench.svg).
+# build/bench/ gets the raw numbers (bench.csv) and the ratios (bench.txt).
 # shellcheck source=tests/bench/lib.sh
 . "$(dirname -- "$0")/lib.sh"
 
@@ -415,33 +415,6 @@ print_table() {
     echo "ours, theirs: operations a second, or nanoseconds of the server's processor time"
 }
 
-# Bars on a logarithmic scale from 1/32 to 32, with a stroke at each goal.
-plot() {
-    awk -F '|' '
-    function x(ratio) { return 640 + log(ratio) / log(2) * 50 }
-    { label[NR] = $1 " / " $2; ratio[NR] = $5; goal[NR] = substr($8, 3); verdict[NR] = $9 }
-    END {
-        height = NR * 18 + 50
-        printf "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"920\" height=\"%d\" font-family=\"sans-serif\" font-size=\"11\">\n", height
-        printf "<rect width=\"920\" height=\"%d\" fill=\"white\"/>\n", height
-        for (i = -5; i <= 5; i++) {
-            printf "<line x1=\"%d\" x2=\"%d\" y1=\"24\" y2=\"%d\" stroke=\"%s\"/>\n", x(2 ^ i), x(2 ^ i), height - 10, i ? "#ddd" : "#555"
-            printf "<text x=\"%d\" y=\"16\" text-anchor=\"middle\">%s</text>\n", x(2 ^ i), i < 0 ? "1/" 2 ^ -i : 2 ^ i
-        }
-        for (i = 1; i <= NR; i++) {
-            y = 14 + i * 18
-            r = ratio[i] < 1 / 32 ? 1 / 32 : ratio[i] > 32 ? 32 : ratio[i]
-            left = r < 1 ? x(r) : x(1)
-            right = r < 1 ? x(1) : x(r)
-            colour = verdict[i] == "met" ? "#3a7d44" : verdict[i] == "" ? "#8a8fa3" : "#b5483a"
-            printf "<text x=\"330\" y=\"%d\" text-anchor=\"end\">%s: %s</text>\n", y + 10, label[i], ratio[i]
-            printf "<rect x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"12\" fill=\"%s\"/>\n", left, y, right - left + 1, colour
-            if (goal[i] != "") printf "<rect x=\"%.1f\" y=\"%d\" width=\"2\" height=\"16\" fill=\"black\"/>\n", x(goal[i]), y - 2
-        }
-        print "</svg>"
-    }'
-}
-
 build_tools
 echo "row,contestant,round,${columns// /,}" >"$csv"
 for group in shell durable everysec get single reconnect ycsb values keys; do
@@ -450,5 +423,4 @@ done
 summarize >"$out/bench.txt"
 [[ -s $out/bench.txt ]] || die "no such row, or nothing to compare with"
 print_table <"$out/bench.txt"
-plot <"$out/bench.txt" >"$out/bench.svg"
-say "bench: $csv, $out/bench.svg"
+say "bench: $csv; chart.sh draws what stands in $out/bench.txt"
