@@ -438,7 +438,7 @@ static size_t merge_slots(const struct part *part, size_t from, const struct slo
 {
     size_t next = 0;
     const struct slot *fresh_end = fresh + count;
-    struct slot *slot = slot_at(part, from);
+    struct slot *slot = NULL;
     for (size_t at = from; at < from + part->slot_count; at++, slot++) {
         if (at % CHUNK_SLOTS == 0) {
             slot = slot_at(part, at);
@@ -446,6 +446,7 @@ static size_t merge_slots(const struct part *part, size_t from, const struct slo
         if (at % SETTLE_AHEAD_SLOTS == 0 && at / CHUNK_SLOTS + 1 < part->chunk_count) {
             prefetch_slots(part, at + CHUNK_SLOTS);
         }
+        assert(slot != NULL); /* `from` is where a chunk begins */
         if (slot_is_empty(slot)) {
             continue;
         }
