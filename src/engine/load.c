@@ -14,23 +14,18 @@
 #include <string.h>
 
 /*
- * So many that there is one for every few entries of a part of some million keys; their
- * memory is the system's until it is used. Fewer are looked up together.
+ * Of a long log so many wait for each part that there is one for every few entries of a
+ * part of some million keys, if records are as short as some are; of any log a group,
+ * which is looked up together.
  */
-enum { WAITING_MAX = 2048, GROUP_MAX = 64 };
+enum { WAITING_MAX = 2048, GROUP_MAX = 64, RECORD_BYTES = 32 };
 
 /* By the first bits of a hash within a part; buckets of a list have one entry on average.
  */
 enum { BUCKET_BITS = 11, BUCKET_COUNT = 1 << BUCKET_BITS, BUCKETS_WORTH = 64 };
 
 /* Between lists, so that the ends of all do not share few lines of a cache. */
-enum { GAP_BYTES = 64 };
-
-/* Records that are to be put into one part. */
-struct list {
-    struct slot entries[WAITING_MAX];
-    uint8_t gap[GAP_BYTES];
-};
+enum { GAP_SLOTS = 4 };
 
 /* A list in the order of hashes; what is left of it while it is put in. */
 struct sorted {
@@ -50,9 +45,15 @@ struct load {
     struct waits waits;
     bool has_waited; /* for the disk: the last list that had earlier records */
     struct sorted sorted;
+    size_t waiting_max;
     uint16_t list_counts[INDEX_PART_COUNT];
-    struct list *lists; /* for each part */
+    struct slot *lists; /* one for each part: records that are to be put into it */
 };
+
+static struct slot *list_of(const struct load *load, size_t part)
+{
+    return load->lists + part * (load->waiting_max + GAP_SLOTS);
+}
 
 /* As much of the hash as the index asks for. */
 static uint64_t hash_of(size_t part, const struct slot *slot)
@@ -218,7 +219,7 @@ static enum status put_list(struct load *load, size_t part)
     sorted->part = part;
     sorted->count = load->list_counts[part];
     sorted->new_count = 0;
-    sort(sorted, load->lists[part].entries);
+    sort(sorted, list_of(load, part));
     for (size_t at = 0; status == KV_OK && at < sorted->count; at += GROUP_MAX) {
         size_t left = sorted->count - at;
         status = put_group(load, at, at + (left < GROUP_MAX ? left : GROUP_MAX));
@@ -241,8 +242,8 @@ static enum status take_record(struct load *load, const struct record_walk *walk
     uint64_t hash = keydir_hash(load->keydir, record->key);
     size_t part = index_part_of(hash);
     struct location location = keydir_locate(load->keydir, record, walk->offset);
-    load->lists[part].entries[load->list_counts[part]++] = slot_encode(hash, &location);
-    if (load->list_counts[part] == WAITING_MAX) {
+    list_of(load, part)[load->list_counts[part]++] = slot_encode(hash, &location);
+    if (load->list_counts[part] == load->waiting_max) {
         status = put_list(load, part);
         read_at_random(load, load->is_random && load->has_read_batches);
     }
@@ -277,16 +278,26 @@ static enum status load_all(struct load *load, struct scan *scan)
     return status;
 }
 
+static size_t waiting_max_for(uint64_t bytes)
+{
+    uint64_t count = bytes / RECORD_BYTES / INDEX_PART_COUNT;
+    count = count < GROUP_MAX ? GROUP_MAX : count;
+    return count < WAITING_MAX ? (size_t)count : WAITING_MAX;
+}
+
 enum status load_log(struct keydir *keydir, struct scan *scan, struct load_counts *counts)
 {
     enum status status = KV_NO_MEMORY;
+    size_t waiting_max = waiting_max_for(scan->log.length - scan->offset);
     struct load *load = calloc(1, sizeof *load);
-    struct list *lists = malloc(sizeof *lists * INDEX_PART_COUNT);
+    struct slot *lists =
+        malloc((waiting_max + GAP_SLOTS) * INDEX_PART_COUNT * sizeof *lists);
     if (load != NULL && lists != NULL) {
         load->keydir = keydir;
         load->counts = counts;
         load->start = scan->offset;
         load->has_read_batches = !scan->is_unmarked;
+        load->waiting_max = waiting_max;
         load->lists = lists;
         log_begin_progress(keydir_log(keydir), "reading", scan->log.length);
         status = load_all(load, scan);

@@ -10,7 +10,8 @@
 #   BENCH_DIR=PATH   where the data goes     POGOCACHE=PATH    a pogocache program
 #   KV_STORE=PATH    another kv-store        BENCH_SLOW_DISK=1 set by disk.sh: its goals
 #
-# build/bench/ gets the raw numbers (bench.csv) and the ratios (bench.txt).
+# build/bench/ gets the raw numbers (bench.csv) and the ratios (bench.txt); those of a slow
+# disk have names of their own.
 # shellcheck source=tests/bench/lib.sh
 . "$(dirname -- "$0")/lib.sh"
 
@@ -33,7 +34,8 @@ if [[ -n ${BENCH_QUICK:-} ]]; then
     value_sizes="1 100 64K 64M"
 fi
 selection=("$@")
-csv=$out/bench.csv
+figures=$out/${BENCH_SLOW_DISK:+slow-disk-}bench # of which there are two kinds
+csv=$figures.csv
 
 wanted() { # wanted ROW: selected by its name, or a beginning of it
     local name
@@ -420,7 +422,7 @@ echo "row,contestant,round,${columns// /,}" >"$csv"
 for group in shell durable everysec get single reconnect ycsb values keys; do
     "group_$group"
 done
-summarize >"$out/bench.txt"
-[[ -s $out/bench.txt ]] || die "no such row, or nothing to compare with"
-print_table <"$out/bench.txt"
-say "bench: $csv; chart.sh draws what stands in $out/bench.txt"
+summarize >"$figures.txt"
+[[ -s $figures.txt ]] || die "no such row, or nothing to compare with"
+print_table <"$figures.txt"
+say "bench: $csv, $figures.txt"

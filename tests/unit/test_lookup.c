@@ -20,13 +20,7 @@
 #include <sys/resource.h>
 
 /* Groups until a wait shows: more than are watched at once. */
-enum {
-    GROUPS = 64,
-    RUN_RECORDS = 192,
-    LIST_RECORDS = 2048 /* that wait at most */,
-    PAGE = 4096,
-    ASKED_MAX = 256
-};
+enum { GROUPS = 64, RUN_RECORDS = 192, PAGE = 4096, ASKED_MAX = 256 };
 
 #ifdef KV_POSIX_ONLY
 static const bool reads_are_counted = false;
@@ -126,25 +120,18 @@ static void bench_close(struct bench *bench)
     image_free(&bench->image);
 }
 
-/* So many records of one key, of which all but the first have earlier ones, and one of
- * another key. */
-static void bench_open_records(struct bench *bench, const struct engine *engine,
-                               int count)
+/* Enough records of one key for three lists of the load, of which the second and the
+ * third have earlier ones, and one of another key. */
+static void bench_open_overwritten(struct bench *bench, const struct engine *engine)
 {
     *bench = (struct bench){0};
     image_begin_first(&bench->image);
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < RUN_RECORDS; i++) {
         image_put_text(&bench->image, "key", "value");
     }
     image_put_text(&bench->image, "other", "value");
     image_seal(&bench->image);
     bench_open(bench, engine);
-}
-
-/* Enough for three groups that are looked up together. */
-static void bench_open_overwritten(struct bench *bench, const struct engine *engine)
-{
-    bench_open_records(bench, engine, RUN_RECORDS);
 }
 
 /* A run is read at random from where it needs to be up to its end, and not after. */
@@ -198,7 +185,7 @@ static void f103_load_ends_where_what_was_verified_is_damaged_since(void **state
 static void load_of_what_was_not_read_goes_back_to_reading_in_order(void **state)
 {
     struct bench bench;
-    bench_open_records(&bench, *state, 2 * LIST_RECORDS);
+    bench_open_overwritten(&bench, *state);
     bench_load(&bench, false);
     assert_int_equal(system_calls.random_count, 2);
     assert_int_equal(system_calls.normal_count, 2);
