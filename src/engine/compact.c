@@ -422,8 +422,8 @@ static enum status drop_step(struct compaction *compaction)
     /* This gives room back, and whether the next one still fits is judged by it. */
     log_look_again(log_of(compaction));
     /* One that goes at once is left whole to whoever still reads it. */
-    if (log_length(older) > COMPACT_DROP_BYTES && !log_has_other_links(older)) {
-        return log_cut_away(older, COMPACT_DROP_BYTES);
+    if (log_length(older) > CUT_STEP_BYTES && !log_has_other_links(older)) {
+        return log_cut_away(older, CUT_STEP_BYTES);
     }
     enum status status = log_remove(older);
     if (status != KV_OK) {

@@ -20,8 +20,8 @@ static bool cut(int fd)
 {
     struct io_info info;
     return io_inspect(fd, &info) == KV_OK && info.link_count == 0 &&
-           info.length > WASTE_STEP_BYTES &&
-           io_truncate(fd, info.length - WASTE_STEP_BYTES) == KV_OK;
+           info.length > CUT_STEP_BYTES &&
+           io_truncate(fd, info.length - CUT_STEP_BYTES) == KV_OK;
 }
 
 void waste_step(struct waste *waste)

@@ -317,7 +317,7 @@ static void f69_a_slice_is_bounded(void **state)
         for (size_t i = 0; i < shim_event_count(); i++) {
             const struct shim_event *event = shim_event_at(i);
             if (event->call == SHIM_FTRUNCATE) {
-                assert_in_range(older - event->offset, 0, COMPACT_DROP_BYTES);
+                assert_in_range(older - event->offset, 0, CUT_STEP_BYTES);
                 older = event->offset;
             }
         }

@@ -420,7 +420,7 @@ static void f67_compact_that_cannot_drop_the_older_log_tries_again(void **state)
     for (size_t i = 0; i < 2 * sizeof failures / sizeof failures[0]; i++) {
         const struct failure *failure = &failures[i / 2];
         compacting_begin(&table, engine, 20, 1000);
-        compacting_grow_log(engine, COMPACT_DROP_BYTES);
+        compacting_grow_log(engine, CUT_STEP_BYTES);
         compacting_start(engine);
         shim_fail_once(SHIM_BIT(failure->call), failure->role, failure->nth,
                        failure->error);

@@ -483,7 +483,7 @@ static void follow_says_that_the_older_log_was_cut_away(void **state)
     begin_store(engine);
     engine_put(engine, "a", "1");
     begin(engine, LINES_SET);
-    compacting_grow_log(engine, COMPACT_DROP_BYTES);
+    compacting_grow_log(engine, CUT_STEP_BYTES);
     assert_int_equal(store_compact(engine->store), KV_OK);
     (void)compacting_finish(engine);
     expect_behind(engine, OPENING_BYTES);

@@ -197,7 +197,7 @@ static void have_compaction(struct engine *engine)
 static void have_a_large_compaction(struct engine *engine)
 {
     have_open_store(engine);
-    compacting_grow_log(engine, COMPACT_DROP_BYTES);
+    compacting_grow_log(engine, CUT_STEP_BYTES);
     assert_int_equal(store_compact(engine->store), KV_OK);
 }
 

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 /* Two whole steps, and a bit. */
-#define LENGTH (2 * WASTE_STEP_BYTES + 100)
+#define LENGTH (2 * CUT_STEP_BYTES + 100)
 
 /* A file of that length without a block, and a descriptor of it that shows its length. */
 struct doomed {
@@ -50,9 +50,9 @@ static void waste_is_cut_away_in_steps(void **state)
     struct doomed doomed = make_file(*state, false);
     waste_take(&waste, doomed.fd);
     waste_step(&waste);
-    assert_int_equal(length_of(doomed), LENGTH - WASTE_STEP_BYTES);
+    assert_int_equal(length_of(doomed), LENGTH - CUT_STEP_BYTES);
     waste_step(&waste);
-    assert_int_equal(length_of(doomed), LENGTH - 2 * WASTE_STEP_BYTES);
+    assert_int_equal(length_of(doomed), LENGTH - 2 * CUT_STEP_BYTES);
     assert_int_equal(waste.count, 1);
     waste_step(&waste); /* the system frees the rest */
     assert_int_equal(waste.count, 0);

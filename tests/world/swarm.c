@@ -641,11 +641,11 @@ static void say_dead_bytes(struct swarm *swarm)
 {
     unsigned number = (unsigned)below(swarm, swarm->lines.key_count);
     swarm->lines.text.length = 0;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 2; i++) {
         put(swarm, "SET ");
         lines_put_key_number(&swarm->lines, number);
         put(swarm, " ");
-        lines_put_letters(&swarm->lines, i == 3 ? 1 : BATCH_BYTES_MAX - 1000,
+        lines_put_letters(&swarm->lines, i == 1 ? 1 : 3 * CUT_STEP_BYTES,
                           swarm->lines.kind++);
         put(swarm, "\\n");
     }
