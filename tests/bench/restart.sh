@@ -129,12 +129,13 @@ weigh() {
 }
 
 weigh_redis() {
-    local keys=$((2 * unit)) before
+    local keys=$((2 * unit)) before resident
     start_redis redis everysec || return
     before=$(memory_kib "${server_pid[redis]}")
     fill redis "$keys"
-    printf '%10s keys  Redis, keys and values in memory: resident %s B a key\n' "$keys" \
-        "$(ratio "$((($(memory_kib "${server_pid[redis]}") - before) * 1024))" "$keys")"
+    resident=$(ratio "$((($(memory_kib "${server_pid[redis]}") - before) * 1024))" "$keys")
+    echo "$resident" >"$out/memory-redis.txt"
+    printf '%10s keys  Redis, keys and values in memory: resident %s B a key\n' "$keys" "$resident"
     stop_all
     rm -rf -- "${place:?}"/*
 }
