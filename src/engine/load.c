@@ -291,7 +291,7 @@ enum status load_log(struct keydir *keydir, struct scan *scan, struct load_count
     size_t waiting_max = waiting_max_for(scan->log.length - scan->offset);
     struct load *load = calloc(1, sizeof *load);
     struct slot *lists =
-        malloc((waiting_max + GAP_SLOTS) * INDEX_PART_COUNT * sizeof *lists);
+        calloc((waiting_max + GAP_SLOTS) * INDEX_PART_COUNT, sizeof *lists);
     if (load != NULL && lists != NULL) {
         load->keydir = keydir;
         load->counts = counts;

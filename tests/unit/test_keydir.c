@@ -106,9 +106,9 @@ static void f62_load_log_without_memory_takes_no_more_of_them(void **state)
         image_put(&image, SLICE_LITERAL("key"), SLICE_LITERAL("value"));
     }
     bench_begin_scan(&bench, engine, &image, &scan);
-    /* The first is for what collects the records. */
+    /* The first two are for what collects the records. */
     shim_inject(&(struct shim_fault){
-        .calls = SHIM_BIT(SHIM_CALLOC), .nth = 2, .error = ENOMEM, .is_sticky = true});
+        .calls = SHIM_BIT(SHIM_CALLOC), .nth = 3, .error = ENOMEM, .is_sticky = true});
     assert_int_equal(load_log(&bench.keydir, &scan, &counts), KV_NO_MEMORY);
     assert_in_range(counts.records, 1, RECORDS - 1);
     assert_int_equal(bench.keydir.key_count, 0);
