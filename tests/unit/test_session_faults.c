@@ -553,8 +553,10 @@ static void f3_f4_a_full_backlog_stops_execution(void **state)
     script_add_text(&talk.said, "SET k v\n");
     run(&talk, true);
     assert_int_equal(talk.state, SESSION_WAITING);
+    assert_true(session_is_cut(talk.session)); /* if it ended now */
     engine_expect(talk.engine, "k", NULL);
     run(&talk, false);
+    assert_false(session_is_cut(talk.session));
     engine_expect(talk.engine, "k", "v");
     expect_held_values(&talk, HELD_MORE, SLICE_LITERAL("success\n"));
     end(&talk);
