@@ -365,6 +365,20 @@ static void f132_image_leaves_the_room_of_values(void **state)
     finish_image(table);
 }
 
+/* At a stop nobody writes any more: its own room is enough. */
+static void f132_image_at_a_stop_needs_its_own_room_alone(void **state)
+{
+    struct table *table = *state;
+    write_rows(table, (uint64_t)IMAGE_BYTES * 4);
+    disk_set_free(ROOM_KEPT_BYTES + IMAGE_BYTES * UINT64_C(3) / 2);
+    maintain_fully(table);
+    assert_int_equal(seen.image_bytes, 0);
+    engine_close(table->engine);
+    disk_be_real();
+    engine_open(table->engine);
+    expect_start_reads(table, 0);
+}
+
 /* One on the way is given up when others take the room, or a batch finds none. */
 static void f132_image_on_the_way_gives_its_room_back(void **state)
 {
@@ -442,6 +456,7 @@ int main(void)
         ON_TABLE(f131_compaction_that_cannot_begin_leaves_the_image_of_before),
         ON_TABLE(f131_stop_amid_an_image_saves_all_of_it),
         ON_TABLE(f132_image_leaves_the_room_of_values),
+        ON_TABLE(f132_image_at_a_stop_needs_its_own_room_alone),
         ON_TABLE(f132_image_on_the_way_gives_its_room_back),
         ON_TABLE(f132_image_that_cannot_be_written_is_told_once),
         ON_TABLE(f132_image_without_memory_is_given_up),
