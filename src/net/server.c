@@ -188,18 +188,23 @@ static enum status spin(struct server *server, enum session_state *state)
     return status;
 }
 
-/* Wait for a client that was told to go, and do what is due meanwhile. */
+/* Wait for a client that was told to go, and do what is due meanwhile. In steps, since a
+ * stop may come in between, which leaves it less time. */
 static enum status linger(struct server *server)
 {
     enum status status = KV_OK;
-    uint64_t until_ms =
-        clock_now_ms() + (stop_is_wanted() ? STOP_LINGER_MS_MAX : LINGER_MS_MAX);
-    while (status == KV_OK &&
-           session_linger(
-               server->session,
-               clock_earlier(until_ms, store_due_ms(server->store, LEISURE_NONE))) &&
-           clock_now_ms() < until_ms) {
+    uint64_t since_ms = clock_now_ms();
+    uint64_t now_ms = since_ms;
+    uint64_t until_ms = CLOCK_NEVER;
+    while (status == KV_OK && now_ms < until_ms) {
+        until_ms = since_ms + (stop_is_wanted() ? STOP_LINGER_MS_MAX : LINGER_MS_MAX);
+        uint64_t step_ms = clock_earlier(now_ms + STOP_LINGER_MS_MAX, until_ms);
+        uint64_t due_ms = store_due_ms(server->store, LEISURE_NONE);
+        if (!session_linger(server->session, clock_earlier(step_ms, due_ms))) {
+            return status;
+        }
         status = maintain(server, LEISURE_NONE);
+        now_ms = clock_now_ms();
     }
     return status;
 }
