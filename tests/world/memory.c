@@ -142,3 +142,14 @@ void *resize(void *memory, size_t length)
     }
     return moved;
 }
+
+#if defined(__clang__) || defined(__GNUC__)
+__attribute__((no_sanitize_address, noinline))
+#endif
+void
+memory_copy_plainly(volatile char *to, const volatile char *from, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        to[i] = from == NULL ? 0 : from[i];
+    }
+}

@@ -53,29 +53,17 @@ static struct run_figures figures;
 static bool is_given_up; /* this run ends here */
 static bool is_serving;
 
-/* Byte for byte, with what a sanitizer has put between the variables. */
-#if defined(__clang__) || defined(__GNUC__)
-__attribute__((no_sanitize_address, noinline))
-#endif
-static void
-copy_plainly(volatile char *to, const volatile char *from, size_t length)
-{
-    for (size_t i = 0; i < length; i++) {
-        to[i] = from == NULL ? 0 : from[i];
-    }
-}
-
 void run_prepare(void)
 {
     size_t length = (size_t)(__stop_kv_data - __start_kv_data);
     bytes_set_length(&first_data, length);
-    copy_plainly((char *)first_data.at, __start_kv_data, length);
+    memory_copy_plainly((char *)first_data.at, __start_kv_data, length);
 }
 
 static void begin_life(void)
 {
-    copy_plainly(__start_kv_data, (const char *)first_data.at, first_data.length);
-    copy_plainly(__start_kv_bss, NULL, (size_t)(__stop_kv_bss - __start_kv_bss));
+    memory_copy_plainly(__start_kv_data, (const char *)first_data.at, first_data.length);
+    memory_copy_plainly(__start_kv_bss, NULL, (size_t)(__stop_kv_bss - __start_kv_bss));
     memory_release_all();
     files_begin_life();
     sockets_begin_life();

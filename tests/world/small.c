@@ -132,17 +132,6 @@ static bool befalls(struct small *small, uint64_t times)
 
 /* ---- Its data: the same place for all of them ---- */
 
-#if defined(__clang__) || defined(__GNUC__)
-__attribute__((no_sanitize_address, noinline))
-#endif
-static void
-copy_plainly(volatile char *to, const volatile char *from, size_t length)
-{
-    for (size_t i = 0; i < length; i++) {
-        to[i] = from[i];
-    }
-}
-
 static size_t data_length(void)
 {
     return (size_t)(__stop_kc_data - __start_kc_data);
@@ -156,14 +145,15 @@ static size_t bss_length(void)
 static void keep_data(struct bytes *data)
 {
     bytes_set_length(data, data_length() + bss_length());
-    copy_plainly((char *)data->at, __start_kc_data, data_length());
-    copy_plainly((char *)data->at + data_length(), __start_kc_bss, bss_length());
+    memory_copy_plainly((char *)data->at, __start_kc_data, data_length());
+    memory_copy_plainly((char *)data->at + data_length(), __start_kc_bss, bss_length());
 }
 
 static void put_back_data(const struct bytes *data)
 {
-    copy_plainly(__start_kc_data, (const char *)data->at, data_length());
-    copy_plainly(__start_kc_bss, (const char *)data->at + data_length(), bss_length());
+    memory_copy_plainly(__start_kc_data, (const char *)data->at, data_length());
+    memory_copy_plainly(__start_kc_bss, (const char *)data->at + data_length(),
+                        bss_length());
 }
 
 /* ---- Going on ---- */
