@@ -88,25 +88,19 @@ uint64_t protocol_line_bytes_max(uint64_t value_bytes_max)
 }
 
 /* upper: all letters upper case. */
-static bool equals_in_any_case(struct slice word, struct slice upper)
+static bool starts_in_any_case(struct slice line, struct slice upper)
 {
-    if (word.length != upper.length) {
+    if (line.length < upper.length) {
         return false;
     }
-    for (size_t i = 0; i < word.length; i++) {
+    for (size_t i = 0; i < upper.length; i++) {
         /* The other case of a letter; a space, a colon as it is. */
         uint8_t wanted = upper.bytes[i];
-        if (word.bytes[i] != wanted && word.bytes[i] != (wanted | 0x20)) {
+        if (line.bytes[i] != wanted && line.bytes[i] != (wanted | 0x20)) {
             return false;
         }
     }
     return true;
-}
-
-static bool starts_in_any_case(struct slice line, struct slice upper)
-{
-    return line.length >= upper.length &&
-           equals_in_any_case(slice_first(line, upper.length), upper);
 }
 
 /* The bytes before the first space, or all of them. */
@@ -307,9 +301,10 @@ enum status protocol_put_help(struct buffer *replies, struct slice name)
     if (status != KV_OK) {
         return status;
     }
+    enum verb only = name.length > 0 ? find_verb(name) : VERB_NONE;
     for (int verb = 0; verb < VERB_NONE; verb++) {
         const struct command *command = &commands[verb];
-        if (name.length > 0 && !equals_in_any_case(name, command->name)) {
+        if (only != VERB_NONE && verb != (int)only) {
             continue;
         }
         char line[REPLY_LINE_BYTES_MAX];
