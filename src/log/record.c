@@ -283,12 +283,12 @@ static uint64_t find_mark_header(struct slice log, uint64_t from)
     enum { RUN = RECORD_HEADER_BYTES - 1 };
     uint64_t start = from;
     while (log.length - start > RUN) {
-        uint64_t last = start + RUN - 1;
-        while (last > start && log.bytes[last] == 0) {
-            last--;
+        uint64_t zeros = 0; /* that the next RUN bytes end in */
+        while (zeros < RUN && log.bytes[start + RUN - 1 - zeros] == 0) {
+            zeros++;
         }
-        if (log.bytes[last] != 0) {
-            start = last + 1;
+        if (zeros < RUN) {
+            start += RUN - zeros;
             continue;
         }
         uint64_t end = start + RUN;
