@@ -24,7 +24,7 @@ struct part {
     uint32_t slot_count; /* all that the chunks have, but for a part of one chunk */
     uint32_t entry_count;
     uint32_t version;  /* raised with each change of an entry */
-    bool is_last_used; /* the last slot: there is no room for a probe to go on */
+    bool is_last_used; /* the last slot, once in this size: no probe may have to go on */
 };
 
 /* Empty, and without memory yet. */

@@ -363,7 +363,6 @@ bool part_remove(struct part *part, uint64_t hash, const struct location *from)
         at++;
     }
     *slot_at(part, at - 1) = (struct slot){0};
-    part->is_last_used = part->is_last_used && at < part->slot_count;
     part->entry_count--;
     part->version++;
     shrink(part);
