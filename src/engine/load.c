@@ -10,6 +10,7 @@
 #include "engine/slot.h"
 #include "file/waits.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,6 +151,7 @@ static bool look_up(const struct load *load, size_t first, size_t end,
 /* What is new is collected at the beginning of the list, the rest put in. */
 static enum status put_group(struct load *load, size_t first, size_t end)
 {
+    assert(first < end);
     struct sorted *sorted = &load->sorted;
     enum status status = KV_OK;
     bool is_new[GROUP_MAX];
