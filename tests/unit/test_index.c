@@ -673,6 +673,26 @@ static void index_reserve_that_fails_anywhere_changes_nothing(void **state)
     index_destroy(index);
 }
 
+/* Of a large index memory comes in larger pieces, aligned for huge pages. */
+static void index_reserve_without_a_large_piece_of_memory_says_so(void **state)
+{
+    (void)state;
+    struct dice dice;
+    dice_begin(&dice);
+    struct index *index = entries_create();
+    uint64_t hash = dice_next(&dice);
+    allocation_bytes_max = 4 << 20;
+    for (uint64_t i = 0; index_reserve(index, hash) == KV_OK; i++) {
+        assert_true(i < 1000000);
+        struct location location = location_at(i);
+        index_insert(index, hash, &location);
+        hash = dice_next(&dice);
+    }
+    allocation_bytes_max = SIZE_MAX;
+    assert_int_equal(index_reserve(index, hash), KV_OK);
+    index_destroy(index);
+}
+
 /*
  * Equal hashes at the very end of a table cannot be spread by growing it. No seed makes
  * that happen; if it did, it would have to end in a refusal.
@@ -957,6 +977,8 @@ int main(void)
         cmocka_unit_test(index_insert_needs_no_memory_after_a_reservation),
         cmocka_unit_test_teardown(index_create_without_memory_says_so, give_memory_back),
         cmocka_unit_test_teardown(index_reserve_without_memory_changes_nothing,
+                                  give_memory_back),
+        cmocka_unit_test_teardown(index_reserve_without_a_large_piece_of_memory_says_so,
                                   give_memory_back),
         cmocka_unit_test_teardown(index_reserve_that_fails_anywhere_changes_nothing,
                                   give_memory_back),
