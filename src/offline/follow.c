@@ -170,7 +170,7 @@ static enum status put_batch(struct lines *lines, const struct batch *batch)
 {
     struct record_walk walk = record_walk_begin(batch->records, batch->offset);
     enum status status = KV_OK;
-    while ((status == KV_OK || status == KV_PARTIAL) && record_next(&walk)) {
+    while (status == KV_OK && record_next(&walk)) {
         const struct record *record = &walk.record;
         if (record_is_mark(record)) {
             continue;
@@ -178,8 +178,11 @@ static enum status put_batch(struct lines *lines, const struct batch *batch)
         status = record_is_tombstone(record)
                      ? lines_put_delete(lines, record->key)
                      : lines_put_set(lines, record->key, record->value);
+        if (status == KV_PARTIAL) {
+            status = KV_OK; /* left out, and told: what follows is printed */
+        }
     }
-    return status == KV_PARTIAL ? KV_OK : status;
+    return status;
 }
 
 /*
