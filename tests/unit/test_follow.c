@@ -693,10 +693,19 @@ static void follow_ends_quietly_when_its_reader_goes(void **state)
     (void)signal(SIGPIPE, before);
 }
 
+/* At the first write, though there is more to print. */
 static void follow_tells_that_its_output_is_not_taken(void **state)
 {
     struct engine *engine = *state;
-    make_log();
+    struct script value = {0};
+    script_add_fill(&value, 'v', LINES_BYTES_MAX);
+    image_begin_first(&image);
+    image_put(&image, SLICE_LITERAL("k"), script_slice(&value));
+    image_seal_durable(&image, 0);
+    image_put_text(&image, "a", "1");
+    image_seal_durable(&image, 0);
+    image_seal(&image); /* and now both of them are */
+    script_free(&value);
     place(engine);
     int kept_fd = redirect_begin(stdout, "/dev/full");
     enum status status = follow_log(engine->log.path, LINES_SET);
