@@ -20,6 +20,7 @@
 void lobby_open(struct lobby *lobby, const int *listen_fds, size_t count)
 {
     struct rlimit limit = {.rlim_cur = RLIM_INFINITY};
+    assert(count > 0);
     assert(count <= LISTENERS_MAX);
     *lobby = (struct lobby){.listener_count = count, .clients_max = LOBBY_CLIENTS_MAX};
     for (size_t i = 0; i < count; i++) {

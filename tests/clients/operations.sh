@@ -228,6 +228,18 @@ check "--dump | head: ends quietly" "$(cut -c 1-5 dump.first) $(wc -c <dump.stde
 "$program" --file lazy --dump >&- 2>dump.stderr
 check "--dump to no output is an error" "$? $(wc -l <dump.stderr)" "1 1"
 
+# Where what is closed cannot be replaced by /dev/null, the log would be what messages go to.
+mkdir jail
+ldd "$program" 2>/dev/null | grep -oE '/[^ ]+' | xargs -I{} cp --parents {} jail
+cp -- "$program" jail/kv-store
+if chroot jail /kv-store --version >/dev/null 2>&1; then
+    timeout "$seconds_max" chroot jail /kv-store --file /log --port 0 >jail.out </dev/null 2>&-
+    check "no standard descriptors, and none to be had: nothing is begun" \
+        "$? $(cat jail.out; ls jail)" "1 $(ls --ignore='log*' jail)"
+else
+    not_run "no standard descriptors, and none to be had" "root alone may try it"
+fi
+
 # Conventions of a line, and what a client sees that is alone.
 serve conventions
 check "alone, nobody waits, and no compaction has come anywhere" \
