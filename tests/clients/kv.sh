@@ -123,6 +123,13 @@ check "kv -h and its manual name the same commands" \
     "$(sed -nE 's/^\.It Cm ([a-z]+).*/\1/p' "$here/../../src/kv.1" |
         grep -vxE 'stats|compact|sync' | sort | xargs)"
 
+# Records that are damaged: what there is, and then why it is not all.
+"$kv" set damaged.whole 1 && "$kv" set damaged.mine 2
+offset=$(LC_ALL=C grep -abo damaged.mine2 "$work/kv.log" | head -n 1 | cut -d : -f 1)
+printf X | dd of="$work/kv.log" bs=1 seek="$offset" conv=notrunc status=none
+kvs "keys of which one is damaged" 2 "damaged.whole$line" 'corrupt value' keys damaged
+kvs "list of which one is damaged" 2 "damaged.whole 1$line" 'corrupt value' list damaged
+
 # A server that is held by somebody else: nothing is said, and nobody waits for ever.
 exec {held}<>"/dev/tcp/127.0.0.1/$port"
 echo COUNT >&"$held"
