@@ -106,7 +106,8 @@ struct state {
     void *witness_context;
 
     bool is_stopped;
-    uint64_t now_us; /* since CLOCK_START_US */
+    uint64_t now_us;  /* since CLOCK_START_US */
+    uint64_t more_us; /* that a look at a clock that runs takes, besides one */
     bool is_obeying;
     int orders_fd;
     int answers_fd;
@@ -436,6 +437,12 @@ void shim_set_clock(uint64_t now_ms)
 void shim_advance_clock(uint64_t ms)
 {
     state.now_us += ms * 1000;
+}
+
+void shim_slow_down(uint64_t look_us)
+{
+    state.is_stopped = false;
+    state.more_us = look_us - 1;
 }
 
 void shim_obey(int orders_fd, int answers_fd)
@@ -909,7 +916,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
     if (clock != CLOCK_MONOTONIC) {
         return __real_clock_gettime(clock, now);
     }
-    state.now_us += state.is_stopped ? 0 : 1;
+    state.now_us += state.is_stopped ? 0 : 1 + state.more_us;
     uint64_t since_us = CLOCK_START_US + state.now_us;
     now->tv_sec = (time_t)(since_us / 1000000);
     now->tv_nsec = (long)(since_us % 1000000) * 1000;

@@ -216,6 +216,9 @@ uint64_t shim_real_clock_ms(void);
 void shim_set_clock(uint64_t now_ms);
 void shim_advance_clock(uint64_t ms);
 
+/* Have the clock run, and each look at it take so long. */
+void shim_slow_down(uint64_t look_us);
+
 /*
  * Let another process move the clock, which must have been stopped. It goes on only in
  * poll, and only when that has nothing ready: then a uint64_t of milliseconds is read
