@@ -14,6 +14,7 @@ Prints its port once it listens. What it does with each client:
     stops       the first of two replies, or half of one, then the end
     pauses      one reply, and then nothing, without an end
     many        a reply for each line, and one more
+    twice       says that a key is there twice
     endless     keys without an empty line behind them
     empty       an empty line, as at the end of a list
     evicts      the first of two replies, or none, and that its time was up
@@ -54,6 +55,7 @@ def answer(connection):
         "echo": heard,
         "stops": b"1\n" if heard.count(b"\n") == 2 else b"1",
         "many": b"1\n" * (heard.count(b"\n") + 1),
+        "twice": b"2\nno value stored\n" if heard.count(b"\n") == 2 else b"",
         "endless": b"a\nb\nc\n",
         "empty": b"\n",
         "evicts": (b"1\n" if heard.count(b"\n") == 2 else b"") + b"error: idle too long\n",

@@ -181,6 +181,7 @@ impostor echo "$other"
 impostor stops 'the server ended without an answer'
 impostor pauses '127.0.0.1: no answer for 1 s; what was asked may be done yet'
 impostor many "$other"
+impostor twice "$other"
 impostor endless "$other"
 impostor empty "$other"
 impostor evicts 'idle too long'
