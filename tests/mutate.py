@@ -60,11 +60,15 @@ LABEL = re.compile(r"(\.L\w+|\w+):")
 
 
 class Mutant:
-    """A jump of an assembly file, by its line, that is taken always or never."""
+    """A jump of an assembly file, by its line, that is taken always or never.
 
-    def __init__(self, source, at, is_always, file, line, target):
+    place: file and line of the source, and which of the jumps of that line it is.
+    """
+
+    def __init__(self, source, at, is_always, place, target):
         self.source, self.at, self.is_always = source, at, is_always
-        self.file, self.line, self.target = file, line, target
+        self.file, self.line, self.number = place
+        self.target = target
 
     def key(self, seed):
         name = f"{seed}:{self.source}:{self.at}:{self.is_always}"
@@ -75,11 +79,18 @@ class Mutant:
             return lines.read().split("\n")[self.line - 1].strip()
 
     def way(self):
-        """Where the program goes on, always or never, in lines of the source."""
-        return f"{'always' if self.is_always else 'never'} goes on at {self.target}"
+        return "always" if self.is_always else "never"
+
+    def reason(self, reasons):
+        """Why it is listed: all jumps of its line, or this one; None if neither is."""
+        for way in (self.way(), f"{self.way()} {self.number}"):
+            if (self.file, way, self.text()) in reasons:
+                return reasons[self.file, way, self.text()]
+        return None
 
     def __str__(self):
-        return f"{self.file}:{self.line}: {self.way()}: {self.text()}"
+        return (f"{self.file}:{self.line}: jump {self.number} {self.way()} goes on at "
+                f"{self.target}: {self.text()}")
 
 
 def assemble(place, source):
@@ -116,7 +127,7 @@ def find_mutants(source, lines):
         found = LABEL.match(line)
         if found:
             labels[found[1]] = at
-    files, mutants = {}, []
+    files, jumps, mutants = {}, {}, []
     file, number = source, 0
     for at, line in enumerate(lines):
         found = FILE.match(line)
@@ -136,8 +147,10 @@ def find_mutants(source, lines):
                 leads_to_an_assertion(lines, at + 1)):
             continue
         goes_on = first_line(lines, target, number)
+        jumps[file, number] = jumps.get((file, number), 0) + 1
+        place = file, number, jumps[file, number]
         for is_always in (False, True):
-            mutants.append(Mutant(source, at, is_always, file, number, goes_on))
+            mutants.append(Mutant(source, at, is_always, place, goes_on))
     return mutants
 
 
@@ -312,7 +325,7 @@ def groups_of(source, tests, seed, place):
 
 
 def listed():
-    """What is known to make no difference: file, way and text, with a reason."""
+    """What is known to make no difference: file, way and text of a line, with a reason."""
     reasons = {}
     with open(LISTED, encoding="utf-8") as file:
         for line in file:
@@ -373,7 +386,7 @@ def main():
                 sys.exit(f"mutate: {failure}")
 
     def judge(mutant):
-        reason = reasons.get((mutant.file, mutant.way().split()[0], mutant.text()))
+        reason = mutant.reason(reasons)
         if reason is not None:
             return mutant, reason, f"listed: {reason}"
         worker = workers.get()
