@@ -172,6 +172,13 @@ static struct flock lock_of(enum io_lock kind)
     };
 }
 
+static int set_lock(int fd, int command, struct flock *lock)
+{
+    int result;
+    RETRY(result, fcntl(fd, command, lock));
+    return result;
+}
+
 static enum status lock_outcome(int result)
 {
     if (result == 0) {
@@ -183,10 +190,8 @@ static enum status lock_outcome(int result)
 enum status io_lock(int fd, enum io_lock kind, long *owner_out)
 {
     struct flock lock = lock_of(kind);
-    int result;
     *owner_out = 0;
-    RETRY(result, fcntl(fd, F_SETLK, &lock));
-    enum status status = lock_outcome(result);
+    enum status status = lock_outcome(set_lock(fd, F_SETLK, &lock));
     /* A holder in another namespace has no number here, an open file never has. */
     if (status == KV_LOCKED && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK &&
         lock.l_pid > 0) {
@@ -198,10 +203,9 @@ enum status io_lock(int fd, enum io_lock kind, long *owner_out)
 enum status io_lock_open_file(int fd, enum io_lock kind)
 {
     struct flock lock = lock_of(kind);
-    int result;
-    RETRY(result, fcntl(fd, KV_SET_LOCK_OF_OPEN_FILE, &lock));
+    int result = set_lock(fd, KV_SET_LOCK_OF_OPEN_FILE, &lock);
     if (result < 0 && errno == EINVAL) { /* a system that is older than these locks */
-        RETRY(result, fcntl(fd, F_SETLK, &lock));
+        result = set_lock(fd, F_SETLK, &lock);
     }
     return lock_outcome(result);
 }
