@@ -296,7 +296,7 @@ def tests_of(place):
     names = [name[:-2] for directory in ("unit", "server")
              for name in sorted(os.listdir(f"{place}/tests/{directory}"))
              if re.fullmatch(r"test_\w+\.c", name)]
-    return [f"build/tests/{name}" for name in names]
+    return [f"build/tests/{name}" for name in names] + ["build/fuzz/replay"]
 
 
 def groups_of(source, tests, seed, place):

@@ -74,7 +74,7 @@ static int bind_address(const struct addrinfo *address, bool is_only)
     return fd;
 }
 
-/* Where the system is to choose a port, the one that it chose for another socket. */
+/* The port of a socket, which the system may have chosen. */
 static void take_port(struct sockaddr *address, int fd)
 {
     struct sockaddr_storage bound;
@@ -82,7 +82,7 @@ static void take_port(struct sockaddr *address, int fd)
     struct sockaddr_in *in = (struct sockaddr_in *)(void *)address;
     struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)(void *)address;
     in_port_t *port = address->sa_family == AF_INET6 ? &in6->sin6_port : &in->sin_port;
-    if (*port == 0 && getsockname(fd, (struct sockaddr *)&bound, &length) == 0) {
+    if (getsockname(fd, (struct sockaddr *)&bound, &length) == 0) {
         *port = bound.ss_family == AF_INET6
                     ? ((const struct sockaddr_in6 *)(const void *)&bound)->sin6_port
                     : ((const struct sockaddr_in *)(const void *)&bound)->sin_port;
