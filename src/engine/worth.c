@@ -47,7 +47,7 @@ static bool is_last_chance(const struct keydir *keydir, uint64_t dead_bytes)
     uint64_t needed = worth_bytes_to_begin(keydir) + spare;
     uint64_t share = needed / COMPACT_LAST_CHANCE_PART;
     return space->free_bytes >= needed && dead_bytes >= share + spare &&
-           space->free_bytes - needed < share + room_kept(space, ROOM_KEPT_BYTES);
+           space->free_bytes < needed + share + room_kept(space, ROOM_KEPT_BYTES);
 }
 
 /* Of the log, the only one. */
