@@ -108,7 +108,7 @@ enum conn_result conn_send(struct conn *conn, struct slice *rest);
 uint64_t conn_sent_bytes(const struct conn *conn);
 uint64_t conn_received_bytes(const struct conn *conn);
 
-/* Whether input was received, or thrown away in conn_linger, that is not consumed. */
+/* Whether input was received, or thrown away, that was not consumed. */
 bool conn_has_unused_input(const struct conn *conn);
 
 /* As conn_close, but the client is told by a reset that something is missing. */

@@ -58,7 +58,7 @@ void buffer_drop_front(struct buffer *buffer, size_t count)
 {
     assert(count <= buffer->length);
     buffer->length -= count;
-    if (count > 0 && buffer->length > 0) {
+    if (buffer->length > 0) {
         memmove(buffer->bytes, buffer->bytes + count, buffer->length);
     }
 }

@@ -30,6 +30,7 @@ struct conn {
     size_t skip_at;
     bool is_starved; /* no memory for more input until some is consumed */
     bool has_ended;
+    bool has_dropped;  /* input was thrown away that was not consumed */
     bool is_lingering; /* nothing more is sent; what still comes is thrown away */
     uint64_t lingered_bytes;
     uint64_t sent_bytes;
@@ -80,6 +81,7 @@ int conn_detach(struct conn *conn)
     conn->sent_bytes = 0;
     conn->received_bytes = 0;
     conn_discard_input(conn);
+    conn->has_dropped = false;
     buffer_trim(&conn->input, RECEIVE_BYTES_KEPT);
     return fd;
 }
@@ -281,6 +283,7 @@ void conn_consume(struct conn *conn)
 
 void conn_discard_input(struct conn *conn)
 {
+    conn->has_dropped = conn_has_unused_input(conn);
     conn->input.length = 0;
     conn->start = 0;
     conn->at = 0;
@@ -315,7 +318,8 @@ uint64_t conn_received_bytes(const struct conn *conn)
 
 bool conn_has_unused_input(const struct conn *conn)
 {
-    return conn->input.length > conn->start || conn->lingered_bytes > 0;
+    return conn->input.length > conn->start || conn->has_dropped ||
+           conn->lingered_bytes > 0;
 }
 
 bool conn_linger(struct conn *conn, uint64_t until_ms)

@@ -46,7 +46,6 @@ struct turn {
     bool is_closing; /* nothing more is executed; unread input may be coming */
     bool is_lost;
     bool is_stopped; /* the server ends */
-    bool has_missed; /* input was thrown away */
     bool has_begun;  /* a line of it was executed */
     uint64_t last_command_ms;
     struct credit sending; /* while no reply is due */
@@ -136,8 +135,7 @@ bool session_linger(struct session *session, uint64_t until_ms)
 bool session_is_cut(const struct session *session)
 {
     return replies_are_due(&session->replies) ||
-           (session->turn.is_stopped &&
-            (session->turn.has_missed || conn_has_unused_input(session->conn)));
+           (session->turn.is_stopped && conn_has_unused_input(session->conn));
 }
 
 void session_end(struct session *session)
@@ -262,8 +260,6 @@ static bool receive(struct session *session)
 {
     if (session->turn.is_closing) {
         /* A client that sends on must get to its replies. */
-        session->turn.has_missed =
-            session->turn.has_missed || conn_has_unused_input(session->conn);
         conn_discard_input(session->conn);
     }
     if (!conn_can_receive(session->conn)) {
