@@ -381,6 +381,12 @@ static void scan_calls_a_last_batch_with_half_a_sector_of_zeros_corrupt(void **s
     image_fill(&image, sector + SECTOR_BYTES - 1, sector + SECTOR_BYTES, 0);
     check_damaged(image_slice(&image), start, TAIL_TORN);
     image_free(&image);
+
+    /* Zeros at the very end are not what was never written, if the sector has more. */
+    start = begin_long(&image, 100);
+    image_fill(&image, image.log.length - 4, image.log.length, 0);
+    check_damaged(image_slice(&image), start, TAIL_CORRUPT);
+    image_free(&image);
 }
 
 static void scan_calls_a_lost_sector_that_had_been_durable_corrupt(void **state)
