@@ -20,7 +20,7 @@ struct counters {
     uint64_t sets;
     uint64_t deletes;
     uint64_t connections;
-    uint64_t refused; /* batches */
+    uint64_t refused; /* batches with a write that the machine refused */
 };
 
 /* What the server counts, and says when it knows. */

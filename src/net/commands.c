@@ -49,6 +49,15 @@ enum status commands_commit(struct commands *commands)
     return status;
 }
 
+/* The one line about a write. A batch counts as refused once, however many of its are. */
+static void put_outcome(struct commands *commands, enum status status, enum verb verb)
+{
+    if (status == KV_NO_SPACE || status == KV_IO || status == KV_NO_MEMORY) {
+        commands->counters.refused = commands->counters_before.refused + 1;
+    }
+    replies_put_status(commands->replies, status, verb);
+}
+
 static void set(struct commands *commands, const struct lookup *lookup,
                 struct slice value)
 {
@@ -57,7 +66,7 @@ static void set(struct commands *commands, const struct lookup *lookup,
         status = store_set(commands->store, lookup, value);
     }
     commands->counters.sets++;
-    replies_put_status(commands->replies, status, VERB_SET);
+    put_outcome(commands, status, VERB_SET);
 }
 
 static bool get(struct commands *commands, const struct lookup *lookup)
@@ -86,8 +95,7 @@ static void delete (struct commands *commands, const struct lookup *lookup)
         status = store_delete(commands->store, lookup);
     }
     commands->counters.deletes++;
-    replies_put_status(commands->replies, status == KV_NOT_FOUND ? KV_OK : status,
-                       VERB_DELETE);
+    put_outcome(commands, status == KV_NOT_FOUND ? KV_OK : status, VERB_DELETE);
 }
 
 static void add(struct commands *commands, const struct lookup *lookup,
@@ -101,7 +109,7 @@ static void add(struct commands *commands, const struct lookup *lookup,
                                           : status;
     }
     commands->counters.sets++;
-    replies_put_status(commands->replies, status, VERB_ADD);
+    put_outcome(commands, status, VERB_ADD);
 }
 
 /* What a key counts, 0 if it has no value, and a number more. */
@@ -137,7 +145,7 @@ static void incr(struct commands *commands, const struct lookup *lookup, int64_t
         status = replies_put_value(commands->replies, value);
         assert(status == KV_OK); /* room for a line was reserved */
     } else {
-        replies_put_status(commands->replies, status, VERB_INCR);
+        put_outcome(commands, status, VERB_INCR);
     }
 }
 

@@ -3,12 +3,13 @@
  * what each receive brings: which lines share a commit.
  *
  * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
- * wrap: renameat unlinkat fcntl mmap recv poll
+ * wrap: renameat unlinkat fcntl mmap recv poll fstatvfs
  */
 #include "net/session.h"
 
 #include "base/bounds.h"
 #include "net/protocol.h"
+#include "support/disk.h"
 #include "support/engine.h"
 #include "support/shim.h"
 #include "support/unit.h"
@@ -233,6 +234,44 @@ static void f30_session_refuses_the_writes_before_a_quit(void **state)
     end(&pair);
 }
 
+static void expect_refused(struct pair *pair, const char *line)
+{
+    static char replies[TEXT_BYTES_MAX];
+    send_text(pair, "STATS\n");
+    run(pair);
+    ssize_t length = read(pair->client_fd, replies, sizeof replies - 1);
+    assert_true(length > 0);
+    replies[length] = '\0';
+    assert_non_null(strstr(replies, line));
+}
+
+/* It is what tells a full disk: by a write that fails, or since the last room is kept. */
+static void f99_stats_count_a_batch_with_refused_writes_once(void **state)
+{
+    struct pair pair = begin(*state);
+    expect_refused(&pair, "\nrefused 0\n");
+    shim_set_space(SHIM_LOG, engine_log_length(pair.engine) + 10, ENOSPC);
+    send_text(&pair, "SET a 1\nSET b 2\n");
+    run(&pair);
+    expect_replies(&pair, "error: storage full\nerror: storage full\n");
+    expect_refused(&pair, "\nrefused 1\n");
+    shim_give_space();
+    disk_set_free(1000);
+    shim_advance_clock(ROOM_LOOK_MS);
+    assert_int_equal(store_maintain(pair.engine->store, LEISURE_ALL), KV_OK);
+    send_text(&pair, "SET a 1\nADD b 2\nINCR c\nGET a\n");
+    run(&pair);
+    expect_replies(&pair, "error: storage full\nerror: storage full\n"
+                          "error: storage full\nno value stored\n");
+    expect_refused(&pair, "\nrefused 2\n");
+    send_text(&pair, "ADD c\nGET a\nINCR a x\n"); /* not the disk's refusals */
+    run(&pair);
+    expect_replies(&pair, "error: usage: ADD key value\nno value stored\n"
+                          "error: not a number\n");
+    expect_refused(&pair, "\nrefused 2\n");
+    end(&pair);
+}
+
 static void f8_session_keeps_what_came_before_a_client_was_lost_amid_a_batch(void **state)
 {
     struct pair pair = begin(*state);
@@ -301,6 +340,7 @@ int main(void)
         ON_ENGINE(f3_session_linger_waits_for_nobody_who_was_dropped),
         ON_ENGINE(f30_session_refuses_each_write_of_a_gathered_batch),
         ON_ENGINE(f30_session_refuses_the_writes_before_a_quit),
+        ON_ENGINE(f99_stats_count_a_batch_with_refused_writes_once),
         ON_ENGINE(f8_session_keeps_what_came_before_a_client_was_lost_amid_a_batch),
         ON_ENGINE(f6_session_executes_the_end_of_input_that_a_batch_runs_into),
         ON_ENGINE(session_drops_who_is_no_client_before_its_line_is_too_long),
