@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <netdb.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -41,11 +42,12 @@ static const char help[] =
     "  list [PREFIX]       likewise, each with a space and its value\n"
     "  count  stats  compact  sync\n"
     "\n"
-    "  -a ADDR             where the server listens, a /path too (KV_ADDRESS, "
+    "  -a, --address ADDR  where the server listens, a /path too (KV_ADDRESS, "
     "127.0.0.1)\n"
-    "  -p PORT             (KV_PORT, 7878)\n"
+    "  -p, --port PORT     (KV_PORT, 7878)\n"
     "  -t SECONDS          how long it may say nothing (5)\n"
-    "  -h, -V              print this, the version, and exit\n"
+    "  -h, --help          print this and exit\n"
+    "  -V, --version       print the version and exit\n"
     "\n"
     "Exit status: 0 yes, 1 no, 2 anything else, with a line on stderr.\n";
 
@@ -56,6 +58,7 @@ struct command {
     const char *name;
     const char *verb;
     const char *first; /* or NULL; asked before it, on the same connection */
+    const char *words; /* as the usage shows them */
     int least;         /* words behind it */
     int most;
     enum answer answer;
@@ -64,18 +67,18 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {"get", "GET", "EXISTS", 1, 1, VALUE, NULL, "no value stored"},
-    {"set", "SET", NULL, 1, 2, STATUS, "success", NULL},
-    {"add", "ADD", NULL, 1, 2, STATUS, "success", "already stored"},
-    {"incr", "INCR", NULL, 1, 2, NUMBER, NULL, NULL},
-    {"delete", "DELETE", "EXISTS", 1, 1, STATUS, "success", NULL},
-    {"exists", "EXISTS", NULL, 1, 1, STATUS, "1", "0"},
-    {"keys", "KEYS", "COUNT", 0, 1, WORDS, NULL, NULL},
-    {"list", "LIST", "COUNT", 0, 1, PAIRS, NULL, NULL},
-    {"count", "COUNT", NULL, 0, 0, NUMBER, NULL, NULL},
-    {"stats", "STATS", "COUNT", 0, 0, PAIRS, NULL, NULL},
-    {"compact", "COMPACT", NULL, 0, 0, STATUS, "success", NULL},
-    {"sync", "SYNC", NULL, 0, 0, STATUS, "success", NULL},
+    {"get", "GET", "EXISTS", " KEY", 1, 1, VALUE, NULL, "no value stored"},
+    {"set", "SET", NULL, " KEY [VALUE]", 1, 2, STATUS, "success", NULL},
+    {"add", "ADD", NULL, " KEY [VALUE]", 1, 2, STATUS, "success", "already stored"},
+    {"incr", "INCR", NULL, " KEY [NUMBER]", 1, 2, NUMBER, NULL, NULL},
+    {"delete", "DELETE", "EXISTS", " KEY", 1, 1, STATUS, "success", NULL},
+    {"exists", "EXISTS", NULL, " KEY", 1, 1, STATUS, "1", "0"},
+    {"keys", "KEYS", "COUNT", " [PREFIX]", 0, 1, WORDS, NULL, NULL},
+    {"list", "LIST", "COUNT", " [PREFIX]", 0, 1, PAIRS, NULL, NULL},
+    {"count", "COUNT", NULL, "", 0, 0, NUMBER, NULL, NULL},
+    {"stats", "STATS", "COUNT", "", 0, 0, PAIRS, NULL, NULL},
+    {"compact", "COMPACT", NULL, "", 0, 0, STATUS, "success", NULL},
+    {"sync", "SYNC", NULL, "", 0, 0, STATUS, "success", NULL},
 };
 
 static const char *address; /* address, [address], name, or with a slash a path */
@@ -388,12 +391,16 @@ static int run(const struct command *command, char **words)
 static const struct command *find_command(const char *name, int word_count)
 {
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        if (strcmp(commands[i].name, name) == 0 && word_count >= commands[i].least &&
-            word_count <= commands[i].most) {
-            return &commands[i];
+        const struct command *command = &commands[i];
+        if (strcmp(command->name, name) != 0) {
+            continue;
         }
+        if (word_count < command->least || word_count > command->most) {
+            give_up("usage: kv %s%s; see kv --help", name, command->words);
+        }
+        return command;
     }
-    give_up("%s: no such command with so many words; see kv -h", name);
+    give_up("%s: no such command; see kv --help", name);
 }
 
 static int64_t number_of(const char *text, const char *what, int64_t max)
@@ -436,11 +443,21 @@ static int end(int status)
 
 int main(int argc, char **argv)
 {
+    static const struct option long_options[] = {
+        {"address", required_argument, NULL, 'a'},
+        {"port", required_argument, NULL, 'p'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0}};
     int option;
     fill_standard_places();
     address = from_environment("KV_ADDRESS", "127.0.0.1");
     port = from_environment("KV_PORT", "7878");
-    while ((option = getopt(argc, argv, "a:p:t:hV")) != -1) {
+    opterr = 0; /* there is one line about a failure, and it is ours */
+    /* The plus: behind the command, what begins with a minus is a word of it. */
+    for (const char *word = argv[optind];
+         (option = getopt_long(argc, argv, "+a:p:t:hV", long_options, NULL)) != -1;
+         word = argv[optind]) {
         if (option == 'a') {
             address = optarg;
         } else if (option == 'p') {
@@ -450,12 +467,12 @@ int main(int argc, char **argv)
         } else if (option == 'h' || option == 'V') {
             (void)fputs(option == 'h' ? help : "kv " KV_VERSION "\n", stdout);
             return end(EXIT_YES);
-        } else { /* getopt has said why */
-            return EXIT_TROUBLE;
+        } else {
+            give_up("%s: no such option, or it lacks its value; see kv --help", word);
         }
     }
     if (optind == argc) {
-        give_up("a command is wanted; see kv -h");
+        give_up("a command is wanted; see kv --help");
     }
     const struct command *command = find_command(argv[optind], argc - optind - 1);
     if (strchr(address, '/') == NULL) { /* getaddrinfo takes 73414 for 7878 */

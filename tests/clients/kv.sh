@@ -49,7 +49,6 @@ kvs "incr of a word" 2 '' 'not a number' incr color
 kvs "incr by a word" 2 '' 'not a number' incr n x
 kvs "incr by two" 2 '' "$one_word" incr n '1 2'
 kvs "incr by nothing" 2 '' "$one_word" incr n ''
-check "kv with an unknown option" "$("$kv" -x 2>/dev/null; echo $?)" 2
 kvs "keys" 0 "color${line}n${line}size$line" '' keys
 kvs "keys by prefix" 0 "color$line" '' keys co
 kvs "keys of no prefix" 0 '' '' keys none
@@ -90,9 +89,18 @@ done
 kvs "get of a key that is no UTF-8" 2 '' \
     'words are one line of UTF-8 without NUL; encode others, as with base64' get $'\377'
 kvs "a key that was not deleted" 0 '' '' exists color
-kvs "no command" 2 '' 'a command is wanted; see kv -h'
-kvs "a word too many" 2 '' 'count: no such command with so many words; see kv -h' count x
-kvs "no such command" 2 '' 'put: no such command with so many words; see kv -h' put a b
+kvs "no command" 2 '' 'a command is wanted; see kv --help'
+kvs "a word too many" 2 '' 'usage: kv count; see kv --help' count x
+kvs "a word too few" 2 '' 'usage: kv set KEY [VALUE]; see kv --help' set
+kvs "no such command" 2 '' 'put: no such command; see kv --help' put a b
+kvs "no such option" 2 '' '-x: no such option, or it lacks its value; see kv --help' -x count
+kvs "an option without its value" 2 '' \
+    '--port: no such option, or it lacks its value; see kv --help' --port
+kvs "long options" 0 "5$line" '' --address=127.0.0.1 --port "$port" count
+kvs "a value like an option" 0 '' '' add minus --help
+kvs "get of that value" 0 "--help$line" '' get minus
+kvs "delete of that" 0 '' '' delete minus
+check "kv --help and --version" "$("$kv" --help && "$kv" --version)" "$("$kv" -h && "$kv" -V)"
 kvs "no time" 2 '' '0: -t is a number from 1 to 1000000' -t 0 count
 kvs "localhost" 0 "5$line" '' -a localhost count
 for address in "${addresses[@]}" "${addresses[@]/#::1/[::1]}"; do
