@@ -1,7 +1,10 @@
 # kv-store: build, run, test, install. `make help` lists the targets.
 
 PREFIX  ?= /usr/local
-CC      ?= cc
+# The C compiler that there is, unless one is named.
+ifeq ($(origin CC),default)
+CC      := $(notdir $(or $(shell command -v cc || command -v gcc || command -v clang),cc))
+endif
 CFLAGS  ?= -O3 -g
 CPPFLAGS ?=
 LDFLAGS ?=
@@ -81,10 +84,10 @@ kv: $(BUILD)/kv
 debug:
 	@$(MAKE) --no-print-directory BUILD=build/debug CFLAGS="-O0 -g3" build/debug/kv-store
 
-#: run             build and start the server on 127.0.0.1:7878 with ./kv.log
+#: run             build both and start the server on 127.0.0.1:7878 with ./kv.log
 run:
-	@[ -e kv-store ] || echo 'building ./kv-store'
-	@$(MAKE) --no-print-directory $(jobs) V=$(or $(V),0) kv-store
+	@[ -e kv-store ] || echo 'building ./kv-store and ./kv'
+	@$(MAKE) --no-print-directory $(jobs) V=$(or $(V),0) kv-store kv
 	./kv-store
 
 $(BUILD)/commands: FORCE

@@ -35,6 +35,18 @@ runs_with -O1
 build CFLAGS=-O1 "CPPFLAGS=-DKV_UNUSED='\"a b\"'" kv
 runs_with -DKV_UNUSED
 
+# Any C compiler will do, under whatever name, and one that is named goes before.
+mkdir compilers
+for tool in make sh cat sed grep getconf mkdir cmp; do
+    ln -s "$(command -v "$tool")" compilers/$tool
+done
+ln -s cat compilers/clang
+unset CC
+PATH=$scratch/compilers make -n V=1 BUILD=other kv 2>output >commands
+grep -q '^clang .* -c ' commands || fail "clang alone is not taken: $(head -n 3 output commands)"
+PATH=$scratch/compilers CC=another make -n V=1 BUILD=other kv 2>output >commands
+grep -q '^another .* -c ' commands || fail "CC is not taken: $(head -n 3 output commands)"
+
 # Who may install nothing is told what the tests need.
 mkdir tools tests
 cp "$OLDPWD/tests/install-tools.sh" tests
