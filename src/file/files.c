@@ -121,22 +121,36 @@ static enum status create(const struct files *files, const char *suffix, int *fd
                    O_RDWR | O_CREAT | O_EXCL, fd_out);
 }
 
-/* Somebody else's log gets no lock beside it that its owner could not use. */
-static bool is_others(const struct files *files, const char *suffix)
+/*
+ * Somebody else's log gets no lock beside it that its owner could not use, nor does what
+ * can be no log, as /dev/null; an attempt to open that tells why.
+ */
+static bool is_unfit(const struct files *files, const char *suffix)
 {
     struct io_info info;
-    if (files_inspect(files, suffix, &info) != KV_OK ||
-        info.owner == (uint64_t)geteuid()) {
+    int fd = -1;
+    if (files_inspect(files, suffix, &info) != KV_OK) {
         return false; /* whatever is wrong with it will be told when it is opened */
     }
-    diag_errorx("%s%s: belongs to another user; nothing was made", files->path, suffix);
-    return true;
+    if (info.owner != (uint64_t)geteuid()) {
+        diag_errorx("%s%s: belongs to another user; nothing was made", files->path,
+                    suffix);
+        return true;
+    }
+    if (suffix[0] != '\0' || find_fault(files, &info) == NULL) {
+        return false;
+    }
+    enum status status = files_open_plain(files, suffix, O_RDONLY, &fd);
+    if (status == KV_OK) {
+        (void)io_close(fd); /* it has become one meanwhile; nothing was written */
+    }
+    return status != KV_OK;
 }
 
 static enum status create_lock(struct files *files)
 {
     const char *const name = FILES_LOCK;
-    if (is_others(files, "") || is_others(files, FILES_OLD)) {
+    if (is_unfit(files, "") || is_unfit(files, FILES_OLD)) {
         return KV_IO;
     }
     enum status status = create(files, name, &files->lock_fd);

@@ -91,6 +91,7 @@ static void f82_files_refuse_what_is_no_plain_log(void **state)
             engine_expect_file(engine, ".target", SLICE_LITERAL("kept"));
         }
         assert_false(engine_has_file(engine, ".new"));
+        assert_false(engine_has_file(engine, ".lock")); /* beside /dev/null, say */
         assert_int_equal(remove(engine->log.path), 0);
         engine_clean(engine);
     }
