@@ -71,8 +71,8 @@ list_texts() { # list_texts CALLS BODIES FILE...
         }
         function mark(c) {
             if (mode == "") {
-                if (c == "(" && index(calls, " " before " ") > 0) begin("call", before)
-                else if (c == "(" && $0 ~ /^[a-z]/ && index(bodies, " " before " ") > 0) begin("body", before)
+                if (c == "(" && before != "" && index(calls, " " before " ") > 0) begin("call", before)
+                else if (c == "(" && before != "" && $0 ~ /^[a-z]/ && index(bodies, " " before " ") > 0) begin("body", before)
                 else if (c == "[" && before_it " " before == "event events") begin("body", "line")
                 else if (c == "=" && before == "line") begin("field", before)
                 else if (c == "(" && before ~ /_expect_line$/) begin("call", "line")

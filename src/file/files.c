@@ -183,6 +183,20 @@ static enum status open_lock(struct files *files)
     return status == KV_NOT_FOUND ? create_lock(files) : status;
 }
 
+/* owner: 0: not known. */
+static void tell_in_use(const struct files *files, long owner)
+{
+    if (owner == 0) {
+        diag_errorx("%s: is in use by another process; giving up", files->path);
+    } else if (files->is_to_read) {
+        diag_errorx("%s: is in use by process %ld; nothing was read: only --follow reads "
+                    "beside it",
+                    files->path, owner);
+    } else {
+        diag_errorx("%s: is in use by process %ld; giving up", files->path, owner);
+    }
+}
+
 static enum status take_lock(struct files *files)
 {
     enum status status = open_lock(files);
@@ -192,10 +206,8 @@ static enum status take_lock(struct files *files)
     long owner = 0;
     status = io_lock(files->lock_fd, files->is_to_read ? IO_LOCK_SHARED : IO_LOCK_ALONE,
                      &owner);
-    if (status == KV_LOCKED && owner == 0) {
-        diag_errorx("%s: is in use by another process; giving up", files->path);
-    } else if (status == KV_LOCKED) {
-        diag_errorx("%s: is in use by process %ld; giving up", files->path, owner);
+    if (status == KV_LOCKED) {
+        tell_in_use(files, owner);
     } else if (status != KV_OK) {
         diag_error("%s" FILES_LOCK ": cannot lock; giving up", files->path);
     }

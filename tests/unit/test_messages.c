@@ -365,6 +365,14 @@ static void start_beside_another(struct engine *engine)
     told_offset = (uint64_t)holder;
 }
 
+static void verify_beside_another(struct engine *engine)
+{
+    pid_t holder = engine_hold_elsewhere(engine);
+    verify(engine);
+    engine_end_holder(holder);
+    told_offset = (uint64_t)holder;
+}
+
 /* Whose number is not known: fcntl does not tell it, or it lives in another namespace. */
 static void start_beside_one_without_a_number(struct engine *engine)
 {
@@ -416,6 +424,10 @@ static void messages_name_files_that_are_refused(void **state)
          FAILS(1, FCNTL, LOCK, ENOLCK)},
         {"PATH: is in use by process OFFSET; giving up", have_log, start_beside_another,
          NOTHING_FAILS},
+        {"PATH: is in use by process OFFSET; nothing was read: only --follow reads "
+         "beside "
+         "it",
+         have_log, verify_beside_another, NOTHING_FAILS},
         {"PATH: is in use by another process; giving up", have_log,
          start_beside_one_without_a_number, FAILS(2, FCNTL, LOCK, EINVAL)},
         {"PATH.1: is in use by another process under another name; giving up", have_log,
