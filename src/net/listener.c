@@ -142,6 +142,15 @@ static const char *without_brackets(const char *address, char *room, size_t size
     return room;
 }
 
+/* An address and a port in one word, as the server prints them; one of IPv6 has brackets.
+ */
+static bool has_port(const char *address)
+{
+    const char *colon = strrchr(address, ':');
+    return colon != NULL && colon > address &&
+           (colon[-1] == ']' || strchr(address, ':') == colon);
+}
+
 /* Bind all that a name has. */
 static enum status bind_name(struct listener *listener, const char *address,
                              const char *port, bool is_only)
@@ -151,6 +160,10 @@ static enum status bind_name(struct listener *listener, const char *address,
         .ai_family = AF_UNSPEC,
         .ai_socktype = SOCK_STREAM,
     };
+    if (has_port(address)) {
+        diag_errorx("%s: no such address: its port goes into --port; giving up", address);
+        return KV_IO;
+    }
     char room[HOST_BYTES_MAX];
     struct addrinfo *addresses = NULL;
     const char *host = without_brackets(address, room, sizeof room);

@@ -53,6 +53,27 @@ static void expect_refusal(struct engine *engine, const char *address)
     assert_int_equal(engine_told(engine, ""), 1);
 }
 
+/* What the server prints when it is ready is no address, and the line says why. */
+static void listener_takes_no_port_in_an_address(void **state)
+{
+    struct engine *engine = *state;
+    const char *const addresses[] = {"127.0.0.1:7878", "[::1]:7878", "localhost:7878"};
+    for (size_t i = 0; i < sizeof addresses / sizeof addresses[0]; i++) {
+        char told[100];
+        expect_refusal(engine, addresses[i]);
+        (void)snprintf(told, sizeof told, "%s: no such address: its port goes into",
+                       addresses[i]);
+        assert_int_equal(engine_told(engine, told), 1);
+    }
+    expect_refusal(engine, "127.0.0.1:0");
+    engine_expect_line(engine,
+                       "127.0.0.1:0: no such address: its port goes into --port; "
+                       "giving up",
+                       0, 0);
+    expect_refusal(engine, "::g"); /* IPv6, and wrong in another way */
+    assert_int_equal(engine_told(engine, "--port"), 0);
+}
+
 /* What is no socket is never replaced; one on which somebody answers is left to him. */
 static void f121_listener_replaces_only_what_a_dead_server_left(void **state)
 {
@@ -166,6 +187,7 @@ static void listener_narrows_ipv6_only_beside_other_addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        ON_ENGINE(listener_takes_no_port_in_an_address),
         ON_ENGINE(f121_listener_replaces_only_what_a_dead_server_left),
         ON_ENGINE(f121_listener_takes_no_path_that_is_too_long),
         ON_ENGINE(listener_narrows_ipv6_only_beside_other_addresses),
