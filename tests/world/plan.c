@@ -29,7 +29,41 @@ static const struct {
     const char *name;
 } signals[] = {{SIGTERM, "TERM"}, {SIGINT, "INT"}};
 
-enum { ERROR_COUNT = sizeof errors / sizeof errors[0] };
+/* Of a server: all of them numbers. */
+static const struct {
+    const char *name;
+    size_t offset;
+} options[] = {
+    {"idle", offsetof(struct serving, idle_s)},
+    {"max-value", offsetof(struct serving, value_bytes_max)},
+    {"processors", offsetof(struct serving, processors)},
+    {"tick", offsetof(struct serving, tick_us)},
+    {"sync-us", offsetof(struct serving, sync_us)},
+    {"image", offsetof(struct serving, image_growth_bytes)},
+    {"piece", offsetof(struct serving, image_piece_bytes)},
+    {"addresses", offsetof(struct serving, address_count)},
+    {"parts", offsetof(struct serving, part_count)},
+    {"hashes", offsetof(struct serving, hash_count)},
+    {"seed", offsetof(struct serving, seed)},
+    {"looks", offsetof(struct serving, looks)},
+};
+
+enum {
+    ERROR_COUNT = sizeof errors / sizeof errors[0],
+    OPTION_COUNT = sizeof options / sizeof options[0]
+};
+
+static uint64_t option_of(const struct serving *serving, size_t option)
+{
+    uint64_t number;
+    memcpy(&number, (const char *)serving + options[option].offset, sizeof number);
+    return number;
+}
+
+static void set_option(struct serving *serving, size_t option, uint64_t number)
+{
+    memcpy((char *)serving + options[option].offset, &number, sizeof number);
+}
 
 struct serving plan_default_serving(void)
 {
@@ -41,6 +75,15 @@ struct serving plan_default_serving(void)
                             .address_count = 1,
                             .tick_us = 5,
                             .seed = 1};
+}
+
+bool plan_make_option_usual(struct serving *serving, size_t option)
+{
+    const struct serving usual = plan_default_serving();
+    if (option < OPTION_COUNT) {
+        set_option(serving, option, option_of(&usual, option));
+    }
+    return option < OPTION_COUNT;
 }
 
 void plan_add(struct plan *plan, struct event event)
@@ -140,45 +183,12 @@ static void print_number(struct bytes *text, uint64_t number)
 static void print_serving(const struct serving *serving, struct bytes *text)
 {
     const struct serving usual = plan_default_serving();
-    print(text, "serve");
-    if (serving->is_everysec) {
-        print(text, " sync=everysec");
-    }
-    if (serving->idle_s != usual.idle_s) {
-        print(text, " idle=%" PRIu64, serving->idle_s);
-    }
-    if (serving->value_bytes_max != usual.value_bytes_max) {
-        print(text, " max-value=%" PRIu64, serving->value_bytes_max);
-    }
-    if (serving->processors != usual.processors) {
-        print(text, " processors=%" PRIu64, serving->processors);
-    }
-    if (serving->tick_us != usual.tick_us) {
-        print(text, " tick=%" PRIu64, serving->tick_us);
-    }
-    if (serving->sync_us != usual.sync_us) {
-        print(text, " sync-us=%" PRIu64, serving->sync_us);
-    }
-    if (serving->image_growth_bytes != usual.image_growth_bytes) {
-        print(text, " image=%" PRIu64, serving->image_growth_bytes);
-    }
-    if (serving->image_piece_bytes != usual.image_piece_bytes) {
-        print(text, " piece=%" PRIu64, serving->image_piece_bytes);
-    }
-    if (serving->address_count != usual.address_count) {
-        print(text, " addresses=%" PRIu64, serving->address_count);
-    }
-    if (serving->part_count != usual.part_count) {
-        print(text, " parts=%" PRIu64, serving->part_count);
-    }
-    if (serving->hash_count != usual.hash_count) {
-        print(text, " hashes=%" PRIu64, serving->hash_count);
-    }
-    if (serving->seed != usual.seed) {
-        print(text, " seed=%" PRIu64, serving->seed);
-    }
-    if (serving->looks != usual.looks) {
-        print(text, " looks=%" PRIu64, serving->looks);
+    print(text, "serve%s", serving->is_everysec ? " sync=everysec" : "");
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        uint64_t number = option_of(serving, i);
+        if (number != option_of(&usual, i)) {
+            print(text, " %s=%" PRIu64, options[i].name, number);
+        }
     }
 }
 
@@ -335,45 +345,23 @@ static bool parse_serving(struct reading *reading, struct event *event)
     struct serving *serving = &event->serving;
     while (next_word(reading)) {
         char *value = strchr(reading->word, '=');
+        size_t i = 0;
         if (value == NULL) {
             return false;
         }
         *value++ = '\0';
-        uint64_t number = strtoull(value, NULL, 10);
-        if (is_word(reading, "sync")) {
+        while (i < OPTION_COUNT && !is_word(reading, options[i].name)) {
+            i++;
+        }
+        if (i < OPTION_COUNT) {
+            set_option(serving, i, strtoull(value, NULL, 10));
+        } else if (is_word(reading, "sync")) {
             serving->is_everysec = strcmp(value, "everysec") == 0;
-        } else if (is_word(reading, "idle")) {
-            serving->idle_s = number;
-        } else if (is_word(reading, "max-value")) {
-            serving->value_bytes_max = number;
-        } else if (is_word(reading, "processors")) {
-            serving->processors = number;
-        } else if (is_word(reading, "tick")) {
-            serving->tick_us = number;
-        } else if (is_word(reading, "sync-us")) {
-            serving->sync_us = number;
-        } else if (is_word(reading, "image")) {
-            serving->image_growth_bytes = number;
-        } else if (is_word(reading, "piece")) {
-            serving->image_piece_bytes = number;
-        } else if (is_word(reading, "addresses")) {
-            serving->address_count = number;
-            if (number < 1 || number > PLAN_ADDRESSES_MAX) {
-                return false;
-            }
-        } else if (is_word(reading, "parts")) {
-            serving->part_count = number;
-        } else if (is_word(reading, "hashes")) {
-            serving->hash_count = number;
-        } else if (is_word(reading, "seed")) {
-            serving->seed = number;
-        } else if (is_word(reading, "looks")) {
-            serving->looks = number;
         } else {
             return false;
         }
     }
-    return true;
+    return serving->address_count >= 1 && serving->address_count <= PLAN_ADDRESSES_MAX;
 }
 
 static bool parse_client(struct reading *reading, struct event *event)

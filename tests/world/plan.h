@@ -134,6 +134,9 @@ struct plan {
 
 struct serving plan_default_serving(void);
 
+/* Options have numbers, from 0 on; false: there are no more. */
+bool plan_make_option_usual(struct serving *serving, size_t option);
+
 /* Takes over the text of the event. */
 void plan_add(struct plan *plan, struct event event);
 void plan_insert(struct plan *plan, size_t at, struct event event);

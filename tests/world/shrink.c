@@ -135,7 +135,8 @@ static bool shorten_values(struct shrinking *shrinking, size_t at)
     }
 }
 
-static bool lower(struct shrinking *shrinking, size_t at, size_t field)
+/* A number that means itself from `least` on. */
+static bool lower(struct shrinking *shrinking, size_t at, size_t field, uint64_t least)
 {
     bool has_shrunk = false;
     for (;;) {
@@ -146,7 +147,8 @@ static bool lower(struct shrinking *shrinking, size_t at, size_t field)
         bool is_lower = false;
         for (size_t i = 0; i < 5 && !is_lower; i++) {
             bool is_small_step = tries[i] + 1 == number && number > 64;
-            if (tries[i] >= number || number == WORLD_ALL || is_small_step) {
+            if (tries[i] >= number || tries[i] < least || number == WORLD_ALL ||
+                is_small_step) {
                 continue;
             }
             memcpy((char *)&shrinking->trial.events[at] + field, &tries[i],
@@ -163,49 +165,48 @@ static bool lower(struct shrinking *shrinking, size_t at, size_t field)
 /* Each option as it is by default. */
 static bool plain_options(struct shrinking *shrinking, size_t at)
 {
-    const struct serving usual = plan_default_serving();
     bool has_shrunk = false;
-    for (int i = 0; i < 8; i++) {
+    struct event *event = &shrinking->trial.events[at];
+    if (event->serving.is_everysec) {
+        event->serving.is_everysec = false;
+        has_shrunk = try(shrinking);
+    }
+    for (size_t i = 0;; i++) {
         struct serving *serving = &shrinking->trial.events[at].serving;
         struct serving before = *serving;
-        serving->is_everysec = i == 0 ? usual.is_everysec : before.is_everysec;
-        serving->idle_s = i == 1 ? usual.idle_s : before.idle_s;
-        serving->value_bytes_max =
-            i == 2 ? usual.value_bytes_max : before.value_bytes_max;
-        serving->processors = i == 3 ? usual.processors : before.processors;
-        serving->tick_us = i == 4 ? usual.tick_us : before.tick_us;
-        serving->seed = i == 5 ? usual.seed : before.seed;
-        serving->sync_us = i == 6 ? usual.sync_us : before.sync_us;
-        serving->looks = i == 7 ? usual.looks : before.looks;
+        if (!plan_make_option_usual(serving, i)) {
+            return has_shrunk;
+        }
         if (memcmp(serving, &before, sizeof before) != 0) {
             has_shrunk = try(shrinking) || has_shrunk;
         }
     }
-    return has_shrunk;
 }
 
 static bool simplify(struct shrinking *shrinking, size_t at)
 {
-    const struct event *event = &shrinking->best->events[at];
-    bool has_shrunk = lower(shrinking, at, offsetof(struct event, after_calls));
-    has_shrunk = lower(shrinking, at, offsetof(struct event, after_ms)) || has_shrunk;
-    switch (event->kind) {
-    case EVENT_SAYS:
-        has_shrunk = leave_out_lines(shrinking, at) || has_shrunk;
-        return shorten_values(shrinking, at) || has_shrunk;
-    case EVENT_RUNS:
-        has_shrunk = lower(shrinking, at, offsetof(struct event, number)) || has_shrunk;
-        return shorten_values(shrinking, at) || has_shrunk;
-    case EVENT_SERVE:
-        return plain_options(shrinking, at) || has_shrunk;
-    case EVENT_FAIL:
-    case EVENT_CUT:
-        return lower(shrinking, at,
-                     offsetof(struct event, fault) + offsetof(struct fault, nth)) ||
-               has_shrunk;
-    default:
-        return lower(shrinking, at, offsetof(struct event, number)) || has_shrunk;
+    enum event_kind kind = shrinking->best->events[at].kind;
+    bool has_shrunk = lower(shrinking, at, offsetof(struct event, after_calls), 0);
+    has_shrunk = lower(shrinking, at, offsetof(struct event, after_ms), 0) || has_shrunk;
+    if (kind == EVENT_FAIL || kind == EVENT_CUT) {
+        size_t nth = offsetof(struct event, fault) + offsetof(struct fault, nth);
+        return lower(shrinking, at, nth, 1) || has_shrunk;
     }
+    if (kind == EVENT_SERVE) {
+        return plain_options(shrinking, at) || has_shrunk;
+    }
+    /* None of these is something else: no log of the original, no death. */
+    bool is_one_least =
+        kind == EVENT_ORIGINAL || kind == EVENT_DIES || kind == EVENT_DRIBBLES;
+    has_shrunk =
+        lower(shrinking, at, offsetof(struct event, number), is_one_least) || has_shrunk;
+    if (kind == EVENT_SAYS) {
+        has_shrunk = leave_out_lines(shrinking, at) || has_shrunk;
+    }
+    if (kind == EVENT_SAYS || kind == EVENT_RUNS) {
+        has_shrunk = shorten_values(shrinking, at) || has_shrunk;
+    }
+    return has_shrunk;
 }
 
 /* What one client says in two pieces, in one. */
