@@ -188,14 +188,15 @@ static enum status bind_name(struct listener *listener, const char *address,
 static enum status judge_path(const char *path, const struct sockaddr_un *address)
 {
     struct stat at;
-    if (lstat(path, &at) < 0 && errno == ENOENT) {
+    bool is_seen = lstat(path, &at) == 0;
+    if (!is_seen && errno == ENOENT) {
         return KV_OK;
     }
-    if (!S_ISSOCK(at.st_mode)) {
+    if (is_seen && !S_ISSOCK(at.st_mode)) {
         diag_errorx("%s: is no socket and is not replaced; giving up", path);
         return KV_IO;
     }
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    int fd = is_seen ? socket(AF_UNIX, SOCK_STREAM, 0) : -1;
     if (fd < 0 || !set_flags(fd)) {
         diag_error("%s: cannot find out who listens there; giving up", path);
     } else if (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 ||

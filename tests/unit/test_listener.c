@@ -84,6 +84,11 @@ static void f121_listener_replaces_only_what_a_dead_server_left(void **state)
     expect_refusal(engine, engine->log.path);
     engine_expect_line(engine, "PATH: is no socket and is not replaced; giving up", 0, 0);
     char path[TEMPDIR_FILE_BYTES + 8];
+    (void)snprintf(path, sizeof path, "%s/below", engine->log.path);
+    expect_refusal(engine, path); /* and nobody can say what stands there */
+    engine_expect_line(engine,
+                       "PATH/below: cannot find out who listens there; giving up: ERROR",
+                       0, ENOTDIR);
     (void)snprintf(path, sizeof path, "%s.here", engine->log.path);
     struct listener_options options = at(path);
     assert_int_equal(listener_bind(&options, &listener), KV_OK);

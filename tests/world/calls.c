@@ -3,6 +3,7 @@
  */
 #include "world/calls.h"
 
+#include <errno.h>
 #include <string.h>
 
 static const char *const call_names[CALL_COUNT] = {
@@ -53,6 +54,12 @@ enum role role_named(const char *name)
         role++;
     }
     return (enum role)role;
+}
+
+int outcome(int error)
+{
+    errno = error;
+    return error == 0 ? 0 : -1;
 }
 
 enum role role_of(const char *file_name)

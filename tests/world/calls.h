@@ -60,6 +60,9 @@ const char *role_name(enum role role);
 enum call call_named(const char *name);
 enum role role_named(const char *name);
 
+/* What a call returns that ends so: 0, or -1 with this errno. */
+int outcome(int error);
+
 /* By the end of a file's name. */
 enum role role_of(const char *file_name);
 

@@ -76,13 +76,6 @@ void files_begin_life(void)
     mappings_begin_life();
 }
 
-/* What a call returns. */
-static int outcome(int error)
-{
-    errno = error;
-    return error == 0 ? 0 : -1;
-}
-
 int __wrap_open(const char *path, int flags, ...)
 {
     int error = process_enter(CALL_OPEN, ROLE_ANY, 0, 0);

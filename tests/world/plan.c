@@ -24,6 +24,13 @@ static const struct {
     {EACCES, "EACCES"}, {EPIPE, "EPIPE"},
 };
 
+static const char *const path_things[PATH_THINGS] = {
+    [PATH_NOTHING] = "nothing",
+    [PATH_DEAD] = "dead",
+    [PATH_SERVER] = "server",
+    [PATH_FILE] = "file",
+};
+
 static const struct {
     int number;
     const char *name;
@@ -42,6 +49,7 @@ static const struct {
     {"image", offsetof(struct serving, image_growth_bytes)},
     {"piece", offsetof(struct serving, image_piece_bytes)},
     {"addresses", offsetof(struct serving, address_count)},
+    {"paths", offsetof(struct serving, path_count)},
     {"parts", offsetof(struct serving, part_count)},
     {"hashes", offsetof(struct serving, hash_count)},
     {"seed", offsetof(struct serving, seed)},
@@ -294,6 +302,9 @@ void plan_print(const struct event *event, struct bytes *text)
     case EVENT_OTHER_CUTS:
         print(text, "other cuts %" PRIu64, event->number);
         break;
+    case EVENT_PATH:
+        print(text, "path %s", path_things[event->number]);
+        break;
     default:
         print_client(event, text);
         break;
@@ -361,7 +372,8 @@ static bool parse_serving(struct reading *reading, struct event *event)
             return false;
         }
     }
-    return serving->address_count >= 1 && serving->address_count <= PLAN_ADDRESSES_MAX;
+    return serving->path_count <= 1 && serving->address_count >= 1 &&
+           serving->address_count <= PLAN_ADDRESSES_MAX;
 }
 
 static bool parse_client(struct reading *reading, struct event *event)
@@ -444,6 +456,16 @@ static bool parse_other(struct reading *reading, struct event *event)
            (event->kind != EVENT_OTHER_CUTS || next_number(reading, &event->number));
 }
 
+static bool parse_path(struct reading *reading, struct event *event)
+{
+    (void)next_word(reading); /* as above */
+    event->kind = EVENT_PATH;
+    while (event->number < PATH_THINGS && !is_word(reading, path_things[event->number])) {
+        event->number++;
+    }
+    return event->number < PATH_THINGS;
+}
+
 static bool parse_event(struct reading *reading, struct event *event)
 {
     if (is_word(reading, "serve")) {
@@ -464,6 +486,9 @@ static bool parse_event(struct reading *reading, struct event *event)
     }
     if (is_word(reading, "other")) {
         return parse_other(reading, event);
+    }
+    if (is_word(reading, "path")) {
+        return parse_path(reading, event);
     }
     if (is_word(reading, "unreadable")) {
         event->kind = EVENT_UNREADABLE;

@@ -8,6 +8,7 @@
  *     serve sync=everysec idle=2 max-value=4096 processors=1 tick=9 sync-us=300 seed=7
  *     serve image=3000 piece=90                saved when the log has grown so, in pieces
  *     serve addresses=2                        to listen on; each has its clients
+ *     serve addresses=2 paths=1                the last of them is a path
  *     serve parts=2 hashes=50                  of the index and of keys, in all lives
  *     client 1 says SET a {300#7}\nGET a\n     bytes arrive; 300 letters of kind 7
  *     client 1 comes                           connects, and sends nothing yet
@@ -36,9 +37,10 @@
  *                                              it is put back when the server has ended
  *     rot log 500 3                            at rest: bit 3 at 500 thousandths of it
  *     jump 5000                                the clock, by ms
- *     original 12                              the first start finds a log that the
- *                                              original left, with so many records
- *     lies                                     no sync reaches the disk
+ *     path file                                another process puts a file of its own at
+ * the path of a socket, while the server waits; or `server`: it listens there; `dead`: it
+ * did once; `nothing`: it removes what is there original 12 the first start finds a log
+ * that the original left, with so many records lies no sync reaches the disk
  *
  * in front of it `+3 ` (calls) or `~1500 ` (ms). `all` stands for a number without limit.
  * `serve`, `original` and `lies` at the beginning are there before the first start.
@@ -75,8 +77,12 @@ enum event_kind {
     EVENT_OTHER_MOVES,
     EVENT_OTHER_REPLACES,
     EVENT_OTHER_CUTS,
+    EVENT_PATH,
     EVENT_KIND_COUNT
 };
+
+/* What stands at the path of a socket. */
+enum path_thing { PATH_NOTHING, PATH_DEAD, PATH_SERVER, PATH_FILE, PATH_THINGS };
 
 enum { CLIENTS_MAX = 8 };
 
@@ -92,6 +98,7 @@ struct serving {
     uint64_t value_bytes_max;
     uint64_t processors;
     uint64_t address_count; /* 1 to PLAN_ADDRESSES_MAX; clients come to them by turns */
+    uint64_t path_count;    /* of them; 0 or 1 */
     uint64_t tick_us;       /* each call takes so long */
     uint64_t sync_us;       /* and a sync, twice if the file has another length */
     uint64_t image_growth_bytes; /* of the log, before the index is saved again */

@@ -10,6 +10,7 @@
 #include "world/faults.h"
 #include "world/mappings.h"
 #include "world/others.h"
+#include "world/path.h"
 #include "world/small.h"
 #include "world/sockets.h"
 
@@ -312,6 +313,9 @@ static void apply(const struct event *event)
     case EVENT_OTHER_REPLACES:
     case EVENT_OTHER_CUTS:
         others_touch(event);
+        break;
+    case EVENT_PATH:
+        path_touch(event);
         break;
     case EVENT_UNREADABLE: {
         size_t file = disk_find_role(event->fault.role);

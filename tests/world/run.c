@@ -23,6 +23,7 @@
 #include "world/memory.h"
 #include "world/model.h"
 #include "world/others.h"
+#include "world/path.h"
 #include "world/process.h"
 #include "world/small.h"
 #include "world/sockets.h"
@@ -67,6 +68,7 @@ static void begin_life(void)
     memory_release_all();
     files_begin_life();
     sockets_begin_life();
+    path_begin_life();
     process_begin_life();
     model_watch(NULL);
     is_serving = false;
@@ -110,6 +112,9 @@ static enum status serve(void)
     };
     struct store *store = NULL;
     struct listener listener;
+    if (serving->path_count > 0) {
+        server_options.listener.addresses[serving->address_count - 1] = PATH_OF_SOCKET;
+    }
     stop_catch();
     stop_exit_cleanly();
     enum status status = listener_bind(&server_options.listener, &listener);
@@ -169,6 +174,13 @@ static void check_ends_with_seal(bool has_failed)
     }
 }
 
+static void check_path_is_gone(bool has_failed)
+{
+    if (!has_failed && path_is_left()) {
+        violation("a stop leaves the file of its socket", "%s", process_diag());
+    }
+}
+
 /* How a life ended that returned. */
 static void judge_end(enum status status, const struct hits *before)
 {
@@ -179,6 +191,7 @@ static void judge_end(enum status status, const struct hits *before)
     if (status == KV_OK) {
         check_stop_was_short();
         check_ends_with_seal(has_failed);
+        check_path_is_gone(has_failed);
         model_note_going_on();
         return;
     }
@@ -341,6 +354,7 @@ static bool live(void)
     }
     if (status != KV_OK) {
         faults_clear(); /* the operator mends what was wrong */
+        path_clear();
         disk_set_room(WORLD_ALL);
         return false;
     }
@@ -414,6 +428,7 @@ static void run(const struct plan *plan)
     sockets_begin_run();
     model_begin_run();
     others_begin_run();
+    path_begin_run();
     begin_with(plan);
     int lives = 0;
     is_given_up = false;

@@ -11,6 +11,7 @@
 #include "world/descriptors.h"
 #include "world/mappings.h"
 #include "world/model.h"
+#include "world/path.h"
 #include "world/process.h"
 #include "world/small.h"
 
@@ -23,6 +24,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { QUEUE_MAX = CLIENTS_MAX, POLLED_MAX = 8 };
@@ -59,12 +61,6 @@ static uint64_t seen_to_speak;     /* how many were, in the lobby */
 static size_t piped_bytes;         /* in the one pipe */
 static bool has_wanted_descriptor; /* an accept failed for want of one */
 static bool is_listening;
-
-static int outcome(int error)
-{
-    errno = error;
-    return error == 0 ? 0 : -1;
-}
 
 /* ---- Clients ---- */
 
@@ -262,17 +258,16 @@ int __wrap_setsockopt(int fd, int level, int name, const void *value, socklen_t 
 
 int __wrap_bind(int fd, const struct sockaddr *address, socklen_t length)
 {
-    (void)fd;
-    (void)address;
     (void)length;
-    return outcome(process_enter(CALL_LISTEN, ROLE_ANY, 2, 0));
+    int error = process_enter(CALL_LISTEN, ROLE_ANY, 2, 0);
+    return outcome(error != 0 ? error : path_bind(address, descriptor_at(fd).number));
 }
 
 int __wrap_listen(int fd, int backlog)
 {
-    (void)fd;
     (void)backlog;
     int error = process_enter(CALL_LISTEN, ROLE_ANY, 3, 0);
+    path_check_listened(descriptor_at(fd).number);
     is_listening = is_listening || error == 0;
     return outcome(error);
 }
@@ -280,9 +275,10 @@ int __wrap_listen(int fd, int backlog)
 int __wrap_getsockname(int fd, struct sockaddr *address, socklen_t *length)
 {
     struct sockaddr_in own = own_address();
-    (void)fd;
-    memcpy(address, &own, sizeof own);
-    *length = sizeof own;
+    struct sockaddr_un path = {.sun_family = AF_UNIX, .sun_path = PATH_OF_SOCKET};
+    bool is_path = path_is_at(descriptor_at(fd).number);
+    *length = is_path ? sizeof path : sizeof own;
+    memcpy(address, is_path ? (const void *)&path : &own, *length);
     return 0;
 }
 

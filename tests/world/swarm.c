@@ -41,6 +41,7 @@ enum feature {
     MAY_BE_TOUCHED, /* the log, by another process */
     MAY_FOLLOW,
     MAY_RUN_SMALL, /* kv, as clients */
+    MAY_USE_PATH,  /* to listen on, which others use too */
     FEATURE_COUNT
 };
 
@@ -166,9 +167,10 @@ static void add_short_write(struct swarm *swarm, struct event *failure)
 static void add_fault(struct swarm *swarm, enum feature why)
 {
     static const enum call file_calls[] = {
-        CALL_OPENAT,  CALL_FSTAT,    CALL_PWRITE,   CALL_FTRUNCATE, CALL_FSYNC,
-        CALL_FADVISE, CALL_RENAMEAT, CALL_UNLINKAT, CALL_FSTATVFS,  CALL_PWRITE,
-        CALL_MMAP,    CALL_CLOSE,    CALL_OPEN,     CALL_FOPEN,     CALL_FCNTL};
+        CALL_OPENAT,   CALL_FSTAT,   CALL_PWRITE,   CALL_FTRUNCATE,
+        CALL_FSYNC,    CALL_FADVISE, CALL_RENAMEAT, CALL_UNLINKAT,
+        CALL_FSTATVFS, CALL_PWRITE,  CALL_MMAP,     CALL_CLOSE,
+        CALL_OPEN,     CALL_FOPEN,   CALL_FCNTL,    CALL_LISTEN};
     static const enum call memory_calls[] = {CALL_MALLOC, CALL_CALLOC, CALL_REALLOC,
                                              CALL_REALLOC};
     static const enum call socket_calls[] = {CALL_ACCEPT, CALL_RECV, CALL_SEND,
@@ -208,7 +210,7 @@ static void add_fault(struct swarm *swarm, enum feature why)
         fault->bytes = small_number(swarm, 300) + (fault->is_sticky ? 4096 : 0);
         break;
     default:
-        fault->call = file_calls[below(swarm, 15)];
+        fault->call = file_calls[below(swarm, 16)];
         fault->error = fault->call == CALL_MMAP ? ENOMEM
                        : one_in(swarm, 2)       ? EIO
                                                 : ENOSPC;
@@ -306,6 +308,7 @@ static struct serving choose_serving(struct swarm *swarm)
     serving.processors = 1 + below(swarm, 2);
     serving.address_count =
         may(swarm, MAY_CROWD) ? 1 + below(swarm, PLAN_ADDRESSES_MAX) : 1;
+    serving.path_count = may(swarm, MAY_USE_PATH) ? below(swarm, 2) : 0;
     serving.tick_us = 1 + below(swarm, 20);
     serving.seed = dice_next(&swarm->lines.dice) >> 40;
     serving.sync_us = one_in(swarm, 6) ? 0 : 30 + below(swarm, 300);
@@ -804,6 +807,10 @@ static void add_event(struct swarm *swarm)
     }
     case MAY_FAIL_READS:
         add_unreadable(swarm);
+        break;
+    case MAY_USE_PATH:
+        add_plain(swarm, EVENT_PATH, below(swarm, PATH_THINGS));
+        add_end(swarm);
         break;
     case MAY_JUMP:
         add_plain(swarm, EVENT_JUMP, small_number(swarm, 3600000));
