@@ -62,11 +62,18 @@ static enum status tell_unread(const char *path, const char *suffix, enum status
 }
 
 /* The file is as long as it should be, but the disk does not give it. */
-static enum status tell_lost(const struct follow *follow)
+static enum status tell_lost(const struct follow *follow, const struct followed *log)
 {
     diag_errorx("%s%s: a part of the log cannot be read; giving up",
-                files_path(follow->files), follow->log.suffix);
+                files_path(follow->files), log->suffix);
     return KV_IO;
+}
+
+/* Whether it is not the disk that keeps back what stands before this place. */
+static bool is_cut(const struct followed *log, uint64_t end)
+{
+    struct io_info info;
+    return io_inspect(log->fd, &info) == KV_OK && info.length < end;
 }
 
 /* See as much of the file as there is now. KV_IO, KV_NO_MEMORY: reported. */
@@ -131,31 +138,41 @@ static enum status refuse(const struct follow *follow, const struct followed *lo
     return KV_CORRUPT;
 }
 
-/*
- * Open a log and stand at its beginning. KV_NOT_FOUND: there is none, or it does not
- * begin yet.  Other failures are reported; what was opened is still there.
- */
-static enum status begin_log(const struct follow *follow, const char *suffix,
-                             struct followed *log)
+static enum status read_opening(const struct follow *follow, struct followed *log)
 {
-    enum status status = open_log(follow, suffix, log);
-    if (status != KV_OK) {
-        return status;
-    }
     struct slice bytes = log->ahead.log;
     if (bytes.length < OPENING_BYTES && record_begins_opening(bytes)) {
         return KV_NOT_FOUND; /* nothing, or a drained log that was cut away */
     }
-    if (!record_decode_opening(bytes, &log->opening) ||
-        log->opening.version > RECORD_FORMAT_VERSION) {
-        /* One that was cut away a moment ago is no other file. */
-        return mapping_is_lost(log->mapping, 0, bytes.length) ? KV_NOT_FOUND
-                                                              : refuse(follow, log);
+    bool is_known = record_decode_opening(bytes, &log->opening) &&
+                    log->opening.version <= RECORD_FORMAT_VERSION;
+    if (!is_known && !mapping_is_lost(log->mapping, 0, bytes.length)) {
+        return refuse(follow, log);
+    }
+    if (!is_known) { /* one that was cut away a moment ago is no other file */
+        return is_cut(log, bytes.length) ? KV_NOT_FOUND : tell_lost(follow, log);
     }
     scan_begin(&log->ahead, bytes, log->opening.log_id);
     log->printed = log->ahead;
     log->written = log->printed.offset;
     return KV_OK;
+}
+
+/*
+ * Open a log and stand at its beginning. KV_NOT_FOUND: there is none, or it does not
+ * begin yet.  Other failures are reported.  Nothing is open then.
+ */
+static enum status begin_log(const struct follow *follow, const char *suffix,
+                             struct followed *log)
+{
+    enum status status = open_log(follow, suffix, log);
+    if (status == KV_OK) {
+        status = read_opening(follow, log);
+    }
+    if (status != KV_OK) {
+        end_log(log);
+    }
+    return status;
 }
 
 /* The file may have become shorter than what was read of it. */
@@ -193,15 +210,12 @@ static enum status write_out(struct follow *follow)
 {
     struct followed *log = &follow->log;
     uint64_t length = log->printed.offset - log->written;
-    struct io_info info;
     if (length == 0) {
         return KV_OK;
     }
     if (mapping_is_lost(log->mapping, log->written, length)) {
         lines_drop(&follow->lines);
-        bool is_cut =
-            io_inspect(log->fd, &info) == KV_OK && info.length < log->printed.offset;
-        return is_cut ? KV_BEHIND : tell_lost(follow);
+        return is_cut(log, log->printed.offset) ? KV_BEHIND : tell_lost(follow, log);
     }
     log->written = log->printed.offset;
     return lines_write(&follow->lines);
@@ -296,6 +310,9 @@ static enum status tell_incomplete(const struct follow *follow)
     while (scan_next(&scan, &batch)) {
     }
     enum tail tail = scan_judge_tail(&scan);
+    if (mapping_is_lost(next->mapping, 0, next->info.length)) {
+        return tell_lost(follow, next); /* such as that it is drained */
+    }
     if (tail == TAIL_CORRUPT || tail == TAIL_FOREIGN) {
         return tell_damaged(follow, next, scan.offset);
     }
@@ -417,8 +434,8 @@ static enum status read_on(struct follow *follow)
     if (status == KV_OK && log->end != UINT64_MAX) {
         /* That it was continued proves that all of it was durable. */
         status = print_to(follow, log->end);
-        bool is_cut = log->info.length < log->end && log->printed.offset < log->end;
-        status = status == KV_OK && is_cut ? KV_BEHIND : status;
+        bool is_short = log->info.length < log->end && log->printed.offset < log->end;
+        status = status == KV_OK && is_short ? KV_BEHIND : status;
     }
     return status == KV_OK ? write_out(follow) : status;
 }
@@ -433,7 +450,7 @@ static enum status judge(struct follow *follow)
     follow->vain_looks = 0;
     if (!is_shorter &&
         mapping_is_lost(log->mapping, scan->offset, scan->log.length - scan->offset)) {
-        return tell_lost(follow);
+        return tell_lost(follow, log);
     }
     if (tail == TAIL_CORRUPT || tail == TAIL_FOREIGN) {
         return tell_damaged(follow, log, scan->offset);

@@ -16,6 +16,7 @@
 #include "world/others.h"
 #include "world/process.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,6 +31,8 @@ extern char __start_kf_bss[], __stop_kf_bss[];
 static struct bytes first_data;
 static struct follow *follower; /* NULL: it could not begin yet */
 static bool is_looking;
+static uint64_t calls_to_fault; /* 0: none is to come */
+static bool has_met_fault;      /* in this look */
 static uint64_t looked_us;
 static struct bytes printed; /* and not judged yet */
 static char told[TOLD_BYTES];
@@ -37,6 +40,20 @@ static char told[TOLD_BYTES];
 bool beside_is_looking(void)
 {
     return is_looking;
+}
+
+void beside_fail(uint64_t nth)
+{
+    calls_to_fault = nth;
+}
+
+int beside_meets_fault(void)
+{
+    if (!is_looking || calls_to_fault == 0 || --calls_to_fault > 0) {
+        return 0;
+    }
+    has_met_fault = true;
+    return EIO;
 }
 
 /* As run.c does for the server. */
@@ -71,6 +88,7 @@ void beside_end(void)
     is_looking = false;
     put_back_data();
     follower = NULL;
+    calls_to_fault = 0;
     printed.length = 0;
     told[0] = '\0';
     model_forget_printed();
@@ -126,19 +144,28 @@ void beside_note_start(void)
 static void take_a_look(void)
 {
     bool was_quiet = process_is_quiet();
+    bool has_failed = false;
     enum status status = KV_OK;
+    has_met_fault = false;
     is_looking = true;
     process_be_quiet(true);
     if (follower == NULL) {
         status = follow_open(LOG_PATH, LINES_SET, &follower);
-        status = status == KV_IO || status == KV_CORRUPT ? KV_NOT_FOUND : status;
+        has_failed = status == KV_IO || status == KV_CORRUPT;
     }
     if (status == KV_OK) {
         status = follow_look(follower);
     }
     process_be_quiet(was_quiet);
     is_looking = false;
-    if (status == KV_BEHIND && may_be_behind()) {
+    if (status == KV_CORRUPT && strstr(told, "original") == NULL) {
+        violation("--follow calls damaged what nobody has damaged", "%s", told);
+    }
+    has_failed = has_failed ||
+                 ((status == KV_IO || status == KV_NO_MEMORY) && has_met_fault) ||
+                 (status == KV_IO && mappings_are_failing()) ||
+                 (status == KV_BEHIND && may_be_behind());
+    if (has_failed) {
         beside_end(); /* its reader begins anew */
         status = KV_OK;
     }

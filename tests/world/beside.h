@@ -8,9 +8,14 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Whether the calls that are answered now are those of the follower. */
 bool beside_is_looking(void);
+
+/* Of its calls from now on, the how manieth fails; and the errno, for each of them. */
+void beside_fail(uint64_t nth);
+int beside_meets_fault(void);
 
 /* Nobody follows yet. Also when what is followed is no longer what it was. */
 void beside_end(void);

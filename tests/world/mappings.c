@@ -18,7 +18,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { VIEWS_MAX = 16, LOST_MAX = 4, PAGE_BYTES = 4096 };
+enum { VIEWS_MAX = 16, LOST_MAX = 4, HOLES_MAX = 32, PAGE_BYTES = 4096 };
 
 void *__real_mmap(void *at, size_t length, int protection, int flags, int fd,
                   off_t offset);
@@ -30,32 +30,38 @@ void *__wrap_mmap(void *at, size_t length, int protection, int flags, int fd,
 int __wrap_munmap(void *at, size_t length);
 int __wrap_posix_madvise(void *at, size_t length, int advice);
 
+/* Where the program has put zeros in the place of what cannot be read. */
+struct hole {
+    size_t start;
+    size_t end;
+};
+
 struct view {
     unsigned char *at;
     size_t length;
     size_t file;
-    bool is_beside; /* of who follows the server, and reads what there is */
+    bool is_beside; /* of who follows the server */
+    struct hole holes[HOLES_MAX];
+    size_t hole_count;
 };
 
-/* A page of a file; in which views the program has put something else in its place. */
+/* A page of a file. */
 struct lost {
     size_t file;
     uint64_t offset;
-    bool is_hidden[VIEWS_MAX];
 };
 
 static struct view views[VIEWS_MAX];
+static struct lost losses[LOST_MAX];
+static size_t lost_count;
+static uint64_t failing_until_us;
+static struct sigaction caught[2]; /* of the server, and of who follows it */
+static int empty_fd = -1;
 
 static bool is_own(const struct view *view)
 {
     return view->length > 0 && view->is_beside == beside_is_looking();
 }
-
-static struct lost losses[LOST_MAX];
-static size_t lost_count;
-static uint64_t failing_until_us;
-static struct sigaction caught;
-static int empty_fd = -1;
 
 void mappings_begin_run(void)
 {
@@ -85,11 +91,33 @@ bool mappings_are_gone(void)
 
 /* ---- What cannot be read ---- */
 
+/* The number of the view that these bytes are in; VIEWS_MAX: none. */
+static size_t find_view(const unsigned char *at)
+{
+    size_t i = 0;
+    while (i < VIEWS_MAX && (views[i].length == 0 || at < views[i].at ||
+                             at >= views[i].at + views[i].length)) {
+        i++;
+    }
+    return i;
+}
+
+static bool is_hole(const struct view *view, size_t offset)
+{
+    for (size_t i = 0; i < view->hole_count; i++) {
+        if (offset >= view->holes[i].start && offset < view->holes[i].end) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The place of a page in a view; NULL: the view does not show it. */
 static unsigned char *place_in(const struct view *view, const struct lost *lost)
 {
-    bool is_shown = view->length > 0 && !view->is_beside && view->file == lost->file &&
-                    lost->offset + PAGE_BYTES <= view->length;
+    bool is_shown = view->length > 0 && view->file == lost->file &&
+                    lost->offset + PAGE_BYTES <= view->length &&
+                    !is_hole(view, (size_t)lost->offset);
     return is_shown ? view->at + lost->offset : NULL;
 }
 
@@ -102,14 +130,13 @@ static void put_page(unsigned char *place, int fd, uint64_t offset)
     }
 }
 
-/* Take away what a view shows of the pages that cannot be read, in a part of it. */
-static void take_pages(size_t number, const unsigned char *from, size_t length)
+/* Take away what a view shows of the pages that cannot be read. */
+static void take_pages(const struct view *view)
 {
     for (size_t i = 0; i < lost_count; i++) {
-        unsigned char *place = place_in(&views[number], &losses[i]);
-        if (place != NULL && place >= from && place < from + length) {
+        unsigned char *place = place_in(view, &losses[i]);
+        if (place != NULL) {
             put_page(place, empty_fd, 0);
-            losses[i].is_hidden[number] = false;
         }
     }
 }
@@ -125,7 +152,7 @@ void mappings_lose_page(size_t file, uint64_t offset)
     losses[lost_count++] =
         (struct lost){.file = file, .offset = offset / PAGE_BYTES * PAGE_BYTES};
     for (size_t i = 0; i < VIEWS_MAX; i++) {
-        take_pages(i, views[i].at, views[i].length);
+        take_pages(&views[i]);
     }
 }
 
@@ -134,7 +161,7 @@ void mappings_mend(void)
     for (size_t i = 0; i < lost_count; i++) {
         for (size_t number = 0; number < VIEWS_MAX; number++) {
             unsigned char *place = place_in(&views[number], &losses[i]);
-            if (place != NULL && !losses[i].is_hidden[number]) {
+            if (place != NULL) {
                 put_page(place, disk_real_fd(losses[i].file), losses[i].offset);
             }
         }
@@ -151,37 +178,35 @@ bool mappings_are_failing(void)
 }
 
 /* Whether bytes of a view stand where its file, which was cut short, has no page any
- * more. */
-static bool is_behind_the_end(const struct view *view, const unsigned char *from,
-                              size_t length)
+ * more, and nothing in its place. */
+static bool is_behind_the_end(const struct view *view, size_t from, size_t to)
 {
-    if (view->length == 0 || view->is_beside || from < view->at ||
-        from >= view->at + view->length) {
-        return false;
-    }
     uint64_t end = disk_length(view->file);
     end = (end + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
-    return (uint64_t)(from - view->at) + length > end;
+    for (size_t at = end > from ? (size_t)end : from; at < to; at += PAGE_BYTES) {
+        if (!is_hole(view, at)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool mappings_have_lost(const void *bytes, size_t length)
 {
+    size_t number = find_view(bytes);
+    if (number == VIEWS_MAX) {
+        return false;
+    }
+    const struct view *view = &views[number];
     const unsigned char *from = bytes;
-    for (size_t number = 0; number < VIEWS_MAX; number++) {
-        if (is_behind_the_end(&views[number], from, length)) {
+    for (size_t i = 0; i < lost_count; i++) {
+        const unsigned char *place = place_in(view, &losses[i]);
+        if (place != NULL && from < place + PAGE_BYTES && from + length > place) {
             return true;
         }
     }
-    for (size_t i = 0; i < lost_count; i++) {
-        for (size_t number = 0; number < VIEWS_MAX; number++) {
-            const unsigned char *place = place_in(&views[number], &losses[i]);
-            if (place != NULL && !losses[i].is_hidden[number] &&
-                from < place + PAGE_BYTES && from + length > place) {
-                return true;
-            }
-        }
-    }
-    return false;
+    size_t offset = (size_t)(from - view->at);
+    return is_behind_the_end(view, offset, offset + length);
 }
 
 /* Where reading is in the program's source depends on the compiler: no call is counted.
@@ -190,8 +215,10 @@ static void answer(int number, siginfo_t *info, void *context)
 {
     bool was_quiet = process_is_quiet();
     process_be_quiet(true);
-    faults_note(CALL_READ, EIO);
-    caught.sa_sigaction(number, info, context);
+    if (!beside_is_looking()) {
+        faults_note(CALL_READ, EIO);
+    }
+    caught[beside_is_looking()].sa_sigaction(number, info, context);
     process_be_quiet(was_quiet);
 }
 
@@ -199,14 +226,14 @@ void mappings_catch(const struct sigaction *action)
 {
     /* Whoever dies within it jumps out of it. */
     struct sigaction own = {.sa_sigaction = answer, .sa_flags = SA_SIGINFO | SA_NODEFER};
-    caught = *action;
+    caught[beside_is_looking()] = *action;
     (void)sigemptyset(&own.sa_mask); /* cannot fail on a valid set */
     (void)__real_sigaction(SIGBUS, &own, NULL);
 }
 
 /* ---- Calls ---- */
 
-static size_t note_view(unsigned char *at, size_t length, size_t file)
+static const struct view *note_view(unsigned char *at, size_t length, size_t file)
 {
     size_t i = 0;
     while (i < VIEWS_MAX && views[i].length > 0) {
@@ -215,30 +242,40 @@ static size_t note_view(unsigned char *at, size_t length, size_t file)
     if (i == VIEWS_MAX) {
         violation("mappings are left behind", "%d of them", VIEWS_MAX);
     }
-    views[i] = (struct view){at, length, file, beside_is_looking()};
-    return i;
+    views[i] = (struct view){
+        .at = at, .length = length, .file = file, .is_beside = beside_is_looking()};
+    return &views[i];
 }
 
-static size_t find_view(const unsigned char *at)
+/* Zeros take the place of what cannot be read, or the file takes it again. */
+static void note_hole(struct view *view, struct hole hole, bool is_there)
 {
-    size_t i = 0;
-    while (i < VIEWS_MAX && (views[i].length == 0 || at < views[i].at ||
-                             at >= views[i].at + views[i].length)) {
-        i++;
-    }
-    return i;
-}
-
-/* Zeros take the place of what cannot be read. */
-static void hide_pages(const unsigned char *at, size_t length)
-{
-    size_t number = find_view(at);
-    for (size_t i = 0; i < lost_count && number < VIEWS_MAX; i++) {
-        const unsigned char *place = place_in(&views[number], &losses[i]);
-        if (place != NULL && place >= at && place < at + length) {
-            losses[i].is_hidden[number] = true;
+    size_t count = 0;
+    for (size_t i = 0; i < view->hole_count; i++) {
+        struct hole other = view->holes[i];
+        if (other.start < hole.start || other.start >= hole.end) {
+            view->holes[count++] = other;
         }
     }
+    view->hole_count = count;
+    if (is_there && count == HOLES_MAX) {
+        violation("the world is too small", "holes");
+    }
+    if (is_there) {
+        view->holes[view->hole_count++] = hole;
+    }
+}
+
+/* A part of a view is mapped anew. */
+static void remap(const unsigned char *at, size_t length, bool is_hole)
+{
+    size_t number = find_view(at);
+    if (number == VIEWS_MAX) {
+        violation("memory is mapped over that was not mapped", "%zu bytes", length);
+    }
+    size_t start = (size_t)(at - views[number].at);
+    note_hole(&views[number], (struct hole){start, start + length}, is_hole);
+    take_pages(&views[number]);
 }
 
 void *__wrap_mmap(void *at, size_t length, int protection, int flags, int fd,
@@ -247,7 +284,7 @@ void *__wrap_mmap(void *at, size_t length, int protection, int flags, int fd,
     struct descriptor descriptor = descriptor_at(fd);
     bool is_file = descriptor.kind == DESCRIPTOR_FILE;
     if (descriptor.kind == DESCRIPTOR_ZERO) { /* within the handler of a signal */
-        hide_pages(at, length);
+        remap(at, length, true);
         return __real_mmap(at, length, protection, flags | MAP_ANONYMOUS, -1, 0);
     }
     int error =
@@ -259,11 +296,10 @@ void *__wrap_mmap(void *at, size_t length, int protection, int flags, int fd,
     }
     unsigned char *view = __real_mmap(at, length, protection, flags,
                                       disk_real_fd(descriptor.number), offset);
-    if (view != MAP_FAILED) {
-        size_t number = (flags & MAP_FIXED) != 0
-                            ? find_view(view)
-                            : note_view(view, length, descriptor.number);
-        take_pages(number, view, length);
+    if (view != MAP_FAILED && (flags & MAP_FIXED) != 0) {
+        remap(view, length, false);
+    } else if (view != MAP_FAILED) {
+        take_pages(note_view(view, length, descriptor.number));
     }
     return view;
 }

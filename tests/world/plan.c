@@ -302,6 +302,9 @@ void plan_print(const struct event *event, struct bytes *text)
     case EVENT_OTHER_CUTS:
         print(text, "other cuts %" PRIu64, event->number);
         break;
+    case EVENT_FOLLOWER_FAILS:
+        print(text, "follower fails %" PRIu64, event->number);
+        break;
     case EVENT_PATH:
         print(text, "path %s", path_things[event->number]);
         break;
@@ -486,6 +489,11 @@ static bool parse_event(struct reading *reading, struct event *event)
     }
     if (is_word(reading, "other")) {
         return parse_other(reading, event);
+    }
+    if (is_word(reading, "follower")) {
+        event->kind = EVENT_FOLLOWER_FAILS;
+        return next_word(reading) && is_word(reading, "fails") &&
+               next_number(reading, &event->number);
     }
     if (is_word(reading, "path")) {
         return parse_path(reading, event);

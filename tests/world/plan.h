@@ -31,6 +31,7 @@
  *     dies 317                                 killed at the 317th call from now; another
  *     dies 20 power 5                          one counts from that death
  *     unreadable log 500                       a page at 500 thousandths, till faults end
+ *     follower fails 7                         the seventh call from now of who follows
  *     other moves                              another process takes the log's name away
  *     other replaces                           and gives it to a file of its own
  *     other cuts 500                           shortens the log, while the server waits;
@@ -78,6 +79,7 @@ enum event_kind {
     EVENT_OTHER_REPLACES,
     EVENT_OTHER_CUTS,
     EVENT_PATH,
+    EVENT_FOLLOWER_FAILS,
     EVENT_KIND_COUNT
 };
 

@@ -314,6 +314,9 @@ static void apply(const struct event *event)
     case EVENT_OTHER_CUTS:
         others_touch(event);
         break;
+    case EVENT_FOLLOWER_FAILS:
+        beside_fail(event->number);
+        break;
     case EVENT_PATH:
         path_touch(event);
         break;
@@ -390,7 +393,7 @@ int process_enter(enum call call, enum role role, uint64_t a, uint64_t b)
 {
     process.cut = SIZE_MAX;
     if (process.is_quiet) {
-        return 0;
+        return beside_meets_fault();
     }
     look_beside(call);
     process.calls++;
@@ -427,7 +430,7 @@ size_t process_cut(size_t length)
 int process_meets_fault(enum call call, enum role role)
 {
     size_t cut = SIZE_MAX;
-    return process.is_quiet ? 0 : faults_meet(call, role, &cut);
+    return process.is_quiet ? beside_meets_fault() : faults_meet(call, role, &cut);
 }
 
 void process_note_progress(void)

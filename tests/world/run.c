@@ -250,9 +250,6 @@ static void check_salvage(void)
 static void check_at_rest(void)
 {
     struct bytes text = {0};
-    if (mappings_are_failing()) {
-        beside_end(); /* what it has mapped would stay lost */
-    }
     mappings_mend();
     disk_set_room(WORLD_ALL); /* without room for a seal the last batch is not sure */
     look_at(LOG_PATH);

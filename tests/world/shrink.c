@@ -196,8 +196,8 @@ static bool simplify(struct shrinking *shrinking, size_t at)
         return plain_options(shrinking, at) || has_shrunk;
     }
     /* None of these is something else: no log of the original, no death. */
-    bool is_one_least =
-        kind == EVENT_ORIGINAL || kind == EVENT_DIES || kind == EVENT_DRIBBLES;
+    bool is_one_least = kind == EVENT_ORIGINAL || kind == EVENT_DIES ||
+                        kind == EVENT_DRIBBLES || kind == EVENT_FOLLOWER_FAILS;
     has_shrunk =
         lower(shrinking, at, offsetof(struct event, number), is_one_least) || has_shrunk;
     if (kind == EVENT_SAYS) {

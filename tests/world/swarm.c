@@ -808,6 +808,10 @@ static void add_event(struct swarm *swarm)
     case MAY_FAIL_READS:
         add_unreadable(swarm);
         break;
+    case MAY_FOLLOW:
+        add_plain(swarm, EVENT_FOLLOWER_FAILS, small_number(swarm, 300));
+        add_lines(swarm);
+        break;
     case MAY_USE_PATH:
         add_plain(swarm, EVENT_PATH, below(swarm, PATH_THINGS));
         add_end(swarm);
