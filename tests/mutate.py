@@ -46,7 +46,7 @@ CLIENT = ["build/kv-store", "build/kv"]
 SECONDS_MORE = 10  # than a few times what a program takes without a mutant
 MEMORY_BYTES = 3 << 30
 
-DRIVING = r"test_(server_\w+|offline)$"  # tests of a program of its own
+DRIVING = r"test_server_\w+$"  # tests of a program of its own
 
 # Files that no test is named after, and the tests that see most of them.
 NEAR = {"chunks": "index", "load": "recover|store", "part": "index", "place": "recover|store",
