@@ -38,15 +38,18 @@ wrappers='^(%s|%s%s: %s|%s%s: %s; nothing was changed|%s.index: %s; reading the 
 list_texts() { # list_texts CALLS BODIES FILE...
     awk -v calls=" $1 " -v bodies=" $2 " '
         function flush_text() {
-            if (has_text) row = row "\t" text
+            if (has_text && !(is_event && is_story)) row = row "\t" text
+            is_story = is_story || has_text
             has_text = 0
             text = ""
         }
         function begin(kind, name) {
             mode = kind
+            is_event = name == "line" && kind == "body"
             depth = 0
             row = file ":" FNR "\t" name
             has_text = 0
+            is_story = 0
             text = ""
         }
         function finish() {
@@ -82,6 +85,7 @@ list_texts() { # list_texts CALLS BODIES FILE...
             }
             if (c ~ /[ \t\n]/) return
             flush_text()
+            if (c == "{") is_story = 0
             if (mode == "call") {
                 depth += (c == "(") - (c == ")")
                 if (depth == 0) finish()

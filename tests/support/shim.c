@@ -420,6 +420,28 @@ const char *shim_trace_text(unsigned calls)
     return text;
 }
 
+static int find_name(const char *const *names, int count, const char *name)
+{
+    int i = 0;
+    while (i < count && strcmp(names[i], name) != 0) {
+        i++;
+    }
+    if (i == count) {
+        abort(); /* a test has mistaken a name */
+    }
+    return i;
+}
+
+enum shim_call shim_call_named(const char *name)
+{
+    return (enum shim_call)find_name(call_names, SHIM_CALL_COUNT, name);
+}
+
+enum shim_role shim_role_named(const char *name)
+{
+    return (enum shim_role)find_name(role_names, SHIM_ROLE_COUNT, name);
+}
+
 /* Far from 0, so that a moment that was never set is seen. */
 #define CLOCK_START_US UINT64_C(1000000000)
 

@@ -200,6 +200,10 @@ void shim_forget_trace(void);
  */
 const char *shim_trace_text(unsigned calls);
 
+/* What has such a name in there. */
+enum shim_call shim_call_named(const char *name);
+enum shim_role shim_role_named(const char *name);
+
 /*
  * ---- Time ----
  *
