@@ -14,6 +14,8 @@
 
 enum { ARGUMENTS_MAX = 8 };
 
+#define COUNT_OF(array) (sizeof(array) / sizeof *(array))
+
 /* getopt keeps its place between calls: 0 makes it begin anew (glibc, musl, BSD: 1). */
 static enum options_result parse(const char *const *arguments, struct options *options)
 {
@@ -33,12 +35,21 @@ static enum options_result parse(const char *const *arguments, struct options *o
     return options_parse(argc, argv, options);
 }
 
-static void options_have_defaults(void **state)
+static struct options parsed(const char *const *arguments)
 {
     struct options options;
-    const char *const none[] = {NULL};
+    assert_int_equal(parse(arguments, &options), OPTIONS_RUN);
+    return options;
+}
+
+/* What a command line comes to, which must be right. */
+#define PARSED(...) parsed((const char *const[]){__VA_ARGS__, NULL})
+
+static void options_have_defaults(void **state)
+{
     (void)state;
-    assert_int_equal(parse(none, &options), OPTIONS_RUN);
+    struct options options = PARSED(NULL);
+    assert_int_equal(options.mode, MODE_SERVE);
     assert_string_equal(options.store.path, "./kv.log");
     assert_int_equal(options.store.sync, SYNC_ALWAYS);
     assert_string_equal(options.server.listener.addresses[0], "127.0.0.1");
@@ -49,15 +60,14 @@ static void options_have_defaults(void **state)
 
 static void options_take_every_value(void **state)
 {
+    (void)state;
     const char *const forms[][ARGUMENTS_MAX + 1] = {
         {"-f", "/x/log", "-a", "::1", "-p", "0", "-severysec", NULL},
         {"--file=/x/log", "--address=::1", "--port=0", "--sync=everysec", NULL},
         {"--file", "/x/log", "--address", "::1", "-p0", "--sync", "everysec", NULL},
     };
-    (void)state;
-    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
-        struct options options;
-        assert_int_equal(parse(forms[i], &options), OPTIONS_RUN);
+    for (size_t i = 0; i < COUNT_OF(forms); i++) {
+        struct options options = parsed(forms[i]);
         assert_string_equal(options.store.path, "/x/log");
         assert_string_equal(options.server.listener.addresses[0], "::1");
         assert_string_equal(options.server.listener.port, "0");
@@ -67,72 +77,41 @@ static void options_take_every_value(void **state)
 
 static void options_choose_what_is_done(void **state)
 {
-    struct options options;
-    const char *const none[] = {NULL};
-    const char *const verify[] = {"--verify", NULL};
-    const char *const salvage[] = {"--salvage", "/x/new", "-f", "/x/log", NULL};
-    const char *const dump[] = {"--dump", NULL};
-    const char *const dump_set[] = {"--dump=set", NULL};
-    const char *const dump_resp[] = {"--dump=resp", NULL};
     (void)state;
-    assert_int_equal(parse(none, &options), OPTIONS_RUN);
-    assert_int_equal(options.mode, MODE_SERVE);
-    assert_int_equal(parse(verify, &options), OPTIONS_RUN);
-    assert_int_equal(options.mode, MODE_VERIFY);
-    assert_int_equal(parse(salvage, &options), OPTIONS_RUN);
+    assert_int_equal(PARSED("--verify").mode, MODE_VERIFY);
+    assert_int_equal(PARSED("--verify", "--verify").mode, MODE_VERIFY);
+    assert_int_equal(PARSED("--follow").mode, MODE_FOLLOW);
+    assert_int_equal(PARSED("--follow").format, LINES_SET);
+    assert_int_equal(PARSED("--follow=resp").format, LINES_RESP);
+    assert_int_equal(PARSED("--dump").mode, MODE_DUMP);
+    assert_int_equal(PARSED("--dump").format, LINES_SET);
+    assert_int_equal(PARSED("--dump=set").format, LINES_SET);
+    assert_int_equal(PARSED("--dump=resp").format, LINES_RESP);
+    struct options options = PARSED("--salvage", "/x/new", "-f", "/x/log");
     assert_int_equal(options.mode, MODE_SALVAGE);
     assert_string_equal(options.salvage_path, "/x/new");
     assert_string_equal(options.store.path, "/x/log");
-    assert_int_equal(parse(dump, &options), OPTIONS_RUN);
-    assert_int_equal(options.mode, MODE_DUMP);
-    assert_int_equal(options.format, LINES_SET);
-    assert_int_equal(parse(dump_set, &options), OPTIONS_RUN);
-    assert_int_equal(options.format, LINES_SET);
-    assert_int_equal(parse(dump_resp, &options), OPTIONS_RUN);
-    assert_int_equal(options.mode, MODE_DUMP);
-    assert_int_equal(options.format, LINES_RESP);
 }
 
-struct size {
-    const char *text;
-    uint64_t bytes;
-};
-
-static void options_read_sizes_with_units(void **state)
+static void f85_options_take_numbers_up_to_their_limits(void **state)
 {
-    const struct size sizes[] = {
+    static const struct {
+        const char *text;
+        uint64_t bytes;
+    } sizes[] = {
         {"1", 1},    {"1024", 1024},
         {"1K", KIB}, {"3M", 3 * MIB},
         {"1G", GIB}, {"4294967295", VALUE_BYTES_MAX},
         {"007", 7},  {"4194303K", 4194303 * KIB},
     };
     (void)state;
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        struct options options;
-        const char *const arguments[] = {"--max-value", sizes[i].text, NULL};
-        assert_int_equal(parse(arguments, &options), OPTIONS_RUN);
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        struct options options = PARSED("--max-value", sizes[i].text);
         assert_int_equal(options.server.session.value_bytes_max, sizes[i].bytes);
     }
-}
-
-static void options_take_idle_seconds_up_to_the_limit(void **state)
-{
-    struct options options;
-    const char *const least[] = {"--idle", "1", NULL};
-    const char *const most[] = {"--idle", "1000000", NULL};
-    (void)state;
-    assert_int_equal(parse(least, &options), OPTIONS_RUN);
-    assert_int_equal(options.server.session.idle_ms, 1000);
-    assert_int_equal(parse(most, &options), OPTIONS_RUN);
-    assert_int_equal(options.server.session.idle_ms, UINT64_C(1000000) * 1000);
-}
-
-static void f85_options_take_ports_up_to_the_limit(void **state)
-{
-    struct options options;
-    const char *const most[] = {"--port", "65535", NULL};
-    (void)state;
-    assert_int_equal(parse(most, &options), OPTIONS_RUN);
+    assert_int_equal(PARSED("--idle", "1").server.session.idle_ms, 1000);
+    assert_int_equal(PARSED("--idle", "1000000").server.session.idle_ms, 1000000000);
+    struct options options = PARSED("--port", "65535");
     assert_string_equal(options.server.listener.port, "65535");
 }
 
@@ -153,7 +132,7 @@ static void f100_options_refuse_the_names_of_side_files(void **state)
         "index",        "kv.log.ol",
     };
     struct options options;
-    for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++) {
+    for (size_t i = 0; i < COUNT_OF(refused); i++) {
         const char *const file[] = {"--file", refused[i], NULL};
         const char *const salvage[] = {"--salvage", refused[i], NULL};
         char line[256];
@@ -163,9 +142,8 @@ static void f100_options_refuse_the_names_of_side_files(void **state)
         (void)snprintf(line, sizeof line, "a side file of a log has: %s", refused[i]);
         assert_int_equal(engine_told(engine, line), 2);
     }
-    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++) {
-        const char *const file[] = {"--file", taken[i], NULL};
-        assert_int_equal(parse(file, &options), OPTIONS_RUN);
+    for (size_t i = 0; i < COUNT_OF(taken); i++) {
+        (void)PARSED("--file", taken[i]);
     }
 }
 
@@ -173,61 +151,46 @@ static void f100_options_refuse_the_names_of_side_files(void **state)
 static void f85_options_refuse_what_is_wrong(void **state)
 {
     struct engine *engine = *state;
-    const char *const wrong[][3] = {
-        {"--port", "-1", NULL},
-        {"--port", "65536", NULL},
-        {"--port", "70000", NULL},
-        {"--port", "", NULL},
-        {"--port", "12x", NULL},
-        {"--port", " 12", NULL},
-        {"--port", "+12", NULL},
-        {"--port", "http", NULL},
-        {"--port", "18446744073709551617", NULL},
-        {"--sync", "never", NULL},
-        {"--sync", "", NULL},
-        {"--sync", "ALWAYS", NULL},
-        {"--idle", "0", NULL},
-        {"--idle", "1000001", NULL},
-        {"--idle", "-1", NULL},
-        {"--idle", "1.5", NULL},
-        {"--idle", "", NULL},
-        {"--max-value", "", NULL},
-        {"--max-value", "K", NULL},
-        {"--max-value", "-1", NULL},
-        {"--max-value", "4G", NULL},
-        {"--max-value", "4294967296", NULL},
-        {"--max-value", "1T", NULL},
-        {"--max-value", "1KB", NULL},
-        {"--max-value", "1k", NULL},
-        {"--max-value", "18446744073709551616", NULL},
-        {"--max-value", "18014398509481985K", NULL},
-        {"--nonsense", NULL, NULL},
-        {"-x", NULL, NULL},
-        {"--dump=json", NULL, NULL},
-        {"--salvage", NULL, NULL},
-        {"--port", NULL, NULL},
-        {"--file", NULL, NULL},
-        {"argument", NULL, NULL},
-        {"--", "argument", NULL},
+    static const struct {
+        const char *option;
+        const char *values[10]; /* up to the first NULL, and none at all if it is that */
+    } wrong[] = {
+        {"--port",
+         {"-1", "65536", "70000", "", "12x", " 12", "+12", "http",
+          "18446744073709551617"}},
+        {"--sync", {"never", "", "ALWAYS"}},
+        {"--idle", {"0", "1000001", "-1", "1.5", ""}},
+        {"--max-value",
+         {"", "K", "-1", "4G", "4294967296", "1T", "1KB", "1k", "18446744073709551616",
+          "18014398509481985K"}},
+        {"--", {"argument"}},
+        {"--nonsense", {NULL}},
+        {"-x", {NULL}},
+        {"--dump=json", {NULL}},
+        {"--salvage", {NULL}},
+        {"--port", {NULL}},
+        {"--file", {NULL}},
+        {"argument", {NULL}},
     };
-    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-        struct options options;
-        engine_forget_messages(engine);
-        assert_int_equal(parse(wrong[i], &options), OPTIONS_WRONG);
-        assert_int_equal(engine_told(engine, ""), 2);
-        assert_int_equal(engine_told(engine, "see kv-store --help"), 1);
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        for (size_t k = 0; k == 0 || (k < 10 && wrong[i].values[k] != NULL); k++) {
+            const char *const arguments[] = {wrong[i].option, wrong[i].values[k], NULL};
+            struct options options;
+            engine_forget_messages(engine);
+            assert_int_equal(parse(arguments, &options), OPTIONS_WRONG);
+            assert_int_equal(engine_told(engine, ""), 2);
+            assert_int_equal(engine_told(engine, "see kv-store --help"), 1);
+        }
     }
 }
-
-struct refusal {
-    const char *line; /* as engine_expect_line takes it */
-    const char *const arguments[4];
-};
 
 static void options_say_what_they_take_instead(void **state)
 {
     struct engine *engine = *state;
-    static const struct refusal refusals[] = {
+    static const struct {
+        const char *line; /* as engine_expect_line takes it */
+        const char *const arguments[4];
+    } refusals[] = {
         {.line = "--port takes a number from 0 to 65535, not: 65536",
          .arguments = {"--port", "65536"}},
         {.line = "--file takes no name that a side file of a log has: kv.log.old",
@@ -256,23 +219,13 @@ static void options_say_what_they_take_instead(void **state)
          .arguments = {"--address", ""}},
         {.line = "takes no arguments, only options: argument", .arguments = {"argument"}},
     };
-    for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
+    for (size_t i = 0; i < COUNT_OF(refusals); i++) {
         struct options options;
         engine_forget_messages(engine);
         assert_int_equal(parse(refusals[i].arguments, &options), OPTIONS_WRONG);
         engine_expect_line(engine, refusals[i].line, 0, 0);
         engine_expect_line(engine, "see kv-store --help", 0, 0);
     }
-}
-
-/* The same mode twice is one mode. */
-static void options_take_one_mode_more_than_once(void **state)
-{
-    struct options options;
-    const char *const twice[] = {"--verify", "--verify", NULL};
-    (void)state;
-    assert_int_equal(parse(twice, &options), OPTIONS_RUN);
-    assert_int_equal(options.mode, MODE_VERIFY);
 }
 
 /* What a call writes to stdout; the file is removed with the directory. */
@@ -296,10 +249,10 @@ static void options_answer_help_and_version_on_stdout(void **state)
     const char *const named[] = {"--file", "--address",   "--port", "--sync",
                                  "--idle", "--max-value", "--help", "--version"};
     const char *const asked[] = {"-h", "--help", "-V", "--version"};
-    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++) {
+    for (size_t i = 0; i < COUNT_OF(asked); i++) {
         struct script answer = answer_of(*state, asked[i]);
         const char *text = (const char *)answer.bytes;
-        for (size_t j = 0; i < 2 && j < sizeof named / sizeof named[0]; j++) {
+        for (size_t j = 0; i < 2 && j < COUNT_OF(named); j++) {
             assert_non_null(strstr(text, named[j]));
         }
         if (i >= 2) {
@@ -318,7 +271,7 @@ static void options_do_not_claim_an_answer_that_nobody_got(void **state)
     static char buffer[BUFSIZ];
     const char *const version[] = {"--version", NULL};
     (void)state;
-    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+    for (size_t i = 0; i < COUNT_OF(modes); i++) {
         struct options options;
         int kept_fd = redirect_begin(stdout, "/dev/full");
         assert_int_equal(setvbuf(stdout, buffer, modes[i], sizeof buffer), 0);
@@ -336,13 +289,10 @@ int main(void)
         cmocka_unit_test(options_have_defaults),
         cmocka_unit_test(options_take_every_value),
         cmocka_unit_test(options_choose_what_is_done),
-        cmocka_unit_test(options_read_sizes_with_units),
-        cmocka_unit_test(options_take_idle_seconds_up_to_the_limit),
-        cmocka_unit_test(f85_options_take_ports_up_to_the_limit),
+        cmocka_unit_test(f85_options_take_numbers_up_to_their_limits),
         ON_ENGINE(f100_options_refuse_the_names_of_side_files),
         ON_ENGINE(f85_options_refuse_what_is_wrong),
         ON_ENGINE(options_say_what_they_take_instead),
-        cmocka_unit_test(options_take_one_mode_more_than_once),
         cmocka_unit_test(options_do_not_claim_an_answer_that_nobody_got),
         ON_ENGINE(options_answer_help_and_version_on_stdout),
     };
