@@ -104,13 +104,17 @@ static enum status look_long(const struct engine *engine)
     return status;
 }
 
-static void open_expect_line(struct engine *engine, enum status status, const char *line,
-                             uint64_t offset)
+/* Such a log, or none, is refused with exactly this line. */
+static void refuse_expect_line(struct engine *engine, struct slice log,
+                               enum status status, const char *line)
 {
+    if (log.bytes != NULL) {
+        engine_write(engine, "", log);
+    }
     engine_forget_messages(engine);
     assert_int_equal(follow_open(engine->log.path, LINES_SET, &follow), status);
     assert_null(follow);
-    engine_expect_line(engine, line, offset, 0);
+    engine_expect_line(engine, line, OPENING_BYTES, 0);
     assert_int_equal(engine_told(engine, ""), 1);
 }
 
@@ -372,56 +376,55 @@ static void follow_takes_no_other_log_for_the_next(void **state)
 static void follow_refuses_what_a_start_would(void **state)
 {
     struct engine *engine = *state;
-    struct image next;
-    shim_set_clock(COMPACTING_START_MS);
-    open_expect_line(engine, KV_IO,
-                     "PATH: there is no log, or an empty file; nothing was read", 0);
-    engine_write(engine, "", SLICE_LITERAL("some text that is no log at all"));
-    open_expect_line(engine, KV_CORRUPT,
-                     "PATH: is no kv-store log, or damaged at offset 0; nothing was read",
-                     0);
-    image_put_text(&image, "k", "value");
-    place(engine);
-    open_expect_line(
-        engine, KV_IO,
-        "PATH: a log by the original program, which the server rewrites when "
-        "it starts; nothing was read",
-        0);
-    image_free(&image);
-    make_log();
     uint8_t opening[OPENING_BYTES];
     const struct opening newer = {.version = RECORD_FORMAT_VERSION + 1, .log_id = 1};
+    shim_set_clock(COMPACTING_START_MS);
+    refuse_expect_line(engine, (struct slice){NULL, 0}, KV_IO,
+                       "PATH: there is no log, or an empty file; nothing was read");
+    refuse_expect_line(
+        engine, SLICE_LITERAL("some text that is no log at all"), KV_CORRUPT,
+        "PATH: is no kv-store log, or damaged at offset 0; nothing was read");
+    image_put_text(&image, "k", "value");
+    refuse_expect_line(
+        engine, image_slice(&image), KV_IO,
+        "PATH: a log by the original program, which the server rewrites when "
+        "it starts; nothing was read");
     record_encode_opening(opening, &newer);
-    engine_write(engine, "", (struct slice){opening, sizeof opening});
-    open_expect_line(engine, KV_IO,
-                     "PATH: the log has format version 2, this program knows version 1; "
-                     "nothing was read",
-                     0);
+    refuse_expect_line(
+        engine, (struct slice){opening, sizeof opening}, KV_IO,
+        "PATH: the log has format version 2, this program knows version 1; "
+        "nothing was read");
+}
+
+static void follow_refuses_a_log_without_its_older_one(void **state)
+{
+    struct engine *engine = *state;
+    struct image older;
+    shim_set_clock(COMPACTING_START_MS);
+    image_begin_first(&older);
+    image_put_text(&older, "a", "1");
+    image_seal(&older);
+    image_begin_next(&image, &older, 2);
+    image_put_text(&image, "c", "3");
     image_seal(&image);
-    image_begin_next(&next, &image, 2);
-    image_put_text(&next, "c", "3");
-    image_seal(&next);
-    engine_write(engine, "", image_slice(&next));
-    open_expect_line(engine, KV_CORRUPT,
-                     "PATH.old: is missing, or no part of this log; nothing was read", 0);
-    image_cut(&image, image.log.length - 1);
-    engine_write(engine, FILES_OLD, image_slice(&image));
-    open_expect_line(engine, KV_CORRUPT,
-                     "PATH.old: is missing, or no part of this log; nothing was read", 0);
+    refuse_expect_line(engine, image_slice(&image), KV_CORRUPT,
+                       "PATH.old: is missing, or no part of this log; nothing was read");
+    image_cut(&older, older.log.length - 1);
+    engine_write(engine, FILES_OLD, image_slice(&older));
+    refuse_expect_line(engine, image_slice(&image), KV_CORRUPT,
+                       "PATH.old: is missing, or no part of this log; nothing was read");
     assert_int_equal(unlink(engine_file(engine, FILES_OLD).path), 0);
-    image_drained(&next, IMAGE_LOG_ID);
-    image_seal(&next);
-    image_seal(&next);
-    image_flip(&next, OPENING_BYTES + 17, 0); /* the drained mark is not seen */
-    engine_write(engine, "", image_slice(&next));
-    open_expect_line(engine, KV_CORRUPT,
-                     "PATH: the log is damaged at offset OFFSET; nothing more is read",
-                     OPENING_BYTES);
-    image_flip(&next, OPENING_BYTES + 17, 0);
-    engine_write(engine, "", image_slice(&next));
+    image_drained(&image, IMAGE_LOG_ID);
+    image_seal(&image);
+    image_seal(&image);
+    image_flip(&image, OPENING_BYTES + 17, 0); /* the drained mark is not seen */
+    refuse_expect_line(engine, image_slice(&image), KV_CORRUPT,
+                       "PATH: the log is damaged at offset OFFSET; nothing more is read");
+    image_flip(&image, OPENING_BYTES + 17, 0);
+    place(engine);
     begin(engine, LINES_SET);
     expect_look(engine, KV_OK, "SET c 3\n");
-    image_free(&next);
+    image_free(&older);
 }
 
 /* A compaction that had only given the log its second name. */
@@ -591,6 +594,7 @@ int main(void)
         ON_FOLLOW(follow_prints_nothing_that_is_cut_away_under_it),
         ON_FOLLOW(follow_takes_no_other_log_for_the_next),
         ON_FOLLOW(follow_refuses_what_a_start_would),
+        ON_FOLLOW(follow_refuses_a_log_without_its_older_one),
         ON_FOLLOW(follow_reads_an_older_log_that_is_alone),
         ON_FOLLOW(follow_tells_what_cannot_be_read),
         ON_FOLLOW(follow_without_memory_says_so),
