@@ -36,7 +36,7 @@ half-a-write-left-in-space-ahead|test_log|reach.c|s/reach->file_length == end ||
 read-error-taken-for-data|test_recover|logset.c|s/if (log_lost_end(log) <= from) {/if (log != NULL) {/
 tail-cut-without-a-copy|test_recover|recover.c|s/enum status status = torn_save(set->files, tail, scan->offset, suffix);/suffix[0] = '\\0';\n    enum status status = KV_OK;/
 cache-not-dropped|test_store_faults|log.c|s/if (io_forget_cache(log->place.fd, offset) != KV_OK) {/if (offset > LOG_BYTES_MAX) {/
-index-file-longer-than-the-log|test_rows|snapshot.c|s/if (image->needed_length > scan->log.length) {/if (false) {/
+index-file-longer-than-the-log|test_snapshot|snapshot.c|s/if (image->needed_length > scan->log.length) {/if (false) {/
 salvage-trusts-a-damaged-batch|test_offline|scan.c|s/if (crc32c(scan->chain, records) != seal.chain) {/if (false) {/
 # Compaction.
 drained-mark-not-durable|test_compact|compact.c|/^static enum status finish_copying/,/^}/s/transaction_commit(compaction->transaction)/log_write(log)/;/^static enum status finish_copying/,/^}/s/status = log_sync(log);/status = KV_OK;/

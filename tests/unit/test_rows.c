@@ -242,80 +242,6 @@ static void f43_what_is_beyond_a_gibibyte_is_written_in_parts(void **state)
     assert_int_equal(munmap(bytes, length), 0);
 }
 
-/* ---- The index beside the log ---- */
-
-/* A store that was closed with its index; the log as it was before the last batch. */
-static struct script close_with_index(struct engine *engine)
-{
-    engine->keeps_index = true;
-    engine_open(engine);
-    engine_put(engine, "k", "first");
-    struct script before = engine_read(engine, "");
-    engine_put(engine, "k", "second");
-    engine_close(engine);
-    assert_true(engine_has_file(engine, FILES_INDEX));
-    return before;
-}
-
-/*
- * Cut exactly at a seal, as an older copy of the log is, it would be a whole log: only
- * the index knows that there was more.
- */
-static void f54_f87_a_log_shorter_than_its_index_is_refused(void **state)
-{
-    struct engine *engine = *state;
-    struct script before = close_with_index(engine);
-    engine_write(engine, "", script_slice(&before));
-    assert_int_equal(engine_try_open(engine), KV_CORRUPT);
-    assert_int_equal(engine_told(engine, "nothing was changed"), 1);
-    engine_expect_file(engine, "", script_slice(&before));
-    engine_drop_index(engine); /* whoever means it says so */
-    engine_open(engine);
-    engine_expect(engine, "k", "first");
-    script_free(&before);
-}
-
-static void f87_a_missing_or_empty_log_with_an_index_is_refused(void **state)
-{
-    struct engine *engine = *state;
-    struct script before = close_with_index(engine);
-    script_free(&before);
-    struct script log = engine_read(engine, "");
-    engine_write(engine, "", (struct slice){NULL, 0});
-    assert_int_equal(engine_try_open(engine), KV_CORRUPT);
-    assert_int_equal(engine_log_length(engine), 0);
-    assert_int_equal(remove(engine->log.path), 0);
-    assert_int_equal(engine_try_open(engine), KV_CORRUPT);
-    assert_false(engine_has_file(engine, ""));
-    engine_write(engine, "", script_slice(&log));
-    engine_open(engine);
-    engine_expect(engine, "k", "second");
-    script_free(&log);
-}
-
-/* The index is a hint: whatever is wrong with it, the log alone decides. */
-static void f87_an_index_with_any_flipped_bit_changes_nothing(void **state)
-{
-    struct engine *engine = *state;
-    struct script before = close_with_index(engine);
-    struct script image = engine_read(engine, FILES_INDEX);
-    size_t step = watchdog_scaled(7, 293);
-    script_free(&before);
-    shim_omit_syncs();
-    for (size_t bit = 0; bit < 8 * image.length; bit += step) {
-        image.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
-        engine_write(engine, FILES_INDEX, script_slice(&image));
-        engine_forget_messages(engine);
-        engine_open(engine);
-        assert_int_equal(engine_told(engine, "reading the whole log"), 1);
-        engine_expect(engine, "k", "second");
-        assert_int_equal(store_count(engine->store), 1);
-        engine_close(engine);
-        image.bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
-    }
-    script_free(&image);
-}
-
 /* ---- Hashes ---- */
 
 /* Whoever learns which keys collide in one run has learnt nothing about the next. */
@@ -412,9 +338,6 @@ int main(void)
         ON_ENGINE(f37_f38_no_reply_leaves_before_a_sync_however_long_it_takes),
         ON_ENGINE(f41_a_read_only_file_system_leaves_reads_working),
         ON_ENGINE(f43_what_is_beyond_a_gibibyte_is_written_in_parts),
-        ON_ENGINE(f54_f87_a_log_shorter_than_its_index_is_refused),
-        ON_ENGINE(f87_a_missing_or_empty_log_with_an_index_is_refused),
-        ON_ENGINE(f87_an_index_with_any_flipped_bit_changes_nothing),
         ON_ENGINE(f28_each_start_hashes_keys_with_another_seed),
         ON_ENGINE(f77_a_hundred_compactions_leave_nothing_behind),
     };
