@@ -498,7 +498,7 @@ static void index_reserve_without_a_large_piece_of_memory_says_so(void **state)
     struct index *index = create();
     uint64_t bytes = 0;
     uint64_t refused = 0;
-    for (uint64_t i = 0; bytes < SMALL_PIECES_BYTES + CHUNK_BYTES; i++) {
+    for (uint64_t i = 0; bytes < SMALL_PIECES_BYTES / 16 * 18; i++) {
         uint64_t hash = dice_next(&dice);
         struct location location = location_at(i);
         bytes = i % KEYS_BETWEEN_LOOKS == 0 ? index_bytes(index) : bytes;
