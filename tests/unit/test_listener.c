@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static int socket_error; /* 0: none */
@@ -152,6 +153,21 @@ static void f121_listener_refuses_sockets_that_are_none(void **state)
     expect_refusal(engine, "127.0.0.1");
     engine_expect_line(
         engine, "LISTEN_FDS: descriptor 3 is no socket that listens; giving up", 0, 0);
+
+    /* One that listens, but to messages. */
+    enum { FIRST_FD = 3 };
+    const struct sockaddr_un any = {.sun_family = AF_UNIX};
+    int messages = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+    int kept = dup(FIRST_FD);
+    assert_int_equal(bind(messages, (const struct sockaddr *)&any, sizeof any.sun_family),
+                     0);
+    assert_int_equal(listen(messages, 1), 0);
+    assert_int_equal(dup2(messages, FIRST_FD), FIRST_FD);
+    hand_over("1");
+    expect_refusal(engine, "127.0.0.1");
+    assert_int_equal(dup2(kept, FIRST_FD), FIRST_FD);
+    assert_int_equal(close(kept), 0);
+    assert_int_equal(close(messages), 0);
 }
 
 /* Whether a socket is for IPv6 alone. */
