@@ -1,5 +1,5 @@
 #!/bin/bash
-# Throughput and processor time side by side: kv-store, Redis, memcached, pogocache, and a
+# Throughput and processor time side by side: kv-store, Redis, pogocache, and a
 # server that does nothing. The contestants of a row take turns, several rounds long, so
 # that a slow minute of the machine slows all of them; ratios are made within a round, and
 # the table shows their median.
@@ -21,8 +21,6 @@ million=1000000
 many=4000000
 ycsb_keys=200000
 ycsb_writes=150000
-value_volume=$((256 << 20))
-value_sizes="1 16 100 1K 10K 64K 1M 16M 64M"
 if [[ -n ${BENCH_QUICK:-} ]]; then
     rounds=${BENCH_ROUNDS:-1}
     seconds=0.3
@@ -30,8 +28,6 @@ if [[ -n ${BENCH_QUICK:-} ]]; then
     many=500000
     ycsb_keys=20000
     ycsb_writes=15000
-    value_volume=$((16 << 20))
-    value_sizes="1 100 64K 64M"
 fi
 selection=("$@")
 figures=$out/${BENCH_SLOW_DISK:+slow-disk-}bench # of which there are two kinds
@@ -55,12 +51,12 @@ any_wanted() { # any_wanted ROW...
 }
 
 # measure ROW ROUND NAME OPTION...: one run, one line of the CSV.
-columns="ops seconds ops_per_s wire_mb_per_s p50_us p99_us p999_us max_us \
-server_ns_per_op client_ns_per_op client_busy first_us"
+columns="ops seconds ops_per_s p50_us p99_us p999_us max_us server_ns_per_op client_busy"
 measure() {
     local row=$1 round=$2 name=$3 line column values=
     wanted "$row" || return 0
     shift 3
+    [[ $name != nothing ]] || set -- "$@" --no-verify
     line=$(drive "$name" "$@") || exit 1
     for column in $columns; do
         values+=,$(field "$column" "$line")
@@ -76,7 +72,7 @@ measure() {
 # kv-store from the larger batch.
 refill_of() { # refill_of KIND NAME
     case $1-$2 in
-    read-* | everysec-redis | everysec-memcached | everysec-pogocache) echo half ;;
+    read-* | everysec-redis | everysec-pogocache) echo half ;;
     *) echo whole ;;
     esac
 }
@@ -142,7 +138,7 @@ group_shell() {
             esac
             took_us=$((${EPOCHREALTIME/./} - start_us))
             [[ $name != kv || $(<"$data/count") == "$million" ]] || die "shell: not all stored"
-            echo "shell,$name,$round,$million,,$((million * 1000000 / took_us)),,,,,,,,," >>"$csv"
+            echo "shell,$name,$round,$million,,$((million * 1000000 / took_us))" >>"$csv"
             say "$(printf '%-18s round %s  %-9s %9d ms' shell "$round" "$name" $((took_us / 1000)))"
             [[ $name == copy ]] || stop_server "$name" KILL
             rm -rf -- "${place:?}/$name"
@@ -156,7 +152,7 @@ group_everysec() {
     local depth time=3
     [[ -z ${BENCH_QUICK:-} ]] || time=1.2
     for depth in 128 1024; do
-        run_writes everysec "$many" "everysec-$depth" "$depth" "$time" memcached pogocache
+        run_writes everysec "$many" "everysec-$depth" "$depth" "$time" pogocache
     done
 }
 
@@ -183,16 +179,14 @@ stop_started() {
 }
 
 run_reads() { # run_reads LABEL KEYS
-    local label=$1 keys=$2 round depth name verify
+    local label=$1 keys=$2 round depth name
     any_wanted "get-$label-128" "get-$label-1024" || return 0
-    start_filled "$keys" kv redis nothing memcached pogocache
+    start_filled "$keys" kv redis pogocache
     for ((round = 1; round <= rounds; round++)); do
         for depth in 128 1024; do
             for name in "${started[@]}"; do
-                verify=()
-                [[ $name != nothing ]] || verify=(--no-verify)
                 measure "get-$label-$depth" "$round" "$name" --keys "$keys" \
-                    --depth "$depth" --refill half --seconds "$seconds" "${verify[@]}"
+                    --depth "$depth" --refill half --seconds "$seconds"
             done
         done
     done
@@ -206,15 +200,12 @@ group_get() {
 
 # One command at a time: all contestants are woken for each.
 group_single() {
-    local round name verify
+    local round name
     any_wanted single-get single-set || return 0
     start_filled 100000 kv redis nothing
     for ((round = 1; round <= rounds; round++)); do
         for name in "${started[@]}"; do
-            verify=()
-            [[ $name != nothing ]] || verify=(--no-verify)
-            measure single-get "$round" "$name" --keys 100000 --seconds "$seconds" \
-                "${verify[@]}"
+            measure single-get "$round" "$name" --keys 100000 --seconds "$seconds"
             measure single-set "$round" "$name" --keys 100000 --seconds "$seconds" \
                 --count 30000 --reads 0
         done
@@ -224,16 +215,14 @@ group_single() {
 
 # Few enough that the ports of connections that have just ended do not run out.
 group_reconnect() {
-    local round name verify count=10000
+    local round name count=10000
     any_wanted reconnect || return 0
     [[ -z ${BENCH_QUICK:-} ]] || count=2000
     start_filled 10000 kv redis nothing
     for ((round = 1; round <= rounds; round++)); do
         for name in "${started[@]}"; do
-            verify=()
-            [[ $name != nothing ]] || verify=(--no-verify)
             measure reconnect "$round" "$name" --keys 10000 --count "$count" \
-                --reconnect "${verify[@]}"
+                --reconnect
         done
     done
     stop_started
@@ -246,14 +235,14 @@ group_ycsb() {
     for ((round = 1; round <= rounds; round++)); do
         for name in kv redis; do
             "start_$name" "$name" everysec || continue
-            fill "$name" "$ycsb_keys" --sizes 1K
+            fill "$name" "$ycsb_keys" --size 1K
         done
         for load in c-100 b-95 a-50; do
             reads=${load#*-}
             for depth in 1 64; do
                 for name in kv redis; do
                     [[ -n ${server_pid[$name]:-} ]] || continue
-                    measure "ycsb-${load%-*}-$depth" "$round" "$name" --sizes 1K \
+                    measure "ycsb-${load%-*}-$depth" "$round" "$name" --size 1K \
                         --keys "$ycsb_keys" --order zipfian --reads "$reads" \
                         --depth "$depth" --refill whole --seconds "$seconds" \
                         --count $((reads == 100 ? 100000000 : ycsb_writes))
@@ -262,40 +251,6 @@ group_ycsb() {
         done
         note_compaction kv ycsb
         stop_started
-    done
-}
-
-bytes_of() { # bytes_of SIZE: K and M are understood
-    case $1 in
-    *K) echo $((${1%K} << 10)) ;;
-    *M) echo $((${1%M} << 20)) ;;
-    *) echo "$1" ;;
-    esac
-}
-
-# Each key is written once and read a few times; a window is at most 16 MiB of values.
-group_values() {
-    local size bytes count depth round name
-    for size in $value_sizes; do
-        any_wanted "values-set-$size" "values-get-$size" || continue
-        bytes=$(bytes_of "$size")
-        count=$((value_volume / bytes))
-        count=$((count > 300000 ? 300000 : count < 4 ? 4 : count))
-        depth=$(((16 << 20) / bytes))
-        depth=$((depth > 128 ? 128 : depth < 1 ? 1 : depth))
-        for ((round = 1; round <= rounds; round++)); do
-            for name in kv redis; do
-                "start_$name" "$name" everysec || continue
-                measure "values-set-$size" "$round" "$name" --sizes "$size" --reads 0 \
-                    --order sequential --keys "$count" --count "$count" --depth "$depth" \
-                    --refill "$(refill_of everysec "$name")"
-                wanted "values-set-$size" || fill "$name" "$count" --sizes "$size" \
-                    --depth "$depth"
-                measure "values-get-$size" "$round" "$name" --sizes "$size" \
-                    --keys "$count" --count $((count * 2)) --depth "$depth" --refill half
-            done
-            stop_started
-        done
     done
 }
 
@@ -328,18 +283,12 @@ a file of SETs through nc|shell|kv|copy|ops_per_s|
 durable SET, 1 in flight|durable-1|kv|redis|ops_per_s|>=${durable[0]}
 durable SET, 128 in flight|durable-128|kv|redis|ops_per_s|>=${durable[1]}
 durable SET, 1024 in flight|durable-1024|kv|redis|ops_per_s|>=${durable[2]}
-END
-    cat <<'END'
 everysec SET, 128 in flight|everysec-128|kv|redis|ops_per_s|>=4
 everysec SET, 1024 in flight|everysec-1024|kv|redis|ops_per_s|>=6
 everysec SET, 1024 in flight|everysec-1024|kv|pogocache|ops_per_s|>=2
-everysec SET, 1024 in flight|everysec-1024|kv|memcached|ops_per_s|
 GET, 10,000 keys, 128 in flight|get-10k-128|kv|redis|ops_per_s|>=4
 GET, 10,000 keys, 1024 in flight|get-10k-1024|kv|redis|ops_per_s|>=5
 GET, 10,000 keys, 1024 in flight|get-10k-1024|kv|pogocache|ops_per_s|>=3
-GET, 10,000 keys, 1024 in flight|get-10k-1024|kv|memcached|ops_per_s|
-do-nothing server, 128 in flight|get-10k-128|nothing|redis|ops_per_s|
-do-nothing server, 1024 in flight|get-10k-1024|nothing|redis|ops_per_s|
 GET, 1,000,000 keys, 128 in flight|get-1m-128|kv|redis|ops_per_s|>=6
 GET, 1,000,000 keys, 1024 in flight|get-1m-1024|kv|redis|ops_per_s|>=8
 GET, 1,000,000 keys, 1024 in flight|get-1m-1024|kv|pogocache|ops_per_s|
@@ -361,11 +310,6 @@ YCSB A, 64 in flight|ycsb-a-64|kv|redis|ops_per_s|>=2.5
 YCSB B, 64 in flight|ycsb-b-64|kv|redis|ops_per_s|>=2.5
 YCSB C, 64 in flight|ycsb-c-64|kv|redis|ops_per_s|>=2.5
 END
-    local size
-    for size in $value_sizes; do
-        echo "SET, values of $size|values-set-$size|kv|redis|ops_per_s|"
-        echo "GET, values of $size|values-get-$size|kv|redis|ops_per_s|"
-    done
 }
 
 # Print for each line of the table that was measured: label, theirs, our and their median,
@@ -419,7 +363,7 @@ print_table() {
 
 build_tools
 echo "row,contestant,round,${columns// /,}" >"$csv"
-for group in shell durable everysec get single reconnect ycsb values keys; do
+for group in shell durable everysec get single reconnect ycsb keys; do
     "group_$group"
 done
 summarize >"$figures.txt"

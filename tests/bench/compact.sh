@@ -1,14 +1,13 @@
 #!/bin/bash
-# What compaction costs those who are being served, and whether it keeps the log bounded.
+# What compaction costs those who are being served.
 #
-#   tests/bench/compact.sh [bounded | loaded | growing]...
+#   tests/bench/compact.sh [loaded | growing]...
 #
-# bounded  100 keys of 1 KiB overwritten 200,000 times: how large the files become
 # loaded   a log of 300 MB, half of it dead, is compacted under load: throughput, p99.9 and
 #          the slowest command during it and right after it; BGREWRITEAOF of Redis beside it
 # growing  10 million keys in bulk: the slowest command
 #
-# The last two run on the disk and in memory (/dev/shm), where a sync costs nothing: what
+# Both run on the disk and in memory (/dev/shm), where a sync costs nothing: what
 # remains slow there is the server's own doing, and only that is held against its goal.
 #
 #   BENCH_ROUNDS=N (3)   BENCH_QUICK=1 a tenth of the data, one round
@@ -41,51 +40,6 @@ go_to() { # go_to disk|memory
     esac
 }
 
-# watch_sizes DIRECTORY FILE: keep the largest sizes seen in the file, until it is killed:
-# of the log with its older part, and of everything there.
-watch_sizes() {
-    local file size log total log_max=0 total_max=0
-    while :; do
-        log=0
-        total=0
-        while read -r size file; do
-            total=$((total + size))
-            case $file in
-            */log | */log.old | */log.new) log=$((log + size)) ;;
-            esac
-        done < <(stat -c '%s %n' "$1"/* 2>/dev/null)
-        if ((log > log_max || total > total_max)); then
-            log_max=$((log > log_max ? log : log_max))
-            total_max=$((total > total_max ? total : total_max))
-            echo "$log_max $total_max" >"$2"
-        fi
-        sleep 0.01
-    done
-}
-
-# The server begins at 8 MiB of dead bytes, and what is written while it compacts, in the
-# older and the newer log, comes on top. A log that is never compacted is far beyond this.
-group_bounded() {
-    local watcher log_max total_max line limit=$((32 << 20))
-    start_kv kv everysec
-    watch_sizes "$place/kv" "$data/sizes" &
-    watcher=$!
-    fill kv 100 --sizes 1K
-    line=$(drive kv --reads 0 --keys 100 --sizes 1K --count 200000 --depth 64) || exit 1
-    stat_of kv compactions >"$data/compactions"
-    kill "$watcher"
-    wait "$watcher" 2>/dev/null
-    read -r log_max total_max <"$data/sizes"
-    echo "bounded: 205 MB of values over 100 keys: log at most $log_max bytes," \
-        "directory $total_max, limit $limit: $(judge "$total_max" "$limit")"
-    echo "         $(<"$data/compactions") compactions, slowest command" \
-        "$(field max_us "$line") us, $(field ops_per_s "$line") SET/s"
-    echo "bounded,disk,kv,1,$total_max,,,$(field ops_per_s "$line"),$(field \
-        p999_us "$line"),$(field max_us "$line")," >>"$csv"
-    stop_all
-    rm -rf -- "${place:?}"/kv
-}
-
 # Values of 100 bytes make records of 132. The overwritten ones stay just below half of
 # the log, so that the compaction begins when it is told to.
 keys=$((unit * 5 / 4))
@@ -103,7 +57,7 @@ load_options() { # load_options LOAD
 }
 
 record() { # record GROUP PLACE NAME ROUND LOAD PHASE LINE
-    echo "$1,$2,$3,$4,,$5,$6,$(field ops_per_s "$7"),$(field p999_us "$7"),$(field \
+    echo "$1,$2,$3,$4,$5,$6,$(field ops_per_s "$7"),$(field p999_us "$7"),$(field \
         max_us "$7"),$(field first_us "$7")" >>"$csv"
 }
 
@@ -190,11 +144,11 @@ rewrite_under_load() { # rewrite_under_load WHERE ROUND LOAD
 summarize_loaded() {
     awk -F , "$awk_median"'
     $1 == "loaded" {
-        key = $2 "," $3 "," $6
+        key = $2 "," $3 "," $5
         if (!(key in known)) { known[key] = 1; order[++total] = key }
         rounds = $4 > rounds ? $4 : rounds
-        rate[key, $4, $7] = $8; tail[key, $4, $7] = $9; slowest[key, $4, $7] = $10
-        if ($7 == "during") first[key, $4] = $11
+        rate[key, $4, $6] = $7; tail[key, $4, $6] = $8; slowest[key, $4, $6] = $9
+        if ($6 == "during") first[key, $4] = $10
     }
     END {
         if (total == 0) exit
@@ -271,15 +225,9 @@ group_growing() {
 }
 
 build_tools
-echo "group,place,contestant,round,bytes,load,phase,ops_per_s,p999_us,max_us,first_us" >"$csv"
-for group in "${@:-all}"; do
-    case $group in
-    bounded | loaded | growing) "group_$group" ;;
-    all)
-        group_bounded
-        group_loaded
-        group_growing
-        ;;
-    *) die "no group $group: bounded, loaded, growing" ;;
-    esac
+echo "group,place,contestant,round,load,phase,ops_per_s,p999_us,max_us,first_us" >"$csv"
+[[ $# -gt 0 ]] || set -- loaded growing
+for group; do
+    declare -F "group_$group" >/dev/null || die "no group $group: loaded, growing"
+    "group_$group"
 done

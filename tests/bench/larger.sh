@@ -78,7 +78,7 @@ measure() { # measure WHERE WHAT OPTION...
     local where=$1 what=$2 line before
     shift 2
     before=$(read_bytes)
-    line=$(drive kv --keys "$keys" --sizes 1K "$@") || exit 1
+    line=$(drive kv --keys "$keys" --size 1K "$@") || exit 1
     record "$where" "$what" "$(field ops_per_s "$line")" "$(field p50_us "$line")" \
         "$(field p999_us "$line")" "$(field max_us "$line")" \
         "$((($(read_bytes) - before) / $(field ops "$line")))"
@@ -86,7 +86,7 @@ measure() { # measure WHERE WHAT OPTION...
 
 measure_restart() { # measure_restart WHERE WHAT SIGNAL
     stop_server kv "$3"
-    restart kv "$keys" --sizes 1K
+    restart kv "$keys" --size 1K
     record "$1" "$2" "$restart_ms" "" "" "" "$(read_bytes)"
 }
 
@@ -107,7 +107,7 @@ measure_offline() { # measure_offline WHERE WHAT COMMAND...
 measure_compaction() { # measure_compaction WHERE WHAT
     local line before
     before=$(read_bytes)
-    line=$(drive kv --keys "$keys" --sizes 1K --first COMPACT \
+    line=$(drive kv --keys "$keys" --size 1K --first COMPACT \
         --while-exists "$place/kv/log.old" --seconds 600) || exit 1
     [[ $(stat_of kv compaction_percent) == 100 ]] || die "the compaction did not end"
     record "$1" "$2" "$(field seconds "$line")" "$(field p50_us "$line")" \

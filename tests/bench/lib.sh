@@ -161,25 +161,14 @@ start_redis() { # start_redis NAME SYNC
     await_port "$1"
 }
 
-start_nothing() { # start_nothing NAME [OPTION]...
+start_nothing() { # start_nothing NAME
     local name=$1
-    shift
     : >"$data/$name.port"
-    "${on_server_core[@]}" "$out/nothing" "$@" >"$data/$name.port" 2>"$data/$name.err" &
+    "${on_server_core[@]}" "$out/nothing" >"$data/$name.port" 2>"$data/$name.err" &
     server_pid[$name]=$!
     server_wire[$name]=kv
     await "$name" test -s "$data/$name.port"
     server_port[$name]=$(<"$data/$name.port")
-}
-
-start_memcached() { # start_memcached NAME
-    has memcached memcached || return 1
-    server_port[$1]=$(free_port)
-    "${on_server_core[@]}" memcached -l 127.0.0.1 -p "${server_port[$1]}" -U 0 -t 1 \
-        -m 8192 -I 128m -R 1024 -u "$(id -un)" >"$data/$1.err" 2>&1 &
-    server_pid[$1]=$!
-    server_wire[$1]=memcache
-    await_port "$1"
 }
 
 start_pogocache() { # start_pogocache NAME: only if the user says where one is

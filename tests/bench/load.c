@@ -12,7 +12,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -51,8 +50,7 @@
 
 struct options {
     struct workload_options workload;
-    const char *host;
-    const char *port;
+    uint16_t port;
     unsigned depth;
     bool is_halved;       /* refill when half of the window was answered */
     bool is_reconnecting; /* a connection for each command */
@@ -88,7 +86,7 @@ struct window {
 struct load {
     struct options options;
     struct workload *workload;
-    struct addrinfo *address;
+    struct sockaddr_in address;
     int fd;
 
     /* A ring: windows are made, sent, received and settled in order. */
@@ -99,7 +97,6 @@ struct load {
 
     uint64_t operations_made;
     uint64_t operations_done;
-    uint64_t value_bytes; /* of the operations made; a few of them may stay unsent */
     uint64_t deadline_ns;
     bool is_over; /* nothing more is to be sent */
     uint64_t begin_ns, end_ns;
@@ -167,12 +164,12 @@ static uint64_t process_cpu_ns(const char *pid)
 }
 
 /* Returns a connected socket, or -1. */
-static int try_connect(const struct addrinfo *address)
+static int try_connect(const struct sockaddr_in *address)
 {
     int on = 1;
     struct timeval step = {.tv_sec = SILENCE_STEP_S};
-    int fd = socket(address->ai_family, address->ai_socktype, address->ai_protocol);
-    if (fd < 0 || connect(fd, address->ai_addr, address->ai_addrlen) < 0 ||
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)address, sizeof *address) < 0 ||
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) < 0 ||
         setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &step, sizeof step) < 0) {
         int error = errno;
@@ -187,9 +184,9 @@ static int try_connect(const struct addrinfo *address)
 
 static void open_connection(struct load *load)
 {
-    load->fd = try_connect(load->address);
+    load->fd = try_connect(&load->address);
     if (load->fd < 0) {
-        fail("cannot connect to port %s: %s", load->options.port, strerror(errno));
+        fail("cannot connect to port %u: %s", load->options.port, strerror(errno));
     }
 }
 
@@ -215,54 +212,15 @@ static void verify_received(const struct load *load, const struct window *window
     }
 }
 
-/*
- * Where the reply begins of which the last byte has not arrived, and whether what has
- * arrived of it is right: an error line is shorter than the value that is due, so nothing
- * more would come.
- */
-static size_t due_start(const struct load *load, const struct window *window,
-                        bool *is_right_out)
+static void fail_unanswered(const struct window *window, const char *why)
 {
     size_t start = 0;
-    size_t i = 0;
-    while (window->operations[i].reply_end <= window->received) {
-        start = window->operations[i++].reply_end;
+    for (size_t i = 0; window->operations[i].reply_end <= window->received; i++) {
+        start = window->operations[i].reply_end;
     }
-    char *right = malloc(workload_operation_bytes_max(load->workload));
-    if (right == NULL) {
-        fail("out of memory");
-    }
-    (void)workload_put_reply(load->workload, &window->operations[i], right);
-    *is_right_out = memcmp(right, window->reply + start, window->received - start) == 0;
-    free(right);
-    return start;
-}
-
-static void fail_unanswered(const struct load *load, const struct window *window,
-                            const char *why)
-{
-    bool is_right;
-    size_t start = due_start(load, window, &is_right);
     size_t shown = window->received - start < 60 ? window->received - start : 60;
     fail("%s; the reply that is due begins with '%.*s'", why, (int)shown,
          window->reply + start);
-}
-
-/* The server is silent before the end of a window: is there any sense in waiting? */
-static void verify_silence(const struct load *load, const struct window *window,
-                           unsigned silence_s)
-{
-    bool is_right;
-    if (load->options.is_verified) {
-        verify_received(load, window);
-        (void)due_start(load, window, &is_right);
-        if (!is_right) {
-            fail_unanswered(load, window, "wrong reply");
-        }
-    }
-    if (silence_s >= SILENCE_S_MAX) {
-        fail_unanswered(load, window, "the server says nothing");
-    }
 }
 
 /* Receive once, replies of the oldest window that is not answered in full. */
@@ -276,7 +234,9 @@ static void receive_some(struct load *load, int flags)
                    window->reply_length - window->received, flags);
         if (got < 0 && errno == EAGAIN && flags == 0) {
             silence_s += SILENCE_STEP_S;
-            verify_silence(load, window, silence_s);
+            if (silence_s >= SILENCE_S_MAX) {
+                fail_unanswered(window, "the server says nothing");
+            }
         } else if (got < 0 && errno == EAGAIN) {
             return;
         } else if (got < 0 && errno != EINTR) {
@@ -284,7 +244,7 @@ static void receive_some(struct load *load, int flags)
         }
     }
     if (got == 0) {
-        fail_unanswered(load, window, "the server closed the connection");
+        fail_unanswered(window, "the server closed the connection");
     }
     window->received += (size_t)got;
     if (window->arrival_count == ARRIVALS_MAX) {
@@ -362,7 +322,6 @@ static void make_window(struct load *load)
         operation->reply_end = window->reply_length;
     }
     load->operations_made += window->operation_count;
-    load->value_bytes += window->request_length + window->reply_length;
     load->made++;
 }
 
@@ -481,18 +440,15 @@ static void print_result(const struct load *load, uint64_t server_cpu_ns,
     uint64_t elapsed_ns = load->end_ns - load->begin_ns;
     double seconds = elapsed_ns > 0 ? (double)elapsed_ns / (double)NS_PER_S : 1e-9;
     double operations = load->operations_done > 0 ? (double)load->operations_done : 1;
-    printf("ops=%llu seconds=%.6f ops_per_s=%.1f wire_mb_per_s=%.1f "
+    printf("ops=%llu seconds=%.6f ops_per_s=%.1f "
            "p50_us=%.1f p99_us=%.1f p999_us=%.1f max_us=%.1f "
-           "server_ns_per_op=%.1f client_ns_per_op=%.1f client_busy=%.3f first_us=%.1f\n",
+           "server_ns_per_op=%.1f client_busy=%.3f first_us=%.1f\n",
            (unsigned long long)load->operations_done, seconds, operations / seconds,
-           (double)load->value_bytes * operations / (double)load->operations_made /
-               seconds / 1e6,
            (double)histogram_quantile(latencies, 0.5) / 1e3,
            (double)histogram_quantile(latencies, 0.99) / 1e3,
            (double)histogram_quantile(latencies, 0.999) / 1e3,
            (double)latencies->max / 1e3, (double)server_cpu_ns / operations,
-           (double)client_cpu_ns / operations, (double)client_cpu_ns / 1e9 / seconds,
-           (double)first_ns / 1e3);
+           (double)client_cpu_ns / 1e9 / seconds, (double)first_ns / 1e3);
 }
 
 /*
@@ -501,7 +457,7 @@ static void print_result(const struct load *load, uint64_t server_cpu_ns,
  */
 static bool is_answered(const struct load *load, struct window *window)
 {
-    int fd = try_connect(load->address);
+    int fd = try_connect(&load->address);
     bool is_sent = fd >= 0 && send(fd, window->request, window->request_length,
                                    MSG_NOSIGNAL) == (ssize_t)window->request_length;
     window->received = 0;
@@ -529,7 +485,7 @@ static void await_answer(struct load *load)
     make_window(load);
     while (!is_answered(load, window)) {
         if (now_ns(CLOCK_MONOTONIC) - begin_ns > START_S_MAX * NS_PER_S) {
-            fail("no answer from port %s", load->options.port);
+            fail("no answer from port %u", load->options.port);
         }
         rest(200000);
     }
@@ -557,7 +513,6 @@ static void measure(struct load *load)
 
 static const char usage[] =
     "Usage: load --port PORT [OPTION]...\n"
-    "  --host HOST             (127.0.0.1)\n"
     "  --protocol NAME         kv, resp or memcache (kv)\n"
     "  --depth N               commands in flight (1)\n"
     "  --refill WHEN           whole: when all were answered; half: when half were "
@@ -565,12 +520,10 @@ static const char usage[] =
     "  --reads PERCENT         the others are writes (100)\n"
     "  --keys N                how many there are (10000)\n"
     "  --order NAME            uniform, zipfian or sequential (uniform)\n"
-    "  --sizes N[,N]...        of values, 1 to 64 MiB, K and M allowed (100)\n"
+    "  --size N                of values, 1 to 64 MiB, K and M allowed (100)\n"
     "  --count N               operations at most\n"
     "  --seconds N             at most; one of the two is needed\n"
     "  --while-exists PATH     stop when this is gone\n"
-    "  --seed N                of the values (1)\n"
-    "  --order-seed N          of the order (the time)\n"
     "  --reconnect             a connection for each command\n"
     "  --no-verify             take any bytes of the right length for a reply\n"
     "  --pid PID               of the server, to read its processor time\n"
@@ -584,29 +537,18 @@ static void fail_usage(void)
     exit(2);
 }
 
-static uint64_t parse_number(const char *text, uint64_t max, char **end_out)
+static uint64_t parse_number(const char *text, uint64_t max)
 {
+    char *end;
     errno = 0;
-    unsigned long long number = strtoull(text, end_out, 10);
-    if (*end_out == text || errno != 0 || text[0] == '-') {
-        fail_usage();
-    }
-    unsigned shift = **end_out == 'K' ? 10 : **end_out == 'M' ? 20 : 0;
-    *end_out += shift > 0 ? 1 : 0;
-    if (number > max >> shift) {
+    unsigned long long number = strtoull(text, &end, 10);
+    unsigned shift = *end == 'K' ? 10 : *end == 'M' ? 20 : 0;
+    end += shift > 0 ? 1 : 0;
+    if (end == text || *end != '\0' || errno != 0 || text[0] == '-' ||
+        number > max >> shift) {
         fail_usage();
     }
     return (uint64_t)number << shift;
-}
-
-static uint64_t parse_whole(const char *text, uint64_t max)
-{
-    char *end;
-    uint64_t number = parse_number(text, max, &end);
-    if (*end != '\0') {
-        fail_usage();
-    }
-    return number;
 }
 
 static double parse_real(const char *text)
@@ -631,27 +573,11 @@ static unsigned parse_name(const char *text, const char *const names[3])
     return 0;
 }
 
-static void parse_sizes(const char *text, struct workload_options *workload)
-{
-    char *end;
-    workload->size_count = 0;
-    do {
-        uint64_t size = parse_number(text, VALUE_BYTES_MAX, &end);
-        if (size == 0 || workload->size_count == SIZES_MAX ||
-            (*end != ',' && *end != '\0')) {
-            fail_usage();
-        }
-        workload->sizes[workload->size_count++] = (size_t)size;
-        text = end + 1;
-    } while (*end == ',');
-}
-
 static const char *const wire_names[3] = {"kv", "resp", "memcache"};
 static const char *const order_names[3] = {"sequential", "uniform", "zipfian"};
 static const char *const refill_names[3] = {"whole", "half", NULL};
 
 static const struct option long_options[] = {
-    {"host", required_argument, NULL, 'h'},
     {"port", required_argument, NULL, 'p'},
     {"protocol", required_argument, NULL, 'P'},
     {"depth", required_argument, NULL, 'd'},
@@ -659,12 +585,10 @@ static const struct option long_options[] = {
     {"reads", required_argument, NULL, 'r'},
     {"keys", required_argument, NULL, 'k'},
     {"order", required_argument, NULL, 'o'},
-    {"sizes", required_argument, NULL, 'v'},
+    {"size", required_argument, NULL, 'v'},
     {"count", required_argument, NULL, 'n'},
     {"seconds", required_argument, NULL, 't'},
     {"while-exists", required_argument, NULL, 'w'},
-    {"seed", required_argument, NULL, 's'},
-    {"order-seed", required_argument, NULL, 'S'},
     {"reconnect", no_argument, NULL, 'c'},
     {"no-verify", no_argument, NULL, 'x'},
     {"pid", required_argument, NULL, 'i'},
@@ -681,22 +605,16 @@ static void set_workload_option(struct workload_options *workload, int option)
         workload->wire = (enum wire)parse_name(optarg, wire_names);
         break;
     case 'r':
-        workload->reads_percent = (unsigned)parse_whole(optarg, 100);
+        workload->reads_percent = (unsigned)parse_number(optarg, 100);
         break;
     case 'k':
-        workload->key_count = parse_whole(optarg, UINT32_MAX);
+        workload->key_count = parse_number(optarg, UINT32_MAX);
         break;
     case 'o':
         workload->order = (enum order)parse_name(optarg, order_names);
         break;
     case 'v':
-        parse_sizes(optarg, workload);
-        break;
-    case 's':
-        workload->seed = parse_whole(optarg, UINT64_MAX);
-        break;
-    case 'S':
-        workload->order_seed = parse_whole(optarg, UINT64_MAX);
+        workload->value_bytes = (size_t)parse_number(optarg, VALUE_BYTES_MAX);
         break;
     default:
         fail_usage();
@@ -706,20 +624,17 @@ static void set_workload_option(struct workload_options *workload, int option)
 static void set_option(struct options *options, int option)
 {
     switch (option) {
-    case 'h':
-        options->host = optarg;
-        break;
     case 'p':
-        options->port = optarg;
+        options->port = (uint16_t)parse_number(optarg, UINT16_MAX);
         break;
     case 'd':
-        options->depth = (unsigned)parse_whole(optarg, 1 << 20);
+        options->depth = (unsigned)parse_number(optarg, 1 << 20);
         break;
     case 'f':
         options->is_halved = parse_name(optarg, refill_names) == 1;
         break;
     case 'n':
-        options->count_max = parse_whole(optarg, UINT64_MAX);
+        options->count_max = parse_number(optarg, UINT64_MAX);
         break;
     case 't':
         options->seconds_max = parse_real(optarg);
@@ -756,11 +671,8 @@ static void parse_options(int argc, char **argv, struct options *options)
     *options = (struct options){.workload = {.order = ORDER_UNIFORM,
                                              .reads_percent = 100,
                                              .key_count = 10000,
-                                             .sizes = {100},
-                                             .size_count = 1,
-                                             .seed = 1,
+                                             .value_bytes = 100,
                                              .order_seed = now_ns(CLOCK_REALTIME)},
-                                .host = "127.0.0.1",
                                 .depth = 1,
                                 .is_verified = true,
                                 .count_max = UINT64_MAX};
@@ -769,8 +681,9 @@ static void parse_options(int argc, char **argv, struct options *options)
     }
     bool has_end = options->count_max < UINT64_MAX || options->seconds_max > 0 ||
                    options->while_exists != NULL || options->is_awaiting;
-    bool is_sound = options->port != NULL && options->depth > 0 &&
-                    options->workload.key_count > 0 && optind == argc && has_end;
+    bool is_sound = options->port > 0 && options->depth > 0 &&
+                    options->workload.key_count > 0 &&
+                    options->workload.value_bytes > 0 && optind == argc && has_end;
     bool is_one_by_one = options->depth == 1 && options->first == NULL;
     if (!is_sound || (options->is_reconnecting && !is_one_by_one)) {
         fail_usage();
@@ -780,12 +693,10 @@ static void parse_options(int argc, char **argv, struct options *options)
 int main(int argc, char **argv)
 {
     static struct load load;
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     parse_options(argc, argv, &load.options);
-    int error = getaddrinfo(load.options.host, load.options.port, &hints, &load.address);
-    if (error != 0) {
-        fail("%s: %s", load.options.host, gai_strerror(error));
-    }
+    load.address = (struct sockaddr_in){.sin_family = AF_INET,
+                                        .sin_port = htons(load.options.port),
+                                        .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     load.workload = workload_create(&load.options.workload);
     if (load.workload == NULL || !allocate_windows(&load)) {
         fail("out of memory");
@@ -795,6 +706,6 @@ int main(int argc, char **argv)
     } else {
         measure(&load);
     }
-    /* Buffers and address are the system's to take back. */
+    /* Buffers are the system's to take back. */
     return EXIT_SUCCESS;
 }

@@ -3,9 +3,7 @@
  * at once, a SET with success and a GET with always the same value. What it reaches is
  * the most that a server which sleeps between requests can reach on this machine.
  *
- * Usage: nothing [--value-bytes N] [--once]
- * It prints its port, and serves one client at a time until it is killed. With --once it
- * closes a connection behind the first replies, without waiting for the client to.
+ * It prints its port, and serves one client at a time until it is killed.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -21,11 +19,11 @@
 /* As much as a window of commands, so that one reception takes all that is there. */
 #define RECEIVE_BYTES ((size_t)1 << 20)
 
+#define VALUE_BYTES 100
+
 static const char success[] = "success\n";
 
 struct nothing {
-    size_t value_bytes;
-    bool is_once;
     int listen_fd;
     char *input;
     char *replies; /* to what one reception brought */
@@ -70,7 +68,7 @@ static bool send_all(int fd, const char *bytes, size_t length)
 
 static void append_reply(struct nothing *nothing, char command)
 {
-    size_t length = command == 'G' ? nothing->value_bytes + 1 : sizeof success - 1;
+    size_t length = command == 'G' ? VALUE_BYTES + 1 : sizeof success - 1;
     if (nothing->replies_length + length > nothing->replies_capacity) {
         nothing->replies_capacity = 2 * (nothing->replies_length + length);
         nothing->replies = realloc(nothing->replies, nothing->replies_capacity);
@@ -111,25 +109,14 @@ static void serve(struct nothing *nothing, int fd)
             command = '\0';
             position = line_end + 1;
         }
-        is_over = !send_all(fd, nothing->replies, nothing->replies_length) ||
-                  (nothing->is_once && nothing->replies_length > 0);
+        is_over = !send_all(fd, nothing->replies, nothing->replies_length);
     }
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
-    struct nothing nothing = {.value_bytes = 100};
+    struct nothing nothing = {0};
     int on = 1;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--once") == 0) {
-            nothing.is_once = true;
-        } else if (strcmp(argv[i], "--value-bytes") == 0 && i + 1 < argc) {
-            nothing.value_bytes = (size_t)strtoull(argv[++i], NULL, 10);
-        } else {
-            (void)fputs("Usage: nothing [--value-bytes N] [--once]\n", stderr);
-            return 2;
-        }
-    }
     nothing.input = malloc(RECEIVE_BYTES);
     if (nothing.input == NULL) {
         fail("out of memory");

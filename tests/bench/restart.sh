@@ -30,7 +30,7 @@ restarts() {
     for ((round = 1; round <= rounds; round++)); do
         for name in "$@"; do
             stop_server "$name" "$signal"
-            restart "$name" "$keys" --sizes "$sizes"
+            restart "$name" "$keys" --size "$sizes"
             times[$name]+=" $restart_ms"
             echo "$label,$keys,$name,$round,$restart_ms" >>"$csv"
         done
@@ -54,12 +54,12 @@ restarts() {
 overwrite_until_image() {
     local keys=${*: -1} name image count
     stop_server kv TERM
-    restart kv "$keys" --sizes "$sizes"
+    restart kv "$keys" --size "$sizes"
     image=$(stat -c %s "$place/kv/log.index")
     count=$((image * 4 * 19 / 20 / (16 + 16 + sizes + 1)))
     for name in "${@:1:$#-1}"; do
         drive "$name" --reads 0 --keys "$keys" --count "$count" --depth 512 \
-            --sizes "$sizes" >/dev/null
+            --size "$sizes" >/dev/null
     done
 }
 
@@ -86,9 +86,9 @@ compare_long() {
     local keys=$((2 * unit)) names=(kv)
     sizes=1270
     start_kv kv everysec
-    fill kv "$keys" --sizes "$sizes"
+    fill kv "$keys" --size "$sizes"
     if start_redis redis everysec; then
-        fill redis "$keys" --sizes "$sizes"
+        fill redis "$keys" --size "$sizes"
         names+=(redis)
     fi
     overwrite_until_image "${names[@]}" "$keys"

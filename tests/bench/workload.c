@@ -1,7 +1,6 @@
 /*
- * The texts around keys and values are made once for each value size, so that making a
- * request or comparing a reply is a few copies or comparisons: the servers must be the
- * bottleneck, not this.
+ * The texts around keys and values are made once, so that making a request or comparing
+ * a reply is a few copies or comparisons: the servers must be the bottleneck, not this.
  */
 #include "workload.h"
 
@@ -14,6 +13,8 @@
 #define POOL_PLACES ((uint64_t)1 << 19)
 
 #define ZIPFIAN_THETA 0.99
+
+#define VALUES_SEED 1
 
 struct text {
     char bytes[48];
@@ -30,7 +31,6 @@ struct frame {
 };
 
 struct frames {
-    size_t value_bytes;
     struct frame set, get, set_reply, get_reply;
 };
 
@@ -40,8 +40,7 @@ struct zipfian {
 
 struct workload {
     struct workload_options options;
-    struct frames frames[SIZES_MAX];
-    size_t value_bytes_max;
+    struct frames frames;
     char *pool;
     struct zipfian zipfian;
     uint64_t random;
@@ -97,7 +96,8 @@ static struct frame frame_of(const char *head, struct text middle, const char *t
 
 static struct frames frames_for(enum wire wire, size_t bytes)
 {
-    struct frames frames = {.value_bytes = bytes};
+    struct frames frames;
+    memset(&frames, 0, sizeof frames);
     switch (wire) {
     case WIRE_KV:
         frames.set = frame_of("SET ", text_of(" "), "\n");
@@ -130,7 +130,7 @@ static void fill_pool(struct workload *workload, size_t length)
 {
     static const char characters[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/";
-    workload->random = workload->options.seed;
+    workload->random = VALUES_SEED;
     for (size_t i = 0; i < length; i += 8) {
         uint64_t bits = next_random(workload);
         for (size_t j = i; j < i + 8 && j < length; j++) {
@@ -179,13 +179,8 @@ struct workload *workload_create(const struct workload_options *options)
         return NULL;
     }
     workload->options = *options;
-    for (size_t i = 0; i < options->size_count; i++) {
-        workload->frames[i] = frames_for(options->wire, options->sizes[i]);
-        if (options->sizes[i] > workload->value_bytes_max) {
-            workload->value_bytes_max = options->sizes[i];
-        }
-    }
-    size_t pool_length = (size_t)POOL_PLACES + workload->value_bytes_max;
+    workload->frames = frames_for(options->wire, options->value_bytes);
+    size_t pool_length = (size_t)POOL_PLACES + options->value_bytes;
     workload->pool = malloc(pool_length);
     if (workload->pool == NULL) {
         free(workload);
@@ -199,17 +194,9 @@ struct workload *workload_create(const struct workload_options *options)
     return workload;
 }
 
-void workload_destroy(struct workload *workload)
-{
-    if (workload != NULL) {
-        free(workload->pool);
-        free(workload);
-    }
-}
-
 size_t workload_operation_bytes_max(const struct workload *workload)
 {
-    return workload->value_bytes_max + OVERHEAD_BYTES_MAX;
+    return workload->options.value_bytes + OVERHEAD_BYTES_MAX;
 }
 
 struct operation workload_next(struct workload *workload)
@@ -243,27 +230,15 @@ static void put_key(uint64_t key, char out[KEY_BYTES])
     }
 }
 
-static uint64_t mix_key(const struct workload *workload, uint64_t key)
-{
-    return mix(key + workload->options.seed * UINT64_C(0x9e3779b97f4a7c15));
-}
-
-static const struct frames *frames_of(const struct workload *workload, uint64_t key)
-{
-    size_t count = workload->options.size_count;
-    return &workload->frames[count == 1 ? 0 : mix_key(workload, key) % count];
-}
-
-/* The high bits: those that choose the size are the low ones. */
 static const char *value_of(const struct workload *workload, uint64_t key)
 {
-    return workload->pool + scale(mix_key(workload, key), POOL_PLACES);
+    return workload->pool + scale(mix(key + VALUES_SEED), POOL_PLACES);
 }
 
 static const struct frame *reply_frame(const struct workload *workload,
                                        const struct operation *operation)
 {
-    const struct frames *frames = frames_of(workload, operation->key);
+    const struct frames *frames = &workload->frames;
     return operation->is_read ? &frames->get_reply : &frames->set_reply;
 }
 
@@ -273,34 +248,20 @@ static char *append(char *out, const char *bytes, size_t length)
     return out + length;
 }
 
-static size_t put_frame(const struct workload *workload, const struct frame *frame,
-                        uint64_t key, char *out)
-{
-    char *end = append(out, frame->head.bytes, frame->head.length);
-    if (frame->has_key) {
-        put_key(key, end);
-        end += KEY_BYTES;
-    }
-    end = append(end, frame->middle.bytes, frame->middle.length);
-    if (frame->has_value) {
-        end = append(end, value_of(workload, key), frames_of(workload, key)->value_bytes);
-    }
-    end = append(end, frame->tail.bytes, frame->tail.length);
-    return (size_t)(end - out);
-}
-
 size_t workload_put_request(const struct workload *workload,
                             const struct operation *operation, char *out)
 {
-    const struct frames *frames = frames_of(workload, operation->key);
-    return put_frame(workload, operation->is_read ? &frames->get : &frames->set,
-                     operation->key, out);
-}
-
-size_t workload_put_reply(const struct workload *workload,
-                          const struct operation *operation, char *out)
-{
-    return put_frame(workload, reply_frame(workload, operation), operation->key, out);
+    const struct frames *frames = &workload->frames;
+    const struct frame *frame = operation->is_read ? &frames->get : &frames->set;
+    char *end = append(out, frame->head.bytes, frame->head.length);
+    put_key(operation->key, end);
+    end = append(end + KEY_BYTES, frame->middle.bytes, frame->middle.length);
+    if (frame->has_value) {
+        end = append(end, value_of(workload, operation->key),
+                     workload->options.value_bytes);
+    }
+    end = append(end, frame->tail.bytes, frame->tail.length);
+    return (size_t)(end - out);
 }
 
 size_t workload_reply_bytes(const struct workload *workload,
@@ -308,8 +269,7 @@ size_t workload_reply_bytes(const struct workload *workload,
 {
     const struct frame *frame = reply_frame(workload, operation);
     return frame->head.length + (frame->has_key ? KEY_BYTES : 0) + frame->middle.length +
-           (frame->has_value ? frames_of(workload, operation->key)->value_bytes : 0) +
-           frame->tail.length;
+           (frame->has_value ? workload->options.value_bytes : 0) + frame->tail.length;
 }
 
 /* Whether the text is next; the position moves behind it. */
@@ -333,7 +293,7 @@ bool workload_is_right(const struct workload *workload, const struct operation *
     is_right = skip(&reply, frame->middle.bytes, frame->middle.length) && is_right;
     if (frame->has_value) {
         is_right = skip(&reply, value_of(workload, operation->key),
-                        frames_of(workload, operation->key)->value_bytes) &&
+                        workload->options.value_bytes) &&
                    is_right;
     }
     return skip(&reply, frame->tail.bytes, frame->tail.length) && is_right;

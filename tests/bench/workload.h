@@ -3,7 +3,7 @@
  * one of three protocols. Knows no socket and no clock.
  *
  * Everything follows from numbers: key N is 16 bytes, and its value is a piece of a pool
- * of random text, at a place that key, seed and nothing else decide. So a run can verify
+ * of random text, at a place that the key alone decides. So a run can verify
  * what another run stored, and no table of values is kept.
  */
 #ifndef BENCH_WORKLOAD_H
@@ -14,7 +14,6 @@
 #include <stdint.h>
 
 #define KEY_BYTES       16
-#define SIZES_MAX       16
 #define VALUE_BYTES_MAX ((size_t)64 << 20)
 
 /* The longest request or reply is this much longer than its value. */
@@ -33,9 +32,7 @@ struct workload_options {
     enum order order;
     unsigned reads_percent; /* the others are writes */
     uint64_t key_count;
-    size_t sizes[SIZES_MAX]; /* of values; a key's is always the same one */
-    size_t size_count;
-    uint64_t seed;       /* of the values */
+    size_t value_bytes;
     uint64_t order_seed; /* of the order of operations */
 };
 
@@ -47,9 +44,8 @@ struct operation {
     size_t reply_end; /* where its reply ends among those of its window */
 };
 
-/* NULL: no memory. Release with workload_destroy. */
+/* NULL: no memory. It lives as long as the program. */
 struct workload *workload_create(const struct workload_options *options);
-void workload_destroy(struct workload *workload);
 
 /* How much of a window's buffers one operation may need. */
 size_t workload_operation_bytes_max(const struct workload *workload);
@@ -64,10 +60,6 @@ size_t workload_put_request(const struct workload *workload,
 /* How long the right reply is. A write is answered with success, a read with a hit. */
 size_t workload_reply_bytes(const struct workload *workload,
                             const struct operation *operation);
-
-/* Write the right reply, which has room, and return its length. */
-size_t workload_put_reply(const struct workload *workload,
-                          const struct operation *operation, char *out);
 
 /* Whether a reply of the right length is the right one. */
 bool workload_is_right(const struct workload *workload, const struct operation *operation,
