@@ -102,7 +102,7 @@ struct state {
     bool has_random;
     uint64_t random;
 
-    void (*witness)(void *context, const struct shim_change *change);
+    void (*witness)(void *context, const struct shim_event *change);
     void *witness_context;
 
     bool is_stopped;
@@ -222,11 +222,14 @@ static bool fails(const struct shim_event *event)
     return error != 0;
 }
 
-/* Keep a call that was carried out. */
+/* Keep a call that was carried out, and tell the witness; both leave errno alone. */
 static void keep_real(const struct shim_event *event, bool is_success)
 {
     int kept_errno = errno;
     keep(event, is_success ? 0 : errno);
+    if (is_success && state.witness != NULL && matches(SHIM_CHANGES, SHIM_ANY, event)) {
+        state.witness(state.witness_context, event);
+    }
     errno = kept_errno;
 }
 
@@ -320,11 +323,6 @@ void shim_guard_views(void)
     state.guards_views = true;
 }
 
-void shim_map_instead(int fd)
-{
-    shim_map_role_instead(SHIM_LOG, fd);
-}
-
 void shim_before(unsigned calls, enum shim_role role, void (*hook)(void *context),
                  void *context)
 {
@@ -345,32 +343,11 @@ void shim_set_random(uint64_t seed)
     state.random = seed;
 }
 
-void shim_witness(void (*witness)(void *context, const struct shim_change *change),
+void shim_witness(void (*witness)(void *context, const struct shim_event *change),
                   void *context)
 {
     state.witness = witness;
     state.witness_context = context;
-}
-
-/* Tell the witness of a change that was carried out; what it does leaves errno alone. */
-static void show(const struct shim_change *change)
-{
-    int kept_errno = errno;
-    if (state.witness != NULL) {
-        state.witness(state.witness_context, change);
-    }
-    errno = kept_errno;
-}
-
-/* What is known of a change to an open file. */
-static struct shim_change change_of(const struct shim_event *event, int fd)
-{
-    return (struct shim_change){
-        .call = event->call,
-        .role = event->role,
-        .name = is_known(fd) ? fd_names[fd] : "",
-        .offset = event->offset,
-    };
 }
 
 uint64_t shim_count(enum shim_call call)
@@ -527,12 +504,6 @@ int __wrap_openat(int directory, const char *name, int flags, ...)
     }
     int fd = __real_openat(directory, name, flags, mode);
     name_fd(fd, name);
-    if (fd >= 0) {
-        struct shim_change change = change_of(&event, fd);
-        change.name = name;
-        change.may_create = (flags & O_CREAT) != 0;
-        show(&change);
-    }
     return done(&event, fd);
 }
 
@@ -613,15 +584,9 @@ ssize_t __wrap_pwrite(int fd, const void *bytes, size_t length, off_t offset)
             return -1;
         }
     }
-    ssize_t count = moved(&event, __real_pwrite(fd, bytes, part, offset));
-    if (count >= 0) {
-        struct shim_change change = change_of(&event, fd);
-        change.bytes = bytes;
-        change.length = (uint64_t)count;
-        change.wanted = length;
-        show(&change);
-    }
-    return count;
+    ssize_t count = __real_pwrite(fd, bytes, part, offset);
+    event.length = count < 0 ? length : (uint64_t)count;
+    return moved(&event, count);
 }
 
 int __wrap_ftruncate(int fd, off_t length)
@@ -634,34 +599,20 @@ int __wrap_ftruncate(int fd, off_t length)
     if (fails(&event)) {
         return -1;
     }
-    int result = __real_ftruncate(fd, length);
-    if (result == 0) {
-        struct shim_change change = change_of(&event, fd);
-        show(&change);
-    }
-    return done(&event, result);
-}
-
-static int sync_fd(const struct shim_event *event, int fd, int (*sync)(int fd))
-{
-    int result = state.omits_syncs ? 0 : sync(fd);
-    if (result == 0) {
-        struct shim_change change = change_of(event, fd);
-        show(&change);
-    }
-    return result;
+    return done(&event, __real_ftruncate(fd, length));
 }
 
 int __wrap_fdatasync(int fd)
 {
     struct shim_event event = {.call = SHIM_FDATASYNC, .role = role_of_fd(fd)};
-    return fails(&event) ? -1 : done(&event, sync_fd(&event, fd, __real_fdatasync));
+    return fails(&event) ? -1
+                         : done(&event, state.omits_syncs ? 0 : __real_fdatasync(fd));
 }
 
 int __wrap_fsync(int fd)
 {
     struct shim_event event = {.call = SHIM_FSYNC, .role = role_of_fd(fd)};
-    return fails(&event) ? -1 : done(&event, sync_fd(&event, fd, __real_fsync));
+    return fails(&event) ? -1 : done(&event, state.omits_syncs ? 0 : __real_fsync(fd));
 }
 
 /* Returns its error instead of setting errno. */
@@ -705,8 +656,6 @@ int __wrap_renameat(int from_dir, const char *from, int to_dir, const char *to)
     int result = __real_renameat(from_dir, from, to_dir, to);
     if (result == 0) {
         rename_fds(from, to);
-        struct shim_change change = {event.call, event.role, .name = from, .to = to};
-        show(&change);
     }
     return done(&event, result);
 }
@@ -717,12 +666,7 @@ int __wrap_unlinkat(int directory, const char *name, int flags)
     if (fails(&event)) {
         return -1;
     }
-    int result = __real_unlinkat(directory, name, flags);
-    if (result == 0) {
-        struct shim_change change = {event.call, event.role, .name = name};
-        show(&change);
-    }
-    return done(&event, result);
+    return done(&event, __real_unlinkat(directory, name, flags));
 }
 
 int __wrap_fcntl(int fd, int command, ...)

@@ -5,8 +5,8 @@
  * A test names what it wraps in comment lines of its source, see the Makefile:
  *
  *     wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync
- * posix_fadvise wrap: renameat unlinkat fcntl mmap fopen fstatvfs recv send shutdown poll
- *     wrap: clock_gettime malloc calloc realloc strdup
+ *     wrap: posix_fadvise renameat unlinkat fcntl mmap fopen fstatvfs recv send shutdown
+ * poll wrap: clock_gettime malloc calloc realloc strdup
  *
  * What it does not name is never seen here. All definitions are weak, so that a test
  * may replace one of them by its own. Until told otherwise every call is carried out as
@@ -128,11 +128,9 @@ void shim_disown(enum shim_role role);
 void shim_make_read_only(const char *name);
 
 /*
- * Mappings of the log, or of files of another role, show another file, which may be
- * shorter: reading behind its end raises SIGBUS, as a disk that cannot be read does.
- * -1: no more.
+ * Mappings of files of this role show another file, which may be shorter: reading behind
+ * its end raises SIGBUS, as a disk that cannot be read does. -1: no more.
  */
-void shim_map_instead(int fd);
 void shim_map_role_instead(enum shim_role role, int fd);
 
 /* From now on, until shim_reset, the page at this offset cannot be read through a new
@@ -153,25 +151,6 @@ void shim_omit_syncs(void);
 /* /dev/urandom gives the same bytes again for the same seed. */
 void shim_set_random(uint64_t seed);
 
-/* ---- Changes, for who keeps a model of the disk ---- */
-
-/* One call of SHIM_CHANGES that was carried out with success. */
-struct shim_change {
-    enum shim_call call;
-    enum shim_role role;
-    const char *name;  /* of the file, as it is now; of renameat: the old name */
-    const char *to;    /* of renameat: the new name; else NULL */
-    bool may_create;   /* openat with O_CREAT */
-    const void *bytes; /* of pwrite, `length` of them were written; else NULL */
-    uint64_t offset;   /* of pwrite; new length of ftruncate */
-    uint64_t length;
-    uint64_t wanted; /* of pwrite: how many were to be written */
-};
-
-/* Call witness(context, change) after each of them, until shim_reset; NULL: no more. */
-void shim_witness(void (*witness)(void *context, const struct shim_change *change),
-                  void *context);
-
 /* ---- Counts and trace ---- */
 
 uint64_t shim_count(enum shim_call call);
@@ -185,9 +164,14 @@ struct shim_event {
     enum shim_call call;
     enum shim_role role;
     uint64_t offset; /* of pwrite, posix_fadvise; new length of ftruncate */
-    uint64_t length; /* bytes asked for */
+    uint64_t length; /* bytes asked for; of pwrite, those that were written */
     int error;       /* 0 if it was carried out with success */
 };
+
+/* Call witness(context, change) after each call of SHIM_CHANGES that was carried out with
+ * success, until shim_reset; NULL: no more. */
+void shim_witness(void (*witness)(void *context, const struct shim_event *change),
+                  void *context);
 
 /* Events since the last shim_forget_trace; calls for memory are counted but not kept. */
 size_t shim_event_count(void);

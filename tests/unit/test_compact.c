@@ -329,7 +329,7 @@ static void f69_a_slice_is_bounded(void **state)
 }
 
 /* Each write takes three milliseconds. */
-static void spend_time(void *context, const struct shim_change *change)
+static void spend_time(void *context, const struct shim_event *change)
 {
     (void)context; /* the clock is the shim's own */
     if (change->call == SHIM_PWRITE) {
@@ -373,7 +373,7 @@ static void f69_slices_take_a_share_of_the_time(void **state)
 }
 
 /* Every byte that goes to a file. */
-static void count_written(void *context, const struct shim_change *change)
+static void count_written(void *context, const struct shim_event *change)
 {
     uint64_t *written = context;
     *written += change->call == SHIM_PWRITE ? change->length : 0;

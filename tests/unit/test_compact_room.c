@@ -153,7 +153,7 @@ static void f64_compact_of_a_log_that_is_mostly_live_needs_its_room(void **state
 /* ---- A full disk ---- */
 
 /* Whatever is written, the disk has room for it: nothing is only refused by the disk. */
-static void expect_to_fit(void *context, const struct shim_change *change)
+static void expect_to_fit(void *context, const struct shim_event *change)
 {
     (void)context; /* the disk is one for the program */
     (void)change;  /* the sum counts */

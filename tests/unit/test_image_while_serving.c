@@ -43,7 +43,7 @@ static struct {
     uint64_t images; /* renamed to PATH.index */
 } seen;
 
-static void witness(void *context, const struct shim_change *change)
+static void witness(void *context, const struct shim_event *change)
 {
     (void)context;
     if (change->role == SHIM_NEW && change->call == SHIM_PWRITE) {

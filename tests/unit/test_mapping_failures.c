@@ -300,7 +300,7 @@ static void f113_mapping_reads_all_places_again_that_bytes_lie_in(void **state)
     struct script text = {0};
     script_add_fill(&text, 'x', 4 * PAGE);
     engine_write(engine, "", script_slice(&text));
-    shim_map_instead(-1);
+    shim_map_role_instead(SHIM_LOG, -1);
     shim_advance_clock(READ_RETRY_MS_MIN);
     assert_true(mapping_is_lost(mapping, PAGE, 3 * PAGE));
     assert_true(mapping_read_again(mapping, PAGE, 3 * PAGE));
