@@ -333,7 +333,7 @@ mutate:
 #: check-rows      each fault has a test or a reason why not, each message a test
 check-rows:
 	tests/faults.sh
-	tests/messages.sh
+	tests/messages.py
 
 #: check-service   make's variables, install, uninstall; how exposed the systemd unit is
 check-service: kv-store

@@ -50,7 +50,7 @@ deny '(file|log|engine|offline|net)/.*' src/kv.c
 
 # tests/README.md names every program, script, helper and target, and no test that is gone.
 page=tests/README.md
-for file in tests/unit/test_*.c tests/server/*.c tests/*.sh tests/bench/*.sh tests/fuzz/run.sh \
+for file in tests/unit/test_*.c tests/server/*.c tests/*.sh tests/*.py tests/bench/*.sh tests/fuzz/run.sh \
     tests/power/run.sh tests/support/*.h tests/fuzz/fuzz_*.c tests/clients/*.sh tests/clients/*.exp; do
     name=${file#tests/}
     name=${name#unit/}

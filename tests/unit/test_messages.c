@@ -1,7 +1,7 @@
 /*
  * What the operator is told: each line of the engine and of the offline modes, whole,
  * with the path, the offset and what was done about it. Each event is brought about for
- * real: a failing call, a damaged or planted file. tests/messages.sh demands that no
+ * real: a failing call, a damaged or planted file. tests/messages.py demands that no
  * line of the program is left out.
  *
  * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
