@@ -143,7 +143,7 @@ $(BUILD)/fuzz/%.o: tests/fuzz/%.c $(BUILD)/commands
 	@mkdir -p $(@D)
 	$(call show,CC,$<)$(COMPILE) -Itests -MMD -MP -c -o $@ $<
 
-$(BUILD)/fuzz/replay: $(FUZZ_OBJECTS) $(BUILD)/libkv.a
+$(BUILD)/fuzz/replay: $(FUZZ_OBJECTS) $(MODEL) $(SUPPORT) $(BUILD)/libkv.a
 	$(call show,LINK,$@)$(LINK) -o $@ $^ -lcmocka
 
 # The world puts the program's data back to their beginning for each life of it, so they

@@ -6,6 +6,8 @@
 #ifndef KV_FUZZ_H
 #define KV_FUZZ_H
 
+#include "base/buffer.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -34,5 +36,8 @@ void fuzz_require(bool is_fact, const char *fact, const char *file, int line);
  * NULL if size is 0; the caller frees it.
  */
 uint8_t *fuzz_copy(const uint8_t *data, size_t size);
+
+/* Replace what the buffer holds by the bytes of a file. */
+void fuzz_read(const char *path, struct buffer *buffer);
 
 #endif

@@ -1,17 +1,45 @@
 /*
  * However the system splits what a client sends, and however often the receiver goes
  * back, the lines are those of a simple splitter.
+ *
+ * The first byte chooses a limit for lines. The rest is a row of pieces: a control byte
+ * and what it asks for.
+ *     low six bits 0-61   so many bytes follow, which are sent
+ *     62                  two bytes follow: the first is sent as often as the second
+ *                         says, times 1,021, or times 4 if it is LF
+ *     63                  the rest of the input is sent
+ *     top two bits        what the receiver does after it, an action
  */
 #include "fuzz/fuzz.h"
 
-#include "fuzz/wire.h"
 #include "net/conn.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* After a piece: read lines; read, go back and read again; read one; only receive. */
+enum {
+    REPEATED_BYTES = 1021,
+    REPEATED_LINES = 4,
+    SENT_BYTES_MAX = 600000,
+    LENGTH_REPEAT = 62,
+    LENGTH_REST
+};
+
+/* Read lines; read, go back and read again; read one; only receive. */
 enum action { READ, READ_TWICE, READ_ONE, READ_NOTHING };
+
+struct piece {
+    struct slice bytes; /* valid until the next piece is taken */
+    enum action action;
+};
+
+/* A client: what it has left to send, and all that it has sent. */
+struct wire {
+    struct slice input;
+    struct buffer repeated;
+    struct buffer sent;
+};
 
 struct reader {
     struct conn *conn;
@@ -20,6 +48,65 @@ struct reader {
     struct wire wire;
     size_t taken; /* bytes of what was sent whose lines were read and given up */
 };
+
+/* Take bytes off the input, as many as there are. */
+static struct slice take(struct wire *wire, size_t count)
+{
+    struct slice taken =
+        slice_first(wire->input, count < wire->input.length ? count : wire->input.length);
+    wire->input = slice_after(wire->input, taken.length);
+    return taken;
+}
+
+static struct slice repeat(struct wire *wire)
+{
+    struct slice what = take(wire, 2);
+    size_t count = what.length < 2 ? 0 : what.bytes[1];
+    /* Each line costs a reply, so an input of many lines would take very long. */
+    count *= count > 0 && what.bytes[0] == '\n' ? REPEATED_LINES : REPEATED_BYTES;
+    REQUIRE(buffer_reserve(&wire->repeated, count + 1) == KV_OK);
+    if (count > 0) {
+        memset(wire->repeated.bytes, what.bytes[0], count);
+    }
+    return (struct slice){wire->repeated.bytes, count};
+}
+
+/* The next piece; false after the last one, or when very much was sent already. */
+static bool next_piece(struct wire *wire, struct piece *piece_out)
+{
+    if (wire->input.length == 0 || wire->sent.length > SENT_BYTES_MAX) {
+        return false;
+    }
+    uint8_t control = take(wire, 1).bytes[0];
+    unsigned length = control & 63U;
+    piece_out->action = (enum action)(control >> 6);
+    piece_out->bytes = length == LENGTH_REPEAT ? repeat(wire)
+                       : length == LENGTH_REST ? take(wire, wire->input.length)
+                                               : take(wire, length);
+    REQUIRE(buffer_reserve(&wire->sent, piece_out->bytes.length + 1) == KV_OK);
+    buffer_append(&wire->sent, piece_out->bytes);
+    return true;
+}
+
+/* Take the first line off what was sent, where all bytes are there; LINE_NONE: none is.
+ */
+static enum line split(struct slice *sent, size_t line_bytes_max, struct slice *line_out)
+{
+    size_t end = 0;
+    if (sent->length == 0) {
+        return LINE_NONE;
+    }
+    while (end < sent->length && sent->bytes[end] != '\n') {
+        end++;
+    }
+    bool has_lf = end < sent->length;
+    size_t length = end > 0 && sent->bytes[end - 1] == '\r' ? end - 1 : end;
+    *line_out = slice_first(*sent, length);
+    *sent = slice_after(*sent, has_lf ? end + 1 : end);
+    return length > line_bytes_max ? LINE_TOO_LONG
+           : has_lf                ? LINE_WHOLE
+                                   : LINE_UNFINISHED;
+}
 
 /* Shorter than any buffer, about as long as one is at first, and longer. */
 enum { LIMITS = 8 };
@@ -39,17 +126,13 @@ static struct conn *conn_for(size_t number)
 static bool read_line(struct reader *reader, size_t *place)
 {
     struct slice line;
-    struct slice expected;
-    enum wire_line kind;
+    struct slice expected = {0};
     struct slice sent = slice_after(buffer_slice(&reader->wire.sent), *place);
     enum line found = conn_next_line(reader->conn, &line);
     if (found == LINE_NONE) {
         return false;
     }
-    REQUIRE(wire_split(&sent, reader->line_bytes_max, &kind, &expected));
-    REQUIRE((found == LINE_WHOLE) == (kind == WIRE_WHOLE));
-    REQUIRE((found == LINE_UNFINISHED) == (kind == WIRE_UNFINISHED));
-    REQUIRE((found == LINE_TOO_LONG) == (kind == WIRE_TOO_LONG));
+    REQUIRE(found == split(&sent, reader->line_bytes_max, &expected));
     REQUIRE(found == LINE_TOO_LONG || slice_equal(line, expected));
     *place = reader->wire.sent.length - sent.length;
     return true;
@@ -116,14 +199,16 @@ int fuzz_conn(const uint8_t *data, size_t size)
         return 0;
     }
     reader.line_bytes_max = limits[data[0] % LIMITS];
-    wire_begin(&reader.wire, (struct slice){data + 1, size - 1});
-    wire_connect(fds);
+    reader.wire.input = (struct slice){data + 1, size - 1};
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
+    REQUIRE(fcntl(fds[0], F_SETFL, O_NONBLOCK) == 0);
+    REQUIRE(fcntl(fds[1], F_SETFL, O_NONBLOCK) == 0);
     reader.peer = fds[0];
     reader.conn = conn_for(data[0] % LIMITS);
     conn_attach(reader.conn, fds[1]);
-    while (wire_next(&reader.wire, &piece)) {
+    while (next_piece(&reader.wire, &piece)) {
         send_piece(&reader, piece.bytes);
-        read_lines(&reader, (enum action)piece.action);
+        read_lines(&reader, piece.action);
         check_partial(&reader);
     }
     REQUIRE(shutdown(reader.peer, SHUT_WR) == 0);
@@ -136,6 +221,7 @@ int fuzz_conn(const uint8_t *data, size_t size)
     REQUIRE(reader.taken == reader.wire.sent.length);
     conn_close(reader.conn);
     (void)close(reader.peer); /* a socket of no further use */
-    wire_end(&reader.wire);
+    buffer_free(&reader.wire.repeated);
+    buffer_free(&reader.wire.sent);
     return 0;
 }

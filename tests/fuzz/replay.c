@@ -6,16 +6,13 @@
  */
 #include "fuzz/fuzz.h"
 
-#include "base/buffer.h"
 #include "support/unit.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,22 +21,16 @@
 
 enum { TOLD_BYTES = 2000, DIRECTORY_BYTES = 512, PATH_BYTES = 1024 };
 
-typedef int target(const uint8_t *data, size_t size);
+typedef int runner(const uint8_t *data, size_t size);
 
-static void read_file(const char *path, struct buffer *buffer)
-{
-    struct stat info;
-    int fd = open(path, O_RDONLY);
-    REQUIRE(fd >= 0 && fstat(fd, &info) == 0);
-    buffer->length = 0;
-    REQUIRE(buffer_reserve(buffer, (size_t)info.st_size + 1) == KV_OK);
-    ssize_t count = read(fd, buffer->bytes, (size_t)info.st_size);
-    REQUIRE(count == (ssize_t)info.st_size && close(fd) == 0);
-    buffer->length = (size_t)count;
-}
+/* The saved inputs in a directory of that name. */
+struct target {
+    const char *name;
+    runner *run;
+};
 
 /* Run a target on each file of a directory; returns how many there were. */
-static int replay_directory(const char *directory, target *run)
+static int replay_directory(const char *directory, runner *run)
 {
     int count = 0;
     struct buffer input = {0};
@@ -53,7 +44,7 @@ static int replay_directory(const char *directory, target *run)
         }
         (void)snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
         (void)fprintf(stderr, "== %s\n", path);
-        read_file(path, &input);
+        fuzz_read(path, &input);
         (void)run(input.bytes, input.length); /* a target returns or aborts */
         count++;
     }
@@ -62,7 +53,7 @@ static int replay_directory(const char *directory, target *run)
     return count;
 }
 
-static void replay_and_exit(const char *directory, target *run, int output)
+static void replay_and_exit(const char *directory, runner *run, int output)
 {
     /* What cmocka does about signals would let a child run on after an abort. */
     for (int number = 1; number < 32; number++) {
@@ -85,19 +76,20 @@ static void tell_end(FILE *output)
     print_error("%s\n", text);
 }
 
-static void replay(const char *name, target *run)
+static void saved_inputs_break_no_promise(void **state)
 {
+    const struct target *target = *state;
     char directory[DIRECTORY_BYTES];
     const char *corpus = getenv("KV_FUZZ_CORPUS");
     (void)snprintf(directory, sizeof directory, "%s/%s", corpus == NULL ? CORPUS : corpus,
-                   name);
+                   target->name);
     FILE *output = tmpfile();
     assert_non_null(output);
     (void)fflush(stdout); /* else the child prints it once more */
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        replay_and_exit(directory, run, fileno(output));
+        replay_and_exit(directory, target->run, fileno(output));
     }
     int result = 0;
     assert_int_equal(waitpid(child, &result, 0), child);
@@ -108,44 +100,19 @@ static void replay(const char *name, target *run)
     (void)fclose(output);
 }
 
-static void saved_lines_keep_the_promises_of_the_parser(void **state)
-{
-    (void)state;
-    replay("protocol", fuzz_protocol);
-}
-
-static void saved_splits_give_the_lines_of_a_simple_splitter(void **state)
-{
-    (void)state;
-    replay("conn", fuzz_conn);
-}
-
-static void saved_logs_are_scanned_and_judged_safely(void **state)
-{
-    (void)state;
-    replay("scan", fuzz_scan);
-}
-
-static void saved_logs_are_served_as_they_are_or_refused_untouched(void **state)
-{
-    (void)state;
-    replay("recover", fuzz_recover);
-}
-
-static void saved_logs_of_the_original_are_taken_over_whole(void **state)
-{
-    (void)state;
-    replay("import", fuzz_import);
-}
-
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(saved_lines_keep_the_promises_of_the_parser),
-        cmocka_unit_test(saved_splits_give_the_lines_of_a_simple_splitter),
-        cmocka_unit_test(saved_logs_are_scanned_and_judged_safely),
-        cmocka_unit_test(saved_logs_are_served_as_they_are_or_refused_untouched),
-        cmocka_unit_test(saved_logs_of_the_original_are_taken_over_whole),
-    };
+    static struct target targets[] = {{"protocol", fuzz_protocol},
+                                      {"conn", fuzz_conn},
+                                      {"scan", fuzz_scan},
+                                      {"recover", fuzz_recover},
+                                      {"import", fuzz_import}};
+    enum { COUNT = sizeof targets / sizeof targets[0] };
+    struct CMUnitTest tests[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        tests[i] = (struct CMUnitTest){.name = targets[i].name,
+                                       .test_func = saved_inputs_break_no_promise,
+                                       .initial_state = &targets[i]};
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static char directory[256];
@@ -95,27 +94,13 @@ bool scratch_exists(const char *name)
     return access(scratch_path(name).text, F_OK) == 0;
 }
 
-void scratch_read(const char *name, struct buffer *buffer)
-{
-    struct stat info;
-    int fd = open(scratch_path(name).text, O_RDONLY);
-    REQUIRE(fd >= 0);
-    REQUIRE(fstat(fd, &info) == 0);
-    buffer->length = 0;
-    REQUIRE(buffer_reserve(buffer, (size_t)info.st_size + 1) == KV_OK);
-    ssize_t count = read(fd, buffer->bytes, (size_t)info.st_size);
-    REQUIRE(count == (ssize_t)info.st_size);
-    buffer->length = (size_t)count;
-    REQUIRE(close(fd) == 0);
-}
-
 bool scratch_holds(const char *name, struct slice bytes)
 {
     struct buffer found = {0};
     if (!scratch_exists(name)) {
         return false;
     }
-    scratch_read(name, &found);
+    fuzz_read(scratch_path(name).text, &found);
     bool is_same = slice_equal(buffer_slice(&found), bytes);
     buffer_free(&found);
     return is_same;

@@ -19,8 +19,6 @@ void scratch_clear(void);
 void scratch_write(const char *name, struct slice bytes);
 bool scratch_exists(const char *name);
 
-/* Replace what the buffer holds by the bytes of a file. */
-void scratch_read(const char *name, struct buffer *buffer);
 bool scratch_holds(const char *name, struct slice bytes);
 
 /* How many files are there. */
