@@ -130,6 +130,16 @@ static bool befalls(struct small *small, uint64_t times)
     return !small->is_lucky && dice_below(&small->dice, times) == 0;
 }
 
+/* So many bytes, or the first piece of them. */
+static size_t cut(struct small *small, size_t count)
+{
+    size_t piece = count;
+    if (count > 0 && befalls(small, 3)) {
+        piece = 1 + (size_t)dice_below(&small->dice, PIECE_BYTES_MAX);
+    }
+    return piece < count ? piece : count;
+}
+
 /* ---- Its data: the same place for all of them ---- */
 
 static size_t data_length(void)
@@ -381,11 +391,7 @@ ssize_t small_send(int fd, const void *bytes, size_t length, int flags)
     }
     size_t room =
         (size_t)(small->window_bytes - (client->said.length - client->received));
-    size_t count = length < room ? length : room;
-    if (befalls(small, 3)) {
-        size_t piece = 1 + (size_t)dice_below(&small->dice, PIECE_BYTES_MAX);
-        count = count < piece ? count : piece;
-    }
+    size_t count = cut(small, length < room ? length : room);
     bytes_put(&client->said, bytes, count);
     bytes_put(&small->run.said, bytes, count);
     return (ssize_t)count;
@@ -424,11 +430,7 @@ ssize_t small_recv(int fd, void *bytes, size_t length, int flags)
     if (count == 0 && small->is_lost) {
         return fail(ECONNRESET);
     }
-    count = count < length ? count : length;
-    if (count > 0 && befalls(small, 3)) {
-        size_t piece = 1 + (size_t)dice_below(&small->dice, PIECE_BYTES_MAX);
-        count = count < piece ? count : piece;
-    }
+    count = cut(small, count < length ? count : length);
     memcpy(bytes, small->inbox.at + small->inbox_at, count);
     small->inbox_at += count;
     small->run.received_bytes += count;
@@ -515,11 +517,7 @@ static ssize_t read_input(void *cookie, char *bytes, size_t length)
         return -1;
     }
     size_t count = small->run.input.length - small->input_at;
-    count = count < length ? count : length;
-    if (count > 0 && befalls(small, 3)) {
-        size_t piece = 1 + (size_t)dice_below(&small->dice, PIECE_BYTES_MAX);
-        count = count < piece ? count : piece;
-    }
+    count = cut(small, count < length ? count : length);
     if (count > 0) {
         memcpy(bytes, small->run.input.at + small->input_at, count);
     }
@@ -607,7 +605,8 @@ void small_begin_run(void)
     }
 }
 
-void small_go_on(void)
+/* Between two calls of the server they are let wait for some, while it waits for none. */
+static void go_on(bool is_waiting)
 {
     for (size_t i = 0; i < CLIENTS_MAX; i++) {
         struct small *small = &smalls[i];
@@ -615,11 +614,22 @@ void small_go_on(void)
             continue;
         }
         check_patience(small);
-        small->pause_calls -= small->pause_calls > 0 ? 1 : 0;
-        if (is_out_of_time(small) || (small->pause_calls == 0 && is_ready(small))) {
+        small->pause_calls -= !is_waiting && small->pause_calls > 0 ? 1 : 0;
+        bool may_go_on = is_waiting || small->pause_calls == 0;
+        if (is_out_of_time(small) || (may_go_on && is_ready(small))) {
             step(small, false);
         }
     }
+}
+
+void small_go_on(void)
+{
+    go_on(false);
+}
+
+void small_go_on_waiting(void)
+{
+    go_on(true);
 }
 
 uint64_t small_next_us(void)
@@ -636,20 +646,6 @@ uint64_t small_next_us(void)
         next_us = own_us < next_us ? own_us : next_us;
     }
     return next_us;
-}
-
-void small_go_on_waiting(void)
-{
-    for (size_t i = 0; i < CLIENTS_MAX; i++) {
-        struct small *small = &smalls[i];
-        if (!small->is_at_work) {
-            continue;
-        }
-        check_patience(small);
-        if (is_out_of_time(small) || is_ready(small)) {
-            step(small, false);
-        }
-    }
 }
 
 void small_note_sent(unsigned number, const void *bytes, size_t length)

@@ -143,6 +143,9 @@ void small_verdict_begin(struct small_run *run, const char *words)
 {
     struct bytes *all[] = {&run->words, &run->text,    &run->input,   &run->wanted,
                            &run->said,  &run->replied, &run->printed, &run->told};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        all[i]->length = 0;
+    }
     struct small_run fresh = {.words = run->words,
                               .text = run->text,
                               .input = run->input,
@@ -152,13 +155,7 @@ void small_verdict_begin(struct small_run *run, const char *words)
                               .printed = run->printed,
                               .told = run->told,
                               .patience_s = USUAL_PATIENCE_S};
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        all[i]->length = 0;
-    }
     *run = fresh;
-    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
-        all[i]->length = 0;
-    }
     bytes_put(&run->words, words, strlen(words) + 1);
     run->command_at = take_words(run, words);
     want(run);
