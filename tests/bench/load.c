@@ -11,7 +11,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -50,18 +49,18 @@
 
 struct options {
     struct workload_options workload;
-    uint16_t port;
-    unsigned depth;
-    bool is_halved;       /* refill when half of the window was answered */
-    bool is_reconnecting; /* a connection for each command */
-    bool is_verified;
-    uint64_t count_max; /* of operations */
-    double seconds_max;
-    const char *pid;   /* the server's, to read its processor time; or NULL */
-    const char *first; /* a line sent before the measurement, or NULL */
+    uint64_t port;
+    uint64_t depth;
+    uint64_t is_halved;  /* refill when half of the window was answered */
+    uint64_t count_max;  /* of operations */
+    const char *seconds; /* at most, or NULL */
+    const char *pid;     /* the server's, to read its processor time; or NULL */
+    const char *first;   /* a line sent before the measurement, or NULL */
     const char *while_exists;
+    const char *since;    /* where waiting began, in seconds of the wall clock */
+    bool is_reconnecting; /* a connection for each command */
+    bool is_unverified;
     bool is_awaiting; /* only wait for the first good answer */
-    double since_s;   /* since then, in seconds of the wall clock */
 };
 
 struct arrival {
@@ -186,7 +185,8 @@ static void open_connection(struct load *load)
 {
     load->fd = try_connect(&load->address);
     if (load->fd < 0) {
-        fail("cannot connect to port %u: %s", load->options.port, strerror(errno));
+        fail("cannot connect to port %llu: %s", (unsigned long long)load->options.port,
+             strerror(errno));
     }
 }
 
@@ -342,7 +342,7 @@ static void settle_window(struct load *load)
     load->end_ns = window->arrivals[window->arrival_count - 1].ns;
     load->operations_done += window->operation_count;
     load->settled++;
-    if (load->options.is_verified) {
+    if (!load->options.is_unverified) {
         verify_received(load, window);
     }
 }
@@ -355,9 +355,9 @@ static void run(struct load *load)
     }
     load->begin_ns = now_ns(CLOCK_MONOTONIC);
     load->end_ns = load->begin_ns;
-    if (load->options.seconds_max > 0) {
-        load->deadline_ns =
-            load->begin_ns + (uint64_t)(load->options.seconds_max * (double)NS_PER_S);
+    if (load->options.seconds != NULL) {
+        double seconds = strtod(load->options.seconds, NULL);
+        load->deadline_ns = load->begin_ns + (uint64_t)(seconds * (double)NS_PER_S);
     }
     while (load->sent < load->made && load->sent < in_flight_max) {
         send_window(load);
@@ -407,8 +407,8 @@ static uint64_t run_first(struct load *load)
 
 static bool allocate_windows(struct load *load)
 {
-    unsigned depth = load->options.depth;
-    bool is_halved = load->options.is_halved && depth > 1;
+    size_t depth = (size_t)load->options.depth;
+    bool is_halved = load->options.is_halved > 0 && depth > 1;
     load->window_operations = is_halved ? depth / 2 : depth;
     load->window_count = is_halved ? 3 : 2;
     size_t each = workload_operation_bytes_max(load->workload);
@@ -485,13 +485,14 @@ static void await_answer(struct load *load)
     make_window(load);
     while (!is_answered(load, window)) {
         if (now_ns(CLOCK_MONOTONIC) - begin_ns > START_S_MAX * NS_PER_S) {
-            fail("no answer from port %u", load->options.port);
+            fail("no answer from port %llu", (unsigned long long)load->options.port);
         }
         rest(200000);
     }
     double answered_s = (double)now_ns(CLOCK_REALTIME) / 1e9;
     verify_received(load, window);
-    printf("first_answer_ms=%.3f\n", (answered_s - load->options.since_s) * 1e3);
+    double since_s = load->options.since == NULL ? 0 : strtod(load->options.since, NULL);
+    printf("first_answer_ms=%.3f\n", (answered_s - since_s) * 1e3);
 }
 
 static void measure(struct load *load)
@@ -511,191 +512,137 @@ static void measure(struct load *load)
     print_result(load, server_ns, client_ns, first_ns);
 }
 
-static const char usage[] =
-    "Usage: load --port PORT [OPTION]...\n"
-    "  --protocol NAME         kv, resp or memcache (kv)\n"
-    "  --depth N               commands in flight (1)\n"
-    "  --refill WHEN           whole: when all were answered; half: when half were "
-    "(whole)\n"
-    "  --reads PERCENT         the others are writes (100)\n"
-    "  --keys N                how many there are (10000)\n"
-    "  --order NAME            uniform, zipfian or sequential (uniform)\n"
-    "  --size N                of values, 1 to 64 MiB, K and M allowed (100)\n"
-    "  --count N               operations at most\n"
-    "  --seconds N             at most; one of the two is needed\n"
-    "  --while-exists PATH     stop when this is gone\n"
-    "  --reconnect             a connection for each command\n"
-    "  --no-verify             take any bytes of the right length for a reply\n"
-    "  --pid PID               of the server, to read its processor time\n"
-    "  --first LINE            send this first and wait for a line that says success\n"
-    "  --await                 only wait for the first right answer to one read\n"
-    "  --since SECONDS         where that wait began, in seconds since 1970\n";
+/* What an option says, and the type of what that goes to. */
+enum kind {
+    NUMBER, /* uint64_t */
+    NAME,   /* uint64_t: which of the names it is */
+    TEXT,   /* const char * */
+    FLAG    /* bool: that it is given */
+};
 
-static void fail_usage(void)
+struct rule {
+    const char *name;
+    enum kind kind;
+    void *place;
+    uint64_t max;
+    const char *const *names;
+    const char *help;
+};
+
+static const char *const wire_names[] = {"kv", "resp", "memcache", NULL};
+static const char *const order_names[] = {"sequential", "uniform", "zipfian", NULL};
+static const char *const refill_names[] = {"whole", "half", NULL};
+
+static void fail_usage(const struct rule *rules)
 {
-    (void)fputs(usage, stderr);
+    (void)fputs("Usage: load --port PORT [OPTION]...\n", stderr);
+    for (; rules->name != NULL; rules++) {
+        (void)fprintf(stderr, "  %-14s %s\n", rules->name, rules->help);
+    }
     exit(2);
 }
 
-static uint64_t parse_number(const char *text, uint64_t max)
+static bool parse_name(const struct rule *rule, const char *text)
 {
+    uint64_t *place = rule->place;
+    *place = 0;
+    while (rule->names[*place] != NULL && strcmp(text, rule->names[*place]) != 0) {
+        ++*place;
+    }
+    return rule->names[*place] != NULL;
+}
+
+/* With K or M behind it, or nothing. */
+static bool parse_number(const struct rule *rule, const char *text)
+{
+    uint64_t *place = rule->place;
     char *end;
     errno = 0;
     unsigned long long number = strtoull(text, &end, 10);
     unsigned shift = *end == 'K' ? 10 : *end == 'M' ? 20 : 0;
-    end += shift > 0 ? 1 : 0;
-    if (end == text || *end != '\0' || errno != 0 || text[0] == '-' ||
-        number > max >> shift) {
-        fail_usage();
-    }
-    return (uint64_t)number << shift;
+    *place = (uint64_t)number << shift;
+    return end != text && end[shift > 0 ? 1 : 0] == '\0' && errno == 0 &&
+           text[0] != '-' && number <= rule->max >> shift;
 }
 
-static double parse_real(const char *text)
+static bool parse_option(const struct rule *rule, const char *text)
 {
-    char *end;
-    double number = strtod(text, &end);
-    if (end == text || *end != '\0' || !(number >= 0)) {
-        fail_usage();
+    if (rule->kind == TEXT) {
+        *(const char **)rule->place = text;
+        return true;
     }
-    return number;
-}
-
-/* Which of the names it is; there are at most three. */
-static unsigned parse_name(const char *text, const char *const names[3])
-{
-    for (unsigned i = 0; i < 3 && names[i] != NULL; i++) {
-        if (strcmp(text, names[i]) == 0) {
-            return i;
-        }
-    }
-    fail_usage();
-    return 0;
-}
-
-static const char *const wire_names[3] = {"kv", "resp", "memcache"};
-static const char *const order_names[3] = {"sequential", "uniform", "zipfian"};
-static const char *const refill_names[3] = {"whole", "half", NULL};
-
-static const struct option long_options[] = {
-    {"port", required_argument, NULL, 'p'},
-    {"protocol", required_argument, NULL, 'P'},
-    {"depth", required_argument, NULL, 'd'},
-    {"refill", required_argument, NULL, 'f'},
-    {"reads", required_argument, NULL, 'r'},
-    {"keys", required_argument, NULL, 'k'},
-    {"order", required_argument, NULL, 'o'},
-    {"size", required_argument, NULL, 'v'},
-    {"count", required_argument, NULL, 'n'},
-    {"seconds", required_argument, NULL, 't'},
-    {"while-exists", required_argument, NULL, 'w'},
-    {"reconnect", no_argument, NULL, 'c'},
-    {"no-verify", no_argument, NULL, 'x'},
-    {"pid", required_argument, NULL, 'i'},
-    {"first", required_argument, NULL, 'F'},
-    {"await", no_argument, NULL, 'a'},
-    {"since", required_argument, NULL, 'b'},
-    {NULL, 0, NULL, 0},
-};
-
-static void set_workload_option(struct workload_options *workload, int option)
-{
-    switch (option) {
-    case 'P':
-        workload->wire = (enum wire)parse_name(optarg, wire_names);
-        break;
-    case 'r':
-        workload->reads_percent = (unsigned)parse_number(optarg, 100);
-        break;
-    case 'k':
-        workload->key_count = parse_number(optarg, UINT32_MAX);
-        break;
-    case 'o':
-        workload->order = (enum order)parse_name(optarg, order_names);
-        break;
-    case 'v':
-        workload->value_bytes = (size_t)parse_number(optarg, VALUE_BYTES_MAX);
-        break;
-    default:
-        fail_usage();
-    }
-}
-
-static void set_option(struct options *options, int option)
-{
-    switch (option) {
-    case 'p':
-        options->port = (uint16_t)parse_number(optarg, UINT16_MAX);
-        break;
-    case 'd':
-        options->depth = (unsigned)parse_number(optarg, 1 << 20);
-        break;
-    case 'f':
-        options->is_halved = parse_name(optarg, refill_names) == 1;
-        break;
-    case 'n':
-        options->count_max = parse_number(optarg, UINT64_MAX);
-        break;
-    case 't':
-        options->seconds_max = parse_real(optarg);
-        break;
-    case 'w':
-        options->while_exists = optarg;
-        break;
-    case 'c':
-        options->is_reconnecting = true;
-        break;
-    case 'x':
-        options->is_verified = false;
-        break;
-    case 'i':
-        options->pid = optarg;
-        break;
-    case 'F':
-        options->first = optarg;
-        break;
-    case 'a':
-        options->is_awaiting = true;
-        break;
-    case 'b':
-        options->since_s = parse_real(optarg);
-        break;
-    default:
-        set_workload_option(&options->workload, option);
-    }
+    return rule->kind == NAME ? parse_name(rule, text) : parse_number(rule, text);
 }
 
 static void parse_options(int argc, char **argv, struct options *options)
 {
-    int option;
-    *options = (struct options){.workload = {.order = ORDER_UNIFORM,
-                                             .reads_percent = 100,
-                                             .key_count = 10000,
-                                             .value_bytes = 100,
-                                             .order_seed = now_ns(CLOCK_REALTIME)},
-                                .depth = 1,
-                                .is_verified = true,
-                                .count_max = UINT64_MAX};
-    while ((option = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-        set_option(options, option);
+    struct workload_options *workload = &options->workload;
+    const struct rule rules[] = {
+        {"--port", NUMBER, &options->port, UINT16_MAX, NULL, "of a server on 127.0.0.1"},
+        {"--protocol", NAME, &workload->wire, 0, wire_names, "kv, resp or memcache (kv)"},
+        {"--depth", NUMBER, &options->depth, 1 << 20, NULL, "commands in flight (1)"},
+        {"--refill", NAME, &options->is_halved, 0, refill_names,
+         "when whole or half of them were answered (whole)"},
+        {"--reads", NUMBER, &workload->reads_percent, 100, NULL,
+         "percent; the others are writes (100)"},
+        {"--keys", NUMBER, &workload->key_count, UINT32_MAX, NULL,
+         "how many there are (10000)"},
+        {"--order", NAME, &workload->order, 0, order_names,
+         "uniform, zipfian or sequential (uniform)"},
+        {"--size", NUMBER, &workload->value_bytes, VALUE_BYTES_MAX, NULL,
+         "of values (100)"},
+        {"--count", NUMBER, &options->count_max, UINT64_MAX, NULL, "operations at most"},
+        {"--seconds", TEXT, &options->seconds, 0, NULL, "at most"},
+        {"--while-exists", TEXT, &options->while_exists, 0, NULL,
+         "a path: stop when it is gone"},
+        {"--pid", TEXT, &options->pid, 0, NULL,
+         "of the server, to read its processor time"},
+        {"--first", TEXT, &options->first, 0, NULL,
+         "a line to send first, which succeeds"},
+        {"--since", TEXT, &options->since, 0, NULL,
+         "seconds since 1970: where --await began"},
+        {"--reconnect", FLAG, &options->is_reconnecting, 0, NULL,
+         "a connection for each command"},
+        {"--no-verify", FLAG, &options->is_unverified, 0, NULL,
+         "take any bytes of the right length"},
+        {"--await", FLAG, &options->is_awaiting, 0, NULL,
+         "only wait for the first right answer"},
+        {NULL, FLAG, NULL, 0, NULL, NULL},
+    };
+    for (int i = 1; i < argc; i++) {
+        const struct rule *rule = rules;
+        while (rule->name != NULL && strcmp(rule->name, argv[i]) != 0) {
+            rule++;
+        }
+        if (rule->name != NULL && rule->kind == FLAG) {
+            *(bool *)rule->place = true;
+        } else if (rule->name == NULL || ++i == argc || !parse_option(rule, argv[i])) {
+            fail_usage(rules);
+        }
     }
-    bool has_end = options->count_max < UINT64_MAX || options->seconds_max > 0 ||
+    bool has_end = options->count_max < UINT64_MAX || options->seconds != NULL ||
                    options->while_exists != NULL || options->is_awaiting;
-    bool is_sound = options->port > 0 && options->depth > 0 &&
-                    options->workload.key_count > 0 &&
-                    options->workload.value_bytes > 0 && optind == argc && has_end;
     bool is_one_by_one = options->depth == 1 && options->first == NULL;
-    if (!is_sound || (options->is_reconnecting && !is_one_by_one)) {
-        fail_usage();
+    if (!has_end || options->port == 0 || options->depth == 0 ||
+        workload->key_count == 0 || workload->value_bytes == 0 ||
+        (options->is_reconnecting && !is_one_by_one)) {
+        fail_usage(rules);
     }
 }
 
 int main(int argc, char **argv)
 {
     static struct load load;
+    load.options = (struct options){.workload = {.order = ORDER_UNIFORM,
+                                                 .reads_percent = 100,
+                                                 .key_count = 10000,
+                                                 .value_bytes = 100,
+                                                 .order_seed = now_ns(CLOCK_REALTIME)},
+                                    .depth = 1,
+                                    .count_max = UINT64_MAX};
     parse_options(argc, argv, &load.options);
     load.address = (struct sockaddr_in){.sin_family = AF_INET,
-                                        .sin_port = htons(load.options.port),
+                                        .sin_port = htons((uint16_t)load.options.port),
                                         .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     load.workload = workload_create(&load.options.workload);
     if (load.workload == NULL || !allocate_windows(&load)) {

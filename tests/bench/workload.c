@@ -179,8 +179,8 @@ struct workload *workload_create(const struct workload_options *options)
         return NULL;
     }
     workload->options = *options;
-    workload->frames = frames_for(options->wire, options->value_bytes);
-    size_t pool_length = (size_t)POOL_PLACES + options->value_bytes;
+    workload->frames = frames_for((enum wire)options->wire, (size_t)options->value_bytes);
+    size_t pool_length = (size_t)(POOL_PLACES + options->value_bytes);
     workload->pool = malloc(pool_length);
     if (workload->pool == NULL) {
         free(workload);
@@ -196,14 +196,14 @@ struct workload *workload_create(const struct workload_options *options)
 
 size_t workload_operation_bytes_max(const struct workload *workload)
 {
-    return workload->options.value_bytes + OVERHEAD_BYTES_MAX;
+    return (size_t)workload->options.value_bytes + OVERHEAD_BYTES_MAX;
 }
 
 struct operation workload_next(struct workload *workload)
 {
     const struct workload_options *options = &workload->options;
     struct operation operation = {.is_read = options->reads_percent == 100};
-    switch (options->order) {
+    switch ((enum order)options->order) {
     case ORDER_SEQUENTIAL:
         operation.key = workload->sequence++ % options->key_count;
         break;
@@ -258,7 +258,7 @@ size_t workload_put_request(const struct workload *workload,
     end = append(end + KEY_BYTES, frame->middle.bytes, frame->middle.length);
     if (frame->has_value) {
         end = append(end, value_of(workload, operation->key),
-                     workload->options.value_bytes);
+                     (size_t)workload->options.value_bytes);
     }
     end = append(end, frame->tail.bytes, frame->tail.length);
     return (size_t)(end - out);
@@ -269,7 +269,8 @@ size_t workload_reply_bytes(const struct workload *workload,
 {
     const struct frame *frame = reply_frame(workload, operation);
     return frame->head.length + (frame->has_key ? KEY_BYTES : 0) + frame->middle.length +
-           (frame->has_value ? workload->options.value_bytes : 0) + frame->tail.length;
+           (frame->has_value ? (size_t)workload->options.value_bytes : 0) +
+           frame->tail.length;
 }
 
 /* Whether the text is next; the position moves behind it. */
@@ -293,7 +294,7 @@ bool workload_is_right(const struct workload *workload, const struct operation *
     is_right = skip(&reply, frame->middle.bytes, frame->middle.length) && is_right;
     if (frame->has_value) {
         is_right = skip(&reply, value_of(workload, operation->key),
-                        workload->options.value_bytes) &&
+                        (size_t)workload->options.value_bytes) &&
                    is_right;
     }
     return skip(&reply, frame->tail.bytes, frame->tail.length) && is_right;

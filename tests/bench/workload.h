@@ -28,11 +28,11 @@ enum order {
 };
 
 struct workload_options {
-    enum wire wire;
-    enum order order;
-    unsigned reads_percent; /* the others are writes */
+    uint64_t wire;          /* enum wire */
+    uint64_t order;         /* enum order */
+    uint64_t reads_percent; /* the others are writes */
     uint64_t key_count;
-    size_t value_bytes;
+    uint64_t value_bytes;
     uint64_t order_seed; /* of the order of operations */
 };
 
