@@ -351,13 +351,11 @@ summarize() {
 }
 
 print_table() {
-    printf '%-40s %-10s %12s %12s %7s %15s %7s %-6s %s\n' "work" "against" "ours" "theirs" \
-        "ratio" "(least-most)" "goal" "" "client"
-    local label against ours theirs middle least most goal verdict busy
-    while IFS='|' read -r label against ours theirs middle least most goal verdict busy; do
-        printf '%-40s %-10s %12s %12s %7s %15s %7s %-6s %s\n' "$label" "$against" "$ours" \
-            "$theirs" "$middle" "($least-$most)" "$goal" "$verdict" "$busy"
-    done
+    {
+        echo "work|against|ours|theirs|ratio|least|most|goal||client"
+        cat "$figures.txt"
+    } | awk -F '|' '{ printf "%-40s %-10s %12s %12s %7s %15s %7s %-6s %s\n", $1, $2, $3, $4, $5,
+        "(" $6 "-" $7 ")", $8, $9, $10 }'
     echo "ours, theirs: operations a second, or nanoseconds of the server's processor time"
 }
 
@@ -368,5 +366,5 @@ for group in shell durable everysec get single reconnect ycsb keys; do
 done
 summarize >"$figures.txt"
 [[ -s $figures.txt ]] || die "no such row, or nothing to compare with"
-print_table <"$figures.txt"
+print_table
 say "bench: $csv, $figures.txt"

@@ -9,48 +9,33 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* As much as a window of commands, so that one reception takes all that is there. */
+/* As much as a window of commands, so that one reception takes all that is there; and
+ * room for what that may ask for: a line has two bytes at least. */
 #define RECEIVE_BYTES ((size_t)1 << 20)
+#define VALUE_BYTES   100
+#define REPLIES_BYTES (RECEIVE_BYTES / 2 * (VALUE_BYTES + 1))
 
-#define VALUE_BYTES 100
-
-static const char success[] = "success\n";
-
-struct nothing {
-    int listen_fd;
-    char *input;
-    char *replies; /* to what one reception brought */
-    size_t replies_capacity;
-    size_t replies_length;
-};
-
-static void fail(const char *what)
-{
-    (void)fprintf(stderr, "nothing: %s: %s\n", what, strerror(errno));
-    exit(EXIT_FAILURE);
-}
-
-static void listen_somewhere(struct nothing *nothing)
+static int listen_somewhere(void)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
-    nothing->listen_fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (nothing->listen_fd < 0 ||
-        bind(nothing->listen_fd, (struct sockaddr *)&address, length) < 0 ||
-        listen(nothing->listen_fd, SOMAXCONN) < 0 ||
-        getsockname(nothing->listen_fd, (struct sockaddr *)&address, &length) < 0) {
-        fail("cannot listen");
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, length) < 0 ||
+        listen(fd, SOMAXCONN) < 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &length) < 0) {
+        (void)fprintf(stderr, "nothing: cannot listen: %s\n", strerror(errno));
+        exit(EXIT_FAILURE);
     }
     printf("%u\n", (unsigned)ntohs(address.sin_port));
     (void)fflush(stdout); /* a reader that is gone will not find the port either way */
+    return fd;
 }
 
 static bool send_all(int fd, const char *bytes, size_t length)
@@ -66,69 +51,54 @@ static bool send_all(int fd, const char *bytes, size_t length)
     return true;
 }
 
-static void append_reply(struct nothing *nothing, char command)
+static char *append_reply(char *end, char command)
 {
-    size_t length = command == 'G' ? VALUE_BYTES + 1 : sizeof success - 1;
-    if (nothing->replies_length + length > nothing->replies_capacity) {
-        nothing->replies_capacity = 2 * (nothing->replies_length + length);
-        nothing->replies = realloc(nothing->replies, nothing->replies_capacity);
-        if (nothing->replies == NULL) {
-            fail("out of memory");
-        }
+    static const char success[] = "success\n";
+    if (command != 'G') {
+        memcpy(end, success, sizeof success - 1);
+        return end + sizeof success - 1;
     }
-    char *end = nothing->replies + nothing->replies_length;
-    if (command == 'G') {
-        memset(end, 'x', length - 1);
-        end[length - 1] = '\n';
-    } else {
-        memcpy(end, success, length);
-    }
-    nothing->replies_length += length;
+    memset(end, 'x', VALUE_BYTES);
+    end[VALUE_BYTES] = '\n';
+    return end + VALUE_BYTES + 1;
 }
 
 /* Serve one client to its end. A line is known by its first byte. */
-static void serve(struct nothing *nothing, int fd)
+static void serve(int fd)
 {
+    static char input[RECEIVE_BYTES];
+    static char replies[REPLIES_BYTES];
     char command = '\0'; /* of the line that is being received */
-    bool is_over = false;
-    while (!is_over) {
-        ssize_t got = recv(fd, nothing->input, RECEIVE_BYTES, 0);
-        if (got <= 0) {
-            return;
-        }
-        const char *position = nothing->input;
-        const char *end = position + got;
-        nothing->replies_length = 0;
-        while (position < end) {
+    ssize_t got;
+    while ((got = recv(fd, input, sizeof input, 0)) > 0) {
+        char *replies_end = replies;
+        const char *end = input + got;
+        for (const char *position = input; position < end;) {
             const char *line_end = memchr(position, '\n', (size_t)(end - position));
             command = command == '\0' ? *position : command;
             if (line_end == NULL) {
                 break;
             }
-            append_reply(nothing, command);
+            replies_end = append_reply(replies_end, command);
             command = '\0';
             position = line_end + 1;
         }
-        is_over = !send_all(fd, nothing->replies, nothing->replies_length);
+        if (!send_all(fd, replies, (size_t)(replies_end - replies))) {
+            return;
+        }
     }
 }
 
 int main(void)
 {
-    struct nothing nothing = {0};
     int on = 1;
-    nothing.input = malloc(RECEIVE_BYTES);
-    if (nothing.input == NULL) {
-        fail("out of memory");
-    }
-    listen_somewhere(&nothing);
+    int listen_fd = listen_somewhere();
     for (;;) {
-        int fd = accept(nothing.listen_fd, NULL, NULL);
+        int fd = accept(listen_fd, NULL, NULL);
         if (fd >= 0) {
-            /* Refused by a socket whose client has gone already; then it does not matter.
-             */
+            /* Refused by a socket whose client has gone already; no matter then. */
             (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-            serve(&nothing, fd);
+            serve(fd);
             (void)close(fd);
         }
     }

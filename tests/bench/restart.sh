@@ -20,7 +20,7 @@ csv=$out/restart.csv
 memory_csv=$out/memory.csv
 
 # Of values, in bytes.
-sizes=100
+size=100
 
 # restarts LABEL KEYS SIGNAL LIMIT-MS NAME...: stop by a signal and start again, in turns.
 restarts() {
@@ -30,7 +30,7 @@ restarts() {
     for ((round = 1; round <= rounds; round++)); do
         for name in "$@"; do
             stop_server "$name" "$signal"
-            restart "$name" "$keys" --size "$sizes"
+            restart "$name" "$keys" --size "$size"
             times[$name]+=" $restart_ms"
             echo "$label,$keys,$name,$round,$restart_ms" >>"$csv"
         done
@@ -54,25 +54,31 @@ restarts() {
 overwrite_until_image() {
     local keys=${*: -1} name image count
     stop_server kv TERM
-    restart kv "$keys" --size "$sizes"
+    restart kv "$keys" --size "$size"
     image=$(stat -c %s "$place/kv/log.index")
-    count=$((image * 4 * 19 / 20 / (16 + 16 + sizes + 1)))
+    count=$((image * 4 * 19 / 20 / (16 + 16 + size + 1)))
     for name in "${@:1:$#-1}"; do
         drive "$name" --reads 0 --keys "$keys" --count "$count" --depth 512 \
-            --size "$sizes" >/dev/null
+            --size "$size" >/dev/null
     done
+}
+
+# start_both KEYS: fill kv and, if there is one, Redis; their names are then in `names`.
+start_both() {
+    names=(kv)
+    start_kv kv everysec
+    fill kv "$1" --size "$size"
+    if start_redis redis everysec; then
+        fill redis "$1" --size "$size"
+        names+=(redis)
+    fi
 }
 
 # How a server that was killed starts: as it comes from being filled, and where it has most
 # to read, which is just before the next image.
 compare_restarts() {
-    local keys=$((2 * unit)) names=(kv)
-    start_kv kv everysec
-    fill kv "$keys"
-    if start_redis redis everysec; then
-        fill redis "$keys"
-        names+=(redis)
-    fi
+    local keys=$((2 * unit)) names
+    start_both "$keys"
     restarts kill-9 "$keys" KILL 150 "${names[@]}"
     restarts clean "$keys" TERM 50 "${names[@]}"
     overwrite_until_image "${names[@]}" "$keys"
@@ -83,19 +89,12 @@ compare_restarts() {
 
 # The same keys in a log of 2.6 GB.
 compare_long() {
-    local keys=$((2 * unit)) names=(kv)
-    sizes=1270
-    start_kv kv everysec
-    fill kv "$keys" --size "$sizes"
-    if start_redis redis everysec; then
-        fill redis "$keys" --size "$sizes"
-        names+=(redis)
-    fi
+    local keys=$((2 * unit)) names size=1270
+    start_both "$keys"
     overwrite_until_image "${names[@]}" "$keys"
     restarts kill-long "$keys" KILL 300 "${names[@]}"
     stop_all
     rm -rf -- "${place:?}"/*
-    sizes=100
 }
 
 restart_many() {
