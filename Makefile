@@ -339,7 +339,6 @@ check-rows:
 check-service: kv-store
 	tests/make.sh
 	tests/install.sh
-	tests/service.sh
 
 #: check-clang     build everything with clang, warnings are errors
 check-clang:

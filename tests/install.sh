@@ -1,6 +1,7 @@
 #!/bin/sh
-# What `make install` brings, and that `make uninstall` leaves the tree as it was before:
-# nothing of ours behind, and nothing of others gone, not even an empty directory.
+# What `make install` brings, how exposed its unit is, and that `make uninstall` leaves the
+# tree as it was before: nothing of ours behind, and nothing of others gone, not even an
+# empty directory.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 scratch=$(mktemp -d)
@@ -95,12 +96,22 @@ same "the program of the unit" "ExecStart=/usr/bin/kv-store --file /var/lib/kv-s
 "$root/usr/bin/kv-store" --version >/dev/null || fail "the installed program does not run"
 run "$root" /usr uninstall
 
-# The unit of an installation in place names a program that is there.
+# The unit of an installation in place names a program that is there, and by systemd's own
+# measure it is exposed 1.2 of 10 at most.
 if command -v systemd-analyze >/dev/null; then
     run "" "$root/prefix" install
-    systemd-analyze verify --man=no "$root/prefix/lib/systemd/system/kv-store.service" \
-        >"$scratch/verified" 2>&1 || fail "the installed unit: $(cat "$scratch/verified")"
+    unit=$root/prefix/lib/systemd/system/kv-store.service
+    systemd-analyze verify --man=no "$unit" >"$scratch/verified" 2>&1 ||
+        fail "the installed unit: $(cat "$scratch/verified")"
+    score=$(systemd-analyze security --offline=yes "$unit" 2>/dev/null |
+        sed -n 's/.*Overall exposure level.*: \([0-9.]*\) .*/\1/p')
+    echo "service: exposure $score (limit 1.2)" | tee -a "${KV_RAN:-/dev/null}"
+    awk -v score="$score" 'BEGIN { exit !(score != "" && score <= 1.2) }' ||
+        fail "the unit is exposed: ${score:-how much is not told}"
     run "" "$root/prefix" uninstall
+else
+    echo "service: NOT RUN: the unit was not measured: no systemd-analyze here" |
+        tee -a "${KV_RAN:-/dev/null}"
 fi
 
 for prefix in relative/prefix '/with space' '/with|bar'; do
