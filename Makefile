@@ -332,7 +332,7 @@ mutate:
 
 #: check-rows      each fault has a test or a reason why not, each message a test
 check-rows:
-	tests/faults.sh
+	tests/faults.py
 	tests/messages.py
 
 #: check-service   make's variables, install, uninstall; how exposed the systemd unit is
