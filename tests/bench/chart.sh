@@ -63,5 +63,6 @@ unset key
 plot '$bars' using (1):0:(1):2:(\$0-0.32):(\$0+0.32):ytic(1) with boxxyerror linecolor rgb '#3d7ebf', \
      '' using (\$2*1.08):0:(sprintf('%.1f', \$2)) with labels left textcolor rgb '#7a7a7a'
 END
-# No background of its own: the page has one.
-sed -i 's/<rect x="0" y="0" [^>]*fill="#ffffff"\/>//; s/<title>Gnuplot</<title>kv-store beside Redis</' "$here/chart.svg"
+# No background of its own: the page has one; and no title but its own.
+sed -i -E 's/<rect x="0" y="0" [^>]*fill="#ffffff"\/>//; s/<title>Gnuplot</<title>kv-store beside Redis</
+    /gnuplot_plot/s/<title>[^<]*<\/title>//' "$here/chart.svg"
