@@ -76,6 +76,12 @@ void store_fetch(struct store *store, struct lookup *lookups, size_t count);
 enum status store_get(const struct store *store, const struct lookup *lookup,
                       struct slice *value_out);
 
+/*
+ * How often reading has failed in this process. If it is as it was before a key or a
+ * value of the store was copied, the copy is right: else it may have zeros in it.
+ */
+uint64_t store_fault_count(void);
+
 /* KV_OK or KV_NOT_FOUND; errors as for store_get. The value is not read. */
 enum status store_exists(const struct store *store, const struct lookup *lookup);
 

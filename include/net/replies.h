@@ -25,6 +25,7 @@ struct replies {
     size_t sent;                /* bytes at its front that the client has taken */
     enum long_reply long_reply; /* the last one, if it is not over */
     struct slice value;         /* LONG_VALUE: what is left of it; then an LF is due */
+    bool is_cut_off;            /* the rest of it cannot be read any more */
     struct {
         bool is_unfinished;   /* also while a large value in it is being sent */
         enum verb verb;       /* KEYS or LIST */
@@ -62,7 +63,10 @@ bool replies_have_room(struct replies *replies);
 /* As protocol_put_status, behind what is held; room for a line was reserved. */
 void replies_put_status(struct replies *replies, enum status status, enum verb verb);
 
-/* Append a value and its LF, copied. KV_NO_MEMORY: nothing was appended. */
+/*
+ * Append a value and its LF, copied. KV_NO_MEMORY, KV_IO: nothing was appended; it was
+ * there when it was looked up, but cannot be read any more.
+ */
 enum status replies_put_value(struct replies *replies, struct slice value);
 
 /*
@@ -96,7 +100,8 @@ bool replies_make_more(struct replies *replies);
 /*
  * Send once what is held, and behind it a large value, straight from the log.
  *
- * CONN_DONE: all there is.  CONN_BLOCKED, CONN_LOST: as for conn_send.
+ * CONN_DONE: all there is.  CONN_BLOCKED, CONN_LOST: as for conn_send.  CONN_LOST also if
+ * the rest of a large value cannot be read, of which the client has taken a part.
  */
 enum conn_result replies_send(struct replies *replies);
 

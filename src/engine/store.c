@@ -5,6 +5,7 @@
 
 #include "base/diag.h"
 #include "engine/recover.h"
+#include "file/mapping.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -99,6 +100,11 @@ enum status store_get(const struct store *store, const struct lookup *lookup,
     enum status status = find(store, lookup, &location);
     return status == KV_NOT_FOUND ? status
                                   : keydir_read(&store->keydir, &location, value_out);
+}
+
+uint64_t store_fault_count(void)
+{
+    return mapping_all_fault_count();
 }
 
 enum status store_exists(const struct store *store, const struct lookup *lookup)

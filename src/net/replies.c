@@ -35,6 +35,7 @@ void replies_drop(struct replies *replies)
     replies->held.length = 0;
     replies->sent = 0;
     replies->long_reply = LONG_NONE;
+    replies->is_cut_off = false;
     replies->walk.is_unfinished = false;
     buffer_trim(&replies->held, REPLIES_BYTES_KEPT);
     buffer_free(&replies->walk.prefix);
@@ -62,11 +63,29 @@ void replies_put_status(struct replies *replies, enum status status, enum verb v
     protocol_put_status(&replies->held, status, verb);
 }
 
+/*
+ * Append what stands in the log, for which there is room. It was verified, but zeros take
+ * the place of what a disk does not give a second time: then KV_IO, and nothing.
+ */
+static enum status put_stored(struct replies *replies, struct slice bytes)
+{
+    size_t length = replies->held.length;
+    uint64_t fault_count = store_fault_count();
+    buffer_append(&replies->held, bytes);
+    if (store_fault_count() == fault_count) {
+        return KV_OK;
+    }
+    replies->held.length = length;
+    return KV_IO;
+}
+
 enum status replies_put_value(struct replies *replies, struct slice value)
 {
     enum status status = buffer_reserve(&replies->held, value.length + 1);
     if (status == KV_OK) {
-        buffer_append(&replies->held, value);
+        status = put_stored(replies, value);
+    }
+    if (status == KV_OK) {
         buffer_append_byte(&replies->held, '\n');
     }
     return status;
@@ -112,8 +131,12 @@ bool replies_await_client(const struct replies *replies)
 /* Hold the rest of the value and its LF, if there is room and memory for it. */
 static void hold_rest_of_value(struct replies *replies, size_t bytes_max)
 {
-    if (replies->value.length < bytes_max &&
-        replies_put_value(replies, replies->value) == KV_OK) {
+    if (replies->value.length >= bytes_max) {
+        return;
+    }
+    enum status status = replies_put_value(replies, replies->value);
+    replies->is_cut_off = status == KV_IO;
+    if (status == KV_OK) {
         replies->long_reply = replies->walk.is_unfinished ? LONG_WALK : LONG_NONE;
     }
 }
@@ -141,58 +164,60 @@ static void leave_out(struct replies *replies, enum status status)
     }
 }
 
-/* Append a key, for which there is room, and its value. KV_NO_MEMORY: nothing. */
+/* Append a key, for which there is room, and its value. Else nothing. */
 static enum status put_pair(struct replies *replies, struct slice key)
 {
     struct slice value;
     struct lookup lookup;
+    size_t length = replies->held.length;
     store_begin_lookup(replies->store, key, &lookup);
     enum status status = store_get(replies->store, &lookup, &value);
-    if (status != KV_OK) {
-        leave_out(replies, status);
-        return KV_OK;
-    }
-    bool is_large = value.length >= STREAM_VALUE_BYTES_MIN;
-    if (!is_large) {
-        status = buffer_reserve(&replies->held, key.length + 1 + value.length + 1);
+    if (status == KV_OK) {
+        status = put_stored(replies, key);
     }
     if (status != KV_OK) {
         return status;
     }
-    buffer_append(&replies->held, key);
     buffer_append_byte(&replies->held, ' ');
-    if (is_large) {
+    if (value.length >= STREAM_VALUE_BYTES_MIN) {
         replies_begin_value(replies, value);
-    } else {
-        buffer_append(&replies->held, value);
+        return KV_OK;
+    }
+    status = replies_put_value(replies, value);
+    if (status != KV_OK) {
+        replies->held.length = length;
+    }
+    return status;
+}
+
+static enum status put_key(struct replies *replies, struct slice key)
+{
+    enum status status = put_stored(replies, key);
+    if (status == KV_OK) {
         buffer_append_byte(&replies->held, '\n');
     }
-    return KV_OK;
+    return status;
 }
 
 /* Go one step further. KV_NO_MEMORY: not gone. */
 static enum status put_next(struct replies *replies)
 {
     struct slice key;
-    struct buffer *held = &replies->held;
     uint64_t position = replies->walk.position;
     enum status status = store_walk(replies->store, &position, &key);
     if (status == KV_NOT_FOUND) {
         end_walk(replies);
         return KV_OK;
     }
+    if (status == KV_OK && slice_starts_with(key, buffer_slice(&replies->walk.prefix))) {
+        status = replies->walk.verb == VERB_LIST ? put_pair(replies, key)
+                                                 : put_key(replies, key);
+    }
+    if (status == KV_NO_MEMORY) {
+        return status;
+    }
     if (status != KV_OK) {
         leave_out(replies, status);
-    } else if (slice_starts_with(key, buffer_slice(&replies->walk.prefix))) {
-        if (replies->walk.verb == VERB_LIST) {
-            status = put_pair(replies, key);
-            if (status != KV_OK) {
-                return status;
-            }
-        } else {
-            buffer_append(held, key);
-            buffer_append_byte(held, '\n');
-        }
     }
     replies->walk.position = position;
     return KV_OK;
@@ -262,7 +287,7 @@ static enum conn_result flush(struct replies *replies)
 
 enum conn_result replies_send(struct replies *replies)
 {
-    enum conn_result result = flush(replies);
+    enum conn_result result = replies->is_cut_off ? CONN_LOST : flush(replies);
     if (result == CONN_DONE && replies->long_reply == LONG_VALUE) {
         result = conn_send(replies->conn, &replies->value);
         if (result == CONN_DONE) {

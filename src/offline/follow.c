@@ -426,6 +426,8 @@ static enum status read_on(struct follow *follow)
     enum status status = look_at(follow, log);
     if (status == KV_OK) {
         check_ahead(log);
+        /* What could not be read when it was found to be durable may be readable now. */
+        status = print_to(follow, log->ahead.durable_length);
     }
     while (status == KV_OK && next_batch(&log->ahead, &batch)) {
         follow->vain_looks = 0;

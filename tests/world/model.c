@@ -651,7 +651,9 @@ void model_note_closed(struct client *client)
     bool has_stalled =
         sockets_has_somebody_spoken() &&
         (world_clock_has_jumped() || world_now_us() + early_us() >= client->taking_us);
-    bool is_explained = client->is_lost || has_stalled || process_is_stopping();
+    bool is_unread = faults_hits()->reads != hits_before(client, client->answered).reads;
+    bool is_explained =
+        client->is_lost || has_stalled || is_unread || process_is_stopping();
     if (owes(client) && !is_explained) {
         suspect("a client was left without its replies", client);
     }
@@ -1048,8 +1050,9 @@ void model_check_printed(void)
         (client != NULL && (client->is_closing || owes(client)))) {
         return; /* it may know more than is known here */
     }
-    /* With everysec there may be more to come that comes to nothing. */
-    if (copied_hash == sure_hash && !(has_gap && is_late())) {
+    /* There may be more to come that comes to nothing. */
+    bool has_more = (has_gap && is_late()) || mappings_are_failing();
+    if (copied_hash == sure_hash && !has_more) {
         state_count = 0;
         has_gap = false;
         note_state();

@@ -299,7 +299,7 @@ static void add_refusal(struct swarm *swarm)
 
 static struct serving choose_serving(struct swarm *swarm)
 {
-    static const uint64_t sizes[] = {1, 20, 1000, 70000};
+    static const uint64_t sizes[] = {1, 20, 1000, 70000, 400000};
     struct serving serving = plan_default_serving();
     serving.is_everysec = one_in(swarm, 3);
     serving.idle_s = one_in(swarm, 2) ? serving.idle_s : 1 + below(swarm, 4);
@@ -319,7 +319,7 @@ static struct serving choose_serving(struct swarm *swarm)
         serving.image_piece_bytes = 40 + small_number(swarm, 4000);
     }
     if (swarm->value_bytes_max == 0) {
-        serving.value_bytes_max = one_in(swarm, 5) ? sizes[below(swarm, 4)] : 8 << 20;
+        serving.value_bytes_max = one_in(swarm, 4) ? sizes[below(swarm, 5)] : 8 << 20;
         swarm->value_bytes_max = serving.value_bytes_max;
     }
     return serving;
@@ -427,6 +427,31 @@ static void add_blocked(struct swarm *swarm)
     add_lines(swarm);
 }
 
+/* Most of a log that is served may be space ahead, and what is written stand before it.
+ */
+static void add_lost_page(struct swarm *swarm)
+{
+    struct event event = make(swarm, EVENT_UNREADABLE);
+    event.fault.role = one_in(swarm, 4) ? ROLE_OLD : ROLE_LOG;
+    event.number = one_in(swarm, 2) ? small_number(swarm, 1000) - 1 : below(swarm, 1000);
+    plan_add(swarm->plan, event);
+}
+
+/*
+ * More than there is room for, behind a large value that is not taken and, perhaps, a
+ * disk that does not give it any more.
+ */
+static void say_too_much(struct swarm *swarm)
+{
+    uint64_t count = 1 + below(swarm, 4);
+    add_lost_page(swarm);
+    swarm->lines.text.length = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        put_long_value(swarm);
+    }
+    say(swarm, swarm->client, 0, swarm->lines.text.length);
+}
+
 /*
  * A large value that is read slowly while a compaction copies it, and then cuts away the
  * log that it is being read from.
@@ -441,10 +466,13 @@ static void add_slow_read(struct swarm *swarm)
     if (is_set) {
         put_long_value(swarm);
     }
-    put(swarm, "COMPACT\\nGET ");
+    put(swarm, one_in(swarm, 2) ? "COMPACT\\nGET " : "GET ");
     lines_put_key(&swarm->lines);
     put(swarm, "\\n");
     say(swarm, swarm->client, 0, swarm->lines.text.length);
+    if (may(swarm, MAY_FAIL_READS) && one_in(swarm, 2)) {
+        say_too_much(swarm);
+    }
     uint64_t count = 1 + below(swarm, 6);
     for (uint64_t i = 0; i <= count; i++) {
         takes.number = i == count ? WORLD_ALL : below(swarm, 70000);
@@ -452,16 +480,6 @@ static void add_slow_read(struct swarm *swarm)
         takes.after_ms = 1 + below(swarm, 600);
         plan_add(swarm->plan, takes);
     }
-}
-
-/* Most of a log that is served may be space ahead, and what is written stand before it.
- */
-static void add_lost_page(struct swarm *swarm)
-{
-    struct event event = make(swarm, EVENT_UNREADABLE);
-    event.fault.role = one_in(swarm, 4) ? ROLE_OLD : ROLE_LOG;
-    event.number = one_in(swarm, 2) ? small_number(swarm, 1000) - 1 : below(swarm, 1000);
-    plan_add(swarm->plan, event);
 }
 
 static void add_unreadable(struct swarm *swarm)
