@@ -139,6 +139,12 @@ static bool passes_crc(const struct keydir *keydir, const struct location *locat
     return crc32c(0, bytes_of(keydir, location)) == location->crc;
 }
 
+static bool is_lost(const struct keydir *keydir, const struct location *location)
+{
+    return log_is_lost(log_of(keydir, location), location->offset,
+                       record_length(location->key_length, location->value_length));
+}
+
 enum status keydir_verify(const struct keydir *keydir, const struct location *location)
 {
     const struct log *log = log_of(keydir, location);
@@ -147,7 +153,7 @@ enum status keydir_verify(const struct keydir *keydir, const struct location *lo
         (log_read_again(log, location->offset, length) && passes_crc(keydir, location))) {
         return KV_OK;
     }
-    return log_is_lost(log, location->offset, length) ? KV_IO : KV_CORRUPT;
+    return is_lost(keydir, location) ? KV_IO : KV_CORRUPT;
 }
 
 /*
@@ -168,7 +174,10 @@ static enum status compare(const struct keydir *keydir, const struct location *l
     if (status != KV_OK) {
         return status;
     }
-    return slice_equal(keydir_key(keydir, location), key) ? KV_OK : KV_NOT_FOUND;
+    if (slice_equal(keydir_key(keydir, location), key)) {
+        return KV_OK;
+    }
+    return is_lost(keydir, location) ? KV_IO : KV_NOT_FOUND; /* zeros again, or not */
 }
 
 /* A record that nobody can tell the key of hides none that can be told. */
@@ -320,5 +329,6 @@ enum status keydir_walk(const struct keydir *keydir, uint64_t *position,
         index_walk_matches(keydir->index, *position, keydir_hash(keydir, *key_out))) {
         return KV_OK;
     }
-    return tell(keydir, &location, status == KV_IO ? KV_IO : KV_CORRUPT, FAULT_KEY);
+    bool is_unread = status == KV_IO || is_lost(keydir, &location);
+    return tell(keydir, &location, is_unread ? KV_IO : KV_CORRUPT, FAULT_KEY);
 }

@@ -169,24 +169,23 @@ static enum status put_pair(struct replies *replies, struct slice key)
 {
     struct slice value;
     struct lookup lookup;
-    size_t length = replies->held.length;
-    store_begin_lookup(replies->store, key, &lookup);
-    enum status status = store_get(replies->store, &lookup, &value);
+    struct buffer *held = &replies->held;
+    size_t length = held->length;
+    enum status status = put_stored(replies, key);
+    if (status == KV_OK) { /* by the copy: the key itself may be zeros in a moment */
+        store_begin_lookup(replies->store, slice_after(buffer_slice(held), length),
+                           &lookup);
+        status = store_get(replies->store, &lookup, &value);
+    }
     if (status == KV_OK) {
-        status = put_stored(replies, key);
+        buffer_append_byte(held, ' ');
+        if (value.length >= STREAM_VALUE_BYTES_MIN) {
+            replies_begin_value(replies, value);
+        } else {
+            status = replies_put_value(replies, value);
+        }
     }
-    if (status != KV_OK) {
-        return status;
-    }
-    buffer_append_byte(&replies->held, ' ');
-    if (value.length >= STREAM_VALUE_BYTES_MIN) {
-        replies_begin_value(replies, value);
-        return KV_OK;
-    }
-    status = replies_put_value(replies, value);
-    if (status != KV_OK) {
-        replies->held.length = length;
-    }
+    held->length = status == KV_OK ? held->length : length;
     return status;
 }
 
@@ -209,7 +208,12 @@ static enum status put_next(struct replies *replies)
         end_walk(replies);
         return KV_OK;
     }
-    if (status == KV_OK && slice_starts_with(key, buffer_slice(&replies->walk.prefix))) {
+    uint64_t fault_count = store_fault_count();
+    bool is_wanted =
+        status == KV_OK && slice_starts_with(key, buffer_slice(&replies->walk.prefix));
+    if (store_fault_count() != fault_count) {
+        status = KV_IO; /* zeros begin with no prefix */
+    } else if (is_wanted) {
         status = replies->walk.verb == VERB_LIST ? put_pair(replies, key)
                                                  : put_key(replies, key);
     }

@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "engine/index.h"
+#include "world/mappings.h"
 
 enum { PART_SHIFT = 64 - INDEX_PART_BITS };
 
@@ -26,6 +27,7 @@ void hashes_begin_run(const struct serving *serving)
 uint64_t __wrap_hash_key(const struct hash_seed *seed, struct slice key)
 {
     uint64_t hash = __real_hash_key(seed, key);
+    mappings_note_read(key);
     if (hash_count > 0) {
         hash = (hash % hash_count + 1) * UINT64_C(0x9e3779b97f4a7c15);
     }

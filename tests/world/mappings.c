@@ -1,5 +1,5 @@
 /*
- * wrap: mmap munmap posix_madvise
+ * wrap: mmap munmap posix_madvise crc32c
  *
  * A page that cannot be read is one of an empty file, put in its place.
  */
@@ -24,6 +24,9 @@ void *__real_mmap(void *at, size_t length, int protection, int flags, int fd,
                   off_t offset);
 int __real_munmap(void *at, size_t length);
 int __real_sigaction(int number, const struct sigaction *action, struct sigaction *old);
+
+uint32_t __real_crc32c(uint32_t crc, struct slice bytes);
+uint32_t __wrap_crc32c(uint32_t crc, struct slice bytes);
 
 void *__wrap_mmap(void *at, size_t length, int protection, int flags, int fd,
                   off_t offset);
@@ -54,6 +57,8 @@ struct lost {
 static struct view views[VIEWS_MAX];
 static struct lost losses[LOST_MAX];
 static size_t lost_count;
+static struct lost fading; /* a page that is about to be lost */
+static bool is_fading;
 static uint64_t failing_until_us;
 static struct sigaction caught[2]; /* of the server, and of who follows it */
 static int empty_fd = -1;
@@ -65,6 +70,7 @@ static bool is_own(const struct view *view)
 
 void mappings_begin_run(void)
 {
+    is_fading = false;
     lost_count = 0;
     failing_until_us = 0;
 }
@@ -141,8 +147,13 @@ static void take_pages(const struct view *view)
     }
 }
 
-void mappings_lose_page(size_t file, uint64_t offset)
+void mappings_lose_page(size_t file, uint64_t offset, bool is_to_fade)
 {
+    if (is_to_fade) {
+        fading = (struct lost){file, offset / PAGE_BYTES * PAGE_BYTES};
+        is_fading = true;
+        return;
+    }
     if (lost_count == LOST_MAX) {
         return;
     }
@@ -158,6 +169,7 @@ void mappings_lose_page(size_t file, uint64_t offset)
 
 void mappings_mend(void)
 {
+    is_fading = false;
     for (size_t i = 0; i < lost_count; i++) {
         for (size_t number = 0; number < VIEWS_MAX; number++) {
             unsigned char *place = place_in(&views[number], &losses[i]);
@@ -207,6 +219,25 @@ bool mappings_have_lost(const void *bytes, size_t length)
     }
     size_t offset = (size_t)(from - view->at);
     return is_behind_the_end(view, offset, offset + length);
+}
+
+void mappings_note_read(struct slice bytes)
+{
+    size_t number = is_fading ? find_view(bytes.bytes) : VIEWS_MAX;
+    const unsigned char *place =
+        number < VIEWS_MAX ? place_in(&views[number], &fading) : NULL;
+    if (place != NULL && bytes.bytes < place + PAGE_BYTES &&
+        bytes.bytes + bytes.length > place) {
+        is_fading = false;
+        mappings_lose_page(fading.file, fading.offset, false);
+    }
+}
+
+uint32_t __wrap_crc32c(uint32_t crc, struct slice bytes)
+{
+    uint32_t sum = __real_crc32c(crc, bytes);
+    mappings_note_read(bytes);
+    return sum;
 }
 
 /* Where reading is in the program's source depends on the compiler: no call is counted.

@@ -5,6 +5,8 @@
 #ifndef KV_WORLD_MAPPINGS_H
 #define KV_WORLD_MAPPINGS_H
 
+#include "base/slice.h"
+
 #include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,8 +21,14 @@ void mappings_begin_life(void);
 /* Whether the program has given all of them back. */
 bool mappings_are_gone(void);
 
-/* The page of a file with this place in it cannot be read any more, by any view. */
-void mappings_lose_page(size_t file, uint64_t offset);
+/*
+ * The page of a file with this place in it cannot be read any more, by any view.
+ * is_to_fade: from when the server has summed it, or a key in it, up once more.
+ */
+void mappings_lose_page(size_t file, uint64_t offset, bool is_to_fade);
+
+/* Bytes were read, and found right or not. */
+void mappings_note_read(struct slice bytes);
 
 /* All of them can be read again, by whoever maps them anew. */
 void mappings_mend(void);

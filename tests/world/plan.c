@@ -292,8 +292,9 @@ void plan_print(const struct event *event, struct bytes *text)
         print(text, "lies");
         break;
     case EVENT_UNREADABLE:
-        print(text, "unreadable %s %" PRIu64, role_name(event->fault.role),
-              event->number);
+    case EVENT_FADES:
+        print(text, "%s %s %" PRIu64, event->kind == EVENT_FADES ? "fades" : "unreadable",
+              role_name(event->fault.role), event->number);
         break;
     case EVENT_OTHER_MOVES:
     case EVENT_OTHER_REPLACES:
@@ -498,8 +499,8 @@ static bool parse_event(struct reading *reading, struct event *event)
     if (is_word(reading, "path")) {
         return parse_path(reading, event);
     }
-    if (is_word(reading, "unreadable")) {
-        event->kind = EVENT_UNREADABLE;
+    if (is_word(reading, "unreadable") || is_word(reading, "fades")) {
+        event->kind = is_word(reading, "fades") ? EVENT_FADES : EVENT_UNREADABLE;
         (void)next_word(reading); /* as above */
         event->fault.role = role_named(reading->word);
         return event->fault.role < ROLE_COUNT && next_number(reading, &event->number);

@@ -31,6 +31,8 @@
  *     dies 317                                 killed at the 317th call from now; another
  *     dies 20 power 5                          one counts from that death
  *     unreadable log 500                       a page at 500 thousandths, till faults end
+ *     fades log 500                            likewise, but not before its bytes have
+ *                                              passed a check once more
  *     follower fails 7                         the seventh call from now of who follows
  *     other moves                              another process takes the log's name away
  *     other replaces                           and gives it to a file of its own
@@ -75,6 +77,7 @@ enum event_kind {
     EVENT_ORIGINAL,
     EVENT_LIES,
     EVENT_UNREADABLE,
+    EVENT_FADES,
     EVENT_OTHER_MOVES,
     EVENT_OTHER_REPLACES,
     EVENT_OTHER_CUTS,

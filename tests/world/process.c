@@ -320,10 +320,12 @@ static void apply(const struct event *event)
     case EVENT_PATH:
         path_touch(event);
         break;
-    case EVENT_UNREADABLE: {
+    case EVENT_UNREADABLE:
+    case EVENT_FADES: {
         size_t file = disk_find_role(event->fault.role);
         if (file != DISK_NONE && disk_length(file) > 0) {
-            mappings_lose_page(file, (disk_length(file) - 1) * event->number / 1000);
+            uint64_t offset = (disk_length(file) - 1) * event->number / 1000;
+            mappings_lose_page(file, offset, event->kind == EVENT_FADES);
         }
         break;
     }
