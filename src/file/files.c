@@ -121,30 +121,19 @@ static enum status create(const struct files *files, const char *suffix, int *fd
                    O_RDWR | O_CREAT | O_EXCL, fd_out);
 }
 
-/*
- * Somebody else's log gets no lock beside it that its owner could not use, nor does what
- * can be no log, as /dev/null; an attempt to open that tells why.
- */
+/* Somebody else's log gets no lock beside it that its owner could not use, nor does what
+ * can be no log, as /dev/null: an attempt to open that tells why. */
 static bool is_unfit(const struct files *files, const char *suffix)
 {
     struct io_info info;
-    int fd = -1;
-    if (files_inspect(files, suffix, &info) != KV_OK) {
-        return false; /* whatever is wrong with it will be told when it is opened */
-    }
-    if (info.owner != (uint64_t)geteuid()) {
+    enum status status = files_inspect(files, suffix, &info);
+    if (status == KV_OK && info.owner != (uint64_t)geteuid()) {
         diag_errorx("%s%s: belongs to another user; nothing was made", files->path,
                     suffix);
         return true;
     }
-    if (suffix[0] != '\0' || find_fault(files, &info) == NULL) {
-        return false;
-    }
-    enum status status = files_open_plain(files, suffix, O_RDONLY, &fd);
-    if (status == KV_OK) {
-        (void)io_close(fd); /* it has become one meanwhile; nothing was written */
-    }
-    return status != KV_OK;
+    return status == KV_OK && suffix[0] == '\0' && find_fault(files, &info) != NULL &&
+           files_find(files, suffix) == KV_IO;
 }
 
 static enum status create_lock(struct files *files)
@@ -183,20 +172,6 @@ static enum status open_lock(struct files *files)
     return status == KV_NOT_FOUND ? create_lock(files) : status;
 }
 
-/* owner: 0: not known. */
-static void tell_in_use(const struct files *files, long owner)
-{
-    if (owner == 0) {
-        diag_errorx("%s: is in use by another process; giving up", files->path);
-    } else if (files->is_to_read) {
-        diag_errorx("%s: is in use by process %ld; nothing was read: only --follow reads "
-                    "beside it",
-                    files->path, owner);
-    } else {
-        diag_errorx("%s: is in use by process %ld; giving up", files->path, owner);
-    }
-}
-
 static enum status take_lock(struct files *files)
 {
     enum status status = open_lock(files);
@@ -206,8 +181,11 @@ static enum status take_lock(struct files *files)
     long owner = 0;
     status = io_lock(files->lock_fd, files->is_to_read ? IO_LOCK_SHARED : IO_LOCK_ALONE,
                      &owner);
-    if (status == KV_LOCKED) {
-        tell_in_use(files, owner);
+    if (status == KV_LOCKED && owner == 0) {
+        diag_errorx("%s: is in use by another process; giving up", files->path);
+    } else if (status == KV_LOCKED) {
+        diag_errorx("%s: is in use by process %ld; %s", files->path, owner,
+                    files->is_to_read ? "only --follow reads beside it" : "giving up");
     } else if (status != KV_OK) {
         diag_error("%s" FILES_LOCK ": cannot lock; giving up", files->path);
     }

@@ -682,8 +682,7 @@ static void messages_name_files_that_are_refused(void **state)
         {"PATH.lock: cannot lock; giving up: ERROR",
          "log, fail 1 fcntl lock ENOLCK, start"},
         {"PATH: is in use by process OFFSET; giving up", "log, hold, start"},
-        {"PATH: is in use by process OFFSET; nothing was read: only --follow reads "
-         "beside it",
+        {"PATH: is in use by process OFFSET; only --follow reads beside it",
          "log, hold, verify"},
         {"PATH: is in use by another process; giving up",
          "log, hold, fail 2 fcntl lock EINVAL, start"},
