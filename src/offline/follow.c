@@ -450,8 +450,8 @@ static enum status judge(struct follow *follow)
     bool is_shorter = scan->offset > scan->log.length;
     enum tail tail = is_shorter ? TAIL_CORRUPT : scan_judge_tail(scan);
     follow->vain_looks = 0;
-    if (!is_shorter &&
-        mapping_is_lost(log->mapping, scan->offset, scan->log.length - scan->offset)) {
+    uint64_t unread = log->printed.offset;
+    if (!is_shorter && mapping_is_lost(log->mapping, unread, scan->log.length - unread)) {
         return tell_lost(follow, log);
     }
     if (tail == TAIL_CORRUPT || tail == TAIL_FOREIGN) {

@@ -733,9 +733,9 @@ void *__wrap_mmap(void *place, size_t length, int protection, int flags, int fd,
         flags |= place == NULL ? 0 : MAP_FIXED;
     }
     void *bytes = __real_mmap(place, length, protection, flags, fd, offset);
-    if (bytes != MAP_FAILED && place == NULL && state.loses_page &&
-        event.role == SHIM_LOG) {
-        lose_page((uint8_t *)bytes + state.lost_offset, fd);
+    if (bytes != MAP_FAILED && state.loses_page && event.role == SHIM_LOG &&
+        event.offset <= state.lost_offset && state.lost_offset - event.offset < length) {
+        lose_page((uint8_t *)bytes + (state.lost_offset - event.offset), fd);
     }
     keep_real(&event, bytes != MAP_FAILED);
     return bytes;

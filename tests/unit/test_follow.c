@@ -473,6 +473,38 @@ static void follow_tells_what_cannot_be_read(void **state)
     script_free(&value);
 }
 
+/* What was found, and can no more be read when it is durable: told, and not left out. */
+static void follow_goes_back_to_what_it_could_not_read(void **state)
+{
+    watchdog_skip_under_valgrind();
+    struct engine *engine = *state;
+    struct script value = {0};
+    struct script wanted = {0};
+    script_add_fill(&value, 'v', 2 * MIB);
+    image_begin_first(&image);
+    image_put(&image, SLICE_LITERAL("a"), slice_first(script_slice(&value), 5000));
+    image_seal(&image);
+    place(engine);
+    shim_fail_once(SHIM_BIT(SHIM_MMAP), SHIM_LOG, 1,
+                   ENOMEM); /* the view is a short one */
+    shim_fail_once(SHIM_BIT(SHIM_MMAP), SHIM_LOG, 2, ENOMEM);
+    begin(engine, LINES_SET);
+    expect_look(engine, KV_OK, "");
+    shim_clear_faults();
+    image_put(&image, SLICE_LITERAL("b"), script_slice(&value));
+    image_seal(&image);
+    place(engine);
+    shim_lose_page(0); /* in the one that is made now */
+    assert_int_equal(look_long(engine), KV_IO);
+    engine_expect_line(engine, "PATH: a part of the log cannot be read; giving up", 0, 0);
+    shim_reset();
+    script_add_text(&wanted, "SET a ");
+    script_add_fill_line(&wanted, 'v', 5000);
+    expect_look_bytes(engine, script_slice(&wanted));
+    script_free(&wanted);
+    script_free(&value);
+}
+
 /* Whichever allocation fails, it is told, and what was printed before was right. */
 static void follow_without_memory_says_so(void **state)
 {
@@ -597,6 +629,7 @@ int main(void)
         ON_FOLLOW(follow_refuses_a_log_without_its_older_one),
         ON_FOLLOW(follow_reads_an_older_log_that_is_alone),
         ON_FOLLOW(follow_tells_what_cannot_be_read),
+        ON_FOLLOW(follow_goes_back_to_what_it_could_not_read),
         ON_FOLLOW(follow_without_memory_says_so),
         ON_FOLLOW(follow_tells_which_value_it_has_no_memory_for),
         ON_FOLLOW(follow_ends_quietly_when_its_reader_goes),
