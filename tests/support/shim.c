@@ -460,10 +460,8 @@ int __wrap_open(const char *path, int flags, ...)
     mode_t mode = (flags & O_CREAT) != 0 ? va_arg(arguments, mode_t) : 0;
     va_end(arguments);
     bool is_directory = (flags & O_DIRECTORY) != 0;
-    struct shim_event event = {
-        .call = SHIM_OPEN,
-        .role = is_directory ? SHIM_DIRECTORY : SHIM_OTHER,
-    };
+    struct shim_event event = {SHIM_OPEN, is_directory ? SHIM_DIRECTORY : SHIM_OTHER, 0,
+                               0, 0};
     if (fails(&event)) {
         return -1;
     }
@@ -563,12 +561,7 @@ static size_t cut_short(enum shim_call call, size_t length)
 
 ssize_t __wrap_pwrite(int fd, const void *bytes, size_t length, off_t offset)
 {
-    struct shim_event event = {
-        .call = SHIM_PWRITE,
-        .role = role_of_fd(fd),
-        .offset = (uint64_t)offset,
-        .length = length,
-    };
+    struct shim_event event = {SHIM_PWRITE, role_of_fd(fd), (uint64_t)offset, length, 0};
     if (fails(&event)) {
         return -1;
     }
@@ -591,11 +584,7 @@ ssize_t __wrap_pwrite(int fd, const void *bytes, size_t length, off_t offset)
 
 int __wrap_ftruncate(int fd, off_t length)
 {
-    struct shim_event event = {
-        .call = SHIM_FTRUNCATE,
-        .role = role_of_fd(fd),
-        .offset = (uint64_t)length,
-    };
+    struct shim_event event = {SHIM_FTRUNCATE, role_of_fd(fd), (uint64_t)length, 0, 0};
     if (fails(&event)) {
         return -1;
     }
@@ -618,12 +607,8 @@ int __wrap_fsync(int fd)
 /* Returns its error instead of setting errno. */
 int __wrap_posix_fadvise(int fd, off_t offset, off_t length, int advice)
 {
-    struct shim_event event = {
-        .call = SHIM_FADVISE,
-        .role = role_of_fd(fd),
-        .offset = (uint64_t)offset,
-        .length = (uint64_t)length,
-    };
+    struct shim_event event = {SHIM_FADVISE, role_of_fd(fd), (uint64_t)offset,
+                               (uint64_t)length, 0};
     int error = meet(&event);
     if (error == 0) {
         error = __real_posix_fadvise(fd, offset, length, advice);
@@ -716,12 +701,7 @@ static void lose_page(void *place, int fd)
 void *__wrap_mmap(void *place, size_t length, int protection, int flags, int fd,
                   off_t offset)
 {
-    struct shim_event event = {
-        .call = SHIM_MMAP,
-        .role = role_of_fd(fd),
-        .offset = (uint64_t)offset,
-        .length = length,
-    };
+    struct shim_event event = {SHIM_MMAP, role_of_fd(fd), (uint64_t)offset, length, 0};
     if (fails(&event)) {
         return MAP_FAILED;
     }
