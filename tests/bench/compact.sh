@@ -61,22 +61,28 @@ record() { # record GROUP PLACE NAME ROUND LOAD PHASE LINE
         max_us "$7"),$(field first_us "$7")" >>"$csv"
 }
 
-# report PLACE LOAD DURING AFTER: one round, for the eye; medians follow at the end.
-report() {
-    say "$(printf '%-6s %-8s during %10s ops/s, slowest %9s us; after %10s ops/s, %9s us' \
-        "$1" "$2" "$(field ops_per_s "$3")" "$(field max_us "$3")" \
-        "$(field ops_per_s "$4")" "$(field max_us "$4")")"
+# settle NAME WHERE ROUND LOAD DURING: the same load without a compaction, and one round for
+# the eye; medians follow at the end.
+settle() {
+    local name=$1 where=$2 round=$3 load=$4 during=$5 after
+    # Unquoted on purpose here and below: a list of options.
+    # shellcheck disable=SC2046
+    after=$(drive "$name" $(load_options "$load") --seconds 2 --count "$keys") || exit 1
+    record loaded "$where" "$name" "$round" "$load" during "$during"
+    record loaded "$where" "$name" "$round" "$load" after "$after"
+    say "$(printf '%-6s %-6s %-8s during %10s ops/s, slowest %9s us; after %10s ops/s, %9s us' \
+        "$where" "$name" "$load" "$(field ops_per_s "$during")" "$(field max_us "$during")" \
+        "$(field ops_per_s "$after")" "$(field max_us "$after")")"
 }
 
 # compact_under_load WHERE ROUND LOAD: the load's own connection asks for the compaction,
 # since one client is served at a time, and it stops when the older log is gone. The load
 # without a compaction comes after it, on the same keys, in a log that has little dead.
 compact_under_load() {
-    local where=$1 round=$2 load=$3 during after percent before_kib
+    local where=$1 round=$2 load=$3 during percent before_kib
     start_kv kv everysec
     half_dead kv
     before_kib=$(memory_kib "${server_pid[kv]}")
-    # Unquoted on purpose here and below: a list of options.
     # shellcheck disable=SC2046
     during=$(drive kv $(load_options "$load") --first COMPACT \
         --while-exists "$place/kv/log.old" --seconds "$compaction_s_max") || exit 1
@@ -84,11 +90,7 @@ compact_under_load() {
     if [[ $percent != 100 || -e $place/kv/log.old ]]; then
         die "the compaction stands at $percent % after $(field seconds "$during") s"
     fi
-    # shellcheck disable=SC2046
-    after=$(drive kv $(load_options "$load") --seconds 2 --count "$keys") || exit 1
-    record loaded "$where" kv "$round" "$load" during "$during"
-    record loaded "$where" kv "$round" "$load" after "$after"
-    report "$where" "$load" "$during" "$after"
+    settle kv "$where" "$round" "$load" "$during"
     say "       it took $(field seconds "$during") s, the command COMPACT $(field first_us \
         "$during") us, memory $((($(memory_kib "${server_pid[kv]}") - before_kib) / 1024)) MiB more"
     stop_all
@@ -118,7 +120,7 @@ watch_rewrite() {
 }
 
 rewrite_under_load() { # rewrite_under_load WHERE ROUND LOAD
-    local where=$1 round=$2 load=$3 during after flag=$data/rewriting watcher kib own
+    local where=$1 round=$2 load=$3 during flag=$data/rewriting watcher kib own
     start_redis redis everysec || return
     half_dead redis
     : >"$flag"
@@ -129,11 +131,7 @@ rewrite_under_load() { # rewrite_under_load WHERE ROUND LOAD
         --while-exists "$flag" --seconds "$compaction_s_max") || exit 1
     wait "$watcher"
     read -r kib own <"$flag.memory"
-    # shellcheck disable=SC2046
-    after=$(drive redis $(load_options "$load") --seconds 2 --count "$keys") || exit 1
-    record loaded "$where" redis "$round" "$load" during "$during"
-    record loaded "$where" redis "$round" "$load" after "$after"
-    report "$where" "redis" "$during" "$after"
+    settle redis "$where" "$round" "$load" "$during"
     say "       it took $(field seconds "$during") s, the command BGREWRITEAOF $(field \
         first_us "$during") us, its child held $((kib / 1024)) MiB, $((own / 1024)) alone"
     stop_all
