@@ -3,7 +3,7 @@
 programs in C.
 
     power.py DISK PROGRAM WITNESS OUT [--seconds N] [--seed N] [--states N] [--kinds A,B]
-             [--cost] [--prove LIBRARY] [--repeat DIRECTORY]
+             [--cost] [--prove] [--repeat DIRECTORY]
              [--sync-us N --run COMMAND...]
 
 A load runs on a file system on a disk that keeps a record. For a point in the record the
@@ -176,12 +176,8 @@ class Recording:
             return self.run.preload
         self.witness = f"{self.work}/witness"
         open(self.witness, "wb").close()
-        preload = {"KV_POWER_WITNESS": self.witness, "KV_POWER_RECORD": self.log,
-                   **(self.run.preload or {})}
-        # The witness sees what the program asks for, also of what is made to fail it.
-        preload["LD_PRELOAD"] = \
-            f"{self.run.arguments.witness} {preload.get('LD_PRELOAD', '')}".strip()
-        return preload
+        return {"LD_PRELOAD": self.run.arguments.witness, "KV_POWER_WITNESS": self.witness,
+                "KV_POWER_RECORD": self.log, **(self.run.preload or {})}
 
     def close(self):
         self.record.close()
@@ -372,7 +368,7 @@ def explore(arguments, work):
     return 1 if violations else 0
 
 
-# With these taken from the program (faults.c), violations have to be found. File systems
+# With these taken from the program (witness.c), violations have to be found. File systems
 # make most names durable on their own, so the last one is left to the rules: they say that
 # a name is durable that is not.
 PROOFS = (
@@ -391,7 +387,7 @@ def prove(arguments, work):
             began = time.monotonic()
             run = Run(arguments, kind, work)
             run.end = began + arguments.seconds
-            run.preload = {"LD_PRELOAD": arguments.prove, "KV_POWER_FAULT": fault}
+            run.preload = {"LD_PRELOAD": arguments.witness, "KV_POWER_FAULT": fault}
             run.plans = (plan,)
             run.explore()
             found = run.figures["violations"]
@@ -444,7 +440,7 @@ def parse():
     parser.add_argument("--states", type=int)
     parser.add_argument("--kinds", type=lambda text: text.split(","), default=list(KINDS))
     parser.add_argument("--cost", action="store_true")
-    parser.add_argument("--prove", metavar="LIBRARY")
+    parser.add_argument("--prove", action="store_true")
     parser.add_argument("--repeat", metavar="DIRECTORY")
     parser.add_argument("--sync-us", type=int, default=1000)
     parser.add_argument("--run", nargs=argparse.REMAINDER)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Power cuts on the kernel's own ext4, xfs and btrfs, for `make check-power`:
 #
-#     tests/power/run.sh PROGRAM [OPTION]...     options of power.py; --prove alone
+#     tests/power/run.sh PROGRAM [OPTION]...     options of power.py
 #
 # Builds what it needs below build/power and hands over to power.py. That takes root,
 # /dev/fuse and loop devices: where they are missing it says so, also at the end of `make
@@ -39,13 +39,5 @@ mkdir -p -- "$out"
 build disk -D_POSIX_C_SOURCE=200809L -D_FILE_OFFSET_BITS=64 -isystem /usr/include/fuse3 \
     -lfuse3
 build witness -fPIC -shared -ldl
-options=()
-for option; do
-    options+=("$option")
-    if [[ $option == --prove ]]; then
-        build faults -fPIC -shared -ldl
-        options+=("$out/faults")
-    fi
-done
 PYTHONDONTWRITEBYTECODE=1 exec python3 "$here/power.py" "$out/disk" "$program" \
-    "$out/witness" "$out" "${options[@]}"
+    "$out/witness" "$out" "$@"

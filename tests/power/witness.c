@@ -1,22 +1,31 @@
 /*
  * Loaded with LD_PRELOAD: notes each change that the program makes to a file or a name,
- * and each sync, in the file that KV_POWER_WITNESS names, with the length that the record
- * of the disk (KV_POWER_RECORD) had before the call. A sync that has returned is noted
- * again.
+ * and each sync, in the file that KV_POWER_WITNESS names, if it does, with the length
+ * that the record of the disk (KV_POWER_RECORD) had before the call. A sync that has
+ * returned is noted again.
  *
  * An entry: kind, inode, place, offset, length of the first name or of the bytes, length
  * of the second name; then these. rules.py reads it.
+ *
+ * And it makes the program break its promise, to see that check-power notices, as
+ * KV_POWER_FAULT says; what is noted is what the program asked for.
+ *
+ * no-fdatasync       nothing is ever synced, no file at least
+ * no-directory-sync  a name is durable when the file system pleases
+ * reply-first        a sync is made when the replies that wait for it have left
  */
 #define _GNU_SOURCE
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -50,6 +59,8 @@ union next {
                     const char *to);
     int (*unlinkat)(int directory, const char *name, int flags);
     int (*sync)(int fd);
+    ssize_t (*receive)(int fd, void *bytes, size_t length, int flags);
+    int (*wait)(struct pollfd *fds, nfds_t count, int timeout_ms);
 };
 
 static union next find(const char *name)
@@ -57,10 +68,18 @@ static union next find(const char *name)
     return (union next){.symbol = dlsym(RTLD_NEXT, name)};
 }
 
+static bool is_noting(void)
+{
+    return getenv("KV_POWER_WITNESS") != NULL;
+}
+
 static uint64_t place(void)
 {
     struct stat info;
     const char *record = getenv("KV_POWER_RECORD");
+    if (!is_noting()) {
+        return 0;
+    }
     if (record == NULL || stat(record, &info) != 0) {
         abort();
     }
@@ -84,11 +103,12 @@ static uint64_t inode_of_name(int directory, const char *name)
 static void note(struct entry entry, const void *bytes, const char *second)
 {
     static int fd = -1;
+    if (!is_noting()) {
+        return;
+    }
     if (fd < 0) {
-        const char *path = getenv("KV_POWER_WITNESS");
-        fd = path == NULL ? -1
-                          : find("openat").openat(AT_FDCWD, path,
-                                                  O_WRONLY | O_APPEND | O_CREAT, 0600);
+        fd = find("openat").openat(AT_FDCWD, getenv("KV_POWER_WITNESS"),
+                                   O_WRONLY | O_APPEND | O_CREAT, 0600);
     }
     union {
         const void *constant;
@@ -149,10 +169,35 @@ int unlinkat(int directory, const char *name, int flags)
     return find("unlinkat").unlinkat(directory, name, flags);
 }
 
+/* ---- Syncs, and what may be wrong with them ---- */
+
+static int late_fd = -1; /* to be synced; none */
+
+static bool is_fault(const char *name)
+{
+    const char *fault = getenv("KV_POWER_FAULT");
+    return fault != NULL && strcmp(fault, name) == 0;
+}
+
+static void sync_late(void)
+{
+    if (late_fd >= 0) {
+        (void)find("fdatasync").sync(late_fd); /* it promises nothing any more */
+        late_fd = -1;
+    }
+}
+
 static int sync_with(const char *name, int fd)
 {
+    bool is_data = strcmp(name, "fdatasync") == 0;
     note((struct entry){KIND_SYNC, inode_of(fd), place(), 0, 0, 0}, NULL, NULL);
-    int result = find(name).sync(fd);
+    sync_late();
+    int result = 0;
+    if (is_data && is_fault("reply-first")) {
+        late_fd = fd;
+    } else if (!is_fault(is_data ? "no-fdatasync" : "no-directory-sync")) {
+        result = find(name).sync(fd);
+    }
     if (result == 0) {
         note((struct entry){KIND_SYNCED, inode_of(fd), place(), 0, 0, 0}, NULL, NULL);
     }
@@ -167,4 +212,16 @@ int fdatasync(int fd)
 int fsync(int fd)
 {
     return sync_with("fsync", fd);
+}
+
+ssize_t recv(int fd, void *bytes, size_t length, int flags)
+{
+    sync_late();
+    return find("recv").receive(fd, bytes, length, flags);
+}
+
+int poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    sync_late();
+    return find("poll").wait(fds, count, timeout_ms);
 }
