@@ -22,9 +22,6 @@ int fuzz_conn(const uint8_t *data, size_t size);
 int fuzz_scan(const uint8_t *data, size_t size);
 int fuzz_recover(const uint8_t *data, size_t size);
 
-/* The bytes say which records a log of the original holds. */
-int fuzz_import(const uint8_t *data, size_t size);
-
 /* End the program, saying where and why, unless a fact holds. */
 #define REQUIRE(fact) fuzz_require((fact), #fact, __FILE__, __LINE__)
 

@@ -75,7 +75,7 @@ static size_t some_start(struct editor *editor)
 static void insert_record(struct editor *editor)
 {
     uint8_t bytes[RECORD_HEADER_BYTES + 64];
-    size_t key_length = 1 + below(editor, 3);
+    size_t key_length = below(editor, 16) == 0 ? 0 : 1 + below(editor, 3);
     size_t value_length = below(editor, 4) == 0 ? below(editor, 60) : below(editor, 3);
     record_encode_header(bytes, key_length, value_length);
     uint8_t *text = bytes + RECORD_HEADER_BYTES;
@@ -246,7 +246,8 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max, unsi
     editor.length_max = size_max;
     editor.dice = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
     bool is_damaging = below(&editor, 4) == 0;
-    if (below(&editor, 32) != 0) {
+    /* Without one it is a log of the original. */
+    if (below(&editor, 4) != 0) {
         ensure_opening(&editor);
     }
     for (size_t steps = 1 + below(&editor, 3); steps > 0; steps--) {

@@ -105,8 +105,7 @@ int main(void)
     static struct target targets[] = {{"protocol", fuzz_protocol},
                                       {"conn", fuzz_conn},
                                       {"scan", fuzz_scan},
-                                      {"recover", fuzz_recover},
-                                      {"import", fuzz_import}};
+                                      {"recover", fuzz_recover}};
     enum { COUNT = sizeof targets / sizeof targets[0] };
     struct CMUnitTest tests[COUNT];
     for (size_t i = 0; i < COUNT; i++) {

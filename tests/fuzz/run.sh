@@ -1,6 +1,6 @@
 #!/bin/bash
 # Build each fuzz target with clang and run it for a time, starting from its saved corpus.
-#   run.sh SECONDS [TARGET...]      TARGET: protocol conn scan recover import
+#   run.sh SECONDS [TARGET...]      TARGET: protocol conn scan recover
 # New inputs stay in build/fuzz/found/; MERGE=1 afterwards saves the fewest that reach as
 # much in corpus/TARGET. Exits 1 on a crash, and leaves its input in build/fuzz/.
 set -u
@@ -15,7 +15,7 @@ case $seconds in
 esac
 shift
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(protocol conn scan recover import)
+[ ${#targets[@]} -gt 0 ] || targets=(protocol conn scan recover)
 
 out=build/fuzz
 mkdir -p "$out/found"
@@ -75,7 +75,6 @@ for target in "${targets[@]}"; do
             >"$out/protocol.dict"
         ;;
     conn) options="-max_len=2000" ;;
-    import) options="-max_len=2000" ;;
     *) options="-max_len=4096" ;;
     esac
     # What the program tells its operator goes nowhere; libFuzzer keeps its own way out.
@@ -91,7 +90,7 @@ for target in "${targets[@]}"; do
     if [ $status -ne 0 ]; then
         failed="$failed $target"
         grep -E -m1 'ERROR: |runtime error: ' "$out/$target.txt"
-        grep -E '^ +#[0-9]+ .* in (fuzz|check|expect|read|reopen|[a-z_]*_)' "$out/$target.txt" | head -8
+        grep -E '^ +#[0-9]+ .* in (fuzz|check|expect|read|[a-z_]*_)' "$out/$target.txt" | head -8
         grep 'Test unit written to' "$out/$target.txt"
     elif [ "${MERGE:-0}" = 1 ]; then
         rm -rf "$out/merged"
