@@ -42,9 +42,7 @@ void compacting_begin_some(struct table *table, struct engine *engine)
 /* Close, if it is open, and remove everything, for the next of many runs. */
 void compacting_start_over(struct engine *engine)
 {
-    struct store *store = engine->store;
-    engine->store = NULL;
-    (void)store_close(store); /* the run may have ended in a failure */
+    engine_abandon(engine);
     engine_clean(engine);
     (void)remove(engine->log.path); /* a failure may have left only PATH.old */
     engine_forget_messages(engine);

@@ -90,6 +90,13 @@ void engine_close(struct engine *engine)
     }
 }
 
+void engine_abandon(struct engine *engine)
+{
+    struct store *store = engine->store;
+    engine->store = NULL;
+    (void)store_close(store); /* whatever it says */
+}
+
 void engine_drop_index(const struct engine *engine)
 {
     struct tempdir_file file = tempdir_file(&engine->tempdir, "kv.log.index");
@@ -99,9 +106,7 @@ void engine_drop_index(const struct engine *engine)
 void engine_crash(struct engine *engine)
 {
     struct script log = engine_read(engine, "");
-    struct store *store = engine->store;
-    engine->store = NULL;
-    (void)store_close(store); /* what it did is undone at once */
+    engine_abandon(engine); /* what it did is undone at once */
     engine_drop_index(engine);
     engine_write(engine, "", script_slice(&log));
     script_free(&log);
@@ -109,10 +114,8 @@ void engine_crash(struct engine *engine)
 
 void engine_kill(struct engine *engine)
 {
-    struct store *store = engine->store;
-    engine->store = NULL;
     shim_fail_from(SHIM_CHANGES, SHIM_ANY, 1, EIO);
-    (void)store_close(store); /* whatever it wanted to do did not happen */
+    engine_abandon(engine); /* whatever it wanted to do did not happen */
     shim_clear_faults();
 }
 

@@ -45,6 +45,9 @@ enum status engine_try_open(struct engine *engine);
 void engine_open(struct engine *engine);
 void engine_close(struct engine *engine);
 
+/* Close a store that has failed: there is nothing left to save. */
+void engine_abandon(struct engine *engine);
+
 /* Remove PATH.index, if there is one. */
 void engine_drop_index(const struct engine *engine);
 

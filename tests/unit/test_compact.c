@@ -20,54 +20,44 @@
 
 /* ---- What it does when all is well ---- */
 
-static void compact_copies_exactly_the_live_data(void **state)
+/* How much of a log is live. */
+enum live { LIVE_ALL, LIVE_SOME, LIVE_NONE, LIVE_COUNT };
+
+static void have_rows(struct table *table, struct engine *engine, enum live live)
 {
-    struct engine *engine = *state;
-    struct table table;
-    compacting_begin_some(&table, engine);
-    table_fill(&table);
-    for (size_t row = 0; row < table.row_count; row += 3) {
-        table_delete(&table, row);
+    compacting_begin_some(table, engine);
+    if (live != LIVE_ALL) {
+        table_fill(table);
     }
-    uint64_t length = engine_log_length(engine);
-    compacting_start(engine);
-    assert_int_equal(store_compact(engine->store), KV_OK); /* it is running already */
-    assert_in_range(compacting_finish(engine), 2, COMPACTING_STEPS_MAX);
-    assert_true(table_holds(&table));
-    compacting_expect_log(&table);
-    assert_true(engine_log_length(engine) < length / 2);
-    assert_int_equal(store_stats(engine->store).compactions, 1);
-    compacting_reopen(&table);
-    compacting_expect_log(&table);
-    assert_int_equal(engine_told(engine, ""), 0);
+    for (size_t row = 0; live != LIVE_ALL && row < table->row_count; row++) {
+        if (live == LIVE_NONE || row % 3 == 0) {
+            table_delete(table, row);
+        }
+    }
 }
 
-/* Each one that follows another names the one before it. */
-static void compact_can_be_repeated(void **state)
+static void f70_compact_copies_exactly_the_live_data(void **state)
 {
     struct engine *engine = *state;
     struct table table;
-    compacting_begin(&table, engine, 40, 4000);
-    for (unsigned i = 1; i <= 5; i++) {
-        table_fill(&table);
+    for (enum live live = LIVE_ALL; live < LIVE_COUNT; live++) {
+        have_rows(&table, engine, live);
+        uint64_t length = engine_log_length(engine);
         compacting_start(engine);
-        table_put(&table, i);
-        table_delete(&table, 10 + i);
-        (void)compacting_finish(engine);
+        assert_int_equal(store_compact(engine->store), KV_OK); /* it is running already */
+        size_t steps = compacting_finish(engine);
+        assert_in_range(steps, 2, live == LIVE_NONE ? 4 : COMPACTING_STEPS_MAX);
         assert_true(table_holds(&table));
-        assert_int_equal(store_stats(engine->store).compactions, i);
+        compacting_expect_log(&table);
+        assert_true(live == LIVE_ALL || engine_log_length(engine) < length / 2);
+        assert_int_equal(store_stats(engine->store).compactions, 1);
+        assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
+        assert_false(compacting_is_running(engine)); /* not again */
+        compacting_reopen(&table);
+        compacting_expect_log(&table);
+        assert_int_equal(engine_told(engine, ""), 0);
+        compacting_start_over(engine);
     }
-    compacting_reopen(&table);
-}
-
-static void compact_of_an_empty_store_ends(void **state)
-{
-    struct table table;
-    compacting_begin(&table, *state, 0, 100);
-    compacting_start(table.engine);
-    assert_in_range(compacting_finish(table.engine), 1, 4);
-    compacting_expect_log(&table);
-    compacting_reopen(&table);
 }
 
 /*
@@ -226,34 +216,6 @@ static void f70_compact_never_starts_by_itself_on_a_log_without_dead_records(voi
         assert_false(compacting_is_running(engine));
         shim_advance_clock(10 * COMPACT_RETRY_MS);
     }
-}
-
-static void f70_compact_of_all_live_data_copies_it_and_stops(void **state)
-{
-    struct engine *engine = *state;
-    struct table table;
-    compacting_begin_some(&table, engine);
-    compacting_start(engine);
-    (void)compacting_finish(engine);
-    compacting_expect_log(&table);
-    assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_OK);
-    assert_false(compacting_is_running(engine));
-    compacting_reopen(&table);
-}
-
-static void f70_compact_of_all_dead_data_leaves_marks_alone(void **state)
-{
-    struct engine *engine = *state;
-    struct table table;
-    compacting_begin_some(&table, engine);
-    for (size_t row = 0; row < table.row_count; row++) {
-        table_delete(&table, row);
-    }
-    compacting_start(engine);
-    assert_in_range(compacting_finish(engine), 1, 4); /* nothing in it is looked at */
-    compacting_expect_log(&table);
-    assert_in_range(engine_log_length(engine), 0, 1000);
-    compacting_reopen(&table);
 }
 
 static void f70_compact_copies_the_largest_value_in_one_step(void **state)
@@ -419,17 +381,13 @@ static void compact_writes_at_most_twice_what_clients_write(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        ON_ENGINE(compact_copies_exactly_the_live_data),
-        ON_ENGINE(compact_can_be_repeated),
-        ON_ENGINE(compact_of_an_empty_store_ends),
+        ON_ENGINE(f70_compact_copies_exactly_the_live_data),
         ON_ENGINE(compact_makes_each_step_durable_before_the_next),
         ON_ENGINE(compact_keeps_a_drained_log_for_a_while),
         ON_ENGINE(compact_syncs_the_copies_before_it_drops_under_everysec),
         ON_ENGINE(f70_compact_starts_by_itself_when_more_than_half_is_dead),
         ON_ENGINE(f70_compact_leaves_a_small_log_alone),
         ON_ENGINE(f70_compact_never_starts_by_itself_on_a_log_without_dead_records),
-        ON_ENGINE(f70_compact_of_all_live_data_copies_it_and_stops),
-        ON_ENGINE(f70_compact_of_all_dead_data_leaves_marks_alone),
         ON_ENGINE(f70_compact_copies_the_largest_value_in_one_step),
         ON_ENGINE(compact_saves_the_index_of_a_short_log_when_nobody_is_waiting),
         ON_ENGINE(compact_saves_the_index_of_a_long_log_also_while_commands_wait),

@@ -24,105 +24,6 @@
 
 /* ---- Failing calls ---- */
 
-struct failure {
-    enum shim_call call;
-    enum shim_role role;
-    uint64_t nth;
-    int error;
-    enum status status;
-};
-
-/* What fails before the switch is done is taken back, and can be tried again. */
-static void f67_compact_that_cannot_begin_leaves_all_as_it_was(void **state)
-{
-    static const struct failure failures[] = {
-        {SHIM_RENAMEAT, SHIM_OLD, 1, EIO, KV_IO},
-        {SHIM_RENAMEAT, SHIM_OLD, 1, ENOSPC, KV_NO_SPACE},
-        {SHIM_RENAMEAT, SHIM_OLD, 1, EACCES, KV_IO},
-        {SHIM_OPENAT, SHIM_NEW, 1, EMFILE, KV_IO},
-        {SHIM_FSTAT, SHIM_NEW, 1, EIO, KV_IO},
-        {SHIM_MMAP, SHIM_NEW, 1, EIO, KV_OK}, /* a smaller view does */
-        {SHIM_FOPEN, SHIM_OTHER, 1, EMFILE, KV_IO},
-        {SHIM_PWRITE, SHIM_NEW, 1, ENOSPC, KV_NO_SPACE},
-        {SHIM_PWRITE, SHIM_NEW, 1, EIO, KV_IO},
-        {SHIM_FDATASYNC, SHIM_NEW, 1, EIO, KV_IO},
-        {SHIM_FDATASYNC, SHIM_NEW, 1, ENOSPC, KV_NO_SPACE},
-        {SHIM_RENAMEAT, SHIM_LOG, 1, EIO, KV_IO},
-    };
-    struct engine *engine = *state;
-    struct table table;
-    for (size_t i = 0; i < sizeof failures / sizeof failures[0]; i++) {
-        const struct failure *failure = &failures[i];
-        compacting_begin(&table, engine, 20, 1000);
-        shim_fail_once(SHIM_BIT(failure->call), failure->role, failure->nth,
-                       failure->error);
-        assert_int_equal(store_compact(engine->store), failure->status);
-        assert_int_equal(shim_fired_count(), 1);
-        if (failure->status != KV_OK) {
-            assert_false(compacting_is_running(engine));
-            assert_in_range(engine_told(engine, ""), 1, 2);
-        }
-        assert_false(engine_has_file(engine, FILES_NEW));
-        table_put(&table, 3);
-        assert_true(table_holds(&table));
-        compacting_reopen(&table);
-        assert_int_equal(store_compact(engine->store), KV_OK);
-        (void)compacting_finish(engine);
-        assert_true(table_holds(&table));
-        compacting_start_over(engine);
-    }
-}
-
-/* Take all steps, one of them without memory at the nth time that it is asked for; false
- * if it was not asked for so often. */
-static bool step_without_memory(const struct engine *engine, uint64_t nth)
-{
-    shim_fail_once(SHIM_MEMORY, SHIM_ANY, nth, ENOMEM);
-    for (size_t i = 0; i < 200 && shim_fired_count() == 0; i++) {
-        uint64_t length = compacting_is_running(engine) ? engine_log_length(engine) : 0;
-        uint64_t percent = store_stats(engine->store).compaction_percent;
-        assert_int_equal(compacting_step(engine), KV_OK);
-        if (shim_fired_count() > 0 &&
-            compacting_is_running(engine)) { /* it was taken back */
-            assert_in_range(engine_log_length(engine) - length, 0, SEAL_BYTES);
-            assert_int_equal(store_staged_bytes(engine->store), 0);
-            assert_int_equal(store_stats(engine->store).compaction_percent, percent);
-        }
-    }
-    shim_clear_faults();
-    return shim_fired_count() > 0;
-}
-
-/* A slice that cannot be staged or sealed waits, and service goes on meanwhile. */
-static void f71_compact_without_memory_pauses_and_service_goes_on(void **state)
-{
-    struct engine *engine = *state;
-    struct table table;
-    for (int is_swept = 0; is_swept < 2; is_swept++) {
-        uint64_t nth = 0;
-        bool has_failed = true;
-        while (has_failed) {
-            if (is_swept) {
-                compacting_begin_rotten(&table, engine, 60, 16000);
-            } else {
-                compacting_begin_some(&table, engine);
-                compacting_start(engine);
-            }
-            nth += watchdog_scaled(1, 3);
-            has_failed = step_without_memory(engine, nth);
-            table_put(&table, 3);
-            shim_advance_clock(COMPACT_RETRY_MS);
-            compacting_exhaust(engine);
-            table_put(&table, 0); /* mends what is rotten */
-            (void)compacting_finish(engine);
-            assert_true(table_holds(&table));
-            compacting_reopen(&table);
-            compacting_start_over(engine);
-        }
-        assert_in_range(nth, 5, 200);
-    }
-}
-
 /*
  * What a new log needs and cannot be had, again and again: the log keeps its name all the
  * time, and the operator is told once a minute at most; then it goes on by itself.
@@ -188,9 +89,7 @@ static void f111_compact_by_hand_tells_once_a_minute_why_none_begins(void **stat
     shim_fail_once(SHIM_BIT(SHIM_FSYNC), SHIM_ANY, 1, EIO); /* the last word is told */
     assert_int_equal(store_compact(engine->store), KV_FATAL);
     assert_int_equal(engine_told(engine, "cannot sync the directory"), 1);
-    struct store *store = engine->store;
-    engine->store = NULL;
-    (void)store_close(store); /* there is nothing left to save */
+    engine_abandon(engine);
 }
 
 /* ---- A view of the log that is short ---- */
@@ -352,33 +251,6 @@ static void f111_compact_that_cannot_drop_the_older_log_backs_off(void **state)
     assert_true(table_holds(&table));
 }
 
-/* Where nobody knows which names are durable, nothing may be acknowledged any more. */
-static void f67_compact_with_unknown_names_is_fatal(void **state)
-{
-    struct engine *engine = *state;
-    struct table table;
-    for (size_t i = 0; i < 4; i++) {
-        compacting_begin(&table, engine, 20, 1000);
-        if (i < 2) { /* the directory sync behind either rename */
-            shim_fail_once(SHIM_BIT(SHIM_FSYNC), SHIM_ANY, i + 1, EIO);
-        } else { /* neither the new name nor the old one can be had */
-            shim_fail_from(SHIM_BIT(SHIM_RENAMEAT), SHIM_LOG, 1, i == 2 ? EIO : ENOSPC);
-        }
-        assert_int_equal(store_compact(engine->store), KV_FATAL);
-        shim_clear_faults();
-        assert_int_equal(store_compact(engine->store), KV_FATAL);
-        assert_int_equal(compacting_step(engine), KV_FATAL);
-        assert_int_equal(keyed_set(engine->store, table_key(0), table_key(1)), KV_OK);
-        assert_int_equal(store_commit(engine->store), KV_FATAL);
-        struct store *store = engine->store;
-        engine->store = NULL;
-        (void)store_close(store); /* there is nothing left to save */
-        engine_open(engine);
-        assert_true(table_holds(&table));
-        compacting_start_over(engine);
-    }
-}
-
 /* A sync that fails leaves the state of the disk unknown, in a slice as in a commit. */
 static void f67_compact_that_cannot_sync_is_fatal(void **state)
 {
@@ -394,12 +266,8 @@ static void f67_compact_that_cannot_sync_is_fatal(void **state)
         assert_int_equal(shim_fired_count(), 1);
         assert_int_equal(store_commit(engine->store), KV_FATAL);
         assert_true(compacting_is_running(engine));
-        shim_clear_faults();
-        struct store *store = engine->store;
-        engine->store = NULL;
-        (void)store_close(store); /* there is nothing left to save */
+        engine_abandon(engine);
         engine_open(engine);
-        assert_true(table_holds(&table));
         (void)compacting_finish(engine);
         assert_true(table_holds(&table));
         compacting_start_over(engine);
@@ -409,21 +277,19 @@ static void f67_compact_that_cannot_sync_is_fatal(void **state)
 /* The older log cannot be got rid of: service goes on, and it is tried again. */
 static void f67_compact_that_cannot_drop_the_older_log_tries_again(void **state)
 {
-    static const struct failure failures[] = {
-        {SHIM_FTRUNCATE, SHIM_OLD, 1, EIO, KV_OK},
-        {SHIM_UNLINKAT, SHIM_OLD, 1, EIO, KV_OK},
-        {SHIM_UNLINKAT, SHIM_OLD, 1, EROFS, KV_OK},
-        {SHIM_FSYNC, SHIM_DIRECTORY, 1, EIO, KV_OK},
+    static const struct shim_fault failures[] = {
+        {SHIM_BIT(SHIM_FTRUNCATE), SHIM_OLD, 1, EIO, false},
+        {SHIM_BIT(SHIM_UNLINKAT), SHIM_OLD, 1, EIO, false},
+        {SHIM_BIT(SHIM_UNLINKAT), SHIM_OLD, 1, EROFS, false},
+        {SHIM_BIT(SHIM_FSYNC), SHIM_DIRECTORY, 1, EIO, false},
     };
     struct engine *engine = *state;
     struct table table;
     for (size_t i = 0; i < 2 * sizeof failures / sizeof failures[0]; i++) {
-        const struct failure *failure = &failures[i / 2];
         compacting_begin(&table, engine, 20, 1000);
         compacting_grow_log(engine, CUT_STEP_BYTES);
         compacting_start(engine);
-        shim_fail_once(SHIM_BIT(failure->call), failure->role, failure->nth,
-                       failure->error);
+        shim_inject(&failures[i / 2]);
         for (size_t k = 0; k < 60; k++) {
             assert_int_equal(compacting_step(engine), KV_OK);
         }
@@ -490,28 +356,6 @@ static void f102_an_older_log_that_cannot_be_inspected_is_not_cut(void **state)
     assert_true(table_holds(&table));
 }
 
-/* A start that cannot remove a drained log serves; the next compaction replaces it. */
-static void f67_a_start_that_cannot_remove_a_drained_log_serves(void **state)
-{
-    struct engine *engine = *state;
-    struct table table;
-    compacting_begin(&table, engine, 20, 1000);
-    compacting_start(engine);
-    assert_int_equal(compacting_step(engine), KV_OK);
-    assert_int_equal(compacting_step(engine), KV_OK); /* the drained mark */
-    engine_crash(engine);
-    shim_fail_from(SHIM_BIT(SHIM_UNLINKAT), SHIM_OLD, 1, EIO);
-    engine_open(engine);
-    assert_true(table_holds(&table));
-    assert_true(compacting_is_running(engine));
-    table_put(&table, 1);
-    shim_clear_faults();
-    assert_int_equal(store_compact(engine->store), KV_OK);
-    compacting_reopen(&table);
-    (void)compacting_finish(engine);
-    compacting_expect_log(&table);
-}
-
 static bool knows_no_size; /* as some file systems of user space */
 static bool takes_no_advice;
 
@@ -564,8 +408,6 @@ static void f109_strange_file_systems_start_and_compact(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        ON_ENGINE(f71_compact_without_memory_pauses_and_service_goes_on),
-        ON_ENGINE(f67_compact_that_cannot_begin_leaves_all_as_it_was),
         ON_ENGINE(f111_compact_that_cannot_make_a_new_log_backs_off),
         ON_ENGINE(f111_compact_by_hand_tells_once_a_minute_why_none_begins),
         ON_ENGINE(f111_compact_that_cannot_drop_the_older_log_backs_off),
@@ -573,10 +415,8 @@ int main(void)
         ON_ENGINE(f114_compact_waits_for_a_view_of_the_whole_log),
         ON_ENGINE(f112_a_view_that_cannot_grow_is_told_once_a_minute),
         ON_ENGINE(f112_compact_without_memory_says_so_once),
-        ON_ENGINE(f67_compact_with_unknown_names_is_fatal),
         ON_ENGINE(f67_compact_that_cannot_sync_is_fatal),
         ON_ENGINE(f67_compact_that_cannot_drop_the_older_log_tries_again),
-        ON_ENGINE(f67_a_start_that_cannot_remove_a_drained_log_serves),
         ON_ENGINE(f102_a_second_link_to_the_log_keeps_its_bytes),
         ON_ENGINE(f102_an_older_log_that_cannot_be_inspected_is_not_cut),
         ON_ENGINE(f109_strange_file_systems_start_and_compact),

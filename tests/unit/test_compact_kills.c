@@ -1,6 +1,6 @@
 /*
- * A compaction that is killed, and written to, between any two of its steps, and the
- * pairs of logs that a start may find.
+ * What a start makes of a compaction that was killed: keys deleted meanwhile stay away,
+ * and the pairs of logs that it may find.
  *
  * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap fopen clock_gettime fstatvfs
@@ -11,92 +11,20 @@
 #include "file/files.h"
 #include "log/record.h"
 #include "support/compacting.h"
-#include "support/dice.h"
 #include "support/unit.h"
-#include "support/watchdog.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- Crashes and writes between steps ---- */
-
-static void f63_compact_killed_after_any_step_goes_on(void **state)
+/* A compaction was killed when so much had been copied, in percent. */
+static void have_killed(struct table *table, struct engine *engine, uint64_t percent)
 {
-    struct engine *engine = *state;
-    struct table table;
-    size_t steps = 0;
-    for (size_t killed_at = 0; killed_at <= steps; killed_at += watchdog_scaled(1, 2)) {
-        compacting_begin_some(&table, engine);
-        for (size_t row = 0; row < table.row_count; row += 4) {
-            table_put(&table, row);
-            table_delete(&table, row + 1);
-        }
-        compacting_start(engine);
-        for (size_t i = 0; i < killed_at && compacting_is_running(engine); i++) {
-            assert_int_equal(compacting_step(engine), KV_OK);
-            steps = steps < i + 2 ? i + 2 : steps;
-        }
-        steps = steps == 0 ? 1 : steps;
-        bool was_over = !compacting_is_running(engine);
-        compacting_reopen(&table);
-        steps = was_over ? 0 : steps;
-        (void)compacting_finish(engine);
-        assert_true(table_holds(&table));
-        compacting_reopen(&table);
-        assert_int_equal(engine_told(engine, ""), 0);
-        compacting_start_over(engine);
-    }
-}
-
-/* Kills that come after ever more steps: each start takes up what the last one left. */
-static void f63_compact_ends_though_it_is_killed_again_and_again(void **state)
-{
-    struct engine *engine = *state;
-    struct table table;
-    compacting_begin_some(&table, engine);
+    compacting_begin_some(table, engine);
     compacting_start(engine);
-    for (size_t life = 1; compacting_is_running(engine); life++) {
-        for (size_t i = 0; i < life && compacting_is_running(engine); i++) {
-            assert_int_equal(compacting_step(engine), KV_OK);
-        }
-        compacting_reopen(&table);
-        assert_in_range(life, 0, 100);
-    }
-    assert_true(table_holds(&table));
-}
-
-/* One row is written at each stage of the copying, by a set and by a delete. */
-static void f66_writes_before_during_and_after_the_copy_of_a_key_last(void **state)
-{
-    struct engine *engine = *state;
-    struct table table;
-    const uint64_t stages[] = {0, 1, 50, 90};
-    /* Every third meets each stage, and each way of writing and going on. */
-    for (size_t i = 0; i < 4 * 4; i += watchdog_scaled(1, 3)) {
-        compacting_begin_some(&table, engine);
-        size_t rows[] = {0, table.row_count / 2, table.row_count - 1};
-        compacting_start(engine);
-        compacting_advance(engine, stages[i / 4]);
-        for (size_t k = 0; k < 3; k++) {
-            if (i % 2 == 0) {
-                table_put(&table, rows[k]);
-            } else {
-                table_delete(&table, rows[k]);
-            }
-        }
-        if (i % 4 >= 2) {
-            compacting_reopen(&table);
-        }
-        (void)compacting_finish(engine);
-        assert_true(table_holds(&table));
-        compacting_reopen(&table);
-        compacting_start(engine); /* what is gone stays away in the next one too */
-        (void)compacting_finish(engine);
-        assert_true(table_holds(&table));
-        compacting_start_over(engine);
-    }
+    compacting_advance(engine, percent);
+    engine_crash(engine);
 }
 
 /* A tombstone is wanted while the older log is there, also across a crash. */
@@ -122,67 +50,13 @@ static void f66_deleted_keys_never_come_back(void **state)
     compacting_expect_log(&table);
 }
 
-static void play(struct table *table, struct dice *dice)
-{
-    size_t row = (size_t)dice_below(dice, table->row_count);
-    switch (dice_below(dice, 16)) {
-    case 0:
-        if (!compacting_is_running(table->engine)) {
-            compacting_start(table->engine);
-        }
-        break;
-    case 1:
-        compacting_reopen(table);
-        break;
-    case 2:
-    case 3:
-        assert_int_equal(compacting_step(table->engine), KV_OK);
-        break;
-    case 4:
-        table_stage(table, row);
-        table_stage(table, (row + 1) % table->row_count);
-        table_commit(table);
-        break;
-    case 5:
-    case 6:
-    case 7:
-        table_delete(table, row);
-        break;
-    case 8:
-        shim_advance_clock(dice_below(dice, 1500));
-        break;
-    default:
-        table_put(table, row);
-        break;
-    }
-}
-
-static void f66_random_writes_amid_compactions_equal_the_model(void **state)
-{
-    struct engine *engine = *state;
-    struct table table;
-    struct dice dice;
-    dice_begin(&dice);
-    for (int policy = 0; policy < 2; policy++) {
-        engine->sync = policy == 0 ? SYNC_ALWAYS : SYNC_EVERYSEC;
-        compacting_begin(&table, engine, 40, 12000);
-        for (size_t i = 0; i < watchdog_scaled(3000, 120); i++) {
-            play(&table, &dice);
-        }
-        assert_true(table_holds(&table));
-        compacting_start_over(engine);
-    }
-}
-
 /* ---- What a start may find ---- */
 
 static void f68_an_older_log_alone_is_taken_up(void **state)
 {
     struct engine *engine = *state;
     struct table table;
-    compacting_begin_some(&table, engine);
-    compacting_start(engine);
-    engine_crash(engine);
+    have_killed(&table, engine, 0);
     assert_int_equal(remove(engine->log.path), 0);
     engine_write(engine, FILES_NEW,
                  SLICE_LITERAL("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x58"
@@ -204,9 +78,7 @@ static void f68_an_older_log_alone_that_lost_its_end_is_refused(void **state)
 {
     struct engine *engine = *state;
     struct table table;
-    compacting_begin_some(&table, engine);
-    compacting_start(engine);
-    engine_crash(engine);
+    have_killed(&table, engine, 0);
     assert_int_equal(remove(engine->log.path), 0);
     struct script older = engine_read(engine, FILES_OLD);
     older.length -= 5;
@@ -214,23 +86,6 @@ static void f68_an_older_log_alone_that_lost_its_end_is_refused(void **state)
     assert_int_equal(engine_try_open(engine), KV_CORRUPT);
     engine_expect_file(engine, FILES_OLD, script_slice(&older));
     script_free(&older);
-}
-
-static void f68_both_logs_and_a_stale_new_one_are_taken_up(void **state)
-{
-    struct engine *engine = *state;
-    struct table table;
-    compacting_begin_some(&table, engine);
-    compacting_start(engine);
-    compacting_advance(engine, 40);
-    engine_crash(engine);
-    engine_write(engine, FILES_NEW, SLICE_LITERAL(""));
-    engine_open(engine);
-    assert_true(table_holds(&table));
-    assert_false(engine_has_file(engine, FILES_NEW));
-    assert_in_range(store_stats(engine->store).compaction_percent, 0, 99);
-    (void)compacting_finish(engine);
-    assert_true(table_holds(&table));
 }
 
 /* A drained log, whole or cut short in any step of its removal, is only removed. */
@@ -302,9 +157,7 @@ static void f68_an_older_log_that_is_no_file_is_refused(void **state)
 {
     struct engine *engine = *state;
     struct table table;
-    compacting_begin(&table, engine, 20, 1000);
-    compacting_start(engine);
-    engine_crash(engine);
+    have_killed(&table, engine, 0);
     struct tempdir_file older = engine_file(engine, FILES_OLD);
     assert_int_equal(remove(older.path), 0);
     assert_int_equal(mkdir(older.path, 0700), 0);
@@ -337,10 +190,7 @@ static void f96_an_older_log_that_is_missing_is_named(void **state)
     struct table table;
     const uint64_t stages[] = {0, 40, 99};
     for (size_t i = 0; i < 3; i++) {
-        compacting_begin_some(&table, engine);
-        compacting_start(engine);
-        compacting_advance(engine, stages[i]);
-        engine_crash(engine);
+        have_killed(&table, engine, stages[i]);
         struct script older = engine_read(engine, FILES_OLD);
         assert_int_equal(remove(engine_file(engine, FILES_OLD).path), 0);
         expect_refusal(engine, KV_CORRUPT, "kv.log.old: is missing");
@@ -355,14 +205,9 @@ static void f96_an_older_log_that_is_missing_is_named(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        ON_ENGINE(f63_compact_killed_after_any_step_goes_on),
-        ON_ENGINE(f63_compact_ends_though_it_is_killed_again_and_again),
-        ON_ENGINE(f66_writes_before_during_and_after_the_copy_of_a_key_last),
         ON_ENGINE(f66_deleted_keys_never_come_back),
-        ON_ENGINE(f66_random_writes_amid_compactions_equal_the_model),
         ON_ENGINE(f68_an_older_log_alone_is_taken_up),
         ON_ENGINE(f68_an_older_log_alone_that_lost_its_end_is_refused),
-        ON_ENGINE(f68_both_logs_and_a_stale_new_one_are_taken_up),
         ON_ENGINE(f68_a_drained_log_of_any_length_is_removed),
         ON_ENGINE(f68_an_older_log_of_another_generation_is_refused),
         ON_ENGINE(f68_an_older_log_that_is_no_file_is_refused),
