@@ -261,47 +261,6 @@ static void f130_no_step_without_leisure(void **state)
     finish_image(table);
 }
 
-/* ---- What is in it ---- */
-
-/* Everything changes between any two of its steps: rows come, go, and come back. */
-static void f130_image_of_many_moments_is_right(void **state)
-{
-    struct table *table = *state;
-    begin_image(table);
-    for (size_t i = 0; is_saving(table); i++) {
-        size_t row = i * 7 % ROWS;
-        table_stage_delete(table, row);
-        table_stage_delete(table, (row + 3) % ROWS);
-        table_commit(table);
-        table_stage(table, (row + 3) % ROWS);
-        table_stage(table, (row + 5) % ROWS);
-        table_commit(table);
-        maintain(table);
-    }
-    assert_int_equal(seen.images, 1);
-    expect_start_reads(table, bytes_logged(table) / 2);
-}
-
-/* The image has its name only when what it points at is durable. */
-static void f130_log_is_synced_before_an_image_gets_its_name(void **state)
-{
-    struct table *table = *state;
-    engine_close(table->engine);
-    table->engine->sync = SYNC_EVERYSEC;
-    engine_open(table->engine);
-    begin_image(table);
-    shim_forget_trace();
-    for (int i = 0; is_saving(table); i++) {
-        table_put(table, 0);
-        maintain(table);
-    }
-    const char *trace = shim_trace_text(SHIM_BIT(SHIM_FDATASYNC) |
-                                        SHIM_BIT(SHIM_RENAMEAT) | SHIM_BIT(SHIM_FSYNC));
-    const char *end = "fdatasync:log fdatasync:new renameat:index fsync:directory";
-    assert_true(strlen(trace) >= strlen(end));
-    assert_string_equal(trace + strlen(trace) - strlen(end), end);
-}
-
 /* ---- What comes in between ---- */
 
 static void f131_compaction_gives_up_the_image_of_its_log(void **state)
@@ -331,17 +290,6 @@ static void f131_compaction_that_cannot_begin_leaves_the_image_of_before(void **
     assert_false(is_saving(table));
     assert_true(engine_has_file(table->engine, FILES_INDEX));
     expect_start_reads(table, bytes_logged(table) - covered);
-}
-
-static void f131_stop_amid_an_image_saves_all_of_it(void **state)
-{
-    struct table *table = *state;
-    begin_image(table);
-    maintain(table);
-    engine_close(table->engine);
-    assert_false(is_saving(table));
-    engine_open(table->engine);
-    expect_start_reads(table, 0);
 }
 
 /* ---- What it lacks ---- */
@@ -425,21 +373,6 @@ static void f132_image_that_cannot_be_written_is_told_once(void **state)
     expect_start_reads(table, bytes_logged(table) - covered);
 }
 
-/* Whichever allocation fails, commands go on, and so does the next image. */
-static void f132_image_without_memory_is_given_up(void **state)
-{
-    struct table *table = *state;
-    for (uint64_t nth = 1; nth <= 3; nth++) {
-        write_rows(table, (uint64_t)IMAGE_BYTES * 4);
-        shim_fail_once(SHIM_MEMORY, SHIM_ANY, nth, ENOMEM);
-        maintain_fully(table);
-        shim_clear_faults();
-        assert_false(is_saving(table));
-        assert_true(table_holds(table));
-    }
-    expect_start_reads(table, bytes_logged(table));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -450,16 +383,12 @@ int main(void)
         ON_TABLE(f130_pieces_grow_with_what_commands_write),
         ON_TABLE(f130_image_is_finished_at_leisure),
         ON_TABLE(f130_no_step_without_leisure),
-        ON_TABLE(f130_image_of_many_moments_is_right),
-        ON_TABLE(f130_log_is_synced_before_an_image_gets_its_name),
         ON_TABLE(f131_compaction_gives_up_the_image_of_its_log),
         ON_TABLE(f131_compaction_that_cannot_begin_leaves_the_image_of_before),
-        ON_TABLE(f131_stop_amid_an_image_saves_all_of_it),
         ON_TABLE(f132_image_leaves_the_room_of_values),
         ON_TABLE(f132_image_at_a_stop_needs_its_own_room_alone),
         ON_TABLE(f132_image_on_the_way_gives_its_room_back),
         ON_TABLE(f132_image_that_cannot_be_written_is_told_once),
-        ON_TABLE(f132_image_without_memory_is_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

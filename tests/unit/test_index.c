@@ -5,7 +5,6 @@
  */
 #include "engine/index.h"
 
-#include "base/bytes.h"
 #include "engine/chunks.h"
 #include "engine/slot.h"
 #include "support/aborts.h"
@@ -16,7 +15,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* From now on there is memory so often, and then none until shim_reset. */
 static void allow_allocations(uint64_t count)
