@@ -54,6 +54,46 @@ static void f30_store_rest_seal_without_space_is_tried_again(void **state)
     model_expect(&model, engine);
 }
 
+/* A sync fails: that of a batch, the one a second later, that of a seal after a rest. */
+static void fail_to_sync(struct engine *engine, size_t which)
+{
+    engine->sync = which == 1 ? SYNC_EVERYSEC : SYNC_ALWAYS;
+    engine_open(engine);
+    (void)put_some(engine);
+    engine_forget_messages(engine);
+    if (which == 0) {
+        assert_int_equal(engine_set(engine, "key", "value"), KV_OK);
+        shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_ANY, 1, EIO);
+        assert_int_equal(store_commit(engine->store), KV_FATAL);
+    } else {
+        shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_ANY, 1, EIO);
+        shim_advance_clock(which == 1 ? SYNC_LAG_MS_MAX : SECOND_SEAL_MS);
+        assert_int_equal(store_maintain(engine->store, LEISURE_ALL), KV_FATAL);
+    }
+    assert_int_equal(engine_told(engine, ""), 1);
+}
+
+/* Nothing is written or synced once the log's state is unknown, not even at the end. */
+static void f35_store_that_could_not_sync_is_dead_for_ever(void **state)
+{
+    struct engine *engine = *state;
+    shim_set_clock(START_MS);
+    for (size_t which = 0; which < 3; which++) {
+        fail_to_sync(engine, which);
+        shim_forget_trace();
+        (void)engine_set(engine, model_key(9), "after the failure");
+        assert_int_equal(store_commit(engine->store), KV_FATAL);
+        assert_int_equal(store_sync(engine->store), KV_FATAL);
+        engine_abandon(engine);
+        assert_string_equal(shim_trace_text(SHIM_CHANGES), "");
+        engine_open(engine);
+        engine_expect(engine, model_key(9), NULL);
+        engine_close(engine);
+        assert_int_equal(remove(engine->log.path), 0);
+        engine_clean(engine);
+    }
+}
+
 /* A full disk only means that the last batch has one seal. */
 static void f30_store_close_without_space_is_clean_and_without_disk_is_not(void **state)
 {
@@ -360,6 +400,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_ENGINE(f30_store_rest_seal_without_space_is_tried_again),
+        ON_ENGINE(f35_store_that_could_not_sync_is_dead_for_ever),
         ON_ENGINE(f30_store_close_without_space_is_clean_and_without_disk_is_not),
         ON_ENGINE(f91_store_close_tells_that_the_log_could_not_be_closed),
         ON_ENGINE(f36_store_open_judges_the_last_batch_by_the_disk),
