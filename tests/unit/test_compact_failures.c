@@ -24,6 +24,56 @@
 
 /* ---- Failing calls ---- */
 
+/* Take all steps, one of them without memory at the nth time that it is asked for; false
+ * if it was not asked for so often. */
+static bool step_without_memory(const struct engine *engine, uint64_t nth)
+{
+    shim_fail_once(SHIM_MEMORY, SHIM_ANY, nth, ENOMEM);
+    for (size_t i = 0; i < 200 && shim_fired_count() == 0; i++) {
+        uint64_t length = compacting_is_running(engine) ? engine_log_length(engine) : 0;
+        uint64_t percent = store_stats(engine->store).compaction_percent;
+        assert_int_equal(compacting_step(engine), KV_OK);
+        if (shim_fired_count() > 0 &&
+            compacting_is_running(engine)) { /* it was taken back */
+            assert_in_range(engine_log_length(engine) - length, 0, SEAL_BYTES);
+            assert_int_equal(store_staged_bytes(engine->store), 0);
+            assert_int_equal(store_stats(engine->store).compaction_percent, percent);
+        }
+    }
+    shim_clear_faults();
+    return shim_fired_count() > 0;
+}
+
+/* A slice that cannot be staged or sealed waits, and service goes on meanwhile. */
+static void f71_compact_without_memory_pauses_and_service_goes_on(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    for (int is_swept = 0; is_swept < 2; is_swept++) {
+        uint64_t nth = 0;
+        bool has_failed = true;
+        while (has_failed) {
+            if (is_swept) {
+                compacting_begin_rotten(&table, engine, 60, 16000);
+            } else {
+                compacting_begin_some(&table, engine);
+                compacting_start(engine);
+            }
+            nth += watchdog_scaled(1, 3);
+            has_failed = step_without_memory(engine, nth);
+            table_put(&table, 3);
+            shim_advance_clock(COMPACT_RETRY_MS);
+            compacting_exhaust(engine);
+            table_put(&table, 0); /* mends what is rotten */
+            (void)compacting_finish(engine);
+            assert_true(table_holds(&table));
+            compacting_reopen(&table);
+            compacting_start_over(engine);
+        }
+        assert_in_range(nth, 5, 200);
+    }
+}
+
 /*
  * What a new log needs and cannot be had, again and again: the log keeps its name all the
  * time, and the operator is told once a minute at most; then it goes on by itself.
@@ -317,6 +367,28 @@ static void f67_compact_that_cannot_drop_the_older_log_tries_again(void **state)
     }
 }
 
+/* A start that cannot remove a drained log serves; the next compaction replaces it. */
+static void f67_a_start_that_cannot_remove_a_drained_log_serves(void **state)
+{
+    struct engine *engine = *state;
+    struct table table;
+    compacting_begin(&table, engine, 20, 1000);
+    compacting_start(engine);
+    assert_int_equal(compacting_step(engine), KV_OK);
+    assert_int_equal(compacting_step(engine), KV_OK); /* the drained mark */
+    engine_crash(engine);
+    shim_fail_from(SHIM_BIT(SHIM_UNLINKAT), SHIM_OLD, 1, EIO);
+    engine_open(engine);
+    assert_true(table_holds(&table));
+    assert_true(compacting_is_running(engine));
+    table_put(&table, 1);
+    shim_clear_faults();
+    assert_int_equal(store_compact(engine->store), KV_OK);
+    compacting_reopen(&table);
+    (void)compacting_finish(engine);
+    compacting_expect_log(&table);
+}
+
 /* A backup by a second link keeps every byte of the log that it was made of. */
 static void f102_a_second_link_to_the_log_keeps_its_bytes(void **state)
 {
@@ -410,6 +482,7 @@ static void f109_strange_file_systems_start_and_compact(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        ON_ENGINE(f71_compact_without_memory_pauses_and_service_goes_on),
         ON_ENGINE(f111_compact_that_cannot_make_a_new_log_backs_off),
         ON_ENGINE(f111_compact_by_hand_tells_once_a_minute_why_none_begins),
         ON_ENGINE(f111_compact_that_cannot_drop_the_older_log_backs_off),
@@ -419,6 +492,7 @@ int main(void)
         ON_ENGINE(f112_compact_without_memory_says_so_once),
         ON_ENGINE(f67_compact_that_cannot_sync_is_fatal),
         ON_ENGINE(f67_compact_that_cannot_drop_the_older_log_tries_again),
+        ON_ENGINE(f67_a_start_that_cannot_remove_a_drained_log_serves),
         ON_ENGINE(f102_a_second_link_to_the_log_keeps_its_bytes),
         ON_ENGINE(f102_an_older_log_that_cannot_be_inspected_is_not_cut),
         ON_ENGINE(f109_strange_file_systems_start_and_compact),
