@@ -129,8 +129,10 @@ static void expect_eviction(struct client *client)
     client_close(client);
 }
 
-static void f1_an_idle_client_is_closed_only_when_another_waits(void **state)
+/* Alone it may be idle for ever; what counts then is its last whole command. */
+static void f1_f2_an_idle_client_is_closed_only_when_another_waits(void **state)
 {
+    enum { DRIPS = 10 };
     struct scene *scene = *state;
     struct client idle = scene_client(scene);
     client_exchange(&idle, SLICE_LITERAL("COUNT\n"), SLICE_LITERAL("0\n"));
@@ -139,73 +141,14 @@ static void f1_an_idle_client_is_closed_only_when_another_waits(void **state)
     struct client second = bring_another(scene, "GET k\n");
     assert_true(pass(IDLE_MS - 1));
     client_exchange(&idle, SLICE_LITERAL("SET k w\n"), SLICE_LITERAL("success\n"));
-    assert_true(pass(IDLE_MS)); /* counted anew */
-    expect_eviction(&idle);
-    client_expect_text(&second, "w\n");
-    client_close(&second);
-}
-
-static void f1_a_client_idle_for_long_is_closed_as_soon_as_another_comes(void **state)
-{
-    struct scene *scene = *state;
-    struct client idle = scene_client(scene);
-    client_exchange(&idle, SLICE_LITERAL("COUNT\n"), SLICE_LITERAL("0\n"));
-    assert_true(pass(2 * IDLE_MS));
-    struct client second = bring_another(scene, "COUNT\n");
-    expect_eviction(&idle);
-    client_expect_text(&second, "0\n");
-    client_close(&second);
-}
-
-static void f2_bytes_without_a_command_do_not_extend_the_time(void **state)
-{
-    enum { DRIPS = 10 };
-    struct scene *scene = *state;
-    struct client dripping = scene_client(scene);
-    client_exchange(&dripping, SLICE_LITERAL("COUNT\n"), SLICE_LITERAL("0\n"));
-    struct client second = bring_another(scene, "COUNT\n");
     for (size_t i = 0; i < DRIPS; i++) {
-        client_send_text(&dripping, "x");
-        client_await_consumed(&dripping);
+        client_send_text(&idle, "x");
+        client_await_consumed(&idle);
         assert_true(pass(IDLE_MS / DRIPS));
     }
-    expect_eviction(&dripping);
-    client_expect_text(&second, "0\n");
-    client_close(&second);
-}
-
-static void f2_commands_do_extend_the_time_though_another_waits(void **state)
-{
-    struct scene *scene = *state;
-    struct client busy = scene_client(scene);
-    client_exchange(&busy, SLICE_LITERAL("SET k v\n"), SLICE_LITERAL("success\n"));
-    struct client second = bring_another(scene, "GET k\n");
-    for (size_t i = 0; i < 20; i++) {
-        assert_true(pass(IDLE_MS - 1));
-        client_exchange(&busy, SLICE_LITERAL("COUNT\n"), SLICE_LITERAL("1\n"));
-    }
-    client_exchange(&busy, SLICE_LITERAL("SET k w\n"), SLICE_LITERAL("success\n"));
-    client_close(&busy);
+    expect_eviction(&idle);
     client_expect_text(&second, "w\n");
     client_close(&second);
-}
-
-static void f16_an_evicted_client_reads_why_though_its_input_was_unread(void **state)
-{
-    struct scene *scene = *state;
-    struct script unfinished = {0};
-    script_add_text(&unfinished, "COUNT\nSET k ");
-    script_add_fill(&unfinished, 'x', 40000);
-    struct client idle = scene_client(scene);
-    client_send(&idle, script_slice(&unfinished));
-    client_expect_text(&idle, "0\n");
-    client_await_consumed(&idle);
-    struct client second = bring_another(scene, "COUNT\n");
-    assert_true(pass(IDLE_MS));
-    expect_eviction(&idle);
-    client_expect_text(&second, "0\n");
-    client_close(&second);
-    script_free(&unfinished);
 }
 
 static void f16_a_client_that_stays_after_quit_keeps_nobody_waiting(void **state)
@@ -223,83 +166,26 @@ static void f16_a_client_that_stays_after_quit_keeps_nobody_waiting(void **state
 
 /* ---- Whose turn it is ---- */
 
-/* However many and for however long, they are not heard of, and count as nobody. */
-static void f118_silent_connections_keep_nobody_waiting(void **state)
-{
-    enum { SILENT = 6 };
-    struct scene *scene = *state;
-    struct client silent[SILENT];
-    for (size_t i = 0; i < SILENT; i++) {
-        silent[i] = scene_client(scene);
-    }
-    scene_talk_text(scene, "COUNT\n", "0\n"); /* no time goes by */
-    struct client idle = scene_client(scene);
-    client_exchange(&idle, SLICE_LITERAL("COUNT\n"), SLICE_LITERAL("0\n"));
-    assert_true(pass(100 * IDLE_MS));
-    client_exchange(&idle, SLICE_LITERAL("COUNT\n"), SLICE_LITERAL("0\n"));
-    client_close(&idle);
-    for (size_t i = SILENT; i > 0; i--) {
-        client_exchange(&silent[i - 1], SLICE_LITERAL("COUNT\n"), SLICE_LITERAL("0\n"));
-        client_close(&silent[i - 1]);
-    }
-}
-
-static void f118_a_line_that_arrived_before_another_client_came_is_executed(void **state)
-{
-    struct scene *scene = *state;
-    for (size_t i = 0; i < 20; i++) {
-        struct client first = scene_client(scene);
-        client_exchange(&first, SLICE_LITERAL("EXISTS k\n"), SLICE_LITERAL("0\n"));
-        assert_true(pass(IDLE_MS + 100));
-        client_send_text(&first, "SET k 1\n");
-        struct client second = bring_another(scene, "GET k\n");
-        client_expect_text(&first, "success\n");
-        client_close(&first);
-        client_expect_text(&second, "1\n");
-        client_exchange(&second, SLICE_LITERAL("DELETE k\n"), SLICE_LITERAL("success\n"));
-        client_close(&second);
-    }
-}
-
-/* So many bytes in each tenth of the time that an idle client has. */
-static void send_pieces(struct client *client, size_t piece_bytes, size_t count)
-{
-    struct script piece = {0};
-    script_add_fill(&piece, 'x', piece_bytes);
-    for (size_t i = 0; i < count; i++) {
-        client_send(client, script_slice(&piece));
-        client_await_consumed(client);
-        assert_true(pass(IDLE_MS / 10));
-    }
-    script_free(&piece);
-}
-
+/* A tenth more than earns its time, in each tenth of the time that an idle client has. */
 static void f118_an_upload_that_goes_on_is_not_cut_off(void **state)
 {
     struct scene *scene = *state;
+    struct script piece = {0};
+    script_add_fill(&piece, 'x', 64 * KIB / 10 + 100);
     struct client loading = scene_client(scene);
     client_send_text(&loading, "SET k ");
     client_await_consumed(&loading);
     struct client second = bring_another(scene, "EXISTS k\n");
-    send_pieces(&loading, 64 * KIB / 10 + 100, 100);
+    for (size_t i = 0; i < 100; i++) {
+        client_send(&loading, script_slice(&piece));
+        client_await_consumed(&loading);
+        assert_true(pass(IDLE_MS / 10));
+    }
     client_exchange(&loading, SLICE_LITERAL("\n"), SLICE_LITERAL("success\n"));
     client_close(&loading);
     client_expect_text(&second, "1\n");
     client_close(&second);
-}
-
-static void f118_an_upload_that_hardly_goes_on_is_cut_off(void **state)
-{
-    struct scene *scene = *state;
-    struct client loading = scene_client(scene);
-    client_send_text(&loading, "SET k ");
-    client_await_consumed(&loading);
-    struct client second = bring_another(scene, "EXISTS k\n");
-    send_pieces(&loading, KIB, 12); /* which earn a sixth of their time */
-    expect_eviction(&loading);
-    client_expect_text(&second, "0\n");
-    client_exchange(&second, SLICE_LITERAL("COUNT\n"), SLICE_LITERAL("0\n"));
-    client_close(&second);
+    script_free(&piece);
 }
 
 /* ---- One that is hung up on: the lingering ends when it closes ---- */
@@ -310,35 +196,6 @@ static void add_unread_tail(struct script *requests)
     for (size_t i = 0; i < 2000; i++) {
         script_add_text(requests, "SET late value\n");
     }
-}
-
-static void f16_quit_delivers_earlier_replies_and_executes_nothing_later(void **state)
-{
-    struct scene *scene = *state;
-    struct script value = {0};
-    script_add_random(&value, 1, 300000);
-    struct script requests = {0};
-    script_add_text(&requests, "SET big ");
-    script_add(&requests, script_slice(&value));
-    script_add_text(&requests, "\nGET big\nGET big\nQUIT\n");
-    add_unread_tail(&requests);
-    struct script replies = {0};
-    script_add_text(&replies, "success\n");
-    for (int i = 0; i < 2; i++) {
-        script_add(&replies, script_slice(&value));
-        script_add_text(&replies, "\n");
-    }
-    for (size_t i = 0; i < watchdog_scaled(20, 3); i++) {
-        struct client client = scene_client(scene);
-        client_send(&client, script_slice(&requests));
-        client_expect(&client, script_slice(&replies));
-        client_expect_end(&client);
-        client_close(&client);
-    }
-    scene_talk_text(scene, "EXISTS late\nCOUNT\nquit\nCOUNT\n", "0\n1\n");
-    script_free(&value);
-    script_free(&requests);
-    script_free(&replies);
 }
 
 /*
@@ -397,49 +254,31 @@ static void expect_prompt_end(struct scene *scene)
     assert_int_equal(server_process_wait(&scene->server), 0);
 }
 
-/* The signal comes while the server has nothing, or nothing whole, to execute. */
-static void expect_prompt_stop(struct scene *scene, const char *beginning, int number)
+/* The signal comes within a line: what stands before it is executed, and it is not. */
+static void f72_a_stop_is_prompt_within_a_line(void **state)
 {
+    struct scene *scene = *state;
     struct client client = scene_client(scene);
-    client_send_text(&client, beginning);
+    client_send_text(&client, "SET k v\nSET k unfinished");
     client_await_consumed(&client);
-    server_process_signal(&scene->server, number);
+    server_process_signal(&scene->server, SIGINT);
     expect_prompt_end(scene);
     client_close(&client);
     scene_start(scene, NULL);
+    scene_talk_text(scene, "GET k\nCOUNT\n", "v\n1\n");
 }
 
-static void f72_a_stop_is_prompt_while_nothing_was_asked(void **state)
-{
-    expect_prompt_stop(*state, "", SIGTERM);
-}
+/* More replies than sockets hold: all of them are due, and the client takes none. */
+enum { DUE_BYTES = 100000, DUE_COUNT = 300 };
 
-static void f72_a_stop_is_prompt_after_a_reply(void **state)
-{
-    expect_prompt_stop(*state, "GET k\n", SIGINT);
-}
-
-static void f72_a_stop_is_prompt_within_a_line(void **state)
-{
-    expect_prompt_stop(*state, "SET k unfinished", SIGTERM);
-    scene_talk_text(*state, "COUNT\n", "0\n");
-}
-
-static void f72_a_stop_is_prompt_behind_a_whole_line(void **state)
-{
-    expect_prompt_stop(*state, "SET k v\nGET k", SIGINT);
-    scene_talk_text(*state, "GET k\nCOUNT\n", "v\n1\n");
-}
-
-/* A client that does not take its replies must not hold up the end. */
 static void ask_and_do_not_read(const struct scene *scene, struct client *client)
 {
     struct script request = {0};
     script_add_text(&request, "SET big ");
-    script_add_fill_line(&request, 'x', 1 << 20);
+    script_add_fill_line(&request, 'x', DUE_BYTES);
     scene_talk(scene, script_slice(&request), SLICE_LITERAL("success\n"));
     request.length = 0;
-    for (size_t i = 0; i < 30; i++) {
+    for (size_t i = 0; i < DUE_COUNT; i++) {
         script_add_text(&request, "GET big\n");
     }
     *client = scene_client(scene);
@@ -448,16 +287,23 @@ static void ask_and_do_not_read(const struct scene *scene, struct client *client
     script_free(&request);
 }
 
-static void f72_a_client_that_does_not_read_does_not_hold_up_the_stop(void **state)
+/* It begins to, in time. */
+static void f72_a_stop_delivers_what_was_executed(void **state)
 {
     struct scene *scene = *state;
     struct client client;
+    struct script reply = {0};
     ask_and_do_not_read(scene, &client);
     server_process_signal(&scene->server, SIGTERM);
-    expect_prompt_end(scene);
+    server_process_await_taken(&scene->server, SIGTERM);
+    script_add_fill_line(&reply, 'x', DUE_BYTES);
+    for (size_t i = 0; i < DUE_COUNT; i++) {
+        client_expect(&client, script_slice(&reply));
+    }
+    client_expect_end(&client);
     client_close(&client);
-    scene_start(scene, NULL);
-    scene_talk_text(scene, "COUNT\n", "1\n");
+    assert_int_equal(server_process_wait(&scene->server), 0);
+    script_free(&reply);
 }
 
 /* It is reset: what it read is not all, and it can tell. */
@@ -492,32 +338,7 @@ f3_f119_a_client_that_takes_no_replies_is_reset_when_another_waits(void **state)
                            "a client did not take replies while others waited"));
 }
 
-/* Asking for more while replies are due is no taking of them. */
-static void f3_asking_on_earns_no_time_for_taking_replies(void **state)
-{
-    struct scene *scene = *state;
-    struct script requests = {0};
-    script_add_text(&requests, "SET big ");
-    script_add_fill(&requests, 'v', 4000);
-    for (int i = 0; i < 5000; i++) {
-        script_add_text(&requests, "\nGET big");
-    }
-    script_add_text(&requests, "\n");
-    struct client deaf = scene_client(scene);
-    client_send(&deaf, script_slice(&requests));
-    client_await_consumed(&deaf);
-    struct client second = bring_another(scene, "COUNT\n");
-    for (int i = 0; i < 20; i++) { /* the system takes some of them yet, for later */
-        assert_true(pass(IDLE_MS / 2));
-        (void)send(deaf.fd, "COUNT\n", 6, MSG_NOSIGNAL); /* until it is reset */
-    }
-    client_expect_text(&second, "1\n");
-    client_close(&second);
-    client_close(&deaf); /* its last send may have been told of the reset */
-    script_free(&requests);
-}
-
-static void f119_a_stop_resets_a_client_whose_replies_it_cuts_off(void **state)
+static void f72_f119_a_stop_resets_a_client_that_does_not_read(void **state)
 {
     struct scene *scene = *state;
     struct client deaf;
@@ -589,29 +410,17 @@ static void f42_a_stop_without_the_log_exits_1(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        ON_CLOCK(f1_an_idle_client_is_closed_only_when_another_waits),
-        ON_CLOCK(f1_a_client_idle_for_long_is_closed_as_soon_as_another_comes),
-        ON_CLOCK(f2_bytes_without_a_command_do_not_extend_the_time),
-        ON_CLOCK(f2_commands_do_extend_the_time_though_another_waits),
-        ON_CLOCK(f16_an_evicted_client_reads_why_though_its_input_was_unread),
+        ON_CLOCK(f1_f2_an_idle_client_is_closed_only_when_another_waits),
         ON_CLOCK(f16_a_client_that_stays_after_quit_keeps_nobody_waiting),
-        ON_CLOCK(f118_silent_connections_keep_nobody_waiting),
-        ON_CLOCK(f118_a_line_that_arrived_before_another_client_came_is_executed),
         ON_CLOCK(f118_an_upload_that_goes_on_is_not_cut_off),
-        ON_CLOCK(f118_an_upload_that_hardly_goes_on_is_cut_off),
         ON_CLOCK(f3_f119_a_client_that_takes_no_replies_is_reset_when_another_waits),
-        ON_CLOCK(f3_asking_on_earns_no_time_for_taking_replies),
-        ON_CLOCK(f119_a_stop_resets_a_client_whose_replies_it_cuts_off),
+        ON_CLOCK(f72_a_stop_delivers_what_was_executed),
+        ON_CLOCK(f72_f119_a_stop_resets_a_client_that_does_not_read),
         ON_CLOCK(f119_a_stop_hears_one_that_has_only_just_come),
         ON_CLOCK(f119_a_stop_resets_one_that_has_been_silent),
-        ON_CLOCK(f16_quit_delivers_earlier_replies_and_executes_nothing_later),
         ON_CLOCK(f16_requests_behind_a_quit_that_come_late_destroy_no_reply),
         ON_CLOCK(f16_hanging_up_on_unread_input_loses_no_reply),
-        ON_CLOCK(f72_a_stop_is_prompt_while_nothing_was_asked),
-        ON_CLOCK(f72_a_stop_is_prompt_after_a_reply),
         ON_CLOCK(f72_a_stop_is_prompt_within_a_line),
-        ON_CLOCK(f72_a_stop_is_prompt_behind_a_whole_line),
-        ON_CLOCK(f72_a_client_that_does_not_read_does_not_hold_up_the_stop),
         ON_CLOCK(f72_a_second_sigint_ends_at_once),
         ON_CLOCK(f42_a_stop_without_the_log_exits_1),
     };
