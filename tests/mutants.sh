@@ -57,7 +57,7 @@ nul-accepted|test_protocol|protocol.c|s/if (memchr(line.bytes, 0, line.length) !
 overlong-utf8-accepted|test_utf8|utf8.c|s/uint8_t low = lead == 0xe0 ? 0xa0 :/uint8_t low = lead == 0xe0 ? 0x80 :/
 key-limit-off-by-one|test_protocol|protocol.c|s/request->key.length > KEY_BYTES_MAX/request->key.length > KEY_BYTES_MAX - 1/
 cr-kept|test_conn|conn.c|s/bool has_cr = end > conn->at \&\& /bool has_cr = end > SIZE_MAX - 1 \&\& /
-large-value-overtakes-held-replies|test_server_connection|replies.c|s/if (result == CONN_DONE \&\& replies->long_reply == LONG_VALUE) {/if (result != CONN_LOST \&\& replies->long_reply == LONG_VALUE) {/
+large-value-overtakes-held-replies|test_session|replies.c|s/if (result == CONN_DONE \&\& replies->long_reply == LONG_VALUE) {/if (result != CONN_LOST \&\& replies->long_reply == LONG_VALUE) {/
 closed-without-lingering|test_server_clock|session.c|s/return session->turn.is_closing \&\& !session->turn.is_lost \&\&/return false \&\&/
 idle-client-evicted-when-alone|test_server_clock|server.c|s/if (is_up \&\& lobby_heard_count(\&server->lobby) > 0) {/if (is_up) {/
 accept-spins|test_rows|lobby.c|s/now_ms + ACCEPT_PAUSE_MS/now_ms + 1/

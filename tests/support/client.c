@@ -43,10 +43,11 @@ static void reserve(struct client *client)
     }
 }
 
-static void open_address(struct client *client, const struct sockaddr *address,
-                         socklen_t length)
+void client_open(struct client *client, uint16_t port)
 {
-    *client = (struct client){.fd = socket(address->sa_family, SOCK_STREAM, 0)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    *client = (struct client){.fd = socket(AF_INET, SOCK_STREAM, 0), .server_port = port};
     assert_in_range(client->fd, 0, CLIENT_FDS_MAX - 1);
     reserve(client);
     /* A server started later must not inherit it and keep the connection alive. */
@@ -54,7 +55,8 @@ static void open_address(struct client *client, const struct sockaddr *address,
     assert_int_equal(fcntl(client->fd, F_SETFL, O_NONBLOCK), 0);
     int on = 1;
     assert_int_equal(setsockopt(client->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
-    if (connect(client->fd, address, length) != 0 && errno != EINPROGRESS) {
+    if (connect(client->fd, (const struct sockaddr *)&address, sizeof address) != 0 &&
+        errno != EINPROGRESS) {
         fail_msg("connect: %s", strerror(errno));
     }
     watchdog_await(client->fd, POLLOUT, watchdog_deadline_ms(), "a connection");
@@ -65,22 +67,6 @@ static void open_address(struct client *client, const struct sockaddr *address,
     if (error != 0) {
         fail_msg("connect: %s", strerror(error));
     }
-}
-
-void client_open(struct client *client, uint16_t port)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    open_address(client, (const struct sockaddr *)&address, sizeof address);
-    client->server_port = port;
-}
-
-void client_open_ipv6(struct client *client, uint16_t port)
-{
-    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-    address.sin6_addr = in6addr_loopback;
-    open_address(client, (const struct sockaddr *)&address, sizeof address);
-    client->server_port = port;
 }
 
 static void release(int fd)

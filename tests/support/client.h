@@ -24,7 +24,6 @@ enum client_state {
 
 /* Connect; client_close or client_reset releases what it holds. */
 void client_open(struct client *client, uint16_t port);
-void client_open_ipv6(struct client *client, uint16_t port);
 
 void client_close(struct client *client);
 

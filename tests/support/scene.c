@@ -130,35 +130,6 @@ void scene_talk_scripts(const struct scene *scene, struct script *requests,
     script_free(replies);
 }
 
-static uint64_t big_endian(const uint8_t *bytes)
-{
-    uint64_t number = 0;
-    for (size_t i = 0; i < 8; i++) {
-        number = number << 8 | bytes[i];
-    }
-    return number;
-}
-
-size_t scene_log_record_count(const struct scene *scene)
-{
-    enum { HEADER_BYTES = 16 };
-    struct script log = {0};
-    script_add_file(&log, scene->log.path);
-    size_t count = 0;
-    size_t at = 0;
-    while (log.length - at >= HEADER_BYTES) {
-        uint64_t key_length = big_endian(log.bytes + at);
-        uint64_t value_length = big_endian(log.bytes + at + 8);
-        assert_in_range(key_length, 0, log.length);
-        assert_in_range(value_length, 0, log.length);
-        count += key_length > 0;
-        at += HEADER_BYTES + (size_t)(key_length + value_length);
-        assert_in_range(at, 0, log.length);
-    }
-    script_free(&log);
-    return count;
-}
-
 uint64_t scene_log_length(const struct scene *scene)
 {
     struct stat state;

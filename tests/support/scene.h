@@ -67,9 +67,6 @@ void scene_talk_text(const struct scene *scene, const char *request, const char 
 void scene_talk_scripts(const struct scene *scene, struct script *requests,
                         struct script *replies);
 
-/* How many records a reader of the plain format finds in the log, marks left out. */
-size_t scene_log_record_count(const struct scene *scene);
-
 /* The length of the log file. */
 uint64_t scene_log_length(const struct scene *scene);
 
