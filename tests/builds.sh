@@ -89,7 +89,6 @@ build_musl() {
 
 # Calls that a test replaces have other names where offsets are 64 bits wide by choice.
 build_m32() {
-    export KV_TEST_32_BIT=1
     run_make m32 "gcc -m32" -O2 "$out/m32/kv-store" "$out/m32/kv" &&
         readelf -h "$out/m32/kv-store" | grep ELF32 &&
         drive m32 oneshot.sh pipes.sh kv.sh compat.sh operations.sh words.sh narrow.sh &&

@@ -1,5 +1,5 @@
 /*
- * kill -9 torture of the real program:
+ * kill -9 torture of the real program (F44):
  *
  *     torture PROGRAM KILLS [SEED]
  *
@@ -8,9 +8,8 @@
  * then must be the outcome of some number of them, at least those that were answered and
  * at most those that were sent: nothing acknowledged is missing, nothing is half there,
  * nothing deleted comes back. Kill -9 leaves the page cache alone, so the same holds
- * under
- * --sync everysec. SIGTERM now and then, and copies of the log made by cp meanwhile, are
- * held to the same rule. What is sent, and what it does, is that of the world.
+ * under --sync everysec. SIGTERM now and then, and copies of the log made by cp meanwhile
+ * (F86), are held to the same rule. What is sent, and what it does, is that of the world.
  *
  * The exit status is 0 only if no violation was seen; the files of one are kept.
  */
