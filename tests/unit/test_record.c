@@ -61,6 +61,8 @@ struct kind {
     struct slice golden;
     uint64_t offset;
     bool (*decode)(struct slice bytes, uint64_t offset);
+    void (*encode)(uint8_t *out, uint64_t offset);
+    const char *another; /* how the text of no mark begins */
 };
 
 static bool decode_opening(struct slice bytes, uint64_t offset)
@@ -81,19 +83,48 @@ static bool decode_drained(struct slice bytes, uint64_t offset)
     return record_decode_drained(bytes, offset, &drained);
 }
 
-enum { KIND_COUNT = 3 };
+static void encode_opening(uint8_t *out, uint64_t offset)
+{
+    assert_int_equal(offset, 0);
+    record_encode_opening(out, &golden_opening);
+}
 
-static const struct kind kinds[KIND_COUNT] = {
-    {"opening record",
-     {(const uint8_t *)opening_bytes, OPENING_BYTES},
-     0,
-     decode_opening},
-    {"seal", {(const uint8_t *)seal_bytes, SEAL_BYTES}, GOLDEN_SEAL_OFFSET, decode_seal},
-    {"drained mark",
-     {(const uint8_t *)drained_bytes, DRAINED_BYTES},
-     GOLDEN_DRAINED_OFFSET,
-     decode_drained},
+static void encode_seal(uint8_t *out, uint64_t offset)
+{
+    record_encode_seal(out, &golden_seal, offset);
+}
+
+static void encode_drained(uint8_t *out, uint64_t offset)
+{
+    record_encode_drained(out, &golden_drained, offset);
+}
+
+#define GOLDEN(bytes)                                                                    \
+    {                                                                                    \
+        (const uint8_t *)(bytes), sizeof(bytes) - 1                                      \
+    }
+
+static const struct kind kinds[] = {
+    {"opening record", GOLDEN(opening_bytes), 0, decode_opening, encode_opening,
+     "6b762d73746f7266"},
+    {"seal", GOLDEN(seal_bytes), GOLDEN_SEAL_OFFSET, decode_seal, encode_seal, "5ea2"},
+    {"drained mark", GOLDEN(drained_bytes), GOLDEN_DRAINED_OFFSET, decode_drained,
+     encode_drained, "d4a0"},
 };
+
+enum { KIND_COUNT = sizeof kinds / sizeof kinds[0] };
+
+/* A mark of a kind, to be changed. */
+struct changed {
+    uint8_t bytes[OPENING_BYTES];
+    struct slice slice; /* of these bytes */
+};
+
+static void take_golden(struct changed *mark, const struct kind *kind)
+{
+    memcpy(mark->bytes, kind->golden.bytes, kind->golden.length);
+    mark->slice = (struct slice){mark->bytes, kind->golden.length};
+}
 
 /* Write the checksum anew over text that was changed, so that only the text is wrong. */
 static void write_checksum(uint8_t *mark, size_t length, uint64_t offset)
@@ -128,46 +159,58 @@ static void record_encode_header_writes_two_big_endian_lengths(void **state)
     assert_memory_equal(header, "\0\0\0\0\0\0\0\3\1\2\3\4\5\6\7\10", sizeof header);
 }
 
+/* Whatever follows; no byte behind the text is read. */
 static void record_encode_is_taken_apart_by_record_decode(void **state)
 {
-    (void)state;
     static const struct {
         struct slice key, value;
-        const char *bytes;
+        struct slice bytes;
+        bool is_mark, is_tombstone;
     } cases[] = {
-        {{(const uint8_t *)"a", 1},
-         {(const uint8_t *)"hello", 5},
-         "\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\5ahello"},
-        {{(const uint8_t *)"key", 3}, {NULL, 0}, "\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0\0key"},
-        {{NULL, 0}, {NULL, 0}, "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"},
+        {GOLDEN("a"), GOLDEN("hello"), GOLDEN("\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\5ahello"),
+         false, false},
+        {GOLDEN("key"),
+         {NULL, 0},
+         GOLDEN("\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0\0key"),
+         false,
+         false},
+        {GOLDEN("k"), GOLDEN("\0"), GOLDEN("\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1k\0"), false,
+         true},
+        {{NULL, 0}, {NULL, 0}, GOLDEN("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"), true, false},
     };
+    (void)state;
+    struct guarded guarded;
+    guarded_create(&guarded, 32);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        uint8_t out[32];
+        uint8_t out[32] = "what stands behind the record";
         struct record record;
-        uint64_t length = record_length(cases[i].key.length, cases[i].value.length);
+        struct slice bytes = cases[i].bytes;
+        assert_true(record_length(cases[i].key.length, cases[i].value.length) ==
+                    bytes.length);
         record_encode(out, cases[i].key, cases[i].value);
-        assert_memory_equal(out, cases[i].bytes, length);
-        assert_true(record_decode((struct slice){out, (size_t)length}, &record));
+        assert_memory_equal(out, bytes.bytes, bytes.length);
+        assert_true(record_decode((struct slice){out, sizeof out}, &record));
         assert_true(slice_equal(record.key, cases[i].key));
         assert_true(slice_equal(record.value, cases[i].value));
-        assert_true(record.length == length);
+        assert_true(record.length == bytes.length);
+        assert_int_equal(record_is_mark(&record), cases[i].is_mark);
+        assert_int_equal(record_is_tombstone(&record), cases[i].is_tombstone);
+        for (size_t length = 0; length <= bytes.length; length++) {
+            struct slice cut = guarded_place(&guarded, slice_first(bytes, length));
+            assert_int_equal(record_decode(cut, &record), length == bytes.length);
+        }
     }
+    guarded_destroy(&guarded);
 }
 
-static void record_encode_opening_gives_the_golden_bytes(void **state)
+static void record_encode_of_marks_gives_the_golden_bytes(void **state)
 {
     (void)state;
-    uint8_t out[OPENING_BYTES];
-    record_encode_opening(out, &golden_opening);
-    assert_memory_equal(out, opening_bytes, sizeof out);
-}
-
-static void record_encode_seal_gives_the_golden_bytes(void **state)
-{
-    (void)state;
-    uint8_t out[SEAL_BYTES];
-    record_encode_seal(out, &golden_seal, GOLDEN_SEAL_OFFSET);
-    assert_memory_equal(out, seal_bytes, sizeof out);
+    for (size_t i = 0; i < KIND_COUNT; i++) {
+        uint8_t out[OPENING_BYTES];
+        kinds[i].encode(out, kinds[i].offset);
+        assert_memory_equal(out, kinds[i].golden.bytes, kinds[i].golden.length);
+    }
 }
 
 /* The largest durable length, and a chain that begins with zeros. */
@@ -186,33 +229,20 @@ static void record_encode_seal_fills_its_fields_with_zeros(void **state)
     assert_int_equal(again.chain, 0x00c0ffee);
 }
 
-static void record_encode_drained_gives_the_golden_bytes(void **state)
-{
-    (void)state;
-    uint8_t out[DRAINED_BYTES];
-    record_encode_drained(out, &golden_drained, GOLDEN_DRAINED_OFFSET);
-    assert_memory_equal(out, drained_bytes, sizeof out);
-}
-
 static void record_decode_reads_the_golden_marks(void **state)
 {
     (void)state;
     struct opening opening = {0};
-    assert_true(record_decode_opening(kinds[0].golden, &opening));
-    assert_true(opening.version == golden_opening.version);
-    assert_true(opening.log_id == golden_opening.log_id);
-    assert_true(opening.generation == golden_opening.generation);
-    assert_true(opening.older_id == golden_opening.older_id);
-    assert_true(opening.older_length == golden_opening.older_length);
     struct seal seal = {0};
+    struct drained drained = {0};
+    assert_true(record_decode_opening(kinds[0].golden, &opening));
     assert_true(record_decode_seal(kinds[1].golden, GOLDEN_SEAL_OFFSET, &seal));
+    assert_true(record_decode_drained(kinds[2].golden, GOLDEN_DRAINED_OFFSET, &drained));
+    assert_memory_equal(&opening, &golden_opening, sizeof opening);
     assert_true(seal.log_id == golden_seal.log_id);
     assert_true(seal.durable_length == golden_seal.durable_length);
     assert_int_equal(seal.chain, golden_seal.chain);
-    struct drained drained = {0};
-    assert_true(record_decode_drained(kinds[2].golden, GOLDEN_DRAINED_OFFSET, &drained));
-    assert_true(drained.log_id == golden_drained.log_id);
-    assert_true(drained.older_id == golden_drained.older_id);
+    assert_memory_equal(&drained, &golden_drained, sizeof drained);
 }
 
 /* What stands behind a mark is not looked at, and nothing beyond the text is read. */
@@ -222,63 +252,35 @@ static void record_decode_of_marks_reads_their_own_bytes_only(void **state)
     struct guarded guarded;
     guarded_create(&guarded, 256);
     for (size_t i = 0; i < KIND_COUNT; i++) {
+        const struct kind *kind = &kinds[i];
         uint8_t bytes[256];
         memset(bytes, 'z', sizeof bytes);
-        memcpy(bytes, kinds[i].golden.bytes, kinds[i].golden.length);
-        assert_true(
-            kinds[i].decode((struct slice){bytes, sizeof bytes}, kinds[i].offset));
-        assert_true(
-            kinds[i].decode(guarded_place(&guarded, kinds[i].golden), kinds[i].offset));
-    }
-    guarded_destroy(&guarded);
-}
-
-static void record_decode_refuses_every_cut_of_a_mark(void **state)
-{
-    (void)state;
-    struct guarded guarded;
-    guarded_create(&guarded, 256);
-    for (size_t i = 0; i < KIND_COUNT; i++) {
-        for (size_t length = 0; length < kinds[i].golden.length; length++) {
-            struct slice cut = slice_first(kinds[i].golden, length);
-            assert_false(kinds[i].decode(guarded_place(&guarded, cut), kinds[i].offset));
+        memcpy(bytes, kind->golden.bytes, kind->golden.length);
+        assert_true(kind->decode((struct slice){bytes, sizeof bytes}, kind->offset));
+        assert_true(kind->decode(guarded_place(&guarded, kind->golden), kind->offset));
+        for (size_t length = 0; length < kind->golden.length; length++) {
+            struct slice cut = slice_first(kind->golden, length);
+            assert_false(kind->decode(guarded_place(&guarded, cut), kind->offset));
         }
     }
     guarded_destroy(&guarded);
 }
 
-static void record_decode_refuses_every_single_bit_flip_of_a_mark(void **state)
+static void record_decode_refuses_every_other_byte_in_a_mark(void **state)
 {
     (void)state;
     for (size_t i = 0; i < KIND_COUNT; i++) {
-        uint8_t bytes[OPENING_BYTES];
-        memcpy(bytes, kinds[i].golden.bytes, kinds[i].golden.length);
-        struct slice flipped = {bytes, kinds[i].golden.length};
-        for (size_t bit = 0; bit < 8 * flipped.length; bit++) {
-            bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-            if (kinds[i].decode(flipped, kinds[i].offset)) {
-                fail_msg("%s with bit %zu flipped", kinds[i].name, bit);
-            }
-            bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
-        }
-        assert_true(kinds[i].decode(flipped, kinds[i].offset));
-    }
-}
-
-static void record_decode_refuses_every_other_byte_in_the_text_of_a_mark(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < KIND_COUNT; i++) {
-        uint8_t bytes[OPENING_BYTES];
-        memcpy(bytes, kinds[i].golden.bytes, kinds[i].golden.length);
-        struct slice changed = {bytes, kinds[i].golden.length};
-        for (size_t at = 0; at < changed.length; at++) {
+        struct changed mark;
+        take_golden(&mark, &kinds[i]);
+        for (size_t at = 0; at < mark.slice.length; at++) {
             for (unsigned byte = 0; byte < 256; byte++) {
-                bytes[at] = (uint8_t)byte;
+                mark.bytes[at] = (uint8_t)byte;
                 bool is_golden = byte == kinds[i].golden.bytes[at];
-                assert_int_equal(kinds[i].decode(changed, kinds[i].offset), is_golden);
+                if (kinds[i].decode(mark.slice, kinds[i].offset) != is_golden) {
+                    fail_msg("%s with byte %zu as %u", kinds[i].name, at, byte);
+                }
             }
-            bytes[at] = kinds[i].golden.bytes[at];
+            mark.bytes[at] = kinds[i].golden.bytes[at];
         }
     }
 }
@@ -304,37 +306,20 @@ static void record_decode_refuses_digits_that_are_not_lower_case_hexadecimal(voi
                                  '`', ' ', 'G', '\0', '\xff'};
     (void)state;
     for (size_t i = 0; i < KIND_COUNT; i++) {
+        struct changed mark;
         size_t length = kinds[i].golden.length;
         for (size_t at = RECORD_HEADER_BYTES; at < length - 8; at++) {
             for (size_t k = 0; k < sizeof wrong; k++) {
-                uint8_t bytes[OPENING_BYTES];
-                memcpy(bytes, kinds[i].golden.bytes, length);
-                bytes[at] = (uint8_t)wrong[k];
-                write_checksum(bytes, length, kinds[i].offset);
-                assert_false(
-                    kinds[i].decode((struct slice){bytes, length}, kinds[i].offset));
+                take_golden(&mark, &kinds[i]);
+                mark.bytes[at] = (uint8_t)wrong[k];
+                write_checksum(mark.bytes, length, kinds[i].offset);
+                assert_false(kinds[i].decode(mark.slice, kinds[i].offset));
             }
         }
     }
 }
 
-static void record_decode_refuses_another_kind_with_a_right_checksum(void **state)
-{
-    static const char *const replaced[KIND_COUNT] = {"6b762d73746f7266", "5ea2", "d4a0"};
-    (void)state;
-    for (size_t i = 0; i < KIND_COUNT; i++) {
-        uint8_t bytes[OPENING_BYTES];
-        size_t length = kinds[i].golden.length;
-        memcpy(bytes, kinds[i].golden.bytes, length);
-        memcpy(bytes + RECORD_HEADER_BYTES, replaced[i], strlen(replaced[i]));
-        write_checksum(bytes, length, kinds[i].offset);
-        assert_false(kinds[i].decode((struct slice){bytes, length}, kinds[i].offset));
-        memcpy(bytes, kinds[i].golden.bytes, length);
-        write_checksum(bytes, length, kinds[i].offset);
-        assert_memory_equal(bytes, kinds[i].golden.bytes, length);
-    }
-}
-
+/* Each is of its own kind alone, and what is of none is none with a right checksum. */
 static void record_decode_refuses_a_mark_of_another_kind(void **state)
 {
     (void)state;
@@ -343,6 +328,14 @@ static void record_decode_refuses_a_mark_of_another_kind(void **state)
             bool decoded = kinds[i].decode(kinds[k].golden, kinds[k].offset);
             assert_int_equal(decoded, i == k);
         }
+        struct changed mark;
+        take_golden(&mark, &kinds[i]);
+        write_checksum(mark.bytes, mark.slice.length, kinds[i].offset);
+        assert_true(slice_equal(mark.slice, kinds[i].golden));
+        memcpy(mark.bytes + RECORD_HEADER_BYTES, kinds[i].another,
+               strlen(kinds[i].another));
+        write_checksum(mark.bytes, mark.slice.length, kinds[i].offset);
+        assert_false(kinds[i].decode(mark.slice, kinds[i].offset));
     }
 }
 
@@ -420,19 +413,6 @@ static void record_decode_takes_any_reader_s_view_of_a_mark(void **state)
     }
 }
 
-static void record_decode_finds_key_and_value(void **state)
-{
-    (void)state;
-    static const char bytes[] = "\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0\5keyvaluerest";
-    struct record record;
-    assert_true(record_decode(SLICE_LITERAL(bytes), &record));
-    assert_true(slice_equal(record.key, SLICE_LITERAL("key")));
-    assert_true(slice_equal(record.value, SLICE_LITERAL("value")));
-    assert_true(record.length == 24);
-    assert_false(record_is_mark(&record));
-    assert_false(record_is_tombstone(&record));
-}
-
 /* It tells where each record stands, and stays behind the last one for good. */
 static void record_next_walks_to_the_first_record_that_is_not_whole(void **state)
 {
@@ -457,23 +437,6 @@ static void record_next_walks_to_the_first_record_that_is_not_whole(void **state
     assert_false(record_next(&walk));
 }
 
-static void record_decode_takes_empty_keys_and_values(void **state)
-{
-    (void)state;
-    struct record record;
-    assert_true(
-        record_decode(SLICE_LITERAL("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"), &record));
-    assert_int_equal(record.key.length, 0);
-    assert_int_equal(record.value.length, 0);
-    assert_true(record.length == RECORD_HEADER_BYTES);
-    assert_true(record_is_mark(&record));
-    assert_true(
-        record_decode(SLICE_LITERAL("\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0k"), &record));
-    assert_int_equal(record.value.length, 0);
-    assert_false(record_is_mark(&record));
-    assert_false(record_is_tombstone(&record));
-}
-
 static void record_tombstone_is_the_single_byte_zero_and_nothing_else(void **state)
 {
     (void)state;
@@ -490,22 +453,6 @@ static void record_tombstone_is_the_single_byte_zero_and_nothing_else(void **sta
         struct record record = {.key = SLICE_LITERAL("k"), .value = cases[i].value};
         assert_int_equal(record_is_tombstone(&record), cases[i].is_tombstone);
     }
-}
-
-static void record_decode_refuses_every_cut_of_a_record(void **state)
-{
-    (void)state;
-    static const char bytes[] = "\0\0\0\0\0\0\0\3\0\0\0\0\0\0\0\5keyvalue";
-    struct slice whole = SLICE_LITERAL(bytes);
-    struct guarded guarded;
-    guarded_create(&guarded, whole.length);
-    struct record record;
-    for (size_t length = 0; length < whole.length; length++) {
-        struct slice cut = guarded_place(&guarded, slice_first(whole, length));
-        assert_false(record_decode(cut, &record));
-    }
-    assert_true(record_decode(guarded_place(&guarded, whole), &record));
-    guarded_destroy(&guarded);
 }
 
 /* Twenty bytes stand behind each header, so these are the only lengths that fit. */
@@ -735,36 +682,23 @@ static void record_find_mark_finds_none_in_records_of_clients(void **state)
  * Zeros, and headers of marks without a mark behind them, are met in one pass: a search
  * that began again at each byte would take hours for these.
  */
-static void record_find_mark_takes_one_pass_through_zeros(void **state)
+static void record_find_mark_takes_one_pass_through_zeros_and_false_headers(void **state)
 {
     (void)state;
-    enum { LOG_BYTES = 1 << 22 };
+    enum { LOG_BYTES = 1 << 22, LAST = LOG_BYTES - SEAL_BYTES };
     uint8_t *log = calloc(1, LOG_BYTES);
     assert_non_null(log);
     struct slice slice = {log, LOG_BYTES};
     uint64_t found = 0;
     assert_false(record_find_mark(slice, 0, &found));
-    record_encode_seal(log + LOG_BYTES - SEAL_BYTES, &golden_seal,
-                       LOG_BYTES - SEAL_BYTES);
+    record_encode_seal(log + LAST, &golden_seal, LAST);
     assert_true(record_find_mark(slice, 0, &found));
-    assert_true(found == LOG_BYTES - SEAL_BYTES);
-    free(log);
-}
-
-static void record_find_mark_takes_one_pass_through_false_headers(void **state)
-{
-    (void)state;
-    enum { LOG_BYTES = 1 << 20 };
-    uint8_t *log = calloc(1, LOG_BYTES);
-    assert_non_null(log);
-    for (size_t at = 0; at < LOG_BYTES - SEAL_BYTES; at += RECORD_HEADER_BYTES) {
+    assert_true(found == LAST);
+    for (size_t at = 0; at < LAST; at += RECORD_HEADER_BYTES) {
         record_encode_header(log + at, 0, 48);
     }
-    record_encode_seal(log + LOG_BYTES - SEAL_BYTES, &golden_seal,
-                       LOG_BYTES - SEAL_BYTES);
-    uint64_t found = 0;
-    assert_true(record_find_mark((struct slice){log, LOG_BYTES}, 0, &found));
-    assert_true(found == LOG_BYTES - SEAL_BYTES);
+    assert_true(record_find_mark(slice, 0, &found));
+    assert_true(found == LAST);
     free(log);
 }
 
@@ -797,29 +731,21 @@ int main(void)
         cmocka_unit_test(record_sizes_are_those_of_the_format),
         cmocka_unit_test(record_encode_header_writes_two_big_endian_lengths),
         cmocka_unit_test(record_encode_is_taken_apart_by_record_decode),
-        cmocka_unit_test(record_encode_opening_gives_the_golden_bytes),
-        cmocka_unit_test(record_encode_seal_gives_the_golden_bytes),
+        cmocka_unit_test(record_encode_of_marks_gives_the_golden_bytes),
         cmocka_unit_test(record_encode_seal_fills_its_fields_with_zeros),
-        cmocka_unit_test(record_encode_drained_gives_the_golden_bytes),
         cmocka_unit_test(record_decode_reads_the_golden_marks),
         cmocka_unit_test(record_decode_of_marks_reads_their_own_bytes_only),
-        cmocka_unit_test(record_decode_refuses_every_cut_of_a_mark),
-        cmocka_unit_test(record_decode_refuses_every_single_bit_flip_of_a_mark),
-        cmocka_unit_test(record_decode_refuses_every_other_byte_in_the_text_of_a_mark),
+        cmocka_unit_test(record_decode_refuses_every_other_byte_in_a_mark),
         cmocka_unit_test(record_decode_refuses_a_mark_at_another_offset),
         cmocka_unit_test(
             record_decode_refuses_digits_that_are_not_lower_case_hexadecimal),
-        cmocka_unit_test(record_decode_refuses_another_kind_with_a_right_checksum),
         cmocka_unit_test(record_decode_refuses_a_mark_of_another_kind),
         cmocka_unit_test(record_decode_opening_reads_versions_it_does_not_know),
         cmocka_unit_test(record_decode_leaves_its_result_alone_when_it_refuses),
         cmocka_unit_test(record_marks_survive_a_round_trip_at_random),
         cmocka_unit_test(record_decode_takes_any_reader_s_view_of_a_mark),
-        cmocka_unit_test(record_decode_finds_key_and_value),
         cmocka_unit_test(record_next_walks_to_the_first_record_that_is_not_whole),
-        cmocka_unit_test(record_decode_takes_empty_keys_and_values),
         cmocka_unit_test(record_tombstone_is_the_single_byte_zero_and_nothing_else),
-        cmocka_unit_test(record_decode_refuses_every_cut_of_a_record),
         cmocka_unit_test(record_decode_refuses_lengths_that_do_not_fit),
         cmocka_unit_test(record_has_seal_header_looks_at_the_header_alone),
         cmocka_unit_test(record_find_mark_finds_one_at_every_alignment),
@@ -829,8 +755,7 @@ int main(void)
         cmocka_unit_test(record_find_mark_passes_over_marks_that_were_moved_or_cut),
         cmocka_unit_test(record_find_mark_finds_none_in_nothing),
         cmocka_unit_test(record_find_mark_finds_none_in_records_of_clients),
-        cmocka_unit_test(record_find_mark_takes_one_pass_through_zeros),
-        cmocka_unit_test(record_find_mark_takes_one_pass_through_false_headers),
+        cmocka_unit_test(record_find_mark_takes_one_pass_through_zeros_and_false_headers),
         cmocka_unit_test(record_limits_are_those_of_an_index_slot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
