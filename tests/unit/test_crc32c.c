@@ -43,6 +43,13 @@ static void fill(uint8_t *bytes, size_t length)
     }
 }
 
+/* Both ways, fast and portable. */
+static void expect_crc(uint32_t start, struct slice bytes, uint32_t crc)
+{
+    assert_int_equal(crc32c(start, bytes), crc);
+    assert_int_equal(crc32c_portable(start, bytes), crc);
+}
+
 static void crc32c_gives_the_published_values(void **state)
 {
     static const struct {
@@ -53,7 +60,12 @@ static void crc32c_gives_the_published_values(void **state)
         {"", 0, 0},
         {"a", 1, UINT32_C(0xc1d04330)},
         {"123456789", 9, UINT32_C(0xe3069283)},
-        /* An iSCSI SCSI Read (10) command PDU, the last vector of RFC 3720 B.4. */
+        /* RFC 3720 B.4: zeros, bytes that rise, and an iSCSI SCSI Read (10) command. */
+        {"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 32,
+         UINT32_C(0x8a9136aa)},
+        {"\0\1\2\3\4\5\6\7\10\11\12\13\14\15\16\17\20\21\22\23\24\25\26\27"
+         "\30\31\32\33\34\35\36\37",
+         32, UINT32_C(0x46dd794e)},
         {"\x01\xc0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x14\0\0\0\0\0\x04\0\0\0\0\x14\0\0\0\x18"
          "\x28\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0",
          48, UINT32_C(0xd9963a56)},
@@ -61,27 +73,8 @@ static void crc32c_gives_the_published_values(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct slice bytes = {(const uint8_t *)cases[i].bytes, cases[i].length};
-        assert_int_equal(crc32c(0, bytes), cases[i].crc);
-        assert_int_equal(crc32c_portable(0, bytes), cases[i].crc);
-    }
-}
-
-static void crc32c_gives_the_values_of_rfc_3720_for_32_bytes(void **state)
-{
-    (void)state;
-    uint8_t bytes[4][32];
-    static const uint32_t crcs[4] = {UINT32_C(0x8a9136aa), UINT32_C(0x62a8ab43),
-                                     UINT32_C(0x46dd794e), UINT32_C(0x113fdb5c)};
-    for (int i = 0; i < 32; i++) {
-        bytes[0][i] = 0;
-        bytes[1][i] = 0xff;
-        bytes[2][i] = (uint8_t)i;
-        bytes[3][i] = (uint8_t)(31 - i);
-    }
-    for (int i = 0; i < 4; i++) {
-        struct slice slice = {bytes[i], 32};
-        assert_int_equal(crc32c(0, slice), crcs[i]);
-        assert_int_equal(crc32c_portable(0, slice), crcs[i]);
+        expect_crc(0, bytes, cases[i].crc);
+        assert_int_equal(slow_crc32c(0, bytes), cases[i].crc);
     }
 }
 
@@ -95,8 +88,7 @@ static void crc32c_is_the_same_at_every_length_and_alignment(void **state)
         for (size_t length = 0; length <= LENGTH_MAX; length++) {
             struct slice slice = {bytes + alignment, length};
             if (is_worth_a_look(length)) {
-                assert_int_equal(crc32c(0, slice), expected);
-                assert_int_equal(crc32c_portable(0, slice), expected);
+                expect_crc(0, slice, expected);
             }
             struct slice next = {bytes + alignment + length, 1};
             if (length < LENGTH_MAX) {
@@ -134,9 +126,7 @@ static void crc32c_continues_from_any_value(void **state)
         /* Bytes, words and lanes, and steps between that are no multiple of any. */
         for (size_t length = 0; length <= sizeof bytes; length += length < 41 ? 1 : 37) {
             struct slice slice = {bytes, length};
-            assert_int_equal(crc32c(starts[i], slice), slow_crc32c(starts[i], slice));
-            assert_int_equal(crc32c_portable(starts[i], slice),
-                             slow_crc32c(starts[i], slice));
+            expect_crc(starts[i], slice, slow_crc32c(starts[i], slice));
         }
     }
 }
@@ -161,37 +151,19 @@ static void crc32c_reads_no_byte_too_many(void **state)
 static void crc32c_of_no_bytes_changes_nothing(void **state)
 {
     (void)state;
-    struct slice nothing = {NULL, 0};
-    assert_int_equal(crc32c(0, nothing), 0);
-    assert_int_equal(crc32c(0xdeadbeef, nothing), 0xdeadbeef);
-    assert_int_equal(crc32c_portable(0xdeadbeef, nothing), 0xdeadbeef);
-}
-
-static void crc32c_changes_with_every_single_bit(void **state)
-{
-    (void)state;
-    uint8_t bytes[128];
-    fill(bytes, sizeof bytes);
-    struct slice slice = {bytes, sizeof bytes};
-    uint32_t before = crc32c(0, slice);
-    for (size_t i = 0; i < 8 * sizeof bytes; i++) {
-        bytes[i / 8] ^= (uint8_t)(1u << i % 8);
-        assert_int_not_equal(crc32c(0, slice), before);
-        bytes[i / 8] ^= (uint8_t)(1u << i % 8);
-    }
+    expect_crc(0, (struct slice){NULL, 0}, 0);
+    expect_crc(0xdeadbeef, (struct slice){NULL, 0}, 0xdeadbeef);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(crc32c_gives_the_published_values),
-        cmocka_unit_test(crc32c_gives_the_values_of_rfc_3720_for_32_bytes),
         cmocka_unit_test(crc32c_is_the_same_at_every_length_and_alignment),
         cmocka_unit_test(crc32c_continues_over_any_split),
         cmocka_unit_test(crc32c_continues_from_any_value),
         cmocka_unit_test(crc32c_reads_no_byte_too_many),
         cmocka_unit_test(crc32c_of_no_bytes_changes_nothing),
-        cmocka_unit_test(crc32c_changes_with_every_single_bit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,8 @@
  * SipHash-1-3: known values, and a reference written straight from the paper.
  */
 #include "base/hash.h"
+
+#include "base/bounds.h"
 #include "support/dice.h"
 #include "support/guarded.h"
 #include "support/unit.h"
@@ -114,56 +116,24 @@ static void hash_reference_gives_the_value_of_the_paper(void **state)
     assert_true(slow_siphash(&paper_seed, key, 2, 4) == UINT64_C(0xa129ca6149be45e5));
 }
 
-/* Lengths pass 256, since only the lowest byte of the length is hashed. */
+/*
+ * Lengths pass 256, since only the lowest byte of the length is hashed, and go up to the
+ * longest key.
+ */
 static void hash_key_is_siphash_1_3_at_every_length_and_alignment(void **state)
 {
     (void)state;
     struct dice dice;
     dice_begin(&dice);
-    uint8_t bytes[600];
+    static uint8_t bytes[KEY_BYTES_MAX + 8];
     for (size_t i = 0; i < sizeof bytes; i++) {
         bytes[i] = (uint8_t)dice_next(&dice);
     }
-    for (size_t length = 0; length <= sizeof bytes - 8; length++) {
+    for (size_t length = 0; length <= KEY_BYTES_MAX;
+         length = length == 600 ? KEY_BYTES_MAX : length + 1) {
         struct hash_seed seed = {{dice_next(&dice), dice_next(&dice)}};
         struct slice key = {bytes + length % 8, length};
         assert_true(hash_key(&seed, key) == slow_siphash(&seed, key, 1, 3));
-    }
-}
-
-static void hash_key_takes_the_longest_key(void **state)
-{
-    (void)state;
-    static uint8_t bytes[65535];
-    memset(bytes, 0xa5, sizeof bytes);
-    struct slice key = {bytes, sizeof bytes};
-    assert_true(hash_key(&paper_seed, key) == slow_siphash(&paper_seed, key, 1, 3));
-}
-
-static void hash_key_changes_with_both_words_of_the_seed(void **state)
-{
-    (void)state;
-    struct slice key = SLICE_LITERAL("key");
-    uint64_t hash = hash_key(&paper_seed, key);
-    for (int bit = 0; bit < 64; bit++) {
-        struct hash_seed first = paper_seed;
-        struct hash_seed second = paper_seed;
-        first.words[0] ^= UINT64_C(1) << bit;
-        second.words[1] ^= UINT64_C(1) << bit;
-        assert_true(hash_key(&first, key) != hash);
-        assert_true(hash_key(&second, key) != hash);
-        assert_true(hash_key(&first, key) != hash_key(&second, key));
-    }
-}
-
-/* Zeros at the end of a key are not padding. */
-static void hash_key_tells_zeros_at_the_end_apart(void **state)
-{
-    (void)state;
-    uint8_t zeros[17] = {0};
-    for (size_t length = 1; length <= sizeof zeros; length++) {
-        assert_true(hash_key(&paper_seed, (struct slice){zeros, length}) !=
-                    hash_key(&paper_seed, (struct slice){zeros, length - 1}));
     }
 }
 
@@ -187,9 +157,6 @@ int main(void)
         cmocka_unit_test(hash_key_gives_known_values),
         cmocka_unit_test(hash_reference_gives_the_value_of_the_paper),
         cmocka_unit_test(hash_key_is_siphash_1_3_at_every_length_and_alignment),
-        cmocka_unit_test(hash_key_takes_the_longest_key),
-        cmocka_unit_test(hash_key_changes_with_both_words_of_the_seed),
-        cmocka_unit_test(hash_key_tells_zeros_at_the_end_apart),
         cmocka_unit_test(hash_key_reads_no_byte_too_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
