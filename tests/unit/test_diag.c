@@ -91,11 +91,34 @@ static void fill_pipe(void)
     set_blocking(STDERR_FILENO, true);
 }
 
-static void diag_info_tells_one_line(void **state)
+/* Name stderr as the journal's, its inode off by so many, with a text behind. */
+static void set_journal(uintmax_t inode_off_by, const char *behind)
+{
+    char name[128];
+    struct stat info;
+    assert_int_equal(fstat(STDERR_FILENO, &info), 0);
+    (void)snprintf(name, sizeof name, "%ju:%ju%s", (uintmax_t)info.st_dev,
+                   (uintmax_t)info.st_ino + inode_off_by, behind);
+    assert_int_equal(setenv("JOURNAL_STREAM", name, 1), 0);
+}
+
+static void diag_tells_each_kind_with_or_without_a_cause(void **state)
 {
     (void)state;
+    char expected[512];
+    errno = ENOSPC;
     diag_info("listening on %s:%d", "127.0.0.1", 7878);
-    assert_string_equal(told(), "kv-store: listening on 127.0.0.1:7878\n");
+    diag_warn("cannot write %s", "kv.log");
+    diag_warnx("warnx");
+    diag_error("error");
+    diag_errorx("errorx");
+    assert_int_equal(errno, ENOSPC);
+    (void)snprintf(expected, sizeof expected,
+                   "kv-store: listening on 127.0.0.1:7878\n"
+                   "kv-store: cannot write kv.log: %s\nkv-store: warnx\n"
+                   "kv-store: error: %s\nkv-store: errorx\n",
+                   strerror(ENOSPC), strerror(ENOSPC)); /* fits */
+    assert_string_equal(told(), expected);
 }
 
 /* A path may hold what would end the line, or move the cursor of a terminal. */
@@ -104,28 +127,6 @@ static void diag_blanks_control_characters(void **state)
     (void)state;
     diag_info("%s: \xc3\xa9~", "a\nb\x1b[2J\x7f\tc");
     assert_string_equal(told(), "kv-store: a?b?[2J??c: \xc3\xa9~\n");
-}
-
-static void diag_warn_tells_the_cause(void **state)
-{
-    (void)state;
-    errno = ENOSPC;
-    diag_warn("cannot write %s", "kv.log");
-    char expected[256] = "kv-store: cannot write kv.log: ";
-    strcat(strcat(expected, strerror(ENOSPC)), "\n");
-    assert_string_equal(told(), expected);
-}
-
-static void diag_tells_lines_in_order(void **state)
-{
-    (void)state;
-    diag_info("one");
-    errno = EIO;
-    diag_warn("two");
-    diag_info("three");
-    char expected[256] = "kv-store: one\nkv-store: two: ";
-    strcat(strcat(expected, strerror(EIO)), "\nkv-store: three\n");
-    assert_string_equal(told(), expected);
 }
 
 /* Lines that are held are told in order or forgotten; there is room for so many. */
@@ -154,14 +155,9 @@ static void diag_holds_lines_until_they_are_told_or_not(void **state)
     assert_string_equal(told(), "");
 }
 
-static void diag_keeps_errno(void **state)
+static void diag_keeps_errno_when_a_line_is_lost(void **state)
 {
     (void)state;
-    errno = ENOLCK;
-    diag_info("anything");
-    assert_int_equal(errno, ENOLCK);
-    diag_warn("anything");
-    assert_int_equal(errno, ENOLCK);
     fill_pipe();
     errno = ENOLCK;
     diag_info("lost");
@@ -170,7 +166,17 @@ static void diag_keeps_errno(void **state)
     assert_int_equal(errno, ENOLCK);
 }
 
-/* A message so long that its line has `total` bytes. */
+/* What was told is one line, and how long it is. */
+static size_t line_length(void)
+{
+    const char *line = told();
+    size_t length = strlen(line);
+    assert_in_range(length, 1, DIAG_LINE_BYTES_MAX);
+    assert_ptr_equal(strchr(line, '\n'), line + length - 1);
+    return length;
+}
+
+/* Tell a message so long that its line would have `total` bytes. */
 static size_t told_length(size_t total)
 {
     static char text[8192];
@@ -178,22 +184,22 @@ static size_t told_length(size_t total)
     memset(text, 'm', length);
     text[length] = '\0';
     diag_info("%s", text);
-    const char *line = told();
-    size_t shown = strlen(line);
-    assert_memory_equal(line, "kv-store: mmm", 13);
-    assert_ptr_equal(strchr(line, '\n'), line + shown - 1);
-    return shown;
+    return line_length();
 }
 
+/* The limit counts the NUL of the text as well. */
 static void diag_cuts_a_line_at_its_limit(void **state)
 {
     (void)state;
-    /* The limit counts the NUL of the text as well. */
     assert_int_equal(told_length(DIAG_LINE_BYTES_MAX - 2), DIAG_LINE_BYTES_MAX - 2);
-    assert_int_equal(told_length(DIAG_LINE_BYTES_MAX - 1), DIAG_LINE_BYTES_MAX - 1);
-    assert_in_range(told_length(DIAG_LINE_BYTES_MAX + 1), DIAG_LINE_BYTES_MAX - 1,
-                    DIAG_LINE_BYTES_MAX);
-    assert_in_range(told_length(8000), DIAG_LINE_BYTES_MAX - 1, DIAG_LINE_BYTES_MAX);
+    for (int is_journal = 0; is_journal < 2; is_journal++) {
+        assert_in_range(told_length(DIAG_LINE_BYTES_MAX - 1), DIAG_LINE_BYTES_MAX - 1,
+                        DIAG_LINE_BYTES_MAX);
+        assert_in_range(told_length(DIAG_LINE_BYTES_MAX + 1), DIAG_LINE_BYTES_MAX - 1,
+                        DIAG_LINE_BYTES_MAX);
+        assert_in_range(told_length(8000), DIAG_LINE_BYTES_MAX - 1, DIAG_LINE_BYTES_MAX);
+        set_journal(0, ""); /* with a level */
+    }
 }
 
 static void diag_warn_cuts_the_cause_too(void **state)
@@ -206,9 +212,7 @@ static void diag_warn_cuts_the_cause_too(void **state)
         text[length] = '\0';
         errno = ENOSPC;
         diag_warn("%s", text);
-        const char *line = told();
-        assert_in_range(strlen(line), 1, DIAG_LINE_BYTES_MAX);
-        assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
+        (void)line_length();
         text[length] = 'm';
     }
 }
@@ -267,18 +271,8 @@ static void diag_leave_takes_away_what_is_shown(void **state)
     assert_string_equal(told(), "");
 }
 
-/* A reader that went away is no reason to die, nor to forget errno. */
-static void diag_survives_a_reader_that_went_away(void **state)
-{
-    (void)state;
-    assert_int_equal(close(read_fd), 0);
-    read_fd = -1;
-    errno = ENOLCK;
-    diag_info("lost");
-    assert_int_equal(errno, ENOLCK);
-}
-
-static void diag_survives_a_closed_stderr(void **state)
+/* No reason to die, nor to forget errno. */
+static void diag_survives_a_reader_that_went_away_and_a_closed_stderr(void **state)
 {
     (void)state;
     assert_int_equal(close(STDERR_FILENO), 0);
@@ -291,35 +285,11 @@ static void diag_survives_a_closed_stderr(void **state)
     diag_info("back");
     assert_string_equal(told(),
                         "kv-store: 1 messages were dropped here\nkv-store: back\n");
-}
-
-static void diag_tells_each_kind_with_or_without_a_cause(void **state)
-{
-    (void)state;
-    errno = ENOSPC;
-    diag_info("info");
-    diag_warn("warn");
-    diag_warnx("warnx");
-    diag_error("error");
-    diag_errorx("errorx");
-    assert_int_equal(errno, ENOSPC);
-    char expected[512];
-    (void)snprintf(expected, sizeof expected,
-                   "kv-store: info\nkv-store: warn: %s\nkv-store: warnx\n"
-                   "kv-store: error: %s\nkv-store: errorx\n",
-                   strerror(ENOSPC), strerror(ENOSPC));
-    assert_string_equal(told(), expected);
-}
-
-/* Name stderr as the journal's, its inode off by so many, with a text behind. */
-static void set_journal(uintmax_t inode_off_by, const char *behind)
-{
-    char name[128];
-    struct stat info;
-    assert_int_equal(fstat(STDERR_FILENO, &info), 0);
-    (void)snprintf(name, sizeof name, "%ju:%ju%s", (uintmax_t)info.st_dev,
-                   (uintmax_t)info.st_ino + inode_off_by, behind);
-    assert_int_equal(setenv("JOURNAL_STREAM", name, 1), 0);
+    assert_int_equal(close(read_fd), 0);
+    read_fd = -1;
+    errno = ENOLCK;
+    diag_info("lost");
+    assert_int_equal(errno, ENOLCK);
 }
 
 static void diag_puts_levels_where_the_journal_reads(void **state)
@@ -344,40 +314,27 @@ static void diag_puts_levels_where_the_journal_reads(void **state)
                                 "<6>kv-store: back\n");
 }
 
-static void diag_cuts_a_line_with_a_level_at_the_same_limit(void **state)
-{
-    (void)state;
-    static char text[2 * DIAG_LINE_BYTES_MAX];
-    set_journal(0, "");
-    memset(text, 'm', sizeof text - 1);
-    diag_info("%s", text);
-    const char *line = told();
-    assert_in_range(strlen(line), DIAG_LINE_BYTES_MAX - 1, DIAG_LINE_BYTES_MAX);
-    assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
-}
-
 /* Inherited, but stderr goes elsewhere; or no such name at all. */
 static void diag_puts_no_level_where_the_journal_does_not_read(void **state)
 {
+    static const char *const names[] = {NULL, "", ":", "8:", "0:0", "journal", "%s%n"};
+    static const struct {
+        uintmax_t off_by;
+        const char *behind;
+    } others[] = {{1, ""}, {0, "0"}, {0, " "}};
     (void)state;
-    static const char *const garbage[] = {"", ":", "8:", "0:0", "journal", "%s%n"};
-    set_journal(1, "");
-    diag_info("other");
-    assert_string_equal(told(), "kv-store: other\n");
-    set_journal(0, "0");
-    diag_info("longer");
-    assert_string_equal(told(), "kv-store: longer\n");
-    set_journal(0, " ");
-    diag_info("blank");
-    assert_string_equal(told(), "kv-store: blank\n");
-    for (size_t i = 0; i < sizeof garbage / sizeof garbage[0]; i++) {
-        assert_int_equal(setenv("JOURNAL_STREAM", garbage[i], 1), 0);
-        diag_info("garbage");
-        assert_string_equal(told(), "kv-store: garbage\n");
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        set_journal(others[i].off_by, others[i].behind);
+        diag_info("other");
+        assert_string_equal(told(), "kv-store: other\n");
     }
-    assert_int_equal(unsetenv("JOURNAL_STREAM"), 0);
-    diag_info("unset");
-    assert_string_equal(told(), "kv-store: unset\n");
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        assert_int_equal(names[i] == NULL ? unsetenv("JOURNAL_STREAM")
+                                          : setenv("JOURNAL_STREAM", names[i], 1),
+                         0);
+        diag_info("name");
+        assert_string_equal(told(), "kv-store: name\n");
+    }
 }
 
 int main(void)
@@ -387,22 +344,17 @@ int main(void)
     /* A message that blocks must fail the test, not hang it. */
     (void)alarm(WATCHDOG_S);
     const struct CMUnitTest tests[] = {
-        LISTENING(diag_info_tells_one_line),
         LISTENING(diag_blanks_control_characters),
-        LISTENING(diag_warn_tells_the_cause),
-        LISTENING(diag_tells_lines_in_order),
         LISTENING(diag_holds_lines_until_they_are_told_or_not),
-        LISTENING(diag_keeps_errno),
+        LISTENING(diag_keeps_errno_when_a_line_is_lost),
         LISTENING(diag_cuts_a_line_at_its_limit),
         LISTENING(diag_warn_cuts_the_cause_too),
         LISTENING(diag_drops_lines_that_nobody_reads_and_counts_them),
         LISTENING(diag_show_gives_up_where_nobody_reads),
         LISTENING(diag_leave_takes_away_what_is_shown),
-        LISTENING(diag_survives_a_reader_that_went_away),
-        LISTENING(diag_survives_a_closed_stderr),
+        LISTENING(diag_survives_a_reader_that_went_away_and_a_closed_stderr),
         LISTENING(diag_tells_each_kind_with_or_without_a_cause),
         LISTENING(diag_puts_levels_where_the_journal_reads),
-        LISTENING(diag_cuts_a_line_with_a_level_at_the_same_limit),
         LISTENING(diag_puts_no_level_where_the_journal_does_not_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
