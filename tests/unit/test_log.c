@@ -59,6 +59,26 @@ static uint64_t stage(const char *key, const char *value)
     return log_stage(log_file, slice_of_text(key), slice_of_text(value));
 }
 
+/* A batch of one record. */
+static enum status try_put(const char *key, const char *value)
+{
+    (void)stage(key, value);
+    return log_write(log_file);
+}
+
+static void put(const char *key, const char *value)
+{
+    assert_int_equal(try_put(key, value), KV_OK);
+}
+
+/* Of a batch with keys of one byte and values of three. */
+#define BATCH_BYTES (record_length(1, 3) + SEAL_BYTES)
+
+static void make_ahead(uint64_t bytes)
+{
+    assert_int_equal(log_make_ahead(log_file, bytes), KV_OK);
+}
+
 static void expect_record(uint64_t offset, const char *key, const char *value)
 {
     struct record record;
@@ -125,23 +145,16 @@ static void log_write_appends_batch_and_seal_with_one_write(void **state)
 {
     shim_forget_trace();
     (void)stage("a", "one");
-    (void)stage("b", "two");
-    assert_int_equal(log_write(log_file), KV_OK);
+    put("b", "two");
     assert_string_equal(shim_trace_text(writing), "pwrite:log");
-    const struct shim_event *event = shim_event_at(0);
-    for (size_t i = 1; event->call != SHIM_PWRITE; i++) {
-        event = shim_event_at(i);
-    }
-    assert_int_equal(event->offset, OPENING_BYTES);
-    assert_int_equal(event->length, 2 * record_length(1, 3) + SEAL_BYTES);
-    assert_int_equal(engine_log_length(*state), event->offset + event->length);
+    assert_int_equal(engine_log_length(*state),
+                     OPENING_BYTES + BATCH_BYTES + record_length(1, 3));
 }
 
 static void log_sync_makes_what_was_written_durable_once(void **state)
 {
     (void)state;
-    (void)stage("a", "one");
-    assert_int_equal(log_write(log_file), KV_OK);
+    put("a", "one");
     assert_int_equal(log_durable_length(log_file), OPENING_BYTES);
     shim_forget_trace();
     assert_int_equal(log_sync(log_file), KV_OK);
@@ -150,39 +163,31 @@ static void log_sync_makes_what_was_written_durable_once(void **state)
     assert_int_equal(log_durable_length(log_file), log_length(log_file));
 }
 
+/* Each says what was durable when it was written; nothing to write is a seal as well. */
 static void log_seals_tell_how_far_the_log_was_durable(void **state)
 {
-    uint64_t durable[4] = {0};
-    uint64_t ends[4] = {0};
-    const bool is_synced[4] = {false, false, true, false};
-    for (size_t i = 0; i < 4; i++) {
-        (void)stage("key", "value");
+    enum { BATCHES = 5 };
+    uint64_t durable[BATCHES] = {0};
+    uint64_t ends[BATCHES] = {0};
+    const bool is_synced[BATCHES] = {false, false, true, true, false};
+    for (size_t i = 0; i < BATCHES; i++) {
+        if (i < BATCHES - 1) {
+            (void)stage("k", "val");
+        }
         assert_int_equal(log_write(log_file), KV_OK);
         ends[i] = log_length(log_file);
         if (is_synced[i]) {
             assert_int_equal(log_sync(log_file), KV_OK);
         }
     }
-    uint64_t batch = record_length(3, 5) + SEAL_BYTES;
-    assert_int_equal(ends[3], OPENING_BYTES + 4 * batch);
-    assert_int_equal(scan_file(*state, durable, 4), 4);
+    assert_int_equal(ends[3], OPENING_BYTES + 4 * BATCH_BYTES);
+    assert_int_equal(ends[4], ends[3] + SEAL_BYTES);
+    assert_int_equal(scan_file(*state, durable, BATCHES), BATCHES);
     assert_int_equal(durable[0], OPENING_BYTES);
     assert_int_equal(durable[1], OPENING_BYTES);
     assert_int_equal(durable[2], OPENING_BYTES);
     assert_int_equal(durable[3], ends[2]);
-}
-
-static void log_write_of_nothing_is_a_seal(void **state)
-{
-    uint64_t durable[2] = {0};
-    (void)stage("a", "one");
-    assert_int_equal(log_write(log_file), KV_OK);
-    assert_int_equal(log_sync(log_file), KV_OK);
-    uint64_t length = log_length(log_file);
-    assert_int_equal(log_write(log_file), KV_OK);
-    assert_int_equal(log_length(log_file), length + SEAL_BYTES);
-    assert_int_equal(scan_file(*state, durable, 2), 2);
-    assert_int_equal(durable[1], length);
+    assert_int_equal(durable[4], ends[3]);
 }
 
 static void log_unstage_drops_a_batch(void **state)
@@ -202,16 +207,14 @@ static void f30_log_write_without_space_cuts_back_durably(void **state)
     uint64_t before = log_length(log_file);
     shim_forget_trace();
     shim_set_space(SHIM_LOG, before + 10, ENOSPC);
-    (void)stage("a", "one");
-    assert_int_equal(log_write(log_file), KV_NO_SPACE);
+    assert_int_equal(try_put("a", "one"), KV_NO_SPACE);
     assert_string_equal(shim_trace_text(writing),
                         "pwrite:log pwrite:log! ftruncate:log fdatasync:log");
     assert_int_equal(engine_log_length(*state), before);
     assert_int_equal(log_length(log_file), before);
-    char told[64];
-    (void)snprintf(told, sizeof told, "cannot append at offset %llu",
-                   (unsigned long long)before);
-    assert_int_equal(engine_told(*state, told), 1);
+    engine_expect_line(*state,
+                       "PATH: cannot append at offset OFFSET, batch refused: ERROR",
+                       before, ENOSPC);
 }
 
 /* What failed is cut off, but may be there again after a loss of power. */
@@ -220,8 +223,7 @@ static void f34_log_write_that_is_not_cut_back_durably_is_fatal(void **state)
     uint64_t before = log_length(log_file);
     shim_set_space(SHIM_LOG, before + 10, ENOSPC);
     shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_LOG, 1, EIO);
-    (void)stage("a", "one");
-    assert_int_equal(log_write(log_file), KV_FATAL);
+    assert_int_equal(try_put("a", "one"), KV_FATAL);
     assert_int_equal(engine_log_length(*state), before);
     assert_int_equal(engine_told(*state, "cannot cut the log back to its last seal"), 1);
 }
@@ -233,8 +235,7 @@ static void f30_log_tells_once_that_it_cannot_append(void **state)
     shim_set_space(SHIM_LOG, log_length(log_file), ENOSPC);
     shim_set_clock(5000000);
     for (int i = 0; i < 5; i++) {
-        (void)stage("a", "one");
-        assert_int_equal(log_write(log_file), KV_NO_SPACE);
+        assert_int_equal(try_put("a", "one"), KV_NO_SPACE);
         log_unstage(log_file);
         shim_advance_clock(LOG_MESSAGE_MS);
     }
@@ -243,8 +244,7 @@ static void f30_log_tells_once_that_it_cannot_append(void **state)
     assert_int_equal(engine_told(engine, "No space left on device"), 1);
     shim_give_space();
     for (int i = 0; i < 5; i++) {
-        (void)stage("a", "one");
-        assert_int_equal(log_write(log_file), KV_OK);
+        put("a", "one");
     }
     assert_int_equal(engine_told(engine, ""), 2);
     assert_int_equal(engine_told(engine, "appending works again"), 1);
@@ -260,8 +260,7 @@ static void f30_log_tells_again_after_a_minute_that_it_cannot_append(void **stat
     for (size_t i = 0; i < sizeof told / sizeof told[0]; i++) {
         shim_advance_clock(waits_ms[i]);
         shim_set_space(SHIM_LOG, log_length(log_file), ENOSPC);
-        (void)stage("a", "one");
-        assert_int_equal(log_write(log_file), KV_NO_SPACE);
+        assert_int_equal(try_put("a", "one"), KV_NO_SPACE);
         assert_int_equal(engine_told(engine, "cannot append"), told[i]);
         shim_give_space();
         assert_int_equal(log_write(log_file), KV_OK);
@@ -298,8 +297,7 @@ static void f57_log_settle_takes_not_found_for_a_failure(void **state)
 static void f35_log_sync_failing_cuts_to_the_durable_length(void **state)
 {
     uint64_t before = log_length(log_file);
-    (void)stage("a", "one");
-    assert_int_equal(log_write(log_file), KV_OK);
+    put("a", "one");
     shim_forget_trace();
     shim_fail_once(SHIM_BIT(SHIM_FDATASYNC), SHIM_ANY, 1, EIO);
     assert_int_equal(log_sync(log_file), KV_FATAL);
@@ -417,17 +415,16 @@ static void log_write_goes_over_space_ahead(void **state)
 {
     struct engine *engine = *state;
     uint64_t durable_lengths[4];
-    assert_int_equal(log_make_ahead(log_file, 4096), KV_OK);
+    make_ahead(4096);
     expect_ahead(engine, 4096);
-    (void)stage("a", "one");
-    assert_int_equal(log_write(log_file), KV_OK);
-    expect_ahead(engine, 4096 - record_length(1, 3) - SEAL_BYTES);
+    put("a", "one");
+    expect_ahead(engine, 4096 - BATCH_BYTES);
     assert_int_equal(log_sync(log_file), KV_OK);
-    assert_int_equal(log_make_ahead(log_file, 1600), KV_OK);
+    make_ahead(1600);
     uint64_t offset = stage("b", "two");
     assert_int_equal(log_write(log_file), KV_OK);
     expect_record(offset, "b", "two");
-    expect_ahead(engine, 4096 + 1600 - 2 * (record_length(1, 3) + SEAL_BYTES));
+    expect_ahead(engine, 4096 + 1600 - 2 * BATCH_BYTES);
     assert_int_equal(log_sync(log_file), KV_OK);
     assert_int_equal(log_cut_ahead(log_file), KV_OK);
     expect_ahead(engine, 0);
@@ -445,7 +442,7 @@ static void log_write_uses_up_space_ahead(void **state)
     for (size_t length = ROOM - 40; length < sizeof value; length++) {
         struct slice key = SLICE_LITERAL("k");
         uint64_t left = length < ROOM ? ROOM - length : 0;
-        assert_int_equal(log_make_ahead(log_file, SPACE), KV_OK);
+        make_ahead(SPACE);
         assert_int_equal(log_reserve(log_file, 1, length), KV_OK);
         (void)log_stage(log_file, key, (struct slice){(const uint8_t *)value, length});
         assert_int_equal(log_write(log_file), KV_OK);
@@ -461,13 +458,12 @@ static void log_write_uses_up_space_ahead(void **state)
 static void f30_f115_log_write_that_fails_in_space_ahead_cuts_all_of_it(void **state)
 {
     struct engine *engine = *state;
-    (void)stage("a", "one");
-    assert_int_equal(log_write(log_file), KV_OK);
+    put("a", "one");
     assert_int_equal(log_sync(log_file), KV_OK);
     uint64_t length = log_length(log_file);
     const int errors[] = {EIO, ENOSPC};
     for (size_t i = 0; i < 2; i++) {
-        assert_int_equal(log_make_ahead(log_file, 4096), KV_OK);
+        make_ahead(4096);
         (void)stage("b", "two");
         shim_limit_bytes(SHIM_BIT(SHIM_PWRITE), 30);
         shim_fail_once(SHIM_BIT(SHIM_PWRITE), SHIM_LOG, 2, errors[i]);
@@ -483,7 +479,7 @@ static void f30_f115_log_write_that_fails_in_space_ahead_cuts_all_of_it(void **s
 static void f41_f115_log_keeps_space_ahead_where_nothing_can_be_written(void **state)
 {
     struct engine *engine = *state;
-    assert_int_equal(log_make_ahead(log_file, 4096), KV_OK);
+    make_ahead(4096);
     (void)stage("a", "one");
     shim_fail_from(writing, SHIM_LOG, 1, EROFS);
     assert_int_equal(log_write(log_file), KV_IO);
@@ -496,7 +492,7 @@ static void f41_f115_log_keeps_space_ahead_where_nothing_can_be_written(void **s
 static void f42_log_that_another_has_shortened_is_not_made_longer(void **state)
 {
     struct engine *engine = *state;
-    assert_int_equal(log_make_ahead(log_file, 4096), KV_OK);
+    make_ahead(4096);
     assert_int_equal(truncate(engine->log.path, 5), 0);
     assert_int_equal(log_cut_ahead(log_file), KV_FATAL);
     assert_int_equal(engine_told(engine, "something else changed it; stopping"), 1);
@@ -508,7 +504,7 @@ static void f42_log_that_another_has_shortened_is_not_made_longer(void **state)
 static void f30_f115_log_make_ahead_without_space_changes_nothing(void **state)
 {
     struct engine *engine = *state;
-    assert_int_equal(log_make_ahead(log_file, 1600), KV_OK);
+    make_ahead(1600);
     uint64_t length = log_length(log_file) + 1600;
     for (uint64_t room = 0; room < 40000; room += 9999) {
         shim_set_space(SHIM_LOG, length + room, ENOSPC);
@@ -516,7 +512,7 @@ static void f30_f115_log_make_ahead_without_space_changes_nothing(void **state)
         expect_ahead(engine, 1600);
     }
     shim_give_space();
-    assert_int_equal(log_make_ahead(log_file, 48000), KV_OK);
+    make_ahead(48000);
     expect_ahead(engine, 49600);
 }
 
@@ -537,7 +533,7 @@ static void f34_f35_f115_log_make_ahead_that_cannot_be_taken_back_is_fatal(void 
 static void f115_log_cut_ahead_that_fails_leaves_the_space(void **state)
 {
     struct engine *engine = *state;
-    assert_int_equal(log_make_ahead(log_file, 4096), KV_OK);
+    make_ahead(4096);
     shim_fail_once(SHIM_BIT(SHIM_FTRUNCATE), SHIM_LOG, 1, EIO);
     assert_int_equal(log_cut_ahead(log_file), KV_IO);
     engine_expect_line(*state,
@@ -560,15 +556,14 @@ static void f99_f115_space_ahead_is_room_on_a_full_disk(void **state)
 {
     (void)state;
     enum { MORE = 64 * 1024 };
-    assert_int_equal(log_make_ahead(log_file, ROOM_KEPT_BYTES + MORE), KV_OK);
+    make_ahead(ROOM_KEPT_BYTES + MORE);
     shim_change_space(fill_disk);
     log_look_again(log_file);
     assert_true(log_has_room(log_file, MORE, ROOM_KEPT_BYTES));
     assert_false(log_has_room(log_file, MORE + 1, ROOM_KEPT_BYTES));
     assert_true(log_has_room(log_file, MORE + 1, ROOM_KEPT_FOR_COMPACT_BYTES));
-    (void)stage("a", "one");
-    assert_int_equal(log_write(log_file), KV_OK);
-    uint64_t left = MORE - record_length(1, 3) - SEAL_BYTES;
+    put("a", "one");
+    uint64_t left = MORE - BATCH_BYTES;
     assert_true(log_has_room(log_file, left, ROOM_KEPT_BYTES));
     assert_false(log_has_room(log_file, left + 1, ROOM_KEPT_BYTES));
     shim_change_space(NULL);
@@ -578,10 +573,9 @@ static void f99_f115_space_ahead_is_room_on_a_full_disk(void **state)
 static void f42_f115_log_write_notices_another_length_of_the_file(void **state)
 {
     struct engine *engine = *state;
-    assert_int_equal(log_make_ahead(log_file, 4096), KV_OK);
+    make_ahead(4096);
     assert_int_equal(truncate(engine->log.path, (off_t)log_length(log_file)), 0);
-    (void)stage("a", "one");
-    assert_int_equal(log_write(log_file), KV_FATAL);
+    assert_int_equal(try_put("a", "one"), KV_FATAL);
     log_unstage(log_file);
     assert_int_equal(log_make_ahead(log_file, 4096), KV_FATAL);
 }
@@ -594,7 +588,6 @@ int main(void)
         ON_LOG(log_write_appends_batch_and_seal_with_one_write),
         ON_LOG(log_sync_makes_what_was_written_durable_once),
         ON_LOG(log_seals_tell_how_far_the_log_was_durable),
-        ON_LOG(log_write_of_nothing_is_a_seal),
         ON_LOG(log_unstage_drops_a_batch),
         ON_LOG(f30_log_write_without_space_cuts_back_durably),
         ON_LOG(f34_log_write_that_is_not_cut_back_durably_is_fatal),
