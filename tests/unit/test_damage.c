@@ -24,9 +24,11 @@ enum { KEY_LENGTH = 3, VALUE_LENGTH = 5 };
 
 static const char *const keys[] = {"aaa", "kkk", "zzz"};
 
-/* Three keys, an image of them, and a store that has believed it. */
+/* Three keys, an image of them, and a store that has believed it; in a new log. */
 static void open_on_an_image(struct engine *engine)
 {
+    (void)unlink(engine->log.path); /* there may be none */
+    engine_clean(engine);
     engine->keeps_index = true;
     engine_open(engine);
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
@@ -37,14 +39,8 @@ static void open_on_an_image(struct engine *engine)
     assert_true(store_stats(engine->store).recovered_bytes == 0);
 }
 
-/* Where the record of the second key begins. */
-static uint64_t second_record(void)
-{
-    return OPENING_BYTES + record_length(KEY_LENGTH, VALUE_LENGTH) + SEAL_BYTES;
-}
-
-/* The second key is set or deleted anew; both survive kill -9, and the stop after it. */
-static void mend_and_start_again(struct engine *engine, const char *value)
+/* The second key is set anew, or deleted. */
+static void mend(struct engine *engine, const char *value)
 {
     if (value != NULL) {
         engine_put(engine, "kkk", value);
@@ -52,19 +48,27 @@ static void mend_and_start_again(struct engine *engine, const char *value)
         assert_int_equal(engine_delete(engine, "kkk"), KV_OK);
         assert_int_equal(store_commit(engine->store), KV_OK);
     }
-    for (int i = 0; i < 3; i++) {
-        if (i < 2) {
-            engine_kill(engine);
-        } else {
-            engine_close(engine);
-        }
-        engine_forget_messages(engine);
-        engine_open(engine);
-        engine_expect(engine, "aaa", "value");
-        engine_expect(engine, "kkk", value);
-        engine_expect(engine, "zzz", "value");
-        assert_int_equal(store_count(engine->store), value == NULL ? 2 : 3);
+}
+
+static void stop_and_expect(struct engine *engine, bool is_killed, const char *value)
+{
+    if (is_killed) {
+        engine_kill(engine);
+    } else {
+        engine_close(engine);
     }
+    engine_forget_messages(engine);
+    engine_open(engine);
+    engine_expect(engine, "aaa", "value");
+    engine_expect(engine, "kkk", value);
+    engine_expect(engine, "zzz", "value");
+    assert_int_equal(store_count(engine->store), value == NULL ? 2 : 3);
+}
+
+/* Where the record of the second key begins. */
+static uint64_t second_record(void)
+{
+    return OPENING_BYTES + record_length(KEY_LENGTH, VALUE_LENGTH) + SEAL_BYTES;
 }
 
 /* Whatever part of the record is damaged, and however large that part is. */
@@ -90,13 +94,15 @@ static void f103_what_serving_let_replace_damage_a_start_accepts(void **state)
         engine_close(engine);
         engine_open(engine);
         engine_expect_failure(engine, "kkk", KV_CORRUPT);
-        mend_and_start_again(engine, i % 2 == 0 ? "new" : NULL);
+        const char *value = i % 2 == 0 ? "new" : NULL;
+        mend(engine, value);
+        stop_and_expect(engine, true, value);
+        stop_and_expect(engine, true, value);
+        stop_and_expect(engine, false, value);
         engine_close(engine);
         /* Nothing else may take the place of the image: damage where it was durable. */
         engine_drop_index(engine);
         assert_int_equal(engine_try_open(engine), KV_CORRUPT);
-        assert_int_equal(unlink(engine->log.path), 0);
-        engine_clean(engine);
     }
 }
 
@@ -138,29 +144,21 @@ static void f103_what_is_mended_amid_a_compaction_a_start_accepts(void **state)
         }
         engine_expect_failure(engine, "kkk", KV_CORRUPT);
         assert_int_equal(store_compact(engine->store), KV_CORRUPT); /* it is held up */
-        if (i % 2 == 0) {
-            engine_put(engine, "kkk", "new");
-        } else {
-            assert_int_equal(engine_delete(engine, "kkk"), KV_OK);
-            assert_int_equal(store_commit(engine->store), KV_OK);
-        }
-        if (i < 2) {
-            engine_kill(engine);
-        } else {
-            engine_close(engine);
-        }
-        engine_open(engine);
-        engine_expect(engine, "aaa", "value");
-        engine_expect(engine, "kkk", i % 2 == 0 ? "new" : NULL);
-        engine_expect(engine, "zzz", "value");
+        mend(engine, i % 2 == 0 ? "new" : NULL);
+        stop_and_expect(engine, i < 2, i % 2 == 0 ? "new" : NULL);
         engine_close(engine);
         assert_false(engine_has_file(engine, FILES_OLD));
-        assert_int_equal(unlink(engine->log.path), 0);
-        engine_clean(engine);
     }
 }
 
 /* ---- Reads that fail ---- */
+
+/* They are told as such, and the time goes on when a test says so. */
+static void let_reads_fail(void)
+{
+    engine_catch_sigbus();
+    shim_set_clock(START_MS);
+}
 
 /* The log as the store sees it, to be cut and mended, and the store on it. */
 static int open_on_a_double(struct engine *engine, struct script *log_out)
@@ -169,8 +167,6 @@ static int open_on_a_double(struct engine *engine, struct script *log_out)
     engine_close(engine);
     *log_out = engine_read(engine, "");
     int fd = engine_map_instead(engine, SHIM_LOG, script_slice(log_out));
-    engine_catch_sigbus();
-    shim_set_clock(START_MS);
     engine_open(engine);
     return fd;
 }
@@ -191,7 +187,7 @@ static size_t count_walk(struct engine *engine, enum status wanted)
 static void f113_a_read_error_that_passes_is_over_without_a_restart(void **state)
 {
     struct engine *engine = *state;
-    engine_catch_sigbus();
+    let_reads_fail();
     for (int is_walked = 0; is_walked < 2; is_walked++) {
         struct script log = {0};
         int fd = open_on_a_double(engine, &log);
@@ -201,8 +197,7 @@ static void f113_a_read_error_that_passes_is_over_without_a_restart(void **state
         assert_int_equal(ftruncate(fd, (off_t)log.length), 0);
         assert_int_equal(pwrite(fd, log.bytes, log.length, 0), log.length);
         shim_advance_clock(READ_RETRY_MS_MIN - 1);
-        engine_expect_failure(engine, "kkk",
-                              KV_IO); /* a disk is not asked all the time */
+        engine_expect_failure(engine, "kkk", KV_IO); /* not asked all the time */
         shim_advance_clock(1);
         if (is_walked != 0) {
             assert_int_equal(count_walk(engine, KV_OK), 3);
@@ -213,8 +208,6 @@ static void f113_a_read_error_that_passes_is_over_without_a_restart(void **state
         engine_close(engine);
         engine_map_again(SHIM_LOG, fd);
         script_free(&log);
-        assert_int_equal(unlink(engine->log.path), 0);
-        engine_clean(engine);
     }
 }
 
@@ -223,7 +216,7 @@ static void f113_a_read_error_that_stays_is_looked_for_ever_more_rarely(void **s
 {
     struct engine *engine = *state;
     struct script log = {0};
-    engine_catch_sigbus();
+    let_reads_fail();
     int fd = open_on_a_double(engine, &log);
     assert_int_equal(ftruncate(fd, 0), 0);
     engine_expect_failure(engine, "kkk", KV_IO);
@@ -249,9 +242,8 @@ static void f113_damage_beside_what_cannot_be_read_is_damage(void **state)
 {
     struct engine *engine = *state;
     static char large[64 * 1024 + 1];
+    let_reads_fail();
     memset(large, 'v', sizeof large - 1);
-    engine_catch_sigbus();
-    shim_set_clock(START_MS);
     engine_open(engine);
     engine_put(engine, "small", "value");
     engine_put(engine, "large", large);
@@ -268,9 +260,8 @@ static void f113_compaction_copies_nothing_that_it_could_not_read_twice(void **s
 {
     struct engine *engine = *state;
     static char large[32 * 1024 + 1];
+    let_reads_fail();
     memset(large, 'v', sizeof large - 1);
-    engine_catch_sigbus();
-    shim_set_clock(START_MS);
     engine_open(engine);
     engine_put(engine, "large", large);
     engine_put(engine, "small", "value");
@@ -303,8 +294,7 @@ static void f104_a_log_cut_short_is_told_once_and_answered_for_each_key(void **s
     struct engine *engine = *state;
     struct table table = {
         .engine = engine, .row_count = ROWS, .value_bytes = VALUE_BYTES};
-    engine_catch_sigbus();
-    shim_set_clock(START_MS);
+    let_reads_fail();
     engine_open(engine);
     table_fill(&table);
     assert_int_equal(truncate(engine->log.path, 5000), 0); /* within a page */
