@@ -212,6 +212,13 @@ static void complain(struct trial *trial, const char *what)
     }
 }
 
+static void demand(struct trial *trial, bool is_so, const char *what)
+{
+    if (!is_so) {
+        complain(trial, what);
+    }
+}
+
 static void expect_no_violation(const struct trial *trial)
 {
     print_message("  %zu cases, %zu refused untouched, %zu opened whole, %zu opened "
@@ -240,19 +247,17 @@ static bool has_bytes(struct engine *engine, const char *suffix, struct slice by
     return is_same;
 }
 
-static void judge_refusal(struct trial *trial, struct slice damaged)
+static void judge_refusal(struct trial *trial)
 {
+    struct engine *engine = trial->engine;
     trial->refused++;
-    if (!has_bytes(trial->engine, "", damaged)) {
-        complain(trial, "the refused log was changed");
-    }
-    if (engine_count_files(trial->engine, "kv.log") != 2) {
-        complain(trial, "a refusal left more than the log and the lock");
-    }
-    if (engine_told(trial->engine, trial->engine->log.path) != 1 ||
-        engine_told(trial->engine, "") != 1) {
-        complain(trial, "the operator was not told once which file is damaged");
-    }
+    demand(trial, has_bytes(engine, "", image_slice(&trial->image)),
+           "the refused log was changed");
+    demand(trial, engine_count_files(engine, "kv.log") == 2,
+           "a refusal left more than the log and the lock");
+    demand(trial,
+           engine_told(engine, "") == 1 && engine_told(engine, engine->log.path) == 1,
+           "the operator was not told once which file is damaged");
 }
 
 /* How many batches the open store holds; BATCHES + 1 if its state is that of none. */
@@ -303,25 +308,20 @@ static void judge_tail(struct trial *trial, uint64_t end)
     struct engine *engine = trial->engine;
     struct slice damaged = image_slice(&trial->image);
     struct slice tail = slice_after(damaged, (size_t)end);
-    if (!has_bytes(engine, "", slice_first(damaged, (size_t)end))) {
-        complain(trial, "the log was not cut to its last whole batch");
-    }
+    demand(trial, has_bytes(engine, "", slice_first(damaged, (size_t)end)),
+           "the log was not cut to its last whole batch");
     size_t torn_count = engine_count_files(engine, "kv.log.torn.");
     if (tail.length == 0 || is_space(tail)) {
-        if (torn_count != 0) {
-            complain(trial, "a tail was saved where there was none");
-        }
+        demand(trial, torn_count == 0, "a tail was saved where there was none");
         return;
     }
     (void)snprintf(suffix, sizeof suffix, ".torn.%" PRIu64, end); /* fits */
     (void)snprintf(told, sizeof told, "at offset %" PRIu64 ": %zu bytes, %zu whole", end,
                    tail.length, count_records(tail)); /* fits */
-    if (torn_count != 1 || !has_bytes(engine, suffix, tail)) {
-        complain(trial, "the tail that was cut off was not saved");
-    }
-    if (engine_told(engine, told) != 1 || engine_told(engine, suffix) != 1) {
-        complain(trial, "the operator was not told what was cut off, and where it is");
-    }
+    demand(trial, torn_count == 1 && has_bytes(engine, suffix, tail),
+           "the tail that was cut off was not saved");
+    demand(trial, engine_told(engine, told) == 1 && engine_told(engine, suffix) == 1,
+           "the operator was not told what was cut off, and where it is");
 }
 
 /* How the state of the open store compares with what is allowed. */
@@ -352,9 +352,8 @@ static void judge_opened(struct trial *trial, struct allowed allowed)
     engine_close(engine);
     forget_messages(engine);
     engine_open(engine);
-    if (count_batches(trial) != batches || engine_told(engine, "") != 0) {
-        complain(trial, "the second start differs from the first");
-    }
+    demand(trial, count_batches(trial) == batches && engine_told(engine, "") == 0,
+           "the second start differs from the first");
     engine_close(engine);
 }
 
@@ -378,7 +377,7 @@ static void judge(struct trial *trial, struct allowed allowed)
         complain(trial, "refused, though nothing that was durable is missing");
     }
     if (status != KV_OK) {
-        judge_refusal(trial, image_slice(&trial->image));
+        judge_refusal(trial);
     }
 }
 
@@ -431,9 +430,8 @@ static void flip(struct trial *trial, uint64_t bit)
     judge(trial, allowed_at(trial, offset));
     (void)snprintf(told, sizeof told, "damaged at offset %" PRIu64,
                    batch == 0 ? 0 : trial->corpus->ends[batch - 1]); /* fits */
-    if (trial->refused > refused && engine_told(trial->engine, told) != 1) {
-        complain(trial, "the operator was not told where the damage is");
-    }
+    demand(trial, trial->refused == refused || engine_told(trial->engine, told) == 1,
+           "the operator was not told where the damage is");
     image_flip(&trial->image, offset, (unsigned)(bit % 8));
 }
 

@@ -687,63 +687,55 @@ static void scan_calls_swapped_records_corrupt(void **state)
     image_free(&image);
 }
 
-/* A batch with one wrong thing about it, sealed so that all checksums are right. */
-enum wrong {
-    WRONG_NOTHING,
-    WRONG_SEAL_ID,
-    WRONG_CHAIN,
-    WRONG_DURABLE_LENGTH,
-    WRONG_DRAINED_ID,
-    WRONG_SECOND_OPENING,
-    WRONG_EMPTY_KEY,
-    WRONG_TOTAL
-};
-
-static void put_wrong_records(struct image *image, enum wrong wrong)
-{
-    image_put_text(image, "key", "value");
-    if (wrong == WRONG_DRAINED_ID) {
-        image->log_id = IMAGE_FOREIGN_ID;
-        image_drained(image, IMAGE_OLDER_ID);
-        image->log_id = IMAGE_LOG_ID;
-    } else if (wrong == WRONG_SECOND_OPENING) {
-        uint8_t copy[OPENING_BYTES];
-        memcpy(copy, image->log.bytes, sizeof copy);
-        image_append(image, (struct slice){copy, sizeof copy});
-    } else if (wrong == WRONG_EMPTY_KEY) {
-        image_put_text(image, "", "value");
-    }
-}
-
-static void put_wrong_seal(struct image *image, enum wrong wrong)
-{
-    if (wrong == WRONG_DURABLE_LENGTH) {
-        image_seal_durable(image, image->log.length + 1);
-        return;
-    }
-    uint32_t chain_bits = wrong == WRONG_CHAIN ? 1 : 0;
-    image->log_id = wrong == WRONG_SEAL_ID ? IMAGE_FOREIGN_ID : IMAGE_LOG_ID;
-    image->chain ^= chain_bits;
-    image_seal(image);
-    image->log_id = IMAGE_LOG_ID;
-}
-
+/* Batches with one wrong thing about them, sealed so that all checksums are right. */
 static void scan_refuses_a_batch_with_one_wrong_thing(void **state)
 {
+    static const struct {
+        const char *name;
+        bool has_foreign_drained, has_opening, has_empty_key;
+        uint64_t seal_id;
+        uint32_t chain_bits;   /* that are wrong */
+        uint64_t durable_more; /* than there is before the seal */
+    } cases[] = {
+        {.name = "nothing", .seal_id = IMAGE_LOG_ID},
+        {.name = "another log's drained mark",
+         .has_foreign_drained = true,
+         .seal_id = IMAGE_LOG_ID},
+        {.name = "an opening record", .has_opening = true, .seal_id = IMAGE_LOG_ID},
+        {.name = "an empty key", .has_empty_key = true, .seal_id = IMAGE_LOG_ID},
+        {.name = "another log's seal", .seal_id = IMAGE_FOREIGN_ID},
+        {.name = "the chain", .seal_id = IMAGE_LOG_ID, .chain_bits = 1},
+        {.name = "the durable length", .seal_id = IMAGE_LOG_ID, .durable_more = 1},
+    };
     (void)state;
-    for (int wrong = WRONG_NOTHING; wrong < WRONG_TOTAL; wrong++) {
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct image image;
+        print_message("  %s\n", cases[i].name);
         image_begin_first(&image);
+        struct script opening = {0};
+        script_add(&opening, image_slice(&image));
         image_put_text(&image, "first", "value");
         image_seal(&image);
         uint64_t start = image.log.length;
-        put_wrong_records(&image, (enum wrong)wrong);
-        put_wrong_seal(&image, (enum wrong)wrong);
-        if (wrong == WRONG_NOTHING) {
+        image_put_text(&image, "key", "value");
+        if (cases[i].has_foreign_drained) {
+            image.log_id = IMAGE_FOREIGN_ID;
+            image_drained(&image, IMAGE_OLDER_ID);
+        } else if (cases[i].has_opening) {
+            image_append(&image, script_slice(&opening));
+        } else if (cases[i].has_empty_key) {
+            image_put_text(&image, "", "value");
+        }
+        uint64_t more = cases[i].durable_more;
+        image.log_id = cases[i].seal_id;
+        image.chain ^= cases[i].chain_bits;
+        image_seal_durable(&image, more > 0 ? image.log.length + more : start);
+        if (i == 0) {
             check_clean(image_slice(&image), 2);
         } else {
             check_image(&image, start, TAIL_CORRUPT);
         }
+        script_free(&opening);
         image_free(&image);
     }
 }
