@@ -605,26 +605,6 @@ static void scan_calls_records_without_a_seal_torn(void **state)
     }
 }
 
-static void scan_refuses_lengths_beyond_the_log(void **state)
-{
-    static const uint64_t lengths[] = {
-        4096,       UINT64_C(1) << 31, UINT64_C(1) << 32, INT64_MAX, UINT64_C(1) << 63,
-        UINT64_MAX, UINT64_MAX - 15};
-    struct sample *sample = *state;
-    uint64_t end = sample->starts[BATCHES];
-    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
-        for (int which = 0; which < 2; which++) {
-            uint8_t header[RECORD_HEADER_BYTES];
-            record_encode_header(header, which == 0 ? lengths[i] : 4,
-                                 which == 0 ? 5 : lengths[i]);
-            image_append(&sample->image, (struct slice){header, sizeof header});
-            image_grow(&sample->image, 40, 'x');
-            check_image(&sample->image, end, TAIL_TORN);
-            image_cut(&sample->image, end);
-        }
-    }
-}
-
 /* The end of another log does not say that the last batch was written to its end. */
 static void scan_takes_the_end_of_another_log_for_no_end_of_a_batch(void **state)
 {
@@ -644,30 +624,7 @@ static void scan_takes_the_end_of_another_log_for_no_end_of_a_batch(void **state
     }
 }
 
-/* ---- Batches out of place, and batches that are wrong ---- */
-
-/* A batch is removed, doubled, or changes places with the one behind it. */
-static void scan_calls_a_batch_out_of_place_corrupt(void **state)
-{
-    struct sample *sample = *state;
-    const uint64_t *starts = sample->starts;
-    for (size_t i = 0; i < BATCHES; i++) {
-        struct slice batch = bytes_between(&sample->image, starts[i], starts[i + 1]);
-        struct image image = {.log_id = 0};
-        image_append(&image, image_slice(&sample->image));
-        image_insert(&image, starts[i + 1], batch);
-        check_image(&image, starts[i + 1], TAIL_CORRUPT);
-        image_cut(&image, starts[i]);
-        if (i + 1 < BATCHES) {
-            image_append(&image,
-                         bytes_between(&sample->image, starts[i + 1], starts[BATCHES]));
-            check_image(&image, starts[i], TAIL_CORRUPT);
-            image_insert(&image, starts[i] + starts[i + 2] - starts[i + 1], batch);
-            check_image(&image, starts[i], TAIL_CORRUPT);
-        }
-        image_free(&image);
-    }
-}
+/* ---- Batches that are wrong ---- */
 
 /* Swapped records within a batch keep all lengths: only the chain can tell. */
 static void scan_calls_swapped_records_corrupt(void **state)
@@ -806,9 +763,7 @@ int main(void)
         cmocka_unit_test(f60_f115_scan_tells_foreign_records_behind_space_ahead),
         ON_SAMPLE(scan_calls_a_torn_batch_with_its_seal_beyond_the_limit_torn),
         ON_SAMPLE(scan_calls_records_without_a_seal_torn),
-        ON_SAMPLE(scan_refuses_lengths_beyond_the_log),
         cmocka_unit_test(scan_takes_the_end_of_another_log_for_no_end_of_a_batch),
-        ON_SAMPLE(scan_calls_a_batch_out_of_place_corrupt),
         cmocka_unit_test(scan_calls_swapped_records_corrupt),
         cmocka_unit_test(scan_refuses_a_batch_with_one_wrong_thing),
         cmocka_unit_test(scan_takes_no_batch_with_a_key_over_the_limit),
