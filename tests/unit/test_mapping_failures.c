@@ -86,23 +86,6 @@ static void f57_mapping_open_without_its_source_of_zeros_fails(void **state)
     assert_int_equal(close(fd), 0);
 }
 
-/* What is longer than any address space is refused, not cut down to what fits. */
-static void mapping_cover_refuses_more_than_the_address_space(void **state)
-{
-    struct mapping *mapping = NULL;
-    uint64_t length = 0;
-    int fd = open_text(*state, "");
-    assert_int_equal(mapping_open(fd, &mapping, &length), KV_OK);
-    uint64_t mappings = shim_count(SHIM_MMAP);
-    errno = 0;
-    assert_int_equal(mapping_cover(mapping, SIZE_MAX / 2), KV_NO_MEMORY);
-    assert_int_equal(errno, EFBIG);
-    assert_int_equal(shim_count(SHIM_MMAP), mappings);
-    assert_memory_equal(mapping_bytes(mapping), "text", 4); /* as it was */
-    mapping_close(mapping);
-    assert_int_equal(close(fd), 0);
-}
-
 /* ---- SIGBUS ---- */
 
 /* A file of one page, and a view of two: the second one cannot be read. */
@@ -110,6 +93,7 @@ static struct mapping *open_short(const struct engine *engine, const char *suffi
 {
     struct mapping *mapping = NULL;
     uint64_t length = 0;
+    engine_catch_sigbus();
     int fd = open_text(engine, suffix);
     assert_int_equal(mapping_open(fd, &mapping, &length), KV_OK);
     return mapping; /* the descriptor is left to the end of the program */
@@ -152,7 +136,6 @@ static void f57_mapping_puts_zeros_in_the_view_that_failed_and_no_other(void **s
 {
     struct engine *engine = *state;
     struct mapping *mappings[3];
-    engine_catch_sigbus();
     for (int i = 0; i < 3; i++) {
         const char *const names[] = {".a", ".b", ".c"};
         mappings[i] = open_short(engine, names[i]);
@@ -174,7 +157,6 @@ static void f57_mapping_leaves_the_faults_of_others_alone(void **state)
 {
     struct engine *engine = *state;
     const uint8_t *above = map_foreign(engine);
-    engine_catch_sigbus();
     struct mapping *mapping = open_short(engine, ".a");
     const uint8_t *below = map_foreign(engine);
     for (int i = 0; i < 2; i++) {
@@ -194,7 +176,6 @@ static void f57_mapping_gives_a_sent_signal_back_to_the_system(void **state)
 {
     struct engine *engine = *state;
     struct sigaction action;
-    engine_catch_sigbus();
     struct mapping *mapping = open_short(engine, ".a");
     errno = EXDEV;
     assert_int_equal(raise(SIGBUS), 0);
@@ -218,7 +199,6 @@ static void expect_given_up(struct engine *engine)
 static void f57_mapping_without_a_page_of_zeros_ends_the_program(void **state)
 {
     struct engine *engine = *state;
-    engine_catch_sigbus();
     struct mapping *mapping = open_short(engine, ".a");
     shim_fail_from(SHIM_BIT(SHIM_MMAP), SHIM_ANY, 1, ENOMEM);
     assert_int_equal(read_in_child(mapping_bytes(mapping) + PAGE), EXIT_FAILURE);
@@ -235,6 +215,8 @@ static struct mapping *open_unreadable(struct engine *engine, size_t page_count)
 {
     struct mapping *mapping = NULL;
     uint64_t length = 0;
+    engine_catch_sigbus();
+    shim_set_clock(1000);
     engine_write(engine, "", SLICE_LITERAL("text"));
     assert_int_equal(truncate(engine->log.path, (off_t)(page_count * PAGE)), 0);
     shown_fd = engine_map_instead(engine, SHIM_LOG, SLICE_LITERAL("text"));
@@ -248,7 +230,6 @@ static struct mapping *open_unreadable(struct engine *engine, size_t page_count)
 static void f104_mapping_ends_the_program_when_too_many_places_are_lost(void **state)
 {
     struct engine *engine = *state;
-    engine_catch_sigbus();
     struct mapping *mapping = open_unreadable(engine, 2 * MAPPING_HOLES_MAX + 4);
     const uint8_t *bytes = mapping_bytes(mapping);
     for (size_t i = 0; i < MAPPING_HOLES_MAX; i++) {
@@ -268,10 +249,7 @@ static void f104_mapping_ends_the_program_when_too_many_places_are_lost(void **s
 static void f113_mapping_read_again_stops_at_the_first_page_that_fails(void **state)
 {
     watchdog_skip_under_valgrind();
-    struct engine *engine = *state;
-    engine_catch_sigbus();
-    shim_set_clock(1000);
-    struct mapping *mapping = open_unreadable(engine, 16);
+    struct mapping *mapping = open_unreadable(*state, 16);
     for (size_t i = 1; i < 16; i++) {
         read_byte(mapping_bytes(mapping) + i * PAGE);
     }
@@ -288,10 +266,8 @@ static void f113_mapping_read_again_stops_at_the_first_page_that_fails(void **st
 /* Bytes over several places that were lost are the file's again, or are still lost. */
 static void f113_mapping_reads_all_places_again_that_bytes_lie_in(void **state)
 {
-    watchdog_skip_under_valgrind();
     struct engine *engine = *state;
-    engine_catch_sigbus();
-    shim_set_clock(1000);
+    watchdog_skip_under_valgrind();
     struct mapping *mapping = open_unreadable(engine, 4);
     for (int i = 0; i < 3; i++) { /* the last one of them fills what was between two */
         static const size_t order[] = {1, 3, 2};
@@ -314,9 +290,7 @@ static void f113_mapping_reads_all_places_again_that_bytes_lie_in(void **state)
 static void f113_mapping_read_all_again_fails_if_nothing_more_can_be_read(void **state)
 {
     watchdog_skip_under_valgrind();
-    struct engine *engine = *state;
-    engine_catch_sigbus();
-    struct mapping *mapping = open_unreadable(engine, 4);
+    struct mapping *mapping = open_unreadable(*state, 4);
     read_byte(mapping_bytes(mapping) + PAGE);
     read_byte(mapping_bytes(mapping) + 3 * PAGE);
     assert_int_equal(ftruncate(shown_fd, 2 * PAGE), 0);
@@ -327,12 +301,24 @@ static void f113_mapping_read_all_again_fails_if_nothing_more_can_be_read(void *
     mapping_close(mapping);
 }
 
+/* What is longer than any address space is refused, not cut down to what fits. */
+static void mapping_cover_refuses_more_than_the_address_space(void **state)
+{
+    struct mapping *mapping = open_short(*state, ".a");
+    uint64_t mappings = shim_count(SHIM_MMAP);
+    errno = 0;
+    assert_int_equal(mapping_cover(mapping, SIZE_MAX / 2), KV_NO_MEMORY);
+    assert_int_equal(errno, EFBIG);
+    assert_int_equal(shim_count(SHIM_MMAP), mappings);
+    assert_memory_equal(mapping_bytes(mapping), "text", 4); /* as it was */
+    mapping_close(mapping);
+}
+
 /* Bytes that can be read are lost if the file is known to end before them. */
 static void
 f42_mapping_is_lost_where_the_file_ends_and_not_where_nobody_knows(void **state)
 {
-    struct engine *engine = *state;
-    struct mapping *mapping = open_short(engine, ".a");
+    struct mapping *mapping = open_short(*state, ".a");
     assert_false(mapping_is_lost(mapping, 0, 4));
     assert_true(mapping_is_lost(mapping, 0, 5));
     shim_fail_once(SHIM_BIT(SHIM_FSTAT), SHIM_ANY, 1, EIO);
@@ -345,10 +331,10 @@ static size_t count_system_mappings(void)
 {
     size_t count = 0;
     FILE *maps = fopen("/proc/self/maps", "r");
-    for (int byte = maps == NULL ? EOF : fgetc(maps); byte != EOF; byte = fgetc(maps)) {
-        count += byte == '\n';
-    }
     if (maps != NULL) {
+        for (int byte = fgetc(maps); byte != EOF; byte = fgetc(maps)) {
+            count += byte == '\n';
+        }
         (void)fclose(maps);
     }
     return count;
@@ -357,9 +343,8 @@ static size_t count_system_mappings(void)
 /* A long stretch that is lost is one place, page by page as it is met, or at once. */
 static void f104_mapping_joins_what_is_lost_side_by_side(void **state)
 {
-    watchdog_skip_under_valgrind();
     struct engine *engine = *state;
-    engine_catch_sigbus();
+    watchdog_skip_under_valgrind();
     struct mapping *mapping = open_unreadable(engine, 4 * MAPPING_HOLES_MAX);
     const uint8_t *bytes = mapping_bytes(mapping);
     size_t before = count_system_mappings();
@@ -381,12 +366,7 @@ static void f104_mapping_joins_what_is_lost_side_by_side(void **state)
 /* A view that moves is read as before; what will be read begins with a whole page. */
 static void mapping_tells_the_system_how_it_is_read(void **state)
 {
-    struct engine *engine = *state;
-    struct mapping *mapping = NULL;
-    engine_write(engine, "", SLICE_LITERAL("text"));
-    int fd = open(engine->log.path, O_RDONLY);
-    uint64_t length = 0;
-    assert_int_equal(mapping_open(fd, &mapping, &length), KV_OK);
+    struct mapping *mapping = open_short(*state, ".a");
     mapping_read_at_random(mapping, true);
     assert_ptr_equal(advised.start, mapping_bytes(mapping));
     assert_int_equal(advised.advice, POSIX_MADV_RANDOM);
@@ -408,7 +388,6 @@ static void mapping_tells_the_system_how_it_is_read(void **state)
     mapping_read_at_random(mapping, false);
     assert_int_equal(advised.advice, POSIX_MADV_NORMAL);
     mapping_close(mapping);
-    assert_int_equal(close(fd), 0);
 }
 
 int main(void)
