@@ -477,20 +477,14 @@ static void f50_f51_any_flipped_bit_of_a_log_at_rest_is_found(void **state)
     expect_no_violation(trial);
 }
 
-/* A second corpus in the place of the first, which is given back. */
-static void make_again(struct trial *trial, enum sync_policy sync)
-{
-    engine_clean(trial->engine);
-    assert_int_equal(unlink(trial->engine->log.path), 0);
-    corpus_end(trial->corpus);
-    trial->corpus = corpus_begin(trial->engine, sync);
-}
-
 /* Under everysec the seals lag behind, and the tail to judge is many batches long. */
 static void f50_flipped_bits_are_found_where_seals_lag(void **state)
 {
     struct trial *trial = *state;
-    make_again(trial, SYNC_EVERYSEC);
+    engine_clean(trial->engine);
+    assert_int_equal(unlink(trial->engine->log.path), 0);
+    corpus_end(trial->corpus);
+    trial->corpus = corpus_begin(trial->engine, SYNC_EVERYSEC);
     struct image *image = hurt(trial, &trial->corpus->log);
     flip_bits(trial, 0, image->log.length, watchdog_scaled(7, 171));
     expect_no_violation(trial);
@@ -666,28 +660,6 @@ static void f53_a_batch_at_another_place_is_noticed(void **state)
     image_free(&whole);
 }
 
-/* The same log again, another log, or either without its opening record. */
-static void f53_joined_logs_are_noticed(void **state)
-{
-    struct trial *trial = *state;
-    struct script log = {0};
-    script_add(&log, script_slice(&trial->corpus->log));
-    for (int is_other = 0; is_other < 2; is_other++) {
-        const struct script *const joined[] = {&trial->corpus->log,
-                                               &trial->corpus->rested};
-        for (size_t i = 0; i < 4; i++) {
-            size_t from = i % 2 == 0 ? 0 : OPENING_BYTES;
-            image_append(hurt(trial, &log),
-                         slice_after(script_slice(joined[i / 2]), from));
-            name_case(trial, is_other ? "other joined" : "joined", i / 2, from);
-            judge(trial, refusal_only);
-        }
-        make_again(trial, SYNC_ALWAYS);
-    }
-    expect_no_violation(trial);
-    script_free(&log);
-}
-
 /* ---- F53 wherever a sector may begin ---- */
 
 enum { SMALL_BATCHES = 5 };
@@ -717,8 +689,12 @@ static void make_shifted(struct image *image, uint64_t ends[SMALL_BATCHES + 1],
 /* Every damage that moves what follows it, to the place of one batch. */
 static void move_batches(struct trial *trial, size_t shift, size_t batch)
 {
-    static const char *const kinds[] = {"removed", "doubled", "own log joined",
-                                        "other log joined"};
+    static const char *const kinds[] = {"removed",
+                                        "doubled",
+                                        "own log joined",
+                                        "other log joined",
+                                        "own log joined without its opening",
+                                        "other log joined without its opening"};
     uint64_t ends[SMALL_BATCHES + 1];
     struct image *image = &trial->image;
     struct image copy = {.log_id = 0};
@@ -737,8 +713,9 @@ static void move_batches(struct trial *trial, size_t shift, size_t batch)
             image_insert(image, ends[batch - 1],
                          bytes_between(&copy, ends[batch - 1], ends[batch]));
         } else {
+            struct slice joined = image_slice(kind % 2 == 0 ? &copy : &other);
             image_cut(image, ends[batch]);
-            image_append(image, image_slice(kind == 2 ? &copy : &other));
+            image_append(image, slice_after(joined, kind < 4 ? 0 : OPENING_BYTES));
         }
         name_case(trial, kinds[kind], batch, shift);
         judge(trial, refusal_only);
@@ -880,7 +857,6 @@ int main(void)
         ON_TRIAL(f52_impossible_lengths_are_damage),
         ON_TRIAL(f53_a_removed_batch_is_missed),
         ON_TRIAL(f53_a_batch_at_another_place_is_noticed),
-        ON_TRIAL(f53_joined_logs_are_noticed),
         ON_TRIAL(f50_f53_f55_moved_batches_are_noticed_at_every_sector_offset),
         ON_TRIAL(f55_holes_are_noticed),
         ON_TRIAL(f55_misdirected_blocks_are_noticed),

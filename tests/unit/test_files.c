@@ -171,18 +171,34 @@ static void f84_files_open_needs_a_directory_and_a_name_that_fits(void **state)
     files_close(opened);
 }
 
-static void f84_store_open_leaves_nothing_where_it_may_not_write(void **state)
+static void f84_f89_store_open_leaves_nothing_where_it_may_not_write_or_lock(void **state)
 {
     struct engine *engine = *state;
-    const int errors[] = {EACCES, EROFS, ENOSPC, EDQUOT, EMFILE};
-    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
+    static const struct {
+        enum shim_call call;
+        int error;
+        const char *told;
+        size_t files;
+    } cases[] = {
+        {SHIM_OPENAT, EACCES, "", 0},
+        {SHIM_OPENAT, EROFS, "", 0},
+        {SHIM_OPENAT, ENOSPC, "", 0},
+        {SHIM_OPENAT, EDQUOT, "", 0},
+        {SHIM_OPENAT, EMFILE, "", 0},
+        {SHIM_FCNTL, ENOLCK, "cannot lock", 1},
+        {SHIM_FCNTL, EOPNOTSUPP, "cannot lock", 1},
+        {SHIM_FCNTL, EINVAL, "cannot lock", 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         shim_reset();
         engine_forget_messages(engine);
-        shim_fail_from(SHIM_BIT(SHIM_OPENAT), SHIM_ANY, 1, errors[i]);
+        shim_fail_from(SHIM_BIT(cases[i].call), SHIM_ANY, 1, cases[i].error);
         assert_int_not_equal(engine_try_open(engine), KV_OK);
         assert_int_equal(engine_told(engine, ""), 1);
         assert_int_equal(engine_told(engine, engine->log.path), 1);
-        assert_int_equal(engine_count_files(engine, "kv.log"), 0);
+        assert_int_equal(engine_told(engine, cases[i].told), 1);
+        assert_int_equal(engine_told(engine, strerror(cases[i].error)), 1);
+        assert_int_equal(engine_count_files(engine, "kv.log"), cases[i].files);
     }
 }
 
@@ -274,21 +290,6 @@ static void f81_files_keep_the_lock_when_the_log_is_closed_elsewhere(void **stat
     assert_int_equal(try_elsewhere(engine), KV_IO);
     engine_close(engine);
     assert_int_equal(try_elsewhere(engine), KV_OK);
-}
-
-static void f89_files_open_refuses_where_locks_do_not_work(void **state)
-{
-    struct engine *engine = *state;
-    const int errors[] = {ENOLCK, EOPNOTSUPP, EINVAL};
-    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++) {
-        engine_forget_messages(engine);
-        shim_reset();
-        shim_fail_once(SHIM_BIT(SHIM_FCNTL), SHIM_ANY, 1, errors[i]);
-        assert_int_equal(engine_try_open(engine), KV_IO);
-        assert_int_equal(engine_told(engine, "cannot lock"), 1);
-        assert_int_equal(engine_told(engine, strerror(errors[i])), 1);
-        assert_false(engine_has_file(engine, ""));
-    }
 }
 
 /* ---- New files ---- */
@@ -609,12 +610,11 @@ int main(void)
         ON_ENGINE(f82_f83_files_refuse_what_is_no_plain_log_or_lock),
         ON_ENGINE(f83_files_refuse_another_owner),
         ON_ENGINE(f84_files_open_needs_a_directory_and_a_name_that_fits),
-        ON_ENGINE(f84_store_open_leaves_nothing_where_it_may_not_write),
+        ON_ENGINE(f84_f89_store_open_leaves_nothing_where_it_may_not_write_or_lock),
         ON_ENGINE(f84_store_open_makes_a_log_whole_or_not_at_all),
         ON_ENGINE(f78_files_keep_a_second_server_off),
         ON_ENGINE(f80_files_open_after_the_holder_was_killed),
         ON_ENGINE(f81_files_keep_the_lock_when_the_log_is_closed_elsewhere),
-        ON_ENGINE(f89_files_open_refuses_where_locks_do_not_work),
         ON_FILES(f100_files_begin_new_leaves_another_file_there),
         ON_FILES(f100_files_rename_never_replaces),
         ON_FILES(f67_files_rename_removes_what_was_left_only_where_it_is_in_the_way),
