@@ -20,13 +20,8 @@ static void hash_key_gives_known_values(void **state)
         uint64_t hash;
     } cases[] = {
         {0, UINT64_C(0xabac0158050fc4dc)},   {1, UINT64_C(0xc9f49bf37d57ca93)},
-        {2, UINT64_C(0x82cb9b024dc7d44d)},   {3, UINT64_C(0x8bf80ab8e7ddf7fb)},
-        {4, UINT64_C(0xcf75576088d38328)},   {5, UINT64_C(0xdef9d52f49533b67)},
-        {6, UINT64_C(0xc50d2b50c59f22a7)},   {7, UINT64_C(0xd3927d989bb11140)},
-        {8, UINT64_C(0x369095118d299a8e)},   {9, UINT64_C(0x25a48eb36c063de4)},
-        {10, UINT64_C(0x79de85ee92ff097f)},  {11, UINT64_C(0x70c118c1f94dc352)},
-        {12, UINT64_C(0x78a384b157b4d9a2)},  {13, UINT64_C(0x306f760c1229ffa7)},
-        {14, UINT64_C(0x605aa111c0f95d34)},  {15, UINT64_C(0xd320d86d2a519956)},
+        {7, UINT64_C(0xd3927d989bb11140)},   {8, UINT64_C(0x369095118d299a8e)},
+        {9, UINT64_C(0x25a48eb36c063de4)},   {15, UINT64_C(0xd320d86d2a519956)},
         {16, UINT64_C(0xcc4fdd1a7d908b66)},  {63, UINT64_C(0x9d199062b7bbb3a8)},
         {300, UINT64_C(0x4016a23bda5a2224)},
     };
@@ -118,35 +113,24 @@ static void hash_reference_gives_the_value_of_the_paper(void **state)
 
 /*
  * Lengths pass 256, since only the lowest byte of the length is hashed, and go up to the
- * longest key.
+ * longest key. Each ends at an unreadable page, so that each begins at another alignment.
  */
 static void hash_key_is_siphash_1_3_at_every_length_and_alignment(void **state)
 {
     (void)state;
     struct dice dice;
     dice_begin(&dice);
-    static uint8_t bytes[KEY_BYTES_MAX + 8];
+    static uint8_t bytes[KEY_BYTES_MAX];
+    struct guarded guarded;
+    guarded_create(&guarded, sizeof bytes);
     for (size_t i = 0; i < sizeof bytes; i++) {
         bytes[i] = (uint8_t)dice_next(&dice);
     }
     for (size_t length = 0; length <= KEY_BYTES_MAX;
          length = length == 600 ? KEY_BYTES_MAX : length + 1) {
         struct hash_seed seed = {{dice_next(&dice), dice_next(&dice)}};
-        struct slice key = {bytes + length % 8, length};
+        struct slice key = guarded_place(&guarded, (struct slice){bytes, length});
         assert_true(hash_key(&seed, key) == slow_siphash(&seed, key, 1, 3));
-    }
-}
-
-static void hash_key_reads_no_byte_too_many(void **state)
-{
-    (void)state;
-    uint8_t bytes[40] = "0123456789abcdefghijklmnopqrstuvwxyzABC";
-    struct guarded guarded;
-    guarded_create(&guarded, sizeof bytes);
-    for (size_t length = 0; length <= sizeof bytes; length++) {
-        struct slice key = {bytes, length};
-        assert_true(hash_key(&paper_seed, guarded_place(&guarded, key)) ==
-                    hash_key(&paper_seed, key));
     }
     guarded_destroy(&guarded);
 }
@@ -157,7 +141,6 @@ int main(void)
         cmocka_unit_test(hash_key_gives_known_values),
         cmocka_unit_test(hash_reference_gives_the_value_of_the_paper),
         cmocka_unit_test(hash_key_is_siphash_1_3_at_every_length_and_alignment),
-        cmocka_unit_test(hash_key_reads_no_byte_too_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

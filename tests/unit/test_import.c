@@ -160,26 +160,46 @@ static void f59_import_keeps_the_whole_records_before_any_cut(void **state)
     free_sample(sample);
 }
 
-static void f58_import_keeps_values_that_contain_nul(void **state)
+/* A log of so many values, the key of each being a model's. */
+static void expect_taken_over(struct engine *engine, const struct slice *values,
+                              size_t count)
 {
-    struct engine *engine = *state;
-    const struct slice values[] = {SLICE_LITERAL("\0\0"), SLICE_LITERAL("a\0b"),
-                                   SLICE_LITERAL("\0a"), SLICE_LITERAL("a\0"),
-                                   SLICE_LITERAL("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")};
-    enum { COUNT = sizeof values / sizeof values[0] };
     struct image image = {0};
-    for (size_t i = 0; i < COUNT; i++) {
+    struct slice value;
+    for (size_t i = 0; i < count; i++) {
         image_put(&image, slice_of_text(model_key(i)), values[i]);
     }
     engine_place(engine, image_slice(&image));
     engine_open(engine);
-    for (size_t i = 0; i < COUNT; i++) {
-        struct slice value;
+    for (size_t i = 0; i < count; i++) {
         assert_int_equal(keyed_get(engine->store, slice_of_text(model_key(i)), &value),
                          KV_OK);
         assert_true(slice_equal(value, values[i]));
     }
     image_free(&image);
+}
+
+static void f58_import_keeps_values_that_contain_nul(void **state)
+{
+    const struct slice values[] = {SLICE_LITERAL("\0\0"), SLICE_LITERAL("a\0b"),
+                                   SLICE_LITERAL("\0a"), SLICE_LITERAL("a\0"),
+                                   SLICE_LITERAL("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")};
+    expect_taken_over(*state, values, sizeof values / sizeof values[0]);
+}
+
+/* More than one batch takes: each batch has its seal, and all are there. */
+static void import_splits_a_large_log_into_batches(void **state)
+{
+    struct engine *engine = *state;
+    struct script value = {0};
+    struct slice values[6];
+    script_add_fill(&value, 'v', 1 * MIB + 1);
+    for (size_t i = 0; i < 6; i++) {
+        values[i] = script_slice(&value);
+    }
+    expect_taken_over(engine, values, 6);
+    assert_true(store_stats(engine->store).dead_bytes >= OPENING_BYTES + 2 * SEAL_BYTES);
+    script_free(&value);
 }
 
 /* One key of this length between two others. */
@@ -212,29 +232,6 @@ static void import_takes_keys_up_to_the_limit(void **state)
     assert_int_equal(try_key(*state, KEY_BYTES_MAX + 1), KV_IO);
     assert_int_equal(engine_told(*state, "65536"), 1);
     assert_int_equal(engine_told(*state, "untouched"), 1);
-}
-
-/* More than one batch takes: each batch has its seal, and all are there. */
-static void import_splits_a_large_log_into_batches(void **state)
-{
-    struct engine *engine = *state;
-    struct script value = {0};
-    struct image image = {0};
-    struct slice found;
-    script_add_fill(&value, 'v', 1 * MIB + 1);
-    for (size_t i = 0; i < 6; i++) {
-        image_put(&image, slice_of_text(model_key(i)), script_slice(&value));
-    }
-    engine_place(engine, image_slice(&image));
-    engine_open(engine);
-    for (size_t i = 0; i < 6; i++) {
-        assert_int_equal(keyed_get(engine->store, slice_of_text(model_key(i)), &found),
-                         KV_OK);
-        assert_true(slice_equal(found, script_slice(&value)));
-    }
-    assert_true(store_stats(engine->store).dead_bytes >= OPENING_BYTES + 2 * SEAL_BYTES);
-    script_free(&value);
-    image_free(&image);
 }
 
 static void f97_import_puts_the_new_log_in_place_by_rename(void **state)

@@ -77,15 +77,14 @@ static void expect_refused(struct engine *engine, struct slice bytes, enum statu
 static void expect_tail_saved(const struct engine *engine, struct slice bytes,
                               uint64_t offset)
 {
-    char text[64];
+    char suffix[64];
+    char told[64];
     struct slice tail = slice_after(bytes, (size_t)offset);
-    (void)snprintf(text, sizeof text, ".torn.%d", (int)offset);
-    engine_expect_file(engine, text, tail);
-    assert_int_equal(engine_told(engine, text), 1);
-    (void)snprintf(text, sizeof text, "%d", (int)tail.length);
-    assert_true(engine_told(engine, text) >= 1);
-    (void)snprintf(text, sizeof text, "offset %d", (int)offset);
-    assert_true(engine_told(engine, text) >= 1);
+    (void)snprintf(suffix, sizeof suffix, ".torn.%d", (int)offset);
+    (void)snprintf(told, sizeof told, "offset %d: %zu bytes", (int)offset, tail.length);
+    engine_expect_file(engine, suffix, tail);
+    assert_int_equal(engine_told(engine, suffix), 1);
+    assert_int_equal(engine_told(engine, told), 1);
     assert_int_equal(engine_log_length(engine), offset);
     assert_int_equal(engine_count_files(engine, ".torn."), 1);
 }
