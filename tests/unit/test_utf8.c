@@ -78,24 +78,6 @@ static void utf8_takes_nul_and_no_text_at_all(void **state)
     assert_true(utf8_is_valid((struct slice){NULL, 0}));
 }
 
-/* A text that was cut is whole only where a character ends. */
-static void utf8_refuses_a_text_cut_within_a_character(void **state)
-{
-    (void)state;
-    static const char text[] = "a\xc2\x80"
-                               "b\xe1\x80\x80"
-                               "c\xf1\x80\x80\x80"
-                               "d\xd0\xba";
-    struct guarded guarded;
-    guarded_create(&guarded, sizeof text);
-    for (size_t length = 0; length < sizeof text; length++) {
-        bool is_whole = length == sizeof text - 1 || (text[length] & 0xc0) != 0x80;
-        struct slice cut = {(const uint8_t *)text, length};
-        assert_int_equal(utf8_is_valid(guarded_place(&guarded, cut)), is_whole);
-    }
-    guarded_destroy(&guarded);
-}
-
 /* Some bytes with letters before and behind them, where the text ends at an unreadable
  * page. Words of eight bytes are read at once, so the place of a sequence matters. */
 struct place {
@@ -203,7 +185,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(utf8_takes_every_scalar_value_and_no_surrogate),
         cmocka_unit_test(utf8_takes_nul_and_no_text_at_all),
-        cmocka_unit_test(utf8_refuses_a_text_cut_within_a_character),
         cmocka_unit_test(utf8_agrees_with_the_definition_near_every_limit),
         cmocka_unit_test(utf8_agrees_with_the_definition_on_damaged_texts),
         cmocka_unit_test(utf8_is_plain_finds_every_other_byte_at_every_place),
