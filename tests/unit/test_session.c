@@ -421,6 +421,17 @@ static void f105_a_list_that_finds_nothing_is_made_in_slices(void **state)
     assert_in_range(runs, KEYS / KEYS_SLICE_COUNT, RUNS_MAX);
     run(&talk);
     expect_heard(&talk, SLICE_LITERAL("\n12288\n"));
+
+    /* Keys that the disk is slow to give: a slice is over when its time is. */
+    shim_slow_down(KEYS_SLICE_US_MAX / 2);
+    script_add_text(&talk.said, "KEYS zzzzz\n");
+    assert_true(say(&talk));
+    for (runs = 0; runs < 2 * KEYS / KEYS_SLICE_COUNT; runs++) {
+        run_once(&talk);
+        assert_false(hear(&talk));
+    }
+    shim_set_clock(2 * START_MS);
+    run(&talk);
     end(&talk);
 }
 
