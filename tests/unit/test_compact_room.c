@@ -57,43 +57,6 @@ static void f64_compact_without_space_pauses_and_service_goes_on(void **state)
     compacting_reopen(&table);
 }
 
-static void f64_compact_goes_on_after_a_restart_on_a_full_disk(void **state)
-{
-    struct engine *engine = *state;
-    struct table table;
-    compacting_begin_some(&table, engine);
-    compacting_start(engine);
-    assert_int_equal(compacting_step(engine), KV_OK);
-    shim_set_space(SHIM_LOG, engine_log_length(engine) + 3, ENOSPC);
-    assert_int_equal(compacting_step(engine), KV_OK);
-    compacting_reopen(&table);
-    assert_int_equal(compacting_step(engine), KV_OK);
-    assert_true(table_holds(&table));
-    assert_true(compacting_is_running(engine));
-    shim_give_space();
-    shim_advance_clock(COMPACT_RETRY_MS);
-    (void)compacting_finish(engine);
-    assert_true(table_holds(&table));
-}
-
-/* The last mark finds no room; it is tried again. */
-static void f64_compact_waits_with_the_drained_mark(void **state)
-{
-    struct engine *engine = *state;
-    struct table table;
-    compacting_begin(&table, engine, 4, 1000);
-    compacting_start(engine);
-    assert_int_equal(compacting_step(engine), KV_OK);
-    shim_set_space(SHIM_LOG, engine_log_length(engine) + 20, ENOSPC);
-    assert_int_equal(compacting_step(engine), KV_OK);
-    shim_give_space();
-    assert_true(compacting_is_running(engine));
-    compacting_reopen(&table);
-    shim_advance_clock(COMPACT_RETRY_MS);
-    (void)compacting_finish(engine);
-    assert_true(table_holds(&table));
-}
-
 /* The records, for each a seal at most, the marks of a log, and some to spare. */
 static uint64_t bytes_to_begin(const struct table *table)
 {
@@ -433,8 +396,6 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         ON_ENGINE(f64_compact_without_space_pauses_and_service_goes_on),
-        ON_ENGINE(f64_compact_goes_on_after_a_restart_on_a_full_disk),
-        ON_ENGINE(f64_compact_waits_with_the_drained_mark),
         ON_ENGINE(f64_compact_does_not_begin_where_there_is_no_room),
         ON_ENGINE(f64_compact_of_a_log_that_is_mostly_live_needs_its_room),
         ON_ENGINE(f99_a_full_disk_gets_its_room_back_when_its_data_is_deleted),
