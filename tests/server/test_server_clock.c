@@ -166,6 +166,25 @@ static void f16_a_client_that_stays_after_quit_keeps_nobody_waiting(void **state
 
 /* ---- Whose turn it is ---- */
 
+/* Its time is over, and both are there when the server looks. */
+static void f118_a_line_that_arrived_before_another_client_came_is_executed(void **state)
+{
+    struct scene *scene = *state;
+    struct client first = scene_client(scene);
+    client_exchange(&first, SLICE_LITERAL("EXISTS k\n"), SLICE_LITERAL("0\n"));
+    assert_true(pass(IDLE_MS + 100));
+    server_process_signal(&scene->server, SIGSTOP);
+    server_process_await_stopped(&scene->server);
+    client_send_text(&first, "SET k 1\n");
+    client_await_arrived(&first);
+    struct client second = bring_another(scene, "GET k\n");
+    server_process_signal(&scene->server, SIGCONT);
+    client_expect_text(&first, "success\n");
+    client_close(&first);
+    client_expect_text(&second, "1\n");
+    client_close(&second);
+}
+
 /* A tenth more than earns its time, in each tenth of the time that an idle client has. */
 static void f118_an_upload_that_goes_on_is_not_cut_off(void **state)
 {
@@ -412,6 +431,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         ON_CLOCK(f1_f2_an_idle_client_is_closed_only_when_another_waits),
         ON_CLOCK(f16_a_client_that_stays_after_quit_keeps_nobody_waiting),
+        ON_CLOCK(f118_a_line_that_arrived_before_another_client_came_is_executed),
         ON_CLOCK(f118_an_upload_that_goes_on_is_not_cut_off),
         ON_CLOCK(f3_f119_a_client_that_takes_no_replies_is_reset_when_another_waits),
         ON_CLOCK(f72_a_stop_delivers_what_was_executed),

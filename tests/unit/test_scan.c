@@ -468,14 +468,15 @@ static void check_tear(const struct overwrite *overwrite, unsigned set)
          number++) {
         uint64_t end = sector_end(at, torn.log.length);
         if ((set >> number & 1) != 0) {
-            memcpy(torn.log.bytes + at, overwrite->new.log.bytes + at, end - at);
+            memcpy(torn.log.bytes + at, overwrite->new.log.bytes + at,
+                   (size_t)(end - at));
         }
         at = end;
     }
-    struct slice written = slice_first(image_slice(&overwrite->new), overwrite->end);
+    struct slice written = bytes_between(&overwrite->new, 0, overwrite->end);
     bool is_whole = slice_starts_with(image_slice(&torn), written);
     uint64_t offset = is_whole ? overwrite->end : overwrite->start;
-    bool is_ahead = is_whole || is_space(slice_after(image_slice(&torn), offset));
+    bool is_ahead = is_whole || is_space(bytes_between(&torn, offset, torn.log.length));
     check_image(&torn, offset, is_ahead ? TAIL_AHEAD : TAIL_TORN);
     image_free(&torn);
 }
@@ -506,7 +507,7 @@ static void f115_scan_calls_every_flip_before_space_ahead_corrupt(void **state)
         struct overwrite overwrite;
         overwrite_begin(&overwrite, place, 700);
         for (uint64_t at = overwrite.start; at < overwrite.end; at++) {
-            for (size_t bit = at % watchdog_scaled(1, 4); bit < 8;
+            for (uint64_t bit = at % watchdog_scaled(1, 4); bit < 8;
                  bit += watchdog_scaled(1, 4)) {
                 image_flip(&overwrite.new, at, (unsigned)bit);
                 check_image(&overwrite.new, overwrite.start, TAIL_CORRUPT);
