@@ -75,15 +75,7 @@ printf 'the longest key\nkept\nerror: key too long\n' >expected
 same "a key of 65535 bytes is served, one of 65536 cannot be" got expected
 stop_server TERM
 
-lines_with_numbers() { # lines_with_numbers NUMBER NUMBER FILE: how many lines hold both
-    awk -v a="$1" -v b="$2" '{
-        words = split($0, word, /[^0-9]+/); found_a = found_b = 0
-        for (i = 1; i <= words; i++) { found_a += word[i] == a; found_b += word[i] == b }
-        lines += found_a > 0 && found_b > 0
-    } END { print lines + 0 }' "$3"
-}
-
-# A cut last record is set aside, byte for byte, and the operator is told where. Every cut
+# A cut last record is set aside, byte for byte. What is told of it, every cut
 # there is, and what else is no log, test_import and test_recover try.
 for name in torn-header torn-value torn-length; do
     offset=$(cat "fixtures/$name.whole")
@@ -94,11 +86,6 @@ for name in torn-header torn-value torn-length; do
     same "$name: exactly the incomplete bytes are set aside" "$name.torn.$offset" \
         tail.expected
     check "$name: the torn tail is private" "$(stat -c %a "$name.torn.$offset")" 600
-    cp "fixtures/$name" "$name-again"
-    serve "$name-again"
-    check "$name: a warning tells the offset and the count of bytes" \
-        "$(lines_with_numbers "$offset" "$(wc -c <tail.expected)" stderr)" 1
-    stop_server TERM
 done
 
 cp fixtures/empty-file empty-file
