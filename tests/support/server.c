@@ -189,51 +189,55 @@ static void fill_pipe(int write_fd)
     close(fd);
 }
 
+/* Fork, with a pipe for the stderr of the child. Returns its writing end there, which may
+ * take no more bytes, and -1 here. */
+static int fork_child(struct server_process *server, bool has_full_stderr)
+{
+    int ends[2];
+    block_child_signal();
+    assert_int_equal(pipe(ends), 0);
+    /* A server started later must not hold the pipe of an earlier one open. */
+    assert_int_equal(fcntl(ends[0], F_SETFD, FD_CLOEXEC), 0);
+    if (has_full_stderr) {
+        fill_pipe(ends[1]);
+    }
+    (void)fflush(stdout); /* or the child would say it again */
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(ends[0]);
+        return ends[1];
+    }
+    replace_running(0, pid);
+    close(ends[1]);
+    *server = (struct server_process){.pid = pid, .stderr_fd = ends[0]};
+    return -1;
+}
+
 void server_process_launch(struct server_process *server,
                            const struct server_launch *launch)
 {
     struct arguments arguments = {.count = 0};
     char runner[RUNNER_BYTES_MAX];
     collect_arguments(&arguments, launch, runner);
-    block_child_signal();
-    int ends[2];
-    assert_int_equal(pipe(ends), 0);
-    /* A server started later must not hold the pipe of an earlier one open. */
-    assert_int_equal(fcntl(ends[0], F_SETFD, FD_CLOEXEC), 0);
-    if (launch->has_full_stderr) {
-        fill_pipe(ends[1]);
+    int stderr_fd = fork_child(server, launch->has_full_stderr);
+    if (stderr_fd >= 0) {
+        become_server(launch, &arguments, stderr_fd);
     }
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        become_server(launch, &arguments, ends[1]);
-    }
-    replace_running(0, pid);
-    close(ends[1]);
-    *server = (struct server_process){.pid = pid, .stderr_fd = ends[0]};
 }
 
 void server_process_fork(struct server_process *server, int (*run)(void *context),
                          void *context)
 {
-    int ends[2];
-    block_child_signal();
-    assert_int_equal(pipe(ends), 0);
-    (void)fflush(stdout); /* or the child would say it again */
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        close(ends[0]);
-        dup2(ends[1], STDERR_FILENO);
-        close(ends[1]);
+    int stderr_fd = fork_child(server, false);
+    if (stderr_fd >= 0) {
+        dup2(stderr_fd, STDERR_FILENO);
+        close(stderr_fd);
         set_signals_in_child(false);
         int status = run(context);
         (void)fflush(stdout);
         _exit(status);
     }
-    replace_running(0, pid);
-    close(ends[1]);
-    *server = (struct server_process){.pid = pid, .stderr_fd = ends[0]};
 }
 
 /* Returns false at the end of file. */
