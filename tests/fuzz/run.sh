@@ -34,9 +34,10 @@ fi
 # Everything but the entry of libFuzzer is built once and linked into each target.
 build() {
     local objects=() source object
-    for source in src/*.c src/*/*.c tests/fuzz/*.c tests/support/{bytes,contents,resize,words}.c; do
+    # What stands in src/ itself has a main, or is for one.
+    for source in src/*/*.c tests/fuzz/*.c tests/support/{bytes,contents,resize,words}.c; do
         case $source in
-        src/main.c | src/kv.c | tests/fuzz/replay.c | tests/fuzz/libfuzzer_entry.c) continue ;;
+        tests/fuzz/replay.c | tests/fuzz/libfuzzer_entry.c) continue ;;
         esac
         object=$out/$(basename "${source%.c}").o
         # Unquoted on purpose: the flags are lists.
