@@ -169,7 +169,8 @@ enum status follow_open(const char *path, enum lines_format format,
 {
     struct follow *follow = malloc(sizeof *follow);
     if (follow == NULL) {
-        return followed_tell_unread(path, "", KV_NO_MEMORY);
+        (void)followed_tell_unread(path, "", KV_NO_MEMORY);
+        return KV_NO_MEMORY;
     }
     *follow = (struct follow){
         .lines.format = format, .log = followed_none(), .next = followed_none()};
