@@ -223,11 +223,24 @@ static enum status fill_path(const char *path, struct sockaddr_un *address_out)
     return judge_path(path, address_out);
 }
 
-/* Bind it, in place of what a dead server left there. */
+/* Whether what stands at a path is a socket of ours, by its number. */
+static bool is_ours(const struct listener *listener, const char *path, size_t number)
+{
+    struct stat at;
+    return lstat(path, &at) == 0 && at.st_dev == listener->files[number].device &&
+           at.st_ino == listener->files[number].inode;
+}
+
+/* Bind it, in place of what a dead server left there; one that is named twice, once. */
 static enum status bind_path(struct listener *listener, const char *path)
 {
     struct stat at;
     struct sockaddr_un address;
+    for (size_t i = 0; i < listener->file_count; i++) {
+        if (is_ours(listener, path, i)) {
+            return KV_OK;
+        }
+    }
     if (fill_path(path, &address) != KV_OK) {
         return KV_IO;
     }
@@ -367,10 +380,7 @@ void listener_tell_ready(const struct listener *listener)
 void listener_close(struct listener *listener)
 {
     for (size_t i = 0; i < listener->file_count; i++) {
-        struct stat at;
-        if (lstat(listener->files[i].path, &at) == 0 &&
-            at.st_dev == listener->files[i].device &&
-            at.st_ino == listener->files[i].inode) {
+        if (is_ours(listener, listener->files[i].path, i)) {
             (void)unlink(listener->files[i].path); /* else the next start replaces it */
         }
     }
