@@ -191,6 +191,11 @@ static void protocol_parse_parts_words_at_single_spaces(void **state)
         {"GET y\xc2\xa0z", VERB_GET, "y\xc2\xa0z", ""},
         {"GET GET", VERB_GET, "GET", ""},
         {"KEYS \xd0\xba", VERB_KEYS, "\xd0\xba", ""},
+        /* Spaces behind a command that takes no value are passed over. */
+        {"GET a  ", VERB_GET, "a", ""},
+        {"KEYS  ", VERB_KEYS, "", ""},
+        {"KEYS a ", VERB_KEYS, "a", ""},
+        {"COUNT   ", VERB_COUNT, "", ""},
     };
     (void)state;
     for (size_t i = 0; i < COUNT_OF(cases); i++) {
