@@ -317,6 +317,8 @@ def groups_of(source, tests, seed, place):
               (far, [[test] for test in far])]
     if re.match(r"src/(net/|offline/|\w+\.c)", source):
         groups.append(([*server, CLIENT[0]], [[test] for test in server]))
+    if word == "main":
+        groups.append((CLIENT, [["bash", "tests/clients/operations.sh", CLIENT[0]]]))
     if re.match(r"src/(file|log|engine)/", source):
         groups.append((LONG, [[test] for test in LONG]))
         groups.append(([], [[WORLD, "--violations", "1", "--every", script]
