@@ -92,6 +92,7 @@ size_t compacting_finish(const struct engine *engine)
     while (compacting_is_running(engine)) {
         assert_int_equal(compacting_step(engine), KV_OK);
         assert_in_range(++count, 1, COMPACTING_STEPS_MAX);
+        assert_in_range(store_stats(engine->store).compaction_percent, 0, 100);
     }
     assert_int_equal(store_stats(engine->store).compaction_percent, 100);
     return count;

@@ -519,12 +519,24 @@ static void f71_commands_wait_for_room_for_their_reply(void **state)
 static void f71_keys_wait_for_room_in_the_replies(void **state)
 {
     struct script reply = {0};
+    struct script value = {0};
+    struct script key = {0};
     struct talk talk = begin(*state);
-    store_value(talk.engine, 'a', LONG_VALUE);
-    script_add_text(&talk.said, "GET a\nGET a\nKEYS\nCOUNT\n");
-    script_add_fill_line(&reply, 'a', LONG_VALUE);
-    script_add_fill_line(&reply, 'a', LONG_VALUE);
-    script_add_text(&reply, "a\n\n1\n");
+    script_add_fill(&key, 'k', KEY_BYTES_MAX);
+    script_add_fill(&value, 'a', LONG_VALUE);
+    assert_int_equal(
+        keyed_set(talk.engine->store, script_slice(&key), script_slice(&value)), KV_OK);
+    assert_int_equal(store_commit(talk.engine->store), KV_OK);
+    for (int i = 0; i < 2; i++) {
+        script_add_text(&talk.said, "GET ");
+        script_add_fill_line(&talk.said, 'k', KEY_BYTES_MAX);
+        script_add_fill_line(&reply, 'a', LONG_VALUE);
+    }
+    script_add_text(&talk.said, "KEYS\nCOUNT\n");
+    script_add_fill_line(&reply, 'k', KEY_BYTES_MAX);
+    script_add_text(&reply, "\n1\n");
+    script_free(&value);
+    script_free(&key);
     talk.has_no_memory = true;
     run(&talk);
     expect_heard(&talk, script_slice(&reply));
