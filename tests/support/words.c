@@ -43,7 +43,7 @@ struct slice words_get(const struct words *words, uint32_t number)
 /* The slot that holds the bytes, or the empty one where they belong. */
 static uint32_t *find_slot(const struct words *words, struct slice bytes, uint64_t hash)
 {
-    size_t at = hash & (words->slot_count - 1);
+    size_t at = (size_t)hash & (words->slot_count - 1);
     while (words->slots[at] != 0 &&
            (words->items[words->slots[at] - 1].hash != hash ||
             !slice_equal(words_get(words, words->slots[at]), bytes))) {

@@ -157,7 +157,7 @@ static size_t thrash(struct index *index, struct dice *dice, uint64_t entries)
 static struct index *fill(struct dice *dice, uint64_t key_count, uint64_t **hashes_out)
 {
     dice_begin(dice);
-    uint64_t *hashes = calloc(key_count, sizeof *hashes);
+    uint64_t *hashes = calloc((size_t)key_count, sizeof *hashes);
     assert_non_null(hashes);
     struct index *index = create();
     for (uint64_t i = 0; i < key_count; i++) {

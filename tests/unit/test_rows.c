@@ -54,6 +54,7 @@ static struct {
     size_t exhausted_calls;
     uint64_t exhausted_until_ms;
     int client_fd;
+    int next_fd;
     bool has_accepted;
     bool is_served;
 } acceptor;
@@ -63,15 +64,21 @@ int __wrap_listen(int fd, int backlog);
 int __real_accept(int fd, struct sockaddr *address, socklen_t *length);
 int __wrap_accept(int fd, struct sockaddr *address, socklen_t *length);
 
+static int connect_to(int listen_fd)
+{
+    struct sockaddr_in address;
+    socklen_t length = sizeof address;
+    assert_int_equal(getsockname(listen_fd, (struct sockaddr *)&address, &length), 0);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, length), 0);
+    return fd;
+}
+
 /* A client that has sent everything before it is accepted. */
 static void connect_client(int listen_fd)
 {
     static const char request[] = "SET k v\nGET k\n";
-    struct sockaddr_in address;
-    socklen_t length = sizeof address;
-    assert_int_equal(getsockname(listen_fd, (struct sockaddr *)&address, &length), 0);
-    acceptor.client_fd = socket(AF_INET, SOCK_STREAM, 0);
-    assert_int_equal(connect(acceptor.client_fd, (struct sockaddr *)&address, length), 0);
+    acceptor.client_fd = connect_to(listen_fd);
     assert_int_equal(write(acceptor.client_fd, request, sizeof request - 1),
                      sizeof request - 1);
     assert_int_equal(shutdown(acceptor.client_fd, SHUT_WR), 0);
@@ -105,7 +112,8 @@ int __wrap_accept(int fd, struct sockaddr *address, socklen_t *length)
     if (acceptor.is_served) {
         assert_int_equal(raise(SIGTERM), 0);
     }
-    acceptor.is_served = true; /* until the next call */
+    acceptor.is_served = true; /* until the next call, for which somebody is there */
+    acceptor.next_fd = connect_to(fd);
     errno = EAGAIN;
     return -1;
 }
@@ -135,6 +143,7 @@ static void f13_f14_a_failing_accept_neither_ends_the_server_nor_spins(void **st
     assert_int_equal(length, 10);
     assert_memory_equal(reply, "success\nv\n", 10);
     assert_int_equal(close(acceptor.client_fd), 0);
+    assert_int_equal(close(acceptor.next_fd), 0);
 }
 
 /* ---- A session over a disk that is slow ---- */

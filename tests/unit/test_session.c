@@ -384,7 +384,7 @@ static void session_drops_who_is_no_client_before_its_line_is_too_long(void **st
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
         struct talk talk = begin_with(*state, &short_values);
         script_add_text(&talk.said, "SET a 1\nPOST ");
-        script_add_fill(&talk.said, 'x', protocol_line_bytes_max(1) + 3);
+        script_add_fill(&talk.said, 'x', (size_t)protocol_line_bytes_max(1) + 3);
         expect_reply(&talk, ends[i], "success\n");
         assert_int_equal(talk.state, SESSION_OVER);
         engine_expect(talk.engine, "k", NULL);
