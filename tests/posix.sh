@@ -77,13 +77,16 @@ if [[ $# -gt 0 ]]; then
         failures=$((failures + 1))
     fi
     allow "calls" "
-    accept bind calloc clock_gettime close _exit fclose fcntl fdatasync ferror fflush fopen
-    fputs fread free freeaddrinfo fstat fstatat fstatvfs fsync ftruncate fwrite gai_strerror
-    getaddrinfo getenv geteuid getnameinfo getrlimit getsockname isatty listen malloc memchr memcmp memcpy memmove
-    memset mmap munmap open openat optarg optind pipe poll posix_fadvise posix_madvise printf pwrite
-    raise realloc recv renameat send setbuf setsockopt shutdown sigaction sigaddset sigemptyset signal
-    sendto sigprocmask snprintf socket stdout strchr strcmp strdup strerror strlen strncmp strrchr
-    sysconf umask unlinkat unsetenv vsnprintf write
+    _exit accept bind calloc chmod clock_gettime close connect exit fclose fcntl
+    fdatasync ferror fflush fopen fputs fread free freeaddrinfo fstat fstatat fstatvfs
+    fsync ftruncate fwrite gai_strerror getaddrinfo getenv geteuid getnameinfo getpid
+    getrlimit getsockname getsockopt isatty listen lstat malloc memchr memcmp memcpy
+    memmove memset mmap munmap open openat optarg opterr optind pipe poll posix_fadvise
+    posix_madvise printf pwrite qsort raise realloc recv renameat send sendto setbuf
+    setsockopt shutdown sigaction sigaddset sigemptyset signal sigprocmask snprintf
+    socket stderr stdin stdout strchr strcmp strcspn strdup strerror strlen strncmp
+    strpbrk strrchr strtol sysconf umask unlink unlinkat unsetenv vfprintf vsnprintf
+    write
     putc putchar puts fputc
     getopt_long" < <(comm -23 <(echo "$wanted") <(echo "$given") | grep -vE '^_(_|GLOBAL_)')
 fi
