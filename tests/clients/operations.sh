@@ -186,7 +186,7 @@ if chroot jail /kv-store --version >/dev/null 2>&1; then
     check "no standard descriptors, and none to be had: nothing is begun" \
         "$? $(cat jail.out; ls jail)" "1 $(ls --ignore='log*' jail)"
 else
-    not_run "no standard descriptors, and none to be had" "root alone may try it"
+    not_run "no standard descriptors, and none to be had" "the program does not start in another root here"
 fi
 
 # Conventions of a line, and what a client sees that is alone.
