@@ -33,6 +33,7 @@ static struct follow *follower; /* NULL: it could not begin yet */
 static bool is_looking;
 static uint64_t calls_to_fault; /* 0: none is to come */
 static bool has_met_fault;      /* in this look */
+static bool was_hindered;       /* it could not read, since it began */
 static uint64_t looked_us;
 static struct bytes printed; /* and not judged yet */
 static char told[TOLD_BYTES];
@@ -88,6 +89,7 @@ void beside_end(void)
     is_looking = false;
     put_back_data();
     follower = NULL;
+    was_hindered = false;
     calls_to_fault = 0;
     printed.length = 0;
     told[0] = '\0';
@@ -130,10 +132,10 @@ static void judge(void)
 }
 
 /* A drained log is kept so that one who looks often enough sees it; this one may have
- * looked too seldom, or its clock has jumped. */
+ * looked too seldom, its clock has jumped, or it could not read what it saw. */
 static bool may_be_behind(void)
 {
-    return world_now_us() - looked_us >= COMPACT_KEEP_MS * 1000;
+    return was_hindered || world_now_us() - looked_us >= COMPACT_KEEP_MS * 1000;
 }
 
 void beside_note_start(void)
@@ -158,6 +160,7 @@ static void take_a_look(void)
     }
     process_be_quiet(was_quiet);
     is_looking = false;
+    was_hindered = was_hindered || has_met_fault || mappings_are_failing();
     if (status == KV_CORRUPT && strstr(told, "original") == NULL) {
         violation("--follow calls damaged what nobody has damaged", "%s", told);
     }
