@@ -83,6 +83,7 @@ void compacting_start(const struct engine *engine)
 {
     assert_int_equal(store_compact(engine->store), KV_OK);
     assert_true(compacting_is_running(engine));
+    assert_in_range(store_stats(engine->store).compaction_percent, 0, 99);
 }
 
 /* Returns how many steps it took. */
