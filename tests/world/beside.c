@@ -33,7 +33,7 @@ static struct follow *follower; /* NULL: it could not begin yet */
 static bool is_looking;
 static uint64_t calls_to_fault; /* 0: none is to come */
 static bool has_met_fault;      /* in this look */
-static bool was_hindered;       /* it could not read, since it began */
+static bool was_hindered;       /* it could not read all in its last look */
 static uint64_t looked_us;
 static struct bytes printed; /* and not judged yet */
 static char told[TOLD_BYTES];
@@ -131,11 +131,17 @@ static void judge(void)
     printed.length = 0;
 }
 
+static bool is_hindered(void)
+{
+    return has_met_fault || mappings_are_failing();
+}
+
 /* A drained log is kept so that one who looks often enough sees it; this one may have
  * looked too seldom, its clock has jumped, or it could not read what it saw. */
 static bool may_be_behind(void)
 {
-    return was_hindered || world_now_us() - looked_us >= COMPACT_KEEP_MS * 1000;
+    return was_hindered || is_hindered() ||
+           world_now_us() - looked_us >= COMPACT_KEEP_MS * 1000;
 }
 
 void beside_note_start(void)
@@ -160,7 +166,6 @@ static void take_a_look(void)
     }
     process_be_quiet(was_quiet);
     is_looking = false;
-    was_hindered = was_hindered || has_met_fault || mappings_are_failing();
     if (status == KV_CORRUPT && strstr(told, "original") == NULL) {
         violation("--follow calls damaged what nobody has damaged", "%s", told);
     }
@@ -168,10 +173,12 @@ static void take_a_look(void)
                  ((status == KV_IO || status == KV_NO_MEMORY) && has_met_fault) ||
                  (status == KV_IO && mappings_are_failing()) ||
                  (status == KV_BEHIND && may_be_behind());
+    bool could_not_read = is_hindered();
     if (has_failed) {
         beside_end(); /* its reader begins anew */
         status = KV_OK;
     }
+    was_hindered = could_not_read;
     looked_us = world_now_us();
     if (status != KV_OK && status != KV_NOT_FOUND) {
         violation(status == KV_BEHIND ? "--follow falls behind" : "--follow fails", "%s",
