@@ -77,10 +77,10 @@ enum status store_get(const struct store *store, const struct lookup *lookup,
                       struct slice *value_out);
 
 /*
- * How often reading has failed in this process. If it is as it was before a key or a
- * value of the store was copied, the copy is right: else it may have zeros in it.
+ * How often reading its logs has failed. If it is as it was before a key or a value that
+ * the store gave was copied, the copy is right; else it may have zeros in it.
  */
-uint64_t store_fault_count(void);
+uint64_t store_fault_count(const struct store *store);
 
 /* KV_OK or KV_NOT_FOUND; errors as for store_get. The value is not read. */
 enum status store_exists(const struct store *store, const struct lookup *lookup);

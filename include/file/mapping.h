@@ -64,9 +64,6 @@ uint64_t mapping_lost_end(const struct mapping *mapping);
  */
 uint64_t mapping_fault_count(const struct mapping *mapping);
 
-/* The same of all mappings together, also those that were closed. */
-uint64_t mapping_all_fault_count(void);
-
 /* Whether zeros stand, or the file ends, where these bytes should be. */
 bool mapping_is_lost(struct mapping *mapping, uint64_t offset, uint64_t length);
 

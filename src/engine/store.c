@@ -5,7 +5,6 @@
 
 #include "base/diag.h"
 #include "engine/recover.h"
-#include "file/mapping.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -102,9 +101,11 @@ enum status store_get(const struct store *store, const struct lookup *lookup,
                                   : keydir_read(&store->keydir, &location, value_out);
 }
 
-uint64_t store_fault_count(void)
+uint64_t store_fault_count(const struct store *store)
 {
-    return mapping_all_fault_count();
+    const struct log *older = keydir_older_log(&store->keydir);
+    return log_fault_count(keydir_log(&store->keydir)) +
+           (older == NULL ? 0 : log_fault_count(older));
 }
 
 enum status store_exists(const struct store *store, const struct lookup *lookup)

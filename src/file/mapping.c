@@ -53,7 +53,6 @@ struct mapping {
 static struct mapping *volatile open_mappings[MAPPINGS_MAX];
 static int zero_fd = -1;
 static uintptr_t page_bytes;
-static volatile uint64_t all_fault_count; /* of all mappings that there ever were */
 
 /* The mapping in whose view a place is, or NULL. */
 static struct mapping *find_mapping(uintptr_t place)
@@ -87,7 +86,6 @@ static struct hole measure_hole(const struct mapping *mapping, size_t place)
 static bool note_hole(struct mapping *mapping, struct hole more)
 {
     mapping->fault_count++;
-    all_fault_count = all_fault_count + 1;
     mapping->lost_end = more.end > mapping->lost_end ? more.end : mapping->lost_end;
     mapping->retry_ms = clock_now_ms() + mapping->retry_wait_ms;
     for (size_t i = 0; i < mapping->hole_count; i++) {
@@ -304,12 +302,6 @@ uint64_t mapping_fault_count(const struct mapping *mapping)
 {
     KV_SIGNAL_FENCE();
     return mapping->fault_count;
-}
-
-uint64_t mapping_all_fault_count(void)
-{
-    KV_SIGNAL_FENCE();
-    return all_fault_count;
 }
 
 /*

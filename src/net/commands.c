@@ -119,11 +119,11 @@ static enum status sum_up(const struct commands *commands, const struct lookup *
     struct slice value;
     int64_t count = 0;
     enum status status = store_get(commands->store, lookup, &value);
-    uint64_t fault_count = store_fault_count();
+    uint64_t fault_count = store_fault_count(commands->store);
     if (status == KV_OK && !decimal_parse(value, &count)) {
         status = KV_NOT_A_NUMBER;
     }
-    if (store_fault_count() != fault_count) {
+    if (store_fault_count(commands->store) != fault_count) {
         return KV_IO; /* it may be zeros that are no number */
     }
     if (status != KV_OK && status != KV_NOT_FOUND) {

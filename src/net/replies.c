@@ -64,15 +64,16 @@ void replies_put_status(struct replies *replies, enum status status, enum verb v
 }
 
 /*
- * Append what stands in the log, for which there is room. It was verified, but zeros take
- * the place of what a disk does not give a second time: then KV_IO, and nothing.
+ * Append what stands in the log, for which there is room. It was verified, and nobody
+ * else has read since, but zeros take the place of what a disk does not give a second
+ * time: then KV_IO, and nothing.
  */
 static enum status put_stored(struct replies *replies, struct slice bytes)
 {
     size_t length = replies->held.length;
-    uint64_t fault_count = store_fault_count();
+    uint64_t fault_count = store_fault_count(replies->store);
     buffer_append(&replies->held, bytes);
-    if (store_fault_count() == fault_count) {
+    if (store_fault_count(replies->store) == fault_count) {
         return KV_OK;
     }
     replies->held.length = length;
@@ -164,37 +165,42 @@ static void leave_out(struct replies *replies, enum status status)
     }
 }
 
-/* Append a key, for which there is room, and its value. Else nothing. */
-static enum status put_pair(struct replies *replies, struct slice key)
+/* Behind a key that stands at the end of what is held, put its value. */
+static enum status put_value_of(struct replies *replies, struct slice key)
 {
     struct slice value;
     struct lookup lookup;
-    struct buffer *held = &replies->held;
-    size_t length = held->length;
-    enum status status = put_stored(replies, key);
-    if (status == KV_OK) { /* by the copy: the key itself may be zeros in a moment */
-        store_begin_lookup(replies->store, slice_after(buffer_slice(held), length),
-                           &lookup);
-        status = store_get(replies->store, &lookup, &value);
+    store_begin_lookup(replies->store, key, &lookup);
+    enum status status = store_get(replies->store, &lookup, &value);
+    if (status != KV_OK) {
+        return status;
     }
-    if (status == KV_OK) {
-        buffer_append_byte(held, ' ');
-        if (value.length >= STREAM_VALUE_BYTES_MIN) {
-            replies_begin_value(replies, value);
-        } else {
-            status = replies_put_value(replies, value);
-        }
+    buffer_append_byte(&replies->held, ' ');
+    if (value.length < STREAM_VALUE_BYTES_MIN) {
+        return replies_put_value(replies, value);
     }
-    held->length = status == KV_OK ? held->length : length;
-    return status;
+    replies_begin_value(replies, value);
+    return KV_OK;
 }
 
-static enum status put_key(struct replies *replies, struct slice key)
+/*
+ * Put a key, for which there is room, if it is wanted, and what goes with it; else
+ * nothing. It is looked at when it was copied: in the log it may be zeros in a moment.
+ */
+static enum status put_key(struct replies *replies, struct slice stored)
 {
-    enum status status = put_stored(replies, key);
-    if (status == KV_OK) {
-        buffer_append_byte(&replies->held, '\n');
+    struct buffer *held = &replies->held;
+    size_t length = held->length;
+    enum status status = put_stored(replies, stored);
+    struct slice key = slice_after(buffer_slice(held), length);
+    bool is_wanted =
+        status == KV_OK && slice_starts_with(key, buffer_slice(&replies->walk.prefix));
+    if (is_wanted && replies->walk.verb == VERB_LIST) {
+        status = put_value_of(replies, key);
+    } else if (is_wanted) {
+        buffer_append_byte(held, '\n');
     }
+    held->length = is_wanted && status == KV_OK ? held->length : length;
     return status;
 }
 
@@ -208,14 +214,8 @@ static enum status put_next(struct replies *replies)
         end_walk(replies);
         return KV_OK;
     }
-    uint64_t fault_count = store_fault_count();
-    bool is_wanted =
-        status == KV_OK && slice_starts_with(key, buffer_slice(&replies->walk.prefix));
-    if (store_fault_count() != fault_count) {
-        status = KV_IO; /* zeros begin with no prefix */
-    } else if (is_wanted) {
-        status = replies->walk.verb == VERB_LIST ? put_pair(replies, key)
-                                                 : put_key(replies, key);
+    if (status == KV_OK) {
+        status = put_key(replies, key);
     }
     if (status == KV_NO_MEMORY) {
         return status;

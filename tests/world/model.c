@@ -758,14 +758,15 @@ static void observe(struct store *store)
         struct lookup lookup;
         store_begin_lookup(store, key, &lookup);
         enum status status = store_get(store, &lookup, &value);
-        uint64_t fault_count = store_fault_count();
+        uint64_t fault_count = store_fault_count(store);
         int64_t number;
         bool is_sum =
             status == KV_OK && is_counted[i] && contents_is_decimal(value, &number);
         observed[i] = is_sum            ? words_put(&sure.values, value)
                       : status == KV_OK ? words_find(&sure.values, value)
                                         : 0;
-        status = store_fault_count() != fault_count ? KV_IO : status; /* it has faded */
+        status =
+            store_fault_count(store) != fault_count ? KV_IO : status; /* it has faded */
         if ((status == KV_CORRUPT && disk_lies()) || (status == KV_IO && is_failing())) {
             siglongjmp(process_death, DEATH_GIVEN_UP); /* damage is what it is */
         }
@@ -830,9 +831,9 @@ static void check_sums(struct store *store)
     struct slice key;
     enum status status;
     while ((status = store_walk(store, &position, &key)) == KV_OK) {
-        uint64_t fault_count = store_fault_count();
+        uint64_t fault_count = store_fault_count(store);
         uint32_t number = words_find(&sure.keys, key);
-        if (store_fault_count() != fault_count) {
+        if (store_fault_count(store) != fault_count) {
             siglongjmp(process_death, DEATH_GIVEN_UP);
         }
         walked++;
