@@ -23,7 +23,7 @@
 
 #define LOG_PATH "w.log"
 
-enum { TOLD_BYTES = 500 };
+enum { TOLD_BYTES = 500, LOOKS_AT_REST = 3 };
 
 extern char __start_kf_data[], __stop_kf_data[];
 extern char __start_kf_bss[], __stop_kf_bss[];
@@ -207,7 +207,9 @@ void beside_check_at_rest(void)
         return;
     }
     beside_look();
-    if (follower == NULL) { /* it had been left behind, and begins anew */
+    /* It had been left behind, or could not read all, and goes on looking. */
+    calls_to_fault = 0;
+    for (int i = 0; i < LOOKS_AT_REST && (follower == NULL || was_hindered); i++) {
         beside_look();
     }
     model_check_all_printed();

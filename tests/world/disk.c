@@ -25,6 +25,7 @@ int __real_ftruncate(int fd, off_t length);
 /* A write, or a truncation where is_write is false. */
 struct change {
     bool is_write;
+    bool is_short;   /* the next one goes on where it ends */
     uint64_t offset; /* the new length, if it is none */
     size_t length;
     size_t data; /* where its bytes stand in `data` */
@@ -301,7 +302,8 @@ size_t disk_write(size_t number, const void *bytes, size_t length, uint64_t offs
     if (length == 0) {
         return 0;
     }
-    *add_change(file) = (struct change){true, offset, length, file->data.length};
+    *add_change(file) = (struct change){
+        .is_write = true, .offset = offset, .length = length, .data = file->data.length};
     bytes_put(&file->data, bytes, length);
     must(__real_pwrite(file->fd, bytes, length, (off_t)offset) == (ssize_t)length,
          "memory");
@@ -312,10 +314,18 @@ size_t disk_write(size_t number, const void *bytes, size_t length, uint64_t offs
     return length;
 }
 
+void disk_note_short(size_t number)
+{
+    struct file *file = &files[number];
+    if (file->change_count > 0) {
+        file->changes[file->change_count - 1].is_short = true;
+    }
+}
+
 void disk_truncate(size_t number, uint64_t length)
 {
     struct file *file = &files[number];
-    *add_change(file) = (struct change){false, length, 0, 0};
+    *add_change(file) = (struct change){.offset = length};
     must(__real_ftruncate(file->fd, (off_t)length) == 0, "memory");
     used_bytes = used_bytes - file->length + length;
     file->length = length;
@@ -451,6 +461,23 @@ static size_t choose_version(struct choice *choice, const struct file *file, siz
     }
 }
 
+/*
+ * So many changes, and what goes on with the last of them: a call that fell short and the
+ * one behind it are one write, of which no block and no length shows the half. Else the
+ * contract's rule, that a sector is there whole or not at all, would not hold.
+ */
+static size_t with_its_rest(const struct file *file, size_t version)
+{
+    const struct change *changes = file->changes;
+    while (version > 0 && version < file->change_count && changes[version - 1].is_short &&
+           changes[version].is_write &&
+           changes[version].offset ==
+               changes[version - 1].offset + changes[version - 1].length) {
+        version++;
+    }
+    return version;
+}
+
 /* Copy what the first `version` changes wrote into one block. */
 static void show_block(const struct file *file, const struct choice *choice,
                        size_t version, size_t from, struct bytes *bytes)
@@ -494,6 +521,9 @@ static size_t choose_length(struct choice *choice, const struct file *file)
             length = end;
             least = greatest = length;
             seen = 0;
+        }
+        if (with_its_rest(file, i + 1) != i + 1) {
+            continue;
         }
         least = length < least ? length : least;
         greatest = length > greatest ? length : greatest;
@@ -554,7 +584,7 @@ static void choose_content(struct file *file, uint64_t seed)
     }
     choice.special = touched.first + (size_t)dice_below(&choice.dice, count);
     for (size_t block = touched.first; block < touched.end; block++) {
-        size_t version = choose_version(&choice, file, block);
+        size_t version = with_its_rest(file, choose_version(&choice, file, block));
         size_t from = block * choice.block_bytes;
         bool is_garbage = choice.fill == 1 || (choice.fill == 2 && block % 2 == 0);
         size_t to =

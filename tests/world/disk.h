@@ -5,7 +5,8 @@
  * What a power loss may leave: of the names, any subset of the changes since their
  * directory was synced; of each file, any of its blocks in any version since it was
  * synced, any length that it had meanwhile, truncations done or not, and zeros or garbage
- * where nothing was written.
+ * where nothing was written. A write that fell short and went on is one: nothing writes a
+ * block back between two calls that follow each other.
  */
 #ifndef KV_WORLD_DISK_H
 #define KV_WORLD_DISK_H
@@ -32,6 +33,7 @@ int disk_real_fd(size_t file);
 
 /* Returns how many of the bytes there was room for. */
 size_t disk_write(size_t file, const void *bytes, size_t length, uint64_t offset);
+void disk_note_short(size_t file); /* the last write: what was asked for was more */
 void disk_truncate(size_t file, uint64_t length);
 void disk_sync(size_t file);
 

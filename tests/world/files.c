@@ -179,6 +179,9 @@ ssize_t __wrap_pwrite(int fd, const void *bytes, size_t length, off_t offset)
     }
     size_t wanted = process_cut(length);
     size_t count = disk_write(file, bytes, wanted, (uint64_t)offset);
+    if (count > 0 && count < length) {
+        disk_note_short(file);
+    }
     if (count < wanted) { /* a life may end before it asks for the rest */
         faults_note(CALL_PWRITE, ENOSPC);
     }
