@@ -29,6 +29,12 @@ make CFLAGS=-O0 >output 2>&1 || fail "make: $(tail -n 5 output)"
     fail "not a line for each file: $(head -n 3 output)"
 build
 ! grep -q -- ' -o ' output || fail "a second build compiles: $(head -n 3 output)"
+mkdir -p tests/unit
+echo 'int main(void) { return 0; }' >tests/unit/test_none.c
+build build/release/tests/test_none
+build build/release/tests/test_none
+! grep -q -- ' -o ' output || fail "a second build of a test compiles: $(head -n 3 output)"
+rm -r tests
 # All are compiled by one rule: the small program tells as much as the large one.
 build CFLAGS=-O1 kv
 runs_with -O1

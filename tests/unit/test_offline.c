@@ -18,6 +18,7 @@
 #include "support/redirect.h"
 #include "support/shim.h"
 #include "support/unit.h"
+#include "support/watchdog.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -813,7 +814,7 @@ static void f71_the_modes_without_memory_fail_and_change_nothing(void **state)
     };
     struct engine *engine = *state;
     struct tempdir_file output = tempdir_file(&engine->tempdir, "output");
-    const int more_keys[] = {0, 40000};
+    const int more_keys[] = {0, (int)watchdog_scaled(40000, 8000)};
     for (int i = 0; i < 2 * MODE_COUNT; i++) {
         enum mode mode = (enum mode)(i % MODE_COUNT);
         uint64_t nth = 0;

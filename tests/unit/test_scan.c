@@ -485,7 +485,8 @@ static void check_tear(const struct overwrite *overwrite, unsigned set)
 static void f115_scan_calls_any_tear_over_space_ahead_torn(void **state)
 {
     (void)state;
-    for (size_t place = 0; place < SECTOR_BYTES; place += place < 490 ? 7 : 1) {
+    const size_t pace = watchdog_scaled(7, 35);
+    for (size_t place = 0; place < SECTOR_BYTES; place += place < 490 ? pace : 1) {
         for (size_t length = 1; length < 5 * SECTOR_BYTES; length += 397) {
             struct overwrite overwrite;
             overwrite_begin(&overwrite, place, length);

@@ -58,26 +58,15 @@ int beside_meets_fault(void)
 }
 
 /* As run.c does for the server. */
-#if defined(__clang__) || defined(__GNUC__)
-__attribute__((no_sanitize_address, noinline))
-#endif
-static void
-put_back_data(void)
+static void put_back_data(void)
 {
-    size_t length = (size_t)(__stop_kf_data - __start_kf_data);
-    bool is_first = first_data.length == 0 && length > 0;
-    if (is_first) {
+    if (first_data.length == 0) {
+        size_t length = (size_t)(__stop_kf_data - __start_kf_data);
         bytes_set_length(&first_data, length);
+        memory_copy_plainly((char *)first_data.at, __start_kf_data, length);
     }
-    for (size_t i = 0; i < length; i++) {
-        if (is_first) {
-            first_data.at[i] = (unsigned char)((volatile char *)__start_kf_data)[i];
-        }
-        ((volatile char *)__start_kf_data)[i] = (char)first_data.at[i];
-    }
-    for (volatile char *at = __start_kf_bss; at < __stop_kf_bss; at++) {
-        *at = 0;
-    }
+    memory_copy_plainly(__start_kf_data, (const char *)first_data.at, first_data.length);
+    memory_copy_plainly(__start_kf_bss, NULL, (size_t)(__stop_kf_bss - __start_kf_bss));
 }
 
 void beside_end(void)

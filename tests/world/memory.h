@@ -11,6 +11,15 @@
 
 #include <stddef.h>
 
+/* Whether a sanitizer watches each access. */
+#if defined(__SANITIZE_ADDRESS__)
+#define HAS_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HAS_ADDRESS_SANITIZER 1
+#endif
+#endif
+
 /* How much the program holds now. */
 size_t memory_held_bytes(void);
 
@@ -18,6 +27,6 @@ size_t memory_held_bytes(void);
 void memory_release_all(void);
 
 /* Byte for byte, with what a sanitizer has put between the variables; NULL: zeros. */
-void memory_copy_plainly(volatile char *to, const volatile char *from, size_t length);
+void memory_copy_plainly(char *to, const char *from, size_t length);
 
 #endif

@@ -7,6 +7,7 @@
 #undef _FORTIFY_SOURCE  /* it knows of one stack alone, on which jumps lead upwards */
 #include "world/stack.h"
 
+#include "world/memory.h"
 #include "world/plan.h"
 
 #include <setjmp.h>
@@ -17,13 +18,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define HAS_ADDRESS_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAS_ADDRESS_SANITIZER 1
-#endif
-#endif
 #ifdef HAS_ADDRESS_SANITIZER
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
