@@ -30,7 +30,7 @@ COMPILE   = $(CC) -std=c11 -D_POSIX_C_SOURCE=200809L $(WIDE_TYPES) -Iinclude $(W
 LINK      = $(COMPILE) $(LDFLAGS)
 
 # Variants that the checks build: stacks have lines, which costs half as much as all of -g.
-CHECK_FLAGS := -O1 -g1 -Werror
+CHECK_FLAGS := -O2 -g1 -Werror
 SAN_FLAGS   := -O1 -g1 -Werror -fsanitize=address,undefined -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 
