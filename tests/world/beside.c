@@ -186,7 +186,7 @@ void beside_look(void)
         judge();
     }
     if (follower != NULL) {
-        model_check_printed();
+        model_check_printed(was_hindered);
     }
 }
 

@@ -1050,7 +1050,7 @@ void model_note_printed(struct slice line)
     copied[key] = value;
 }
 
-void model_check_printed(void)
+void model_check_printed(bool was_hindered)
 {
     const struct client *client = sockets_served();
     if (has_lost_unsynced || open.count > 0 ||
@@ -1058,7 +1058,7 @@ void model_check_printed(void)
         return; /* it may know more than is known here */
     }
     /* There may be more to come that comes to nothing. */
-    bool has_more = (has_gap && is_late()) || mappings_are_failing();
+    bool has_more = (has_gap && is_late()) || was_hindered;
     if (copied_hash == sure_hash && !has_more) {
         state_count = 0;
         has_gap = false;

@@ -57,10 +57,11 @@ void model_check_wait(uint64_t until_us);
 /* What --dump printed must be what the store holds. */
 /*
  * A line that --follow has printed; all of them so far, carried out in order, are a state
- * that the store has had. In the end they are the store.
+ * that the store has had. In the end they are the store. Who was hindered may not have
+ * read all that there is.
  */
 void model_note_printed(struct slice line);
-void model_check_printed(void);
+void model_check_printed(bool was_hindered);
 void model_check_all_printed(void);
 
 /* Its reader begins anew, with an empty store. */
