@@ -567,6 +567,17 @@ static void run_full(struct talk *talk)
     run(talk);
 }
 
+/* The last of a talk, which asks for more than there is memory for and goes on asking. */
+static void expect_without_memory(struct talk *talk, struct script *reply)
+{
+    add_junk(talk, reply);
+    talk->has_no_memory = true;
+    run_full(talk);
+    expect_heard(talk, script_slice(reply));
+    script_free(reply);
+    end(talk);
+}
+
 /* A value that is sent from the log is not held instead, and nothing is lost by that. */
 static void f71_a_streamed_value_is_not_held_without_memory(void **state)
 {
@@ -576,12 +587,7 @@ static void f71_a_streamed_value_is_not_held_without_memory(void **state)
     store_value(talk.engine, 'a', STREAMED);
     script_add_text(&talk.said, "GET a\n");
     script_add_fill_line(&reply, 'a', STREAMED);
-    add_junk(&talk, &reply);
-    talk.has_no_memory = true;
-    run_full(&talk);
-    expect_heard(&talk, script_slice(&reply));
-    script_free(&reply);
-    end(&talk);
+    expect_without_memory(&talk, &reply);
 }
 
 /* More keys than replies can be held for wait for the client, and none is left out. */
@@ -635,12 +641,7 @@ static void f71_a_value_of_a_list_is_not_held_without_memory(void **state)
     script_add_text(&reply, "a ");
     script_add_fill_line(&reply, 'a', THIRD_VALUE);
     script_add_text(&reply, "\n");
-    add_junk(&talk, &reply);
-    talk.has_no_memory = true;
-    run_full(&talk);
-    expect_heard(&talk, script_slice(&reply));
-    script_free(&reply);
-    end(&talk);
+    expect_without_memory(&talk, &reply);
 }
 
 /* ---- A client that takes nothing for now ---- */
