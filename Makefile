@@ -198,7 +198,7 @@ run-unit: unit-binaries
 		tests/run-unit.sh "$(RUNNER)" $(UNIT_BINARIES)
 
 run-every:
-	tests/world/every.sh build/world/world/world
+	tests/world/every.sh $(WORLD)
 
 run-corpus: $(FAULT_BINARIES)
 	@KV_TITLE=$(TITLE) tests/run-unit.sh "" $(FAULT_BINARIES)
@@ -266,24 +266,23 @@ check-served:
 
 #: check-faults    scripts with each call failing and each death, damaged logs, kill -9
 check-faults:
-	@$(call build_with,world,$(WORLD_FLAGS)) build/world/world/world
 	@$(call build_with,check,$(CHECK_FLAGS)) all-binaries
 	@$(MAKE) --no-print-directory -j3 -O BUILD=build/check CFLAGS="$(CHECK_FLAGS)" TITLE=$@ \
 		run-every run-corpus run-torture
 
 # A violation leaves its script where every later run finds it.
-WORLD_FLAGS := -O2 -g -Werror
+WORLD := build/check/world/world
 
 #: world           fresh seeds of the simulated world for SECONDS (60), from SEED on
 SEED ?= $(shell date +%s)000
 world:
-	@$(call build_with,world,$(WORLD_FLAGS)) build/world/world/world
-	build/world/world/world --save tests/world/found --seed $(SEED) --seconds $(SECONDS)
+	@$(call build_with,check,$(CHECK_FLAGS)) $(WORLD)
+	$(WORLD) --save tests/world/found --seed $(SEED) --seconds $(SECONDS)
 
 #: check-world     scripts that were found, a fixed set of seeds, then fresh ones (SECONDS=60)
 check-world:
-	@$(call build_with,world,$(WORLD_FLAGS)) build/world/world/world
-	tests/world/check.sh build/world/world/world $(SEED) $(SECONDS)
+	@$(call build_with,check,$(CHECK_FLAGS)) $(WORLD)
+	tests/world/check.sh $(WORLD) $(SEED) $(SECONDS)
 
 #: world-proof     defects put into the program one at a time, each found within a minute
 world-proof:

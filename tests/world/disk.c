@@ -152,6 +152,7 @@ static void change_name(const char *from, const char *to, size_t file)
     (void)snprintf(change->to, sizeof change->to, "%s", to);
     change->file = file;
     apply(&now, change);
+    process_note_lasting();
     process_note_progress();
 }
 
@@ -208,6 +209,7 @@ void disk_sync_names(void)
     }
     durable = now;
     name_change_count = 0;
+    process_note_lasting();
     reuse_files();
 }
 
@@ -277,6 +279,7 @@ int disk_real_fd(size_t file)
 
 static struct change *add_change(struct file *file)
 {
+    process_note_lasting();
     if (file->change_count == file->believed_count) {
         file->dirty_since_us = world_fair_us();
     }
@@ -366,6 +369,7 @@ static void reach_disk(struct file *file, size_t count)
 void disk_sync(size_t number)
 {
     struct file *file = &files[number];
+    process_note_lasting();
     if (is_lying) {
         file->believed_count = file->change_count;
     } else {
@@ -614,6 +618,7 @@ void disk_fail_sync(size_t number, uint64_t seed)
 {
     enum role role = disk_role(number);
     struct file *file = &files[number];
+    process_note_lasting();
     /* What a disk that lies was given before, it gives back as long as it has power. */
     reach_disk(file, file->believed_count);
     file->believed_count = 0;
@@ -641,6 +646,7 @@ void disk_forget_cache(size_t number)
     if (!file->is_stale) {
         return;
     }
+    process_note_lasting();
     /* What was changed since would have reached the disk; then it hides the rest. */
     reach_disk(file, file->change_count);
     file->believed_count = 0;

@@ -3,14 +3,16 @@
  */
 #include "world/every.h"
 
+#include "support/bytes.h"
 #include "support/dice.h"
 #include "world/faults.h"
 #include "world/process.h"
 #include "world/run.h"
 
 #include <errno.h>
+#include <stddef.h>
 
-enum { ERRORS_MAX = 6, STATES = 6, PAIRS = 1500, SECOND_DEATH_CALLS = 60 };
+enum { ERRORS_MAX = 6, STATES = 16, PAIRS = 1500, SECOND_DEATH_CALLS = 60 };
 
 /* What each call may give; a cut to so many bytes counts as one. */
 static const struct {
@@ -52,6 +54,8 @@ struct trial {
     uint64_t count; /* of what was to be done, done or not */
     uint64_t met[FAILURE_COUNT];
     uint64_t calls;
+    uint64_t *deaths; /* the calls at which a death leaves something else than before */
+    size_t death_count;
     struct dice dice;
 };
 
@@ -134,11 +138,22 @@ static bool fail_each(struct trial *trial, uint64_t *runs)
     return true;
 }
 
+static void note_deaths(struct trial *trial)
+{
+    trial->deaths = resize(NULL, (size_t)(trial->calls + 1) * sizeof trial->deaths[0]);
+    for (uint64_t call = 1; call <= trial->calls; call++) {
+        if (process_is_another_death(call)) {
+            trial->deaths[trial->death_count++] = call;
+        }
+    }
+}
+
 /* A kill, losses of power that leave different things, and a death amid the next start.
  */
 static bool die_at_each(struct trial *trial, uint64_t *runs)
 {
-    for (uint64_t call = 1; call <= trial->calls; call++) {
+    for (size_t death = 0; death < trial->death_count; death++) {
+        uint64_t call = trial->deaths[death];
         for (unsigned i = 0; i < STATES + 2; i++) {
             struct event events[2] = {{.kind = EVENT_DIES, .number = call}};
             events[0].is_power = i > 0;
@@ -201,6 +216,10 @@ bool every_try(const struct plan *script, unsigned one_of, struct plan *broken,
     for (size_t i = 0; i < FAILURE_COUNT; i++) {
         trial.met[i] = faults_met(failures[i].call);
     }
-    return fail_each(&trial, &figures->failures) &&
-           die_at_each(&trial, &figures->deaths) && fail_two(&trial, &figures->pairs);
+    note_deaths(&trial);
+    bool is_right = fail_each(&trial, &figures->failures) &&
+                    die_at_each(&trial, &figures->deaths) &&
+                    fail_two(&trial, &figures->pairs);
+    trial.deaths = resize(trial.deaths, 0);
+    return is_right;
 }

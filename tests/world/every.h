@@ -1,7 +1,8 @@
 /*
  * A script over and over, each time with one thing done to it: each of its calls fails,
- * once and for good, with each error that it may give, or falls short; each is where the
- * server is killed, or where the power goes; and some of these two at a time.
+ * once and for good, with each error that it may give, or falls short; the server is
+ * killed or the power goes at each call since which something else would be left, on the
+ * disk or with who was sent it; and some of these two at a time.
  */
 #ifndef KV_WORLD_EVERY_H
 #define KV_WORLD_EVERY_H

@@ -13,6 +13,7 @@
 #include <string.h>
 
 void *__real_malloc(size_t length);
+void *__real_calloc(size_t count, size_t length);
 void *__real_realloc(void *memory, size_t length);
 void __real_free(void *memory);
 void *__wrap_malloc(size_t length);
@@ -65,9 +66,8 @@ static struct piece *piece_of(void *memory)
     return (struct piece *)memory - 1;
 }
 
-static void *give(size_t length)
+static void *give(struct piece *piece, size_t length)
 {
-    struct piece *piece = __real_malloc(sizeof *piece + length);
     if (piece == NULL) {
         return NULL;
     }
@@ -77,19 +77,17 @@ static void *give(size_t length)
 
 void *__wrap_malloc(size_t length)
 {
-    return process_meets_fault(CALL_MALLOC, ROLE_ANY) != 0 ? NULL : give(length);
+    return process_meets_fault(CALL_MALLOC, ROLE_ANY) != 0
+               ? NULL
+               : give(__real_malloc(sizeof(struct piece) + length), length);
 }
 
 void *__wrap_calloc(size_t count, size_t length)
 {
-    if (process_meets_fault(CALL_CALLOC, ROLE_ANY) != 0) {
-        return NULL;
-    }
-    void *memory = give(count * length); /* the program's counts are small */
-    if (memory != NULL) {
-        memset(memory, 0, count * length);
-    }
-    return memory;
+    size_t bytes = count * length; /* the program's counts are small */
+    return process_meets_fault(CALL_CALLOC, ROLE_ANY) != 0
+               ? NULL
+               : give(__real_calloc(1, sizeof(struct piece) + bytes), bytes);
 }
 
 void *__wrap_realloc(void *memory, size_t length)
@@ -98,7 +96,7 @@ void *__wrap_realloc(void *memory, size_t length)
         return NULL;
     }
     if (memory == NULL) {
-        return give(length);
+        return give(__real_malloc(sizeof(struct piece) + length), length);
     }
     struct piece *piece = piece_of(memory);
     take_out(piece);

@@ -4,6 +4,7 @@
 #include "world/process.h"
 
 #include "base/bounds.h"
+#include "support/bytes.h"
 #include "world/beside.h"
 #include "world/clock.h"
 #include "world/disk.h"
@@ -40,6 +41,7 @@ static struct {
     uint64_t calls;         /* since the last event */
     uint64_t last_event_us; /* on the fair clock */
     uint64_t call_count;
+    bool has_lasting; /* since the last call */
     uint64_t look_us; /* when who follows by the clock looks again */
     const struct event *deaths[DEATHS_MAX]; /* that are to come, one after another */
     size_t death_count;
@@ -64,9 +66,13 @@ static struct {
     size_t diag_of_life; /* where the lines of this life begin */
 } process;
 
+static struct bytes another_deaths; /* a flag for each call */
+
 void process_begin_run(const struct plan *plan)
 {
     memset(&process, 0, sizeof process);
+    another_deaths.length = 0;
+    process.has_lasting = true;
     process.plan = plan;
     process.next_serving = plan_default_serving();
     process.next = plan_leading(plan);
@@ -391,6 +397,23 @@ static void look_beside(enum call call)
     }
 }
 
+static void note_death(void)
+{
+    unsigned char flag = process.has_lasting ? 1 : 0;
+    bytes_put(&another_deaths, &flag, 1);
+    process.has_lasting = false;
+}
+
+bool process_is_another_death(uint64_t call)
+{
+    return another_deaths.at[call - 1] != 0;
+}
+
+void process_note_lasting(void)
+{
+    process.has_lasting = true;
+}
+
 int process_enter(enum call call, enum role role, uint64_t a, uint64_t b)
 {
     process.cut = SIZE_MAX;
@@ -400,6 +423,7 @@ int process_enter(enum call call, enum role role, uint64_t a, uint64_t b)
     look_beside(call);
     process.calls++;
     process.call_count++;
+    note_death();
     look_at_log(call);
     world_clock_tick();
     if (small_count > 0) {

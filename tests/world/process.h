@@ -62,6 +62,12 @@ bool process_wait(uint64_t until_us);
 /* The server did something that brings it nearer to an end. */
 void process_note_progress(void);
 
+/* What a death leaves behind has changed: the disk, or what has been sent. */
+void process_note_lasting(void);
+
+/* Whether it has, between this call of this run, from 1 on, and the one before. */
+bool process_is_another_death(uint64_t call);
+
 /* What the server did with a signal; NULL: nothing yet. */
 void process_catch(int signal_number, void (*handler)(int signal_number));
 void (*process_handler(int signal_number))(int signal_number);

@@ -475,6 +475,7 @@ ssize_t __wrap_send(int fd, const void *bytes, size_t length, int flags)
     client->last_moved_us = world_fair_us();
     bytes_put(&client->heard, bytes, count);
     process_digest_bytes(bytes, count);
+    process_note_lasting();
     process_note_progress();
     if (client->is_small) {
         note_small_sent(client, bytes, count);
