@@ -40,10 +40,15 @@ struct slice table_key(size_t row)
     return slice_of_text(text);
 }
 
+static size_t value_length(const struct table *table, size_t row, unsigned version)
+{
+    return table->value_bytes + (row + version) % 7;
+}
+
 struct slice table_value(const struct table *table, size_t row, unsigned version)
 {
     static char text[TABLE_VALUE_BYTES_MOST];
-    size_t length = table->value_bytes + (row + version) % 7;
+    size_t length = value_length(table, row, version);
     assert_in_range(length, TABLE_VALUE_BYTES_LEAST, sizeof text);
     memset(text, 'a' + (int)((row + version) % 26), length);
     int count = snprintf(text, TABLE_VALUE_BYTES_LEAST, "%zu/%u", row, version);
@@ -114,8 +119,8 @@ uint64_t table_live_bytes(const struct table *table)
     uint64_t bytes = 0;
     for (size_t row = 0; row < table->row_count; row++) {
         if (table->versions[row] != 0) {
-            bytes +=
-                record_length(table_key(row).length, table_value_now(table, row).length);
+            bytes += record_length(table_key(row).length,
+                                   value_length(table, row, table->versions[row]));
         }
     }
     return bytes;
