@@ -223,7 +223,7 @@ TEST_PARTS := check check-world check-clients+check-faults check-san check-valgr
 test: tools
 	@echo "parts: $(TEST_PARTS)"
 	@echo "not a part of it: $(NOT_IN_TEST)"
-	@KV_RAN="$(CURDIR)/build/ran" MAKE="$(MAKE)" tests/run-parts.sh SECONDS=30 $(TEST_PARTS)
+	@KV_RAN="$(CURDIR)/build/ran" MAKE="$(MAKE)" tests/run-parts.sh SECONDS=20 $(TEST_PARTS)
 
 NOT_IN_TEST := check-served, check-builds, lint, check-format, mutants (make check-all), coverage, fuzz, torture, bench
 

@@ -10,7 +10,7 @@ world=$1
 seed=$2
 seconds=$3
 processors=$(getconf _NPROCESSORS_ONLN)
-fixed=4000
+fixed=3000
 apart=$((1 << 32)) # seeds of two that run at once never meet
 
 "$world"

@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <stddef.h>
 
-enum { ERRORS_MAX = 6, STATES = 16, PAIRS = 1500, SECOND_DEATH_CALLS = 60 };
+enum { ERRORS_MAX = 6, STATES = 16, PAIRS = 1000, SECOND_DEATH_CALLS = 60 };
 
 /* What each call may give; a cut to so many bytes counts as one. */
 static const struct {

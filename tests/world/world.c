@@ -315,7 +315,7 @@ static int run_saved(void)
     }
     int status = count > 0 ? replay(paths, (int)count) : 0;
     int seeds_status =
-        run_seeds(1, (struct span){.seeds = getenv("KV_TEST_SLOW") != NULL ? 60 : 600});
+        run_seeds(1, (struct span){.seeds = getenv("KV_TEST_SLOW") != NULL ? 40 : 600});
     (void)fprintf(out, "[%s] world_keeps_its_rules_for_fixed_seeds\n",
                   seeds_status == 0 ? "       OK " : "  FAILED  ");
     return status != 0 ? status : seeds_status;
