@@ -43,6 +43,16 @@ bool logset_is_original(struct slice bytes);
 enum status logset_check_was_read(const struct log *log, uint64_t from);
 
 /*
+ * Judge what stands in a log where a scan of it found no next batch, as scan_judge_tail
+ * does. It is looked at for the first time then, so only now it can be asked whether all
+ * of it was read: damage before a seal that cannot be read is no torn tail.
+ *
+ * KV_IO: it was not (reported); tail_out is not written.
+ */
+enum status logset_judge_tail(const struct log *log, const struct scan *scan,
+                              enum tail *tail_out);
+
+/*
  * Verify batches from a scan of this log on, up to an offset or the first damage, where
  * the scan is left to stand. Tells its progress.
  */

@@ -360,8 +360,11 @@ static enum status take_name_back(const struct logset *set)
 /* What to do about whatever stands behind the last good seal. */
 static enum status finish(const struct logset *set, const struct scan *scan)
 {
-    enum status status = KV_OK;
-    enum tail tail = scan_judge_tail(scan);
+    enum tail tail;
+    enum status status = logset_judge_tail(set->log, scan, &tail);
+    if (status != KV_OK) {
+        return status;
+    }
     if (tail != TAIL_TORN && tail != TAIL_AHEAD) {
         diag_errorx("%s%s: the log is damaged at offset %" PRIu64
                     ", %s; nothing was changed: see --verify and --salvage",

@@ -28,6 +28,17 @@ enum status logset_check_was_read(const struct log *log, uint64_t from)
     return KV_IO;
 }
 
+enum status logset_judge_tail(const struct log *log, const struct scan *scan,
+                              enum tail *tail_out)
+{
+    enum tail tail = scan_judge_tail(scan);
+    enum status status = logset_check_was_read(log, scan->offset);
+    if (status == KV_OK) {
+        *tail_out = tail;
+    }
+    return status;
+}
+
 void logset_verify(const struct log *log, struct scan *scan, uint64_t end)
 {
     struct batch batch;

@@ -148,9 +148,14 @@ static enum status print_all(const struct reading *reading, enum lines_format fo
     return status == KV_OK ? dump.first : KV_IO;
 }
 
-static enum status check_tail(const char *path, const struct scan *scan)
+static enum status check_tail(const char *path, const struct reading *reading)
 {
-    enum tail tail = scan_judge_tail(scan);
+    enum tail tail;
+    const struct scan *scan = &reading->found.scan;
+    enum status status = logset_judge_tail(reading->set.log, scan, &tail);
+    if (status != KV_OK) {
+        return status;
+    }
     if (tail != TAIL_TORN && tail != TAIL_AHEAD) {
         diag_errorx("%s: nothing was dumped: the log is damaged at offset %" PRIu64, path,
                     scan->offset);
@@ -167,7 +172,7 @@ enum status dump_log(const char *path, enum lines_format format)
     struct reading reading;
     enum status status = reading_open(path, false, &reading);
     if (status == KV_OK) {
-        status = check_tail(path, &reading.found.scan);
+        status = check_tail(path, &reading);
     }
     if (status == KV_OK) {
         status = print_all(&reading, format);

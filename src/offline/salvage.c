@@ -18,6 +18,7 @@ struct source {
     struct log *log;
     struct opening opening; /* all zero if it is not intact */
     struct scan start;      /* a copy of it goes through the intact batches */
+    uint64_t fault_count;   /* when it had been indexed */
 };
 
 enum { OLDER, CURRENT };
@@ -124,9 +125,13 @@ static void note_lost(struct salvage *salvage, const struct source *source, uint
     salvage->lost_bytes += to - from;
 }
 
-static void tell_unreadable(const struct source *source)
+static void note_unreadable(struct source *source)
 {
-    if (source->log != NULL && log_lost_end(source->log) > 0) {
+    if (source->log == NULL) {
+        return;
+    }
+    source->fault_count = log_fault_count(source->log);
+    if (source->fault_count > 0) {
         diag_warnx("%s%s: parts could not be read and count as lost",
                    log_path(source->log), log_suffix(source->log));
     }
@@ -155,28 +160,10 @@ static enum status index_both(struct salvage *salvage)
     if (status == KV_OK) {
         status = index_source(salvage, &salvage->sources[CURRENT]);
     }
-    tell_unreadable(&salvage->sources[OLDER]);
-    tell_unreadable(&salvage->sources[CURRENT]);
+    note_unreadable(&salvage->sources[OLDER]);
+    note_unreadable(&salvage->sources[CURRENT]);
     if (status == KV_CORRUPT || status == KV_IO) {
         tell_not_salvaged(files_path(salvage->files), status);
-    }
-    return status;
-}
-
-/* Copy a batch that was verified; zeros that came in its place must get no seal. */
-static enum status copy_batch(const struct salvage *salvage, const struct source *source,
-                              const struct batch *batch, struct log *to)
-{
-    const struct log *from = source->log;
-    uint64_t faults = log_fault_count(from);
-    enum status status =
-        import_copy(&salvage->keydir, batch, source == &salvage->sources[OLDER], to);
-    if (status == KV_OK && log_fault_count(from) != faults) {
-        diag_errorx(
-            "%s%s: what was read a moment ago cannot be read any more; no new log "
-            "is made",
-            log_path(from), log_suffix(from));
-        return KV_IO;
     }
     return status;
 }
@@ -194,14 +181,33 @@ static enum status copy_source(struct salvage *salvage, const struct source *sou
     log_begin_progress(source->log, "copying", scan.log.length);
     while (status == KV_OK && scan_next(&scan, &batch)) {
         note_lost(salvage, source, intact_end, batch.offset);
-        status = copy_batch(salvage, source, &batch, to);
+        status =
+            import_copy(&salvage->keydir, &batch, source == &salvage->sources[OLDER], to);
         intact_end = scan.offset;
     }
-    if (status == KV_OK && scan_judge_tail(&scan) != TAIL_AHEAD) {
+    bool is_ahead =
+        scan_judge_tail(&scan) == TAIL_AHEAD && log_lost_end(source->log) <= scan.offset;
+    if (status == KV_OK && !is_ahead) {
         note_lost(salvage, source, intact_end, scan.log.length);
     }
     progress_end();
     return status;
+}
+
+/*
+ * Zeros that came in the place of what had been indexed must not be sealed, nor a batch
+ * be left out that others rely on.
+ */
+static enum status check_was_copied(const struct source *source)
+{
+    const struct log *log = source->log;
+    if (log == NULL || log_fault_count(log) == source->fault_count) {
+        return KV_OK;
+    }
+    diag_errorx("%s%s: what was read a moment ago cannot be read any more; no new log "
+                "is made",
+                log_path(log), log_suffix(log));
+    return KV_IO;
 }
 
 /* An older log beside the new one would be taken for a part of it. */
@@ -241,6 +247,9 @@ static enum status write_new(struct salvage *salvage)
     }
     for (int i = OLDER; status == KV_OK && i <= CURRENT; i++) {
         status = copy_source(salvage, &salvage->sources[i], to);
+    }
+    for (int i = OLDER; status == KV_OK && i <= CURRENT; i++) {
+        status = check_was_copied(&salvage->sources[i]);
     }
     return rewrite_end(salvage->new_files, to, NULL, status);
 }

@@ -33,7 +33,11 @@ static enum status print(const struct reading *reading)
 {
     const struct logset *set = &reading->set;
     const struct scan *scan = &reading->found.scan;
-    enum tail tail = scan_judge_tail(scan);
+    enum tail tail;
+    enum status status = logset_judge_tail(set->log, scan, &tail);
+    if (status != KV_OK) {
+        return status;
+    }
     uint64_t older_bytes = set->older == NULL ? 0 : log_length(set->older);
     uint64_t whole_bytes = scan->offset + older_bytes;
     uint64_t left = scan->log.length - scan->offset;

@@ -916,20 +916,87 @@ static void cut_when_copying_begins(void *fd)
     shim_before(SHIM_BIT(SHIM_REALLOC), SHIM_ANY, engine_cut_to_a_page, fd);
 }
 
-/* A disk that fails between the check of a batch and its copy: zeros get no seal. */
+/* Likewise when the new log is made, which is looked for once before. */
+static void cut_when_a_log_is_made(void *fd)
+{
+    shim_before(SHIM_BIT(SHIM_OPENAT), SHIM_NEW, engine_cut_to_a_page, fd);
+}
+
+/*
+ * A disk that fails behind the first walk through the log, before a batch is verified
+ * once more or only before its copy: zeros get no seal, and no batch that was counted is
+ * left out.
+ */
 static void f113_salvage_seals_nothing_that_it_could_not_read_twice(void **state)
 {
     struct engine *engine = *state;
-    int fd = map_long_records(engine);
-    shim_before(SHIM_BIT(SHIM_OPENAT), SHIM_NEW, cut_when_copying_begins, &fd);
-    expect_print(engine, SALVAGE, KV_IO, "");
-    engine_expect_line(engine,
-                       "PATH: what was read a moment ago cannot be read any more; no new "
-                       "log is made",
-                       0, 0);
-    assert_false(engine_has_file(engine, NEW_LOG));
-    engine_map_again(SHIM_LOG, fd);
-    expect_run(engine, SALVAGE, KV_OK, "kept 3 keys");
+    void (*const cuts[])(void *fd) = {cut_when_a_log_is_made, cut_when_copying_begins};
+    for (size_t i = 0; i < COUNT_OF(cuts); i++) {
+        int fd = map_long_records(engine);
+        shim_before(SHIM_BIT(SHIM_OPENAT), SHIM_NEW, cuts[i], &fd);
+        expect_run(engine, SALVAGE, KV_IO, "");
+        engine_expect_line(engine,
+                           "PATH: what was read a moment ago cannot be read any more; no "
+                           "new log is made",
+                           0, 0);
+        assert_false(engine_has_file(engine, NEW_LOG));
+        engine_map_again(SHIM_LOG, fd);
+        expect_run(engine, SALVAGE, KV_OK, "kept 3 keys");
+        drop_new_log(engine);
+        forget_images();
+    }
+}
+
+/*
+ * A batch whose first length is damaged, and whose seal cannot be read: it is not known
+ * to be a torn tail.
+ */
+static void f57_no_mode_judges_a_tail_that_it_cannot_read(void **state)
+{
+    struct engine *engine = *state;
+    static char value[3 * PAGE];
+    engine_catch_sigbus();
+    memset(value, 'v', sizeof value - 1);
+    image_begin_first(&image);
+    image_put_text(&image, "key", "value");
+    image_seal(&image);
+    uint64_t end = image.log.length;
+    image_put_text(&image, "long", value);
+    image_seal(&image);
+    image_flip(&image, end + 2, 0);
+    uint64_t seal_page = (image.log.length - 1) / PAGE * PAGE;
+    image_grow(&image, 2 * PAGE, 0); /* space ahead */
+    engine_place(engine, image_slice(&image));
+    shim_lose_page(seal_page);
+    for (enum mode mode = VERIFY; mode < SALVAGE; mode++) {
+        expect_print(engine, mode, KV_IO, "");
+        engine_expect_line(
+            engine, "PATH: a part of the log cannot be read; nothing was changed", 0, 0);
+    }
+    expect_run(engine, SALVAGE, KV_OK, "kept 1 keys");
+    engine_expect_line(engine, "PATH: parts could not be read and count as lost", 0, 0);
+    expect_untouched(engine);
+}
+
+/* Zeros in the place of a whole batch are no space ahead. */
+static void f57_salvage_counts_an_unreadable_end_as_lost(void **state)
+{
+    struct engine *engine = *state;
+    static char value[PAGE - OPENING_BYTES - SEAL_BYTES - RECORD_HEADER_BYTES - 3 + 1];
+    char text[64];
+    engine_catch_sigbus();
+    memset(value, 'v', sizeof value - 1);
+    image_begin_first(&image);
+    image_put_text(&image, "key", value);
+    image_seal(&image);
+    assert_int_equal(image.log.length, PAGE);
+    image_put_text(&image, "other", "value");
+    image_seal(&image);
+    engine_place(engine, image_slice(&image));
+    shim_lose_page(PAGE);
+    (void)snprintf(text, sizeof text, "\nlost %zu bytes in all\n",
+                   image.log.length - PAGE);
+    expect_run(engine, SALVAGE, KV_OK, text);
 }
 
 /* The same of a dump: no zeros are printed for a value, and what is left out is told. */
@@ -1087,6 +1154,8 @@ int main(void)
         ON_LOGS(f30_salvage_without_room_for_the_new_log_leaves_none),
         ON_LOGS(f57_f88_salvage_tells_that_parts_could_not_be_read),
         ON_LOGS(f113_salvage_seals_nothing_that_it_could_not_read_twice),
+        ON_LOGS(f57_no_mode_judges_a_tail_that_it_cannot_read),
+        ON_LOGS(f57_salvage_counts_an_unreadable_end_as_lost),
         ON_LOGS(f113_a_dump_prints_nothing_that_it_could_not_read_twice),
         ON_LOGS(f88_the_modes_refuse_an_older_log_that_is_no_plain_file),
         ON_LOGS(f88_salvage_writes_only_a_new_file),

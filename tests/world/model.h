@@ -25,9 +25,10 @@ void model_watch(struct store *store);
 void model_note_received(struct client *client, size_t count);
 void model_note_sent(struct client *client);
 
-/* The server has closed its end: had it a reason? */
 /* The client's socket has taken so many bytes. */
 void model_note_taken(struct client *client, size_t count);
+
+/* The server has closed its end: had it a reason? */
 void model_note_closed(struct client *client);
 
 /* The server goes on, or has ended well: nobody may have been left alone before. */
@@ -54,7 +55,6 @@ void model_check_damaged(struct store *store);
 /* The server waits until a moment: is there nothing that it should do before? */
 void model_check_wait(uint64_t until_us);
 
-/* What --dump printed must be what the store holds. */
 /*
  * A line that --follow has printed; all of them so far, carried out in order, are a state
  * that the store has had. In the end they are the store. Who was hindered may not have
@@ -67,6 +67,7 @@ void model_check_all_printed(void);
 /* Its reader begins anew, with an empty store. */
 void model_forget_printed(void);
 
+/* What --dump printed must be what the store holds. */
 void model_check_dump(const struct bytes *text);
 
 /* Commands that were answered, over all runs. */

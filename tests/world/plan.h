@@ -41,9 +41,13 @@
  *     rot log 500 3                            at rest: bit 3 at 500 thousandths of it
  *     jump 5000                                the clock, by ms
  *     path file                                another process puts a file of its own at
- * the path of a socket, while the server waits; or `server`: it listens there; `dead`: it
- * did once; `nothing`: it removes what is there original 12 the first start finds a log
- * that the original left, with so many records lies no sync reaches the disk
+ *                                              the path of a socket, while the server
+ *                                              waits; or `server`: it listens there;
+ *                                              `dead`: it did once; `nothing`: it removes
+ *                                              what is there
+ *     original 12                              the first start finds a log that the
+ *                                              original left, with so many records
+ *     lies                                     no sync reaches the disk
  *
  * in front of it `+3 ` (calls) or `~1500 ` (ms). `all` stands for a number without limit.
  * `serve`, `original` and `lies` at the beginning are there before the first start.
