@@ -149,17 +149,48 @@ static enum status index_source(struct salvage *salvage, const struct source *so
     return load_log(&salvage->keydir, &scan, &counts);
 }
 
-/* The older log first, as in every start. What cannot be read is told by nobody yet. */
-static enum status index_both(struct salvage *salvage)
+/* The older log first, as in every start. */
+static enum status index_once(struct salvage *salvage)
 {
     enum status status = KV_OK;
     if (salvage->sources[OLDER].log != NULL) {
         status = index_source(salvage, &salvage->sources[OLDER]);
         keydir_push_log(&salvage->keydir, salvage->sources[CURRENT].log);
     }
-    if (status == KV_OK) {
-        status = index_source(salvage, &salvage->sources[CURRENT]);
+    return status == KV_OK ? index_source(salvage, &salvage->sources[CURRENT]) : status;
+}
+
+/* How often reading either log has failed. */
+static uint64_t count_faults(const struct salvage *salvage)
+{
+    uint64_t count = 0;
+    for (int i = OLDER; i <= CURRENT; i++) {
+        const struct log *log = salvage->sources[i].log;
+        count += log == NULL ? 0 : log_fault_count(log);
     }
+    return count;
+}
+
+/*
+ * Once more where reading failed, with zeros instead of that from the first: it may have
+ * failed between the check of a batch and the look at its keys. What cannot be read is
+ * told by nobody yet.
+ */
+static enum status index_both(struct salvage *salvage)
+{
+    struct log *older = salvage->sources[OLDER].log;
+    struct log *first = older != NULL ? older : salvage->sources[CURRENT].log;
+    enum status status;
+    uint64_t fault_count;
+    do {
+        fault_count = count_faults(salvage);
+        keydir_destroy(&salvage->keydir);
+        status = keydir_init(&salvage->keydir, first);
+        if (status != KV_OK) {
+            return status;
+        }
+        status = index_once(salvage);
+    } while (status != KV_NO_MEMORY && count_faults(salvage) != fault_count);
     note_unreadable(&salvage->sources[OLDER]);
     note_unreadable(&salvage->sources[CURRENT]);
     if (status == KV_CORRUPT || status == KV_IO) {
@@ -272,14 +303,9 @@ static enum status print_summary(const struct salvage *salvage)
 
 static enum status run(struct salvage *salvage)
 {
-    struct log *log = salvage->sources[CURRENT].log;
-    struct log *older = salvage->sources[OLDER].log;
     enum status status = refuse_existing(salvage->new_files);
     if (status == KV_OK) {
         status = rewrite_clear(salvage->new_files);
-    }
-    if (status == KV_OK) {
-        status = keydir_init(&salvage->keydir, older != NULL ? older : log);
     }
     if (status == KV_OK) {
         status = index_both(salvage);

@@ -7,6 +7,7 @@
 
 #include "support/dice.h"
 #include "world/clock.h"
+#include "world/mappings.h"
 #include "world/others.h"
 #include "world/process.h"
 
@@ -135,6 +136,7 @@ static void reuse_files(void)
         if (files[i].is_used && !is_wanted) {
             used_bytes -= files[i].length;
             files[i].is_used = false;
+            mappings_forget_file(i);
         }
     }
 }
@@ -767,6 +769,15 @@ static bool is_whole(const struct bytes *log)
     return at == log->length;
 }
 
+void disk_read(size_t number, struct bytes *bytes_out)
+{
+    const struct file *file = &files[number];
+    bytes_set_length(bytes_out, (size_t)file->length);
+    must(__real_pread(file->fd, bytes_out->at, bytes_out->length, 0) ==
+             (ssize_t)bytes_out->length,
+         "memory");
+}
+
 void disk_check_log(void)
 {
     struct bytes log = {0};
@@ -774,9 +785,7 @@ void disk_check_log(void)
     if (file == DISK_NONE || is_lying || others_have_touched()) {
         return;
     }
-    bytes_set_length(&log, (size_t)files[file].length);
-    must(__real_pread(files[file].fd, log.at, log.length, 0) == (ssize_t)log.length,
-         "memory");
+    disk_read(file, &log);
     bool is_right = is_whole(&log);
     log.at = resize(log.at, 0);
     if (!is_right) {
@@ -790,25 +799,19 @@ uint64_t disk_overwrite_count(void)
     return overwrite_count;
 }
 
-bool disk_flip(enum role role, uint64_t thousandths, unsigned bit)
+void disk_flip(size_t number, uint64_t offset, unsigned bit)
 {
-    for (size_t i = 0; i < now.count; i++) {
-        struct file *file = &files[now.items[i].file];
-        if (role_of(now.items[i].text) != role || file->length == 0) {
-            continue;
-        }
-        unsigned char byte = 0;
-        off_t at = (off_t)(file->length * thousandths / 1000);
-        at = at < (off_t)file->length ? at : (off_t)file->length - 1;
-        must(__real_pread(file->fd, &byte, 1, at) == 1, "memory");
-        byte = (unsigned char)(byte ^ 1u << bit % 8);
-        must(__real_pwrite(file->fd, &byte, 1, at) == 1, "memory");
-        if ((size_t)at < file->durable.length) {
-            file->durable.at[at] = byte;
-        }
-        return true;
+    struct file *file = &files[number];
+    unsigned char byte = 0;
+    if (offset >= file->length) {
+        return;
     }
-    return false;
+    must(__real_pread(file->fd, &byte, 1, (off_t)offset) == 1, "memory");
+    byte = (unsigned char)(byte ^ 1u << bit % 8);
+    must(__real_pwrite(file->fd, &byte, 1, (off_t)offset) == 1, "memory");
+    if (offset < file->durable.length) {
+        file->durable.at[offset] = byte;
+    }
 }
 
 void disk_set_room(uint64_t bytes)

@@ -90,8 +90,11 @@ void disk_check_log(void);
 /* Of all writes since the program began, those that made no file longer. */
 uint64_t disk_overwrite_count(void);
 
-/* Flip a bit in what is at rest; false: there is no such file, or it is empty. */
-bool disk_flip(enum role role, uint64_t thousandths, unsigned bit);
+/* Flip a bit of a file that nobody writes to, unless it ends before. */
+void disk_flip(size_t file, uint64_t offset, unsigned bit);
+
+/* All of a file, as memory has it. */
+void disk_read(size_t file, struct bytes *bytes_out);
 
 void disk_set_room(uint64_t bytes);
 uint64_t disk_room(void);

@@ -59,6 +59,9 @@ static struct lost losses[LOST_MAX];
 static size_t lost_count;
 static struct lost fading; /* a page that is about to be lost */
 static bool is_fading;
+static uint64_t fading_sums; /* it stands so many more */
+static uint64_t look_sums;   /* as it was when a look began */
+static bool is_look_at_fading;
 static uint64_t failing_until_us;
 static struct sigaction caught[2]; /* of the server, and of who follows it */
 static int empty_fd = -1;
@@ -147,13 +150,15 @@ static void take_pages(const struct view *view)
     }
 }
 
-void mappings_lose_page(size_t file, uint64_t offset, bool is_to_fade)
+void mappings_fade_page(size_t file, uint64_t offset, uint64_t more_sums)
 {
-    if (is_to_fade) {
-        fading = (struct lost){file, offset / PAGE_BYTES * PAGE_BYTES};
-        is_fading = true;
-        return;
-    }
+    fading = (struct lost){file, offset / PAGE_BYTES * PAGE_BYTES};
+    fading_sums = more_sums;
+    is_fading = true;
+}
+
+void mappings_lose_page(size_t file, uint64_t offset)
+{
     if (lost_count == LOST_MAX) {
         return;
     }
@@ -167,16 +172,48 @@ void mappings_lose_page(size_t file, uint64_t offset, bool is_to_fade)
     }
 }
 
+static void mend_page(const struct lost *lost)
+{
+    for (size_t number = 0; number < VIEWS_MAX; number++) {
+        unsigned char *place = place_in(&views[number], lost);
+        if (place != NULL) {
+            put_page(place, disk_real_fd(lost->file), lost->offset);
+        }
+    }
+}
+
+void mappings_begin_look(void)
+{
+    is_look_at_fading = is_fading;
+    look_sums = fading_sums;
+}
+
+void mappings_end_look(void)
+{
+    if (is_look_at_fading && !is_fading && lost_count > 0) {
+        mend_page(&losses[--lost_count]);
+    }
+    is_fading = is_look_at_fading;
+    fading_sums = look_sums;
+}
+
+void mappings_forget_file(size_t file)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < lost_count; i++) {
+        if (losses[i].file != file) {
+            losses[count++] = losses[i];
+        }
+    }
+    lost_count = count;
+    is_fading = is_fading && fading.file != file;
+}
+
 void mappings_mend(void)
 {
     is_fading = false;
     for (size_t i = 0; i < lost_count; i++) {
-        for (size_t number = 0; number < VIEWS_MAX; number++) {
-            unsigned char *place = place_in(&views[number], &losses[i]);
-            if (place != NULL) {
-                put_page(place, disk_real_fd(losses[i].file), losses[i].offset);
-            }
-        }
+        mend_page(&losses[i]);
     }
     if (lost_count > 0) {
         failing_until_us = world_now_us() + READ_RETRY_MS_MAX * 1000;
@@ -187,6 +224,11 @@ void mappings_mend(void)
 bool mappings_are_failing(void)
 {
     return lost_count > 0 || world_now_us() < failing_until_us;
+}
+
+bool mappings_are_losing(void)
+{
+    return lost_count > 0 || is_fading;
 }
 
 /* Whether bytes of a view stand where its file, which was cut short, has no page any
@@ -227,9 +269,9 @@ void mappings_note_read(struct slice bytes)
     const unsigned char *place =
         number < VIEWS_MAX ? place_in(&views[number], &fading) : NULL;
     if (place != NULL && bytes.bytes < place + PAGE_BYTES &&
-        bytes.bytes + bytes.length > place) {
+        bytes.bytes + bytes.length > place && fading_sums-- == 0) {
         is_fading = false;
-        mappings_lose_page(fading.file, fading.offset, false);
+        mappings_lose_page(fading.file, fading.offset);
     }
 }
 

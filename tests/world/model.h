@@ -49,7 +49,10 @@ void model_note_stopped(void);
 /* Whether only one state is possible. */
 bool model_is_settled(void);
 
-/* The same where a bit was flipped: what is not right is called corrupt. */
+/*
+ * The same where a bit was flipped, and pages may be lost: what is not right is called
+ * corrupt, or cannot be read.
+ */
 void model_check_damaged(struct store *store);
 
 /* The server waits until a moment: is there nothing that it should do before? */

@@ -295,6 +295,9 @@ void plan_print(const struct event *event, struct bytes *text)
     case EVENT_FADES:
         print(text, "%s %s %" PRIu64, event->kind == EVENT_FADES ? "fades" : "unreadable",
               role_name(event->fault.role), event->number);
+        if (event->bit > 0) {
+            print(text, " %" PRIu64, event->bit);
+        }
         break;
     case EVENT_OTHER_MOVES:
     case EVENT_OTHER_REPLACES:
@@ -503,7 +506,10 @@ static bool parse_event(struct reading *reading, struct event *event)
         event->kind = is_word(reading, "fades") ? EVENT_FADES : EVENT_UNREADABLE;
         (void)next_word(reading); /* as above */
         event->fault.role = role_named(reading->word);
-        return event->fault.role < ROLE_COUNT && next_number(reading, &event->number);
+        bool is_right =
+            event->fault.role < ROLE_COUNT && next_number(reading, &event->number);
+        (void)next_number(reading, &event->bit); /* a script may leave it out */
+        return is_right;
     }
     if (is_word(reading, "rot")) {
         event->kind = EVENT_ROT;

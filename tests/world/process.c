@@ -331,7 +331,11 @@ static void apply(const struct event *event)
         size_t file = disk_find_role(event->fault.role);
         if (file != DISK_NONE && disk_length(file) > 0) {
             uint64_t offset = (disk_length(file) - 1) * event->number / 1000;
-            mappings_lose_page(file, offset, event->kind == EVENT_FADES);
+            if (event->kind == EVENT_FADES) {
+                mappings_fade_page(file, offset, event->bit);
+            } else {
+                mappings_lose_page(file, offset);
+            }
         }
         break;
     }

@@ -6,6 +6,7 @@
 #include "world/run.h"
 
 #include "base/bounds.h"
+#include "base/crc32c.h"
 #include "base/stop.h"
 #include "engine/store.h"
 #include "net/server.h"
@@ -28,7 +29,9 @@
 #include "world/small.h"
 #include "world/sockets.h"
 
+#include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -73,6 +76,13 @@ static void begin_life(void)
     model_watch(NULL);
     is_serving = false;
     others_note_serving(false);
+}
+
+/* The same for what the world itself asks: no call of it fails. */
+static void begin_quiet_life(void)
+{
+    begin_life();
+    process_be_quiet(true);
 }
 
 /*
@@ -221,8 +231,7 @@ static void look_at(const char *path)
 {
     struct store *store = NULL;
     struct store_options options = {.path = path, .sync = SYNC_ALWAYS};
-    begin_life();
-    process_be_quiet(true);
+    begin_quiet_life();
     if (store_open(&options, &store) != KV_OK) {
         violation("a last start fails", "%s: %s", path, process_diag());
     }
@@ -235,8 +244,7 @@ static void look_at(const char *path)
 /* What --salvage makes of a log that is whole gives the model. */
 static void check_salvage(void)
 {
-    begin_life();
-    process_be_quiet(true);
+    begin_quiet_life();
     disk_set_room(WORLD_ALL);
     if (salvage_log(LOG_PATH, SALVAGE_PATH) != KV_OK) {
         violation("--salvage refuses what is at rest", "%s", process_diag());
@@ -246,16 +254,151 @@ static void check_salvage(void)
     look_at(SALVAGE_PATH);
 }
 
+/* What was printed since the last time. */
+static void take_output(struct bytes *text_out)
+{
+    char piece[4096];
+    ssize_t count;
+    text_out->length = 0;
+    (void)fflush(stdout);
+    while ((count = __real_pread(STDOUT_FILENO, piece, sizeof piece,
+                                 (off_t)text_out->length)) > 0) {
+        bytes_put(text_out, piece, (size_t)count);
+    }
+    empty_output();
+}
+
+static void check_dump(void)
+{
+    static struct bytes text;
+    take_output(&text);
+    model_check_dump(&text);
+}
+
+/* A log and, if there is one, its older one, as they are. */
+static uint64_t sum_up_logs(void)
+{
+    static const enum role roles[] = {ROLE_LOG, ROLE_OLD};
+    static struct bytes bytes;
+    uint64_t sum = 0;
+    for (size_t i = 0; i < 2; i++) {
+        size_t file = disk_find_role(roles[i]);
+        bytes.length = 0;
+        if (file != DISK_NONE) {
+            disk_read(file, &bytes);
+        }
+        sum =
+            (sum + bytes.length) * 31 + crc32c(0, (struct slice){bytes.at, bytes.length});
+    }
+    return sum;
+}
+
+/* The log that --salvage made has as many keys as it says, and lacks no more than that.
+ */
+static void check_salvaged(void)
+{
+    static struct bytes text;
+    struct store *store = NULL;
+    struct store_options options = {.path = SALVAGE_PATH, .sync = SYNC_ALWAYS};
+    take_output(&text);
+    bytes_put(&text, "", 1);
+    const char *kept = strstr((const char *)text.at, "kept ");
+    begin_quiet_life();
+    enum status status = store_open(&options, &store);
+    if (status != KV_OK || kept == NULL ||
+        store_count(store) != strtoull(kept + strlen("kept "), NULL, 10)) {
+        violation("--salvage makes another log than it says", "%s: status %d, %" PRIu64,
+                  kept == NULL ? "" : kept, (int)status,
+                  status == KV_OK ? store_count(store) : 0);
+    }
+    if (strstr(kept, "\nlost 0 bytes in all\n") != NULL) {
+        model_check_damaged(store);
+    }
+}
+
+static void drop_salvaged(void)
+{
+    static const char *const names[] = {SALVAGE_PATH, SALVAGE_PATH ".index",
+                                        SALVAGE_PATH ".lock", SALVAGE_PATH ".new"};
+    begin_quiet_life();
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        (void)disk_unlink(names[i]); /* there may be none */
+    }
+}
+
+static void look_by_verify(void)
+{
+    (void)verify_log(LOG_PATH); /* --dump shows whether it is right */
+}
+
+static void look_by_dump(void)
+{
+    if (dump_log(LOG_PATH, LINES_SET) == KV_OK) {
+        check_dump();
+    }
+}
+
+static void look_by_salvage(void)
+{
+    if (salvage_log(LOG_PATH, SALVAGE_PATH) == KV_OK) {
+        check_salvaged();
+    }
+    empty_output();
+    drop_salvaged();
+}
+
+/* Whether something can be asked about pages that cannot be read, or soon will not be. */
+static bool is_unread(void)
+{
+    return mappings_are_losing() && model_is_settled() && !disk_lies();
+}
+
+/* Who only reads prints what is right, or says that something is not. */
+static void look_unread(void)
+{
+    static void (*const looks[])(void) = {look_by_verify, look_by_dump, look_by_salvage};
+    for (size_t i = 0; is_unread() && i < sizeof looks / sizeof looks[0]; i++) {
+        figures.unread++;
+        begin_quiet_life();
+        mappings_begin_look();
+        looks[i]();
+        empty_output();
+        check_nothing_is_held();
+        begin_life();
+        mappings_end_look();
+    }
+}
+
+/* The same, and a start serves what is right, or is refused and changes nothing. */
+static void check_unread(bool is_damaged)
+{
+    struct store *store = NULL;
+    struct store_options options = {.path = LOG_PATH, .sync = SYNC_ALWAYS};
+    if (!is_unread()) {
+        return;
+    }
+    look_unread();
+    uint64_t sum = sum_up_logs();
+    begin_quiet_life();
+    enum status status = store_open(&options, &store);
+    if (status == KV_OK) {
+        model_check_damaged(store);
+    } else if (sum_up_logs() != sum || (status == KV_CORRUPT && !is_damaged)) {
+        violation("a start that cannot read a log changes it, or calls it corrupt", "%s",
+                  process_diag());
+    }
+    begin_life();
+}
+
 /* What is at rest passes --verify, and --dump and --salvage give the model. */
 static void check_at_rest(void)
 {
-    struct bytes text = {0};
+    check_unread(false);
     mappings_mend();
     disk_set_room(WORLD_ALL); /* without room for a seal the last batch is not sure */
     look_at(LOG_PATH);
     beside_check_at_rest();
-    begin_life();
-    process_be_quiet(true);
+    begin_quiet_life();
     enum status status = verify_log(LOG_PATH);
     if (status == KV_CORRUPT && disk_lies()) {
         return; /* a start that believes the image does not read what was lost */
@@ -267,49 +410,48 @@ static void check_at_rest(void)
     if (dump_log(LOG_PATH, LINES_SET) != KV_OK) {
         violation("--dump refuses what is at rest", "%s", process_diag());
     }
-    (void)fflush(stdout);
-    char piece[4096];
-    ssize_t count;
-    while ((count = __real_pread(STDOUT_FILENO, piece, sizeof piece,
-                                 (off_t)text.length)) > 0) {
-        bytes_put(&text, piece, (size_t)count);
-    }
-    empty_output();
-    model_check_dump(&text);
-    text.at = resize(text.at, 0);
+    check_dump();
     check_nothing_is_held();
     check_salvage();
 }
 
 /* A start on damage refuses it, or serves what is right and says what is not. */
-static void check_rot(const struct event *rot)
+static void check_damage(enum role role)
 {
     struct store *store = NULL;
     struct store_options options = {.path = LOG_PATH, .sync = SYNC_ALWAYS};
-    if (rot == NULL || !model_is_settled() || disk_ends_in_zero(ROLE_LOG) ||
-        !disk_flip(rot->fault.role, rot->number, (unsigned)rot->bit)) {
-        return;
-    }
-    uint64_t length = disk_length_of(ROLE_LOG);
+    uint64_t sum = sum_up_logs();
+    check_unread(true);
     mappings_mend(); /* it is asked about the bit alone */
-    figures.rots++;
-    begin_life();
-    process_be_quiet(true);
+    begin_quiet_life();
     enum status status = store_open(&options, &store);
-    bool is_cut = disk_length_of(ROLE_LOG) != length;
-    if (status == KV_OK && is_cut) {
-        model_check_store(store); /* of an empty seal nothing is missed */
-    } else if (status == KV_OK) {
+    if (status == KV_OK) {
         model_check_damaged(store);
-    } else if (status != KV_CORRUPT || rot->fault.role == ROLE_INDEX || is_cut) {
+    } else if (status != KV_CORRUPT || role == ROLE_INDEX || sum_up_logs() != sum) {
         violation("damage ends a start in another way than as corruption", "%s",
                   process_diag());
     }
-    if (!is_cut) {
-        (void)disk_flip(rot->fault.role, rot->number, (unsigned)rot->bit);
-    }
     begin_life(); /* as if it had been killed */
     beside_end(); /* what it reads may be a drained log that was removed as it was */
+}
+
+/*
+ * A bit of what nobody serves is flipped, and then put back, unless a start has cut it
+ * off with what was no part of a batch.
+ */
+static void check_rot(const struct event *rot)
+{
+    size_t file = rot == NULL ? DISK_NONE : disk_find_role(rot->fault.role);
+    if (file == DISK_NONE || disk_length(file) == 0 || !model_is_settled()) {
+        return;
+    }
+    uint64_t offset = disk_length(file) * rot->number / 1000;
+    figures.rots++;
+    disk_hold(file); /* no other takes its place when it is removed */
+    disk_flip(file, offset, (unsigned)rot->bit);
+    check_damage(rot->fault.role);
+    disk_flip(file, offset, (unsigned)rot->bit);
+    disk_release(file);
 }
 
 /* One life; returns whether it was the last. */
@@ -325,8 +467,11 @@ static bool live(void)
         is_given_up = true;
         return true;
     }
-    if (death == DEATH_KILLED && is_serving && faults_hits_sum() == sum_before) {
-        disk_check_log(); /* else a write that fell short may not be seen to yet */
+    /* Else a write that fell short may not be seen to yet. */
+    bool is_whole =
+        death == DEATH_KILLED && is_serving && faults_hits_sum() == sum_before;
+    if (is_whole) {
+        disk_check_log();
     }
     if (death != DEATH_NONE) {
         figures.kills += death == DEATH_KILLED ? 1 : 0;
@@ -336,6 +481,9 @@ static bool live(void)
         }
         model_note_end(disk_take_failed_sync() || death == DEATH_POWER);
         small_note_life_over(death == DEATH_POWER);
+        if (is_whole) {
+            check_rot(process_take_rot());
+        }
         return false;
     }
     begin_life();
@@ -356,6 +504,7 @@ static bool live(void)
         return false;
     }
     model_note_stopped();
+    look_unread();
     check_rot(process_take_rot());
     return process_plan_is_over();
 }

@@ -13,6 +13,7 @@ struct run_figures {
     uint64_t power_losses;
     uint64_t refused_starts; /* each for a fault */
     uint64_t rots;
+    uint64_t unread; /* how often a mode read a log of which pages cannot be read */
 };
 
 /* Once, before anything else of the world: what every life begins with. */

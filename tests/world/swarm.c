@@ -434,6 +434,9 @@ static void add_lost_page(struct swarm *swarm)
     struct event event = make(swarm, one_in(swarm, 3) ? EVENT_FADES : EVENT_UNREADABLE);
     event.fault.role = one_in(swarm, 4) ? ROLE_OLD : ROLE_LOG;
     event.number = one_in(swarm, 2) ? small_number(swarm, 1000) - 1 : below(swarm, 1000);
+    if (event.kind == EVENT_FADES && one_in(swarm, 2)) {
+        event.bit = small_number(swarm, 300);
+    }
     plan_add(swarm->plan, event);
 }
 
@@ -498,8 +501,15 @@ static void add_rot(struct swarm *swarm)
     event.fault.role = roles[below(swarm, 4)];
     event.number = below(swarm, 1000);
     event.bit = below(swarm, 8);
+    if (may(swarm, MAY_FAIL_READS) && one_in(swarm, 2)) {
+        add_lost_page(swarm);
+    }
     plan_add(swarm->plan, event);
-    add_plain(swarm, EVENT_SIGNAL, SIGTERM);
+    if (one_in(swarm, 3)) {
+        add_plain(swarm, EVENT_KILL, 0);
+    } else {
+        add_plain(swarm, EVENT_SIGNAL, SIGTERM);
+    }
 }
 
 static void put_short_write(struct swarm *swarm)

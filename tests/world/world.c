@@ -167,11 +167,13 @@ static void print_figures(uint64_t seeds, uint64_t violations, double seconds)
                   "world: %" PRIu64 " seeds, %" PRIu64
                   " commands (%.0f a second of processor), %" PRIu64 " starts, %" PRIu64
                   " kills, %" PRIu64 " crash states, %" PRIu64 " flipped bits, %" PRIu64
+                  " looks at unreadable pages, %" PRIu64
                   " lives ended by faults, %" PRIu64 " overwrites, %" PRIu64
                   " times kv; faults:",
                   seeds, model_command_count(), (double)model_command_count() / seconds,
                   figures->starts, figures->kills, figures->power_losses, figures->rots,
-                  figures->refused_starts, disk_overwrite_count(), small_ended_count());
+                  figures->unread, figures->refused_starts, disk_overwrite_count(),
+                  small_ended_count());
     for (int call = 0; call < CALL_COUNT; call++) {
         if (faults_total((enum call)call) > 0) {
             (void)fprintf(out, " %s %" PRIu64, call_name((enum call)call),
