@@ -206,12 +206,12 @@ bool disk_unlink(const char *name)
 
 void disk_sync_names(void)
 {
+    process_note_lasting();
     if (is_lying) {
         return;
     }
     durable = now;
     name_change_count = 0;
-    process_note_lasting();
     reuse_files();
 }
 

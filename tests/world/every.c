@@ -10,7 +10,9 @@
 #include "world/run.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 
 enum { ERRORS_MAX = 6, STATES = 16, PAIRS = 1000, SECOND_DEATH_CALLS = 60 };
 
@@ -138,6 +140,34 @@ static bool fail_each(struct trial *trial, uint64_t *runs)
     return true;
 }
 
+/* Whether a call of a script that meets no fault leaves something that outlives it. */
+static bool is_lasting(const struct trial *trial, enum call call)
+{
+    bool has_room = true;
+    for (size_t i = 0; i < trial->script->count; i++) {
+        has_room = has_room && trial->script->events[i].kind != EVENT_ROOM;
+    }
+    return (call == CALL_PWRITE && has_room) || call == CALL_FTRUNCATE ||
+           call == CALL_FDATASYNC || call == CALL_FSYNC || call == CALL_RENAMEAT ||
+           call == CALL_SEND;
+}
+
+/* Else deaths would be left out, and only their count would tell. */
+static bool are_deaths_known(const struct trial *trial)
+{
+    for (uint64_t number = 1; number < trial->calls; number++) {
+        enum call call = process_past_call(number);
+        if (is_lasting(trial, call) && !process_is_another_death(number + 1)) {
+            (void)snprintf(violation_rule, sizeof violation_rule,
+                           "the world does not note what outlives a death");
+            (void)snprintf(violation_text, sizeof violation_text, "%s, call %" PRIu64,
+                           call_name(call), number);
+            return false;
+        }
+    }
+    return true;
+}
+
 static void note_deaths(struct trial *trial)
 {
     trial->deaths = resize(NULL, (size_t)(trial->calls + 1) * sizeof trial->deaths[0]);
@@ -217,7 +247,7 @@ bool every_try(const struct plan *script, unsigned one_of, struct plan *broken,
         trial.met[i] = faults_met(failures[i].call);
     }
     note_deaths(&trial);
-    bool is_right = fail_each(&trial, &figures->failures) &&
+    bool is_right = are_deaths_known(&trial) && fail_each(&trial, &figures->failures) &&
                     die_at_each(&trial, &figures->deaths) &&
                     fail_two(&trial, &figures->pairs);
     trial.deaths = resize(trial.deaths, 0);

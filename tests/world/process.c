@@ -66,12 +66,18 @@ static struct {
     size_t diag_of_life; /* where the lines of this life begin */
 } process;
 
-static struct bytes another_deaths; /* a flag for each call */
+/* Of a call of this run. */
+struct past_call {
+    enum call call;
+    bool is_another_death; /* something that outlives it has happened before */
+};
+
+static struct past_call *past_calls;
+static uint64_t past_capacity;
 
 void process_begin_run(const struct plan *plan)
 {
     memset(&process, 0, sizeof process);
-    another_deaths.length = 0;
     process.has_lasting = true;
     process.plan = plan;
     process.next_serving = plan_default_serving();
@@ -401,16 +407,24 @@ static void look_beside(enum call call)
     }
 }
 
-static void note_death(void)
+static void note_call(enum call call)
 {
-    unsigned char flag = process.has_lasting ? 1 : 0;
-    bytes_put(&another_deaths, &flag, 1);
+    if (process.call_count == past_capacity) {
+        past_capacity = past_capacity * 2 + 1024;
+        past_calls = resize(past_calls, (size_t)past_capacity * sizeof *past_calls);
+    }
+    past_calls[process.call_count++] = (struct past_call){call, process.has_lasting};
     process.has_lasting = false;
 }
 
-bool process_is_another_death(uint64_t call)
+enum call process_past_call(uint64_t number)
 {
-    return another_deaths.at[call - 1] != 0;
+    return past_calls[number - 1].call;
+}
+
+bool process_is_another_death(uint64_t number)
+{
+    return past_calls[number - 1].is_another_death;
 }
 
 void process_note_lasting(void)
@@ -426,8 +440,7 @@ int process_enter(enum call call, enum role role, uint64_t a, uint64_t b)
     }
     look_beside(call);
     process.calls++;
-    process.call_count++;
-    note_death();
+    note_call(call);
     look_at_log(call);
     world_clock_tick();
     if (small_count > 0) {

@@ -65,8 +65,11 @@ void process_note_progress(void);
 /* What a death leaves behind has changed: the disk, or what has been sent. */
 void process_note_lasting(void);
 
-/* Whether it has, between this call of this run, from 1 on, and the one before. */
-bool process_is_another_death(uint64_t call);
+/* The calls of this run, from 1 on. */
+enum call process_past_call(uint64_t number);
+
+/* Whether that has changed between the call before this one and this one. */
+bool process_is_another_death(uint64_t number);
 
 /* What the server did with a signal; NULL: nothing yet. */
 void process_catch(int signal_number, void (*handler)(int signal_number));
