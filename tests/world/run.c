@@ -324,6 +324,7 @@ static void drop_salvaged(void)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         (void)disk_unlink(names[i]); /* there may be none */
     }
+    disk_sync_names(); /* no loss of power brings them back */
 }
 
 static void look_by_verify(void)
