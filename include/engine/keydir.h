@@ -109,6 +109,10 @@ enum status keydir_verify(const struct keydir *keydir, const struct location *lo
 enum status keydir_read(const struct keydir *keydir, const struct location *location,
                         struct slice *value_out);
 
+/* Tell the operator that the record of a location is not served. Returns the status. */
+enum status keydir_tell(const struct keydir *keydir, const struct location *location,
+                        enum status status);
+
 /* Whether the record at location->offset of one of the logs is live: then all of its
  * location. */
 bool keydir_find_at(const struct keydir *keydir, uint64_t hash, const struct log *log,

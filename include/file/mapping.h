@@ -64,7 +64,10 @@ uint64_t mapping_lost_end(const struct mapping *mapping);
  */
 uint64_t mapping_fault_count(const struct mapping *mapping);
 
-/* Whether zeros stand, or the file ends, where these bytes should be. */
+/*
+ * Whether zeros stand, or the file ends, where these bytes should be; also where it
+ * cannot be learned where the file ends.
+ */
 bool mapping_is_lost(struct mapping *mapping, uint64_t offset, uint64_t length);
 
 /*

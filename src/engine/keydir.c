@@ -177,7 +177,8 @@ static enum status compare(const struct keydir *keydir, const struct location *l
     if (slice_equal(keydir_key(keydir, location), key)) {
         return KV_OK;
     }
-    return is_lost(keydir, location) ? KV_IO : KV_NOT_FOUND; /* zeros again, or not */
+    /* That it was another is sure if it is whole now: else it may have been zeros. */
+    return passes_crc(keydir, location) ? KV_NOT_FOUND : KV_IO;
 }
 
 /* A record that nobody can tell the key of hides none that can be told. */
@@ -206,6 +207,12 @@ static enum status tell(const struct keydir *keydir, const struct location *loca
     return status;
 }
 
+enum status keydir_tell(const struct keydir *keydir, const struct location *location,
+                        enum status status)
+{
+    return tell(keydir, location, status, FAULT_DAMAGED);
+}
+
 enum status keydir_read(const struct keydir *keydir, const struct location *location,
                         struct slice *value_out)
 {
@@ -216,7 +223,7 @@ enum status keydir_read(const struct keydir *keydir, const struct location *loca
     if (crc32c(0, bytes) != location->crc) {
         enum status status = keydir_verify(keydir, location); /* it may be read again */
         if (status != KV_OK) {
-            return tell(keydir, location, status, FAULT_DAMAGED);
+            return keydir_tell(keydir, location, status);
         }
     }
     *value_out = slice_after(bytes, RECORD_HEADER_BYTES + (size_t)location->key_length);

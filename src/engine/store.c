@@ -89,6 +89,9 @@ static enum status find(const struct store *store, const struct lookup *lookup,
                         struct location *location_out)
 {
     enum status status = lookup_find(lookup, &store->keydir, location_out);
+    if (status != KV_OK && status != KV_NOT_FOUND) {
+        return keydir_tell(&store->keydir, location_out, status);
+    }
     return status == KV_OK && location_out->is_tombstone ? KV_NOT_FOUND : status;
 }
 
@@ -97,8 +100,9 @@ enum status store_get(const struct store *store, const struct lookup *lookup,
 {
     struct location location;
     enum status status = find(store, lookup, &location);
-    return status == KV_NOT_FOUND ? status
-                                  : keydir_read(&store->keydir, &location, value_out);
+    /* A record whose key could not be read is not looked at again: it may be another's.
+     */
+    return status == KV_OK ? keydir_read(&store->keydir, &location, value_out) : status;
 }
 
 uint64_t store_fault_count(const struct store *store)

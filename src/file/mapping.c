@@ -322,10 +322,10 @@ static struct hole *find_hole(struct mapping *mapping, uint64_t offset, uint64_t
 
 bool mapping_is_lost(struct mapping *mapping, uint64_t offset, uint64_t length)
 {
-    struct io_info info = {.length = UINT64_MAX};
-    (void)io_inspect(mapping->fd,
-                     &info); /* an end that is not known takes nothing away */
-    return find_hole(mapping, offset, length) != NULL || info.length < offset + length;
+    struct io_info info;
+    /* Where the end is not known, it may have been cut before these bytes. */
+    return find_hole(mapping, offset, length) != NULL ||
+           io_inspect(mapping->fd, &info) != KV_OK || info.length < offset + length;
 }
 
 /* Have the file in place of a hole again. */

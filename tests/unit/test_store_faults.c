@@ -3,12 +3,15 @@
  *
  * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
  * wrap: renameat unlinkat fcntl mmap clock_gettime malloc calloc realloc strdup
+ * wrap: hash_key
  */
 #include "engine/store.h"
 
 #include "base/bounds.h"
+#include "base/hash.h"
 #include "log/record.h"
 #include "support/engine.h"
+#include "support/keyed.h"
 #include "support/shim.h"
 #include "support/unit.h"
 
@@ -18,6 +21,16 @@
 #include <unistd.h>
 
 #define START_MS UINT64_C(5000000)
+
+uint64_t __real_hash_key(const struct hash_seed *seed, struct slice key);
+uint64_t __wrap_hash_key(const struct hash_seed *seed, struct slice key);
+
+static bool is_one_hash; /* of all keys */
+
+uint64_t __wrap_hash_key(const struct hash_seed *seed, struct slice key)
+{
+    return is_one_hash ? 7 : __real_hash_key(seed, key);
+}
 
 /* Three keys that are committed, and their model. */
 static struct model put_some(struct engine *engine)
@@ -327,6 +340,42 @@ static void f42_store_get_survives_a_log_that_was_cut_under_it(void **state)
     assert_int_equal(store_commit(engine->store), KV_FATAL);
 }
 
+/*
+ * A record that could not be read when its key was looked at, and can when its value is,
+ * may be that of another key with the same hash.
+ */
+static void f65_store_get_serves_no_record_whose_key_it_could_not_read(void **state)
+{
+    struct engine *engine = *state;
+    static char large[2 * 4096];
+    memset(large, 'v', sizeof large - 1);
+    is_one_hash = true;
+    for (uint64_t look_ms = 50; look_ms < 2 * READ_RETRY_MS_MIN; look_ms += 50) {
+        engine_catch_sigbus();
+        engine_open(engine);
+        engine_put(engine, "large", large);
+        engine_put(engine, "one", "value");
+        struct script log = engine_read(engine, "");
+        cut_log(engine, 4096);
+        engine_expect_failure(engine, "one", KV_IO);
+        engine_write(engine, "", script_slice(&log));
+        shim_slow_down(look_ms * 1000);
+        enum status status = KV_IO;
+        while (status == KV_IO) {
+            struct slice value;
+            status = keyed_get(engine->store, SLICE_LITERAL("two"), &value);
+        }
+        assert_int_equal(status, KV_NOT_FOUND);
+        engine_expect(engine, "one", "value");
+        script_free(&log);
+        engine_abandon(engine);
+        engine_clean(engine);
+        assert_int_equal(unlink(engine->log.path), 0);
+        shim_reset();
+    }
+    is_one_hash = false;
+}
+
 /* The hole that a write behind a cut leaves must not pass for a committed batch. */
 static void f42_store_commit_to_a_log_that_was_cut_is_fatal(void **state)
 {
@@ -409,6 +458,7 @@ int main(void)
         ON_ENGINE(f40_store_writes_mend_a_key_whose_record_is_damaged),
         ON_ENGINE(f40_store_walk_passes_over_a_damaged_key),
         ON_ENGINE(f42_store_get_survives_a_log_that_was_cut_under_it),
+        ON_ENGINE(f65_store_get_serves_no_record_whose_key_it_could_not_read),
         ON_ENGINE(f42_store_commit_to_a_log_that_was_cut_is_fatal),
         ON_ENGINE(f42_f101_store_commit_to_a_copy_of_the_log_is_fatal),
         ON_ENGINE(f71_store_open_without_memory_says_so_and_changes_nothing),

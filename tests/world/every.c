@@ -1,5 +1,5 @@
 /*
- * Three loops.
+ * Four loops.
  */
 #include "world/every.h"
 
@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-enum { ERRORS_MAX = 6, STATES = 16, PAIRS = 1000, SECOND_DEATH_CALLS = 60 };
+enum { ERRORS_MAX = 6, STATES = 16, PAIRS = 1000, FADES = 400, SECOND_DEATH_CALLS = 60 };
 
 /* What each call may give; a cut to so many bytes counts as one. */
 static const struct {
@@ -234,6 +234,30 @@ static bool fail_two(struct trial *trial, uint64_t *runs)
     return true;
 }
 
+/* Between two events of the script a page begins to fade, from some check of it on. */
+static bool fade_pages(struct trial *trial, uint64_t *runs)
+{
+    size_t first = plan_leading(trial->script);
+    for (int i = 0; i < FADES; i++) {
+        struct event event = {.kind = EVENT_FADES};
+        size_t at =
+            first + (size_t)dice_below(&trial->dice, trial->script->count - first);
+        event.after_calls = 1 + dice_below(&trial->dice, 40);
+        event.fault.role = dice_below(&trial->dice, 4) == 0 ? ROLE_OLD : ROLE_LOG;
+        event.number = 250 * dice_below(&trial->dice, 5);
+        event.bit = dice_below(&trial->dice, UINT64_C(1) << dice_below(&trial->dice, 8));
+        if (is_wanted(trial)) {
+            ++*runs;
+            plan_copy(trial->plan, trial->script);
+            plan_insert(trial->plan, at, event);
+            if (!run_plan(trial->plan)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 bool every_try(const struct plan *script, unsigned one_of, struct plan *broken,
                struct every_figures *figures)
 {
@@ -249,6 +273,7 @@ bool every_try(const struct plan *script, unsigned one_of, struct plan *broken,
     note_deaths(&trial);
     bool is_right = are_deaths_known(&trial) && fail_each(&trial, &figures->failures) &&
                     die_at_each(&trial, &figures->deaths) &&
+                    fade_pages(&trial, &figures->fades) &&
                     fail_two(&trial, &figures->pairs);
     trial.deaths = resize(trial.deaths, 0);
     return is_right;

@@ -2,7 +2,7 @@
  * A script over and over, each time with one thing done to it: each of its calls fails,
  * once and for good, with each error that it may give, or falls short; the server is
  * killed or the power goes at each call since which something else would be left, on the
- * disk or with who was sent it; and some of these two at a time.
+ * disk or with who was sent it; pages of the log fade; and some of these two at a time.
  */
 #ifndef KV_WORLD_EVERY_H
 #define KV_WORLD_EVERY_H
@@ -12,6 +12,7 @@
 struct every_figures {
     uint64_t failures; /* runs with a call that failed */
     uint64_t deaths;
+    uint64_t fades;
     uint64_t pairs;
 };
 

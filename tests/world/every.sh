@@ -17,7 +17,7 @@ trap 'rm -f -- "$out"' EXIT
 printf '%s\0' "$@" | xargs -0 -n 1 -P "$(getconf _NPROCESSORS_ONLN)" "$world" --every |
     tee "$out"
 status=$?
-runs=$(grep -oE '[0-9]+ (failures|deaths|pairs)' "$out" | awk '{ sum += $1 } END { print sum }')
-echo "every: $# scripts, $runs runs with a failing call, a kill or a loss of power each" |
+runs=$(grep -oE '[0-9]+ (failures|deaths|fading pages|pairs)' "$out" | awk '{ sum += $1 } END { print sum }')
+echo "every: $# scripts, $runs runs with a failing call, a kill, a loss of power or a fading page each" |
     tee -a "${KV_RAN:-/dev/null}"
 exit "$status"

@@ -277,9 +277,10 @@ static int try_every(char **paths, int count)
             strrchr(paths[i], '/') == NULL ? paths[i] : strrchr(paths[i], '/') + 1;
         (void)fprintf(out,
                       "[%s] %.*s: %" PRIu64 " failures, %" PRIu64 " deaths, %" PRIu64
-                      " pairs\n",
+                      " fading pages, %" PRIu64 " pairs\n",
                       is_right ? "       OK " : "  FAILED  ", (int)strcspn(name, "."),
-                      name, figures.failures, figures.deaths, figures.pairs);
+                      name, figures.failures, figures.deaths, figures.fades,
+                      figures.pairs);
         if (!is_right) {
             tell_violation(&broken);
             failed++;
