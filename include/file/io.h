@@ -56,6 +56,10 @@ enum status io_inspect_name(int directory, const char *name, struct io_info *inf
  */
 enum status io_write_at(int fd, struct slice bytes, uint64_t offset);
 
+/* The same. written_out: how many bytes the calls before one that failed have written. */
+enum status io_write_counted(int fd, struct slice bytes, uint64_t offset,
+                             uint64_t *written_out);
+
 enum status io_truncate(int fd, uint64_t length);
 
 /* Make the bytes and the length of a file durable (fdatasync). Never retry after a

@@ -31,11 +31,13 @@ enum status reach_cut(struct reach *reach, const struct place *place, uint64_t l
 /*
  * A write behind the end has failed, and errno says why. Nothing of it may ever be taken
  * for a batch: cut it off, durably, and the space ahead, of which it may have taken a
- * part. A file system that turned read-only took nothing, and would not cut it either.
+ * part. A file system that was read-only took nothing, and would not cut it either.
  *
+ * written: how much of it is known to have been taken, before it failed.
  * KV_FATAL: it could not be cut off.
  */
-enum status reach_cut_back(struct reach *reach, const struct place *place, uint64_t end);
+enum status reach_cut_back(struct reach *reach, const struct place *place, uint64_t end,
+                           uint64_t written);
 
 /*
  * Make so much space ahead more, durably, when everything up to the end is.

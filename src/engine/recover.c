@@ -339,6 +339,9 @@ static enum status drop_torn_tail(const struct logset *set, const struct scan *s
     const char *path = files_path(set->files);
     struct slice tail = slice_after(log_bytes(set->log), (size_t)scan->offset);
     enum status status = torn_save(set->files, tail, scan->offset, suffix);
+    if (status == KV_OK) {
+        status = logset_check_was_read(set->log, scan->offset); /* else zeros are kept */
+    }
     if (status != KV_OK) {
         return status;
     }

@@ -334,6 +334,7 @@ static enum status disbelieve(const struct files *files, const char *reason)
 
 /* An image whose own CRC is right, taken apart. */
 struct image {
+    const struct mapping *mapping;
     uint64_t header[HEADER_FIELDS];
     struct slice parts;
     uint64_t needed_length;
@@ -441,7 +442,9 @@ static enum status load_parts(const struct image *image, struct keydir *keydir)
 static enum status believe(const struct files *files, const struct image *image,
                            struct keydir *keydir, struct scan *scan)
 {
-    scan->proved_length = image->needed_length;
+    if (image->needed_length > scan->proved_length) {
+        scan->proved_length = image->needed_length;
+    }
     struct scan covered = *scan;
     if (image->needed_length > scan->log.length) {
         diag_errorx("%s: the log is %zu bytes long, but %" PRIu64
@@ -455,6 +458,9 @@ static enum status believe(const struct files *files, const struct image *image,
         return disbelieve(files, "does not match the log");
     }
     enum status status = load_parts(image, keydir);
+    if (status != KV_NO_MEMORY && mapping_lost_end(image->mapping) > 0) {
+        return disbelieve(files, "cannot be read any more"); /* behind its check */
+    }
     if (status == KV_OK) {
         *scan = covered;
     }
@@ -464,11 +470,11 @@ static enum status believe(const struct files *files, const struct image *image,
 enum status snapshot_load(const struct files *files, const struct opening *opening,
                           struct keydir *keydir, struct scan *scan)
 {
-    struct image image = {0};
     struct files_view view;
     if (files_view(files, FILES_INDEX, &view) != KV_OK) {
         return KV_NOT_FOUND; /* anything but a missing file was reported */
     }
+    struct image image = {.mapping = view.mapping};
     enum status status = open_image(files, view.bytes, opening, &image);
     if (status == KV_OK) {
         status = believe(files, &image, keydir, scan);

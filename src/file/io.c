@@ -109,8 +109,10 @@ enum status io_inspect_name(int directory, const char *name, struct io_info *inf
     return KV_OK;
 }
 
-enum status io_write_at(int fd, struct slice bytes, uint64_t offset)
+enum status io_write_counted(int fd, struct slice bytes, uint64_t offset,
+                             uint64_t *written_out)
 {
+    *written_out = 0;
     while (bytes.length > 0) {
         size_t part =
             bytes.length < WRITE_BYTES_MAX ? bytes.length : (size_t)WRITE_BYTES_MAX;
@@ -124,8 +126,15 @@ enum status io_write_at(int fd, struct slice bytes, uint64_t offset)
         }
         bytes = slice_after(bytes, (size_t)count);
         offset += (uint64_t)count;
+        *written_out += (uint64_t)count;
     }
     return KV_OK;
+}
+
+enum status io_write_at(int fd, struct slice bytes, uint64_t offset)
+{
+    uint64_t written;
+    return io_write_counted(fd, bytes, offset, &written);
 }
 
 enum status io_truncate(int fd, uint64_t length)

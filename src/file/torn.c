@@ -50,7 +50,8 @@ static enum status choose_torn_name(const struct files *files, struct slice byte
         if (status != KV_OK) {
             return status;
         }
-        bool is_part = is_part_of(there.bytes, bytes);
+        bool is_part =
+            is_part_of(there.bytes, bytes) && mapping_lost_end(there.mapping) == 0;
         files_release(&there);
         if (is_part) {
             return KV_OK;

@@ -344,11 +344,12 @@ struct slice log_record(const struct log *log, uint64_t offset, uint64_t length)
 }
 
 /* Nothing of a failed write is left, or everything stops. */
-static enum status cut_back(struct log *log, enum status cause)
+static enum status cut_back(struct log *log, enum status cause, uint64_t written)
 {
     log_look_again(log);
     told_refused(&log->told, &log->place, log->end.offset); /* which keeps errno */
-    enum status status = reach_cut_back(&log->reach, &log->place, log->end.offset);
+    enum status status =
+        reach_cut_back(&log->reach, &log->place, log->end.offset, written);
     return status == KV_OK ? cause : status;
 }
 
@@ -412,9 +413,11 @@ enum status log_write(struct log *log)
     stage_seal(log, &end.chain);
     end.offset += log->staged.length;
     uint64_t rest = stage_rest(log);
-    status = io_write_at(log->place.fd, buffer_slice(&log->staged), log->end.offset);
+    uint64_t written;
+    status = io_write_counted(log->place.fd, buffer_slice(&log->staged), log->end.offset,
+                              &written);
     if (status != KV_OK) {
-        return cut_back(log, status);
+        return cut_back(log, status, written);
     }
     told_works_again(&log->told, &log->place, log->end.offset);
     room_take(&log->room, end.offset - log->end.offset);

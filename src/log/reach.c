@@ -62,9 +62,10 @@ static bool is_of_its_length(const struct reach *reach, const struct place *plac
     return io_inspect(place->fd, &info) == KV_OK && info.length == reach->file_length;
 }
 
-enum status reach_cut_back(struct reach *reach, const struct place *place, uint64_t end)
+enum status reach_cut_back(struct reach *reach, const struct place *place, uint64_t end,
+                           uint64_t written)
 {
-    bool may_be_as_it_was = reach->file_length == end || errno == EROFS;
+    bool may_be_as_it_was = reach->file_length == end || (errno == EROFS && written == 0);
     if (may_be_as_it_was && is_of_its_length(reach, place)) {
         return KV_OK;
     }

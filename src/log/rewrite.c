@@ -48,20 +48,28 @@ static enum status keep_copy(const struct files *files, struct slice bytes)
     return status;
 }
 
+/* Whether all that was seen of it until now was what stands there. */
+static enum status check_was_read(const struct files *files,
+                                  const struct files_view *view)
+{
+    if (mapping_lost_end(view->mapping) == 0) {
+        return KV_OK;
+    }
+    diag_errorx("%s" FILES_NEW ": cannot be read; it is left there", files_path(files));
+    return KV_IO;
+}
+
 /* Whether the file may be removed; errors as for rewrite_clear. */
 static enum status judge_new(const struct files *files, const struct files_view *view)
 {
     bool is_ours = is_half_made(view->bytes);
-    if (mapping_lost_end(view->mapping) > 0) {
-        diag_errorx("%s" FILES_NEW ": cannot be read; it is left there",
-                    files_path(files));
-        return KV_IO;
-    }
-    if (is_ours) {
-        return KV_OK;
+    enum status status = check_was_read(files, view);
+    if (status != KV_OK || is_ours) {
+        return status;
     }
     if (view->bytes.length <= OPENING_BYTES) {
-        return keep_copy(files, view->bytes);
+        status = keep_copy(files, view->bytes);
+        return status == KV_OK ? check_was_read(files, view) : status;
     }
     diag_errorx("%s" FILES_NEW ": was not left half made here, so it is somebody's: move "
                 "it away; nothing was changed",

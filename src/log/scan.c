@@ -220,13 +220,22 @@ static bool is_larger_than_a_batch(const struct scan *scan)
     return false;
 }
 
+static bool has_zero(struct slice bytes)
+{
+    return memchr(bytes.bytes, 0, bytes.length) != NULL;
+}
+
 /* Whether whole records lead from the scan to a seal that ends the file. */
 static bool is_framed_whole(const struct scan *scan)
 {
     struct record_walk walk = walk_on(scan);
     while (record_next(&walk)) {
-        if (record_is_mark(&walk.record) && !record_has_mark_header(walk.bytes)) {
-            return false; /* zeros that decode as records were never written */
+        /* Zeros that decode as records were never written, and no mark has one in it: the
+         * header of a space ahead may have stood here, and a batch been written behind.
+         */
+        if (record_is_mark(&walk.record) &&
+            (!record_has_mark_header(walk.bytes) || has_zero(walk.record.value))) {
+            return false;
         }
         if (walk.record.length == walk.bytes.length) {
             return record_has_seal_header(walk.bytes);

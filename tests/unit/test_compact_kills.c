@@ -52,6 +52,35 @@ static void f66_deleted_keys_never_come_back(void **state)
 
 /* ---- What a start may find ---- */
 
+/*
+ * That a log has its older name proves that all of it was durable, also where an image
+ * knows of less: what is missing at its end was no torn tail.
+ */
+static void f68_an_image_that_knows_less_excuses_no_lost_end(void **state)
+{
+    struct engine *engine = *state;
+    engine->keeps_index = true;
+    engine_open(engine);
+    engine_put(engine, "covered", "by the image");
+    engine_close(engine);
+    engine_open(engine);
+    engine_put(engine, "behind", "it");
+    uint64_t length = engine_log_length(engine);
+    shim_fail_from(SHIM_BIT(SHIM_RENAMEAT), SHIM_ANY, 2, EIO);
+    assert_int_equal(store_compact(engine->store), KV_FATAL);
+    shim_clear_faults();
+    engine_kill(engine);
+    assert_true(engine_has_file(engine, FILES_INDEX));
+    assert_false(engine_has_file(engine, ""));
+    struct script older = engine_read(engine, FILES_OLD);
+    engine_write(engine, FILES_OLD, slice_first(script_slice(&older), length - 5));
+    assert_int_equal(engine_try_open(engine), KV_CORRUPT);
+    engine_write(engine, FILES_OLD, script_slice(&older));
+    engine_open(engine);
+    engine_expect(engine, "behind", "it");
+    script_free(&older);
+}
+
 static void f68_an_older_log_alone_is_taken_up(void **state)
 {
     struct engine *engine = *state;
@@ -208,6 +237,7 @@ int main(void)
         ON_ENGINE(f66_deleted_keys_never_come_back),
         ON_ENGINE(f68_an_older_log_alone_is_taken_up),
         ON_ENGINE(f68_an_older_log_alone_that_lost_its_end_is_refused),
+        ON_ENGINE(f68_an_image_that_knows_less_excuses_no_lost_end),
         ON_ENGINE(f68_a_drained_log_of_any_length_is_removed),
         ON_ENGINE(f68_an_older_log_of_another_generation_is_refused),
         ON_ENGINE(f68_an_older_log_that_is_no_file_is_refused),

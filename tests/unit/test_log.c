@@ -481,6 +481,21 @@ static void f41_f115_log_keeps_space_ahead_where_nothing_can_be_written(void **s
     expect_ahead(engine, 4096);
 }
 
+/* A part was taken before that, which may hold a seal, and cannot be cut off now. */
+static void f41_f115_log_gives_up_where_it_became_read_only_amid_a_write(void **state)
+{
+    make_ahead(4096);
+    (void)stage("a", "one");
+    shim_limit_bytes(SHIM_BIT(SHIM_PWRITE), record_length(1, 3) + SEAL_BYTES + 4);
+    shim_fail_from(writing, SHIM_LOG, 2, EROFS);
+    assert_int_equal(log_write(log_file), KV_FATAL);
+    engine_expect_line(*state,
+                       "PATH: cannot cut the log back to its last seal; stopping: ERROR",
+                       0, EROFS);
+    shim_clear_faults();
+    shim_limit_bytes(SHIM_BIT(SHIM_PWRITE), 0);
+}
+
 /* Cutting space ahead off would make the file as long again as it should be. */
 static void f42_log_that_another_has_shortened_is_not_made_longer(void **state)
 {
@@ -588,6 +603,7 @@ int main(void)
         ON_LOG(log_write_uses_up_space_ahead),
         ON_LOG(f30_f115_log_write_that_fails_in_space_ahead_cuts_all_of_it),
         ON_LOG(f41_f115_log_keeps_space_ahead_where_nothing_can_be_written),
+        ON_LOG(f41_f115_log_gives_up_where_it_became_read_only_amid_a_write),
         ON_LOG(f42_log_that_another_has_shortened_is_not_made_longer),
         ON_LOG(f30_f115_log_make_ahead_without_space_changes_nothing),
         ON_LOG(f34_f35_f115_log_make_ahead_that_cannot_be_taken_back_is_fatal),

@@ -202,7 +202,83 @@ static void f57_recover_cuts_no_tail_that_it_cannot_read(void **state)
     image_free(&image);
 }
 
+/*
+ * A batch over the last bytes of a space ahead and beyond, of which a power loss kept all
+ * but the first sector: there the header of that space stands, and leads to a record of
+ * the batch.
+ */
+static void f47_recover_knows_a_tear_over_the_end_of_a_space_ahead(void **state)
+{
+    struct engine *engine = *state;
+    enum { LEFT = 64, SHARE = 24, END = SECTOR_BYTES - SHARE };
+    static char filler[END - OPENING_BYTES - SEAL_BYTES - RECORD_HEADER_BYTES];
+    struct image image;
+    memset(filler, 'x', sizeof filler - 1);
+    image_begin_first(&image);
+    image_put_text(&image, "k", filler);
+    image_seal(&image);
+    assert_int_equal(image.sealed_length, END);
+    image_put_text(&image, "a key of sixteen", "a value of thirty-two characters");
+    assert_int_equal(image.log.length, END + LEFT);
+    image_seal(&image);
+    image_fill(&image, END, SECTOR_BYTES, 0);
+    record_encode_header(image.log.bytes + END, 0, LEFT - RECORD_HEADER_BYTES);
+    engine_place(engine, image_slice(&image));
+    engine_open(engine);
+    expect_tail_saved(engine, image_slice(&image), END);
+    engine_expect(engine, "k", filler);
+    image_free(&image);
+}
+
 /* ---- What a torn tail meets on its way aside ---- */
+
+/* The unfinished copy of a tail is read once more, and the tail with it. */
+static void f113_recover_keeps_no_zeros_for_a_tail_that_fades(void **state)
+{
+    struct engine *engine = *state;
+    static char value[2 * 4096];
+    struct image image;
+    char suffix[64];
+    engine_catch_sigbus();
+    memset(value, 'x', sizeof value - 1);
+    image_begin_first(&image);
+    image_put_text(&image, "k", "kept");
+    image_seal(&image);
+    uint64_t end = image.sealed_length;
+    image_put_text(&image, "torn", value);
+    struct slice tail = slice_after(image_slice(&image), (size_t)end);
+    struct script unfinished = {0};
+    script_add(&unfinished, slice_first(tail, 2 * SECTOR_BYTES));
+    script_add_fill(&unfinished, 0, tail.length - 2 * SECTOR_BYTES);
+    engine_place(engine, image_slice(&image));
+    (void)snprintf(suffix, sizeof suffix, ".torn.%d", (int)end);
+    engine_write(engine, suffix, script_slice(&unfinished));
+    int fd = engine_map_instead(engine, SHIM_LOG, image_slice(&image));
+    shim_before(SHIM_BIT(SHIM_OPENAT), SHIM_TORN, engine_cut_to_a_page, &fd);
+    assert_int_equal(engine_try_open(engine), KV_IO);
+    engine_expect_file(engine, "", image_slice(&image));
+    engine_map_again(SHIM_LOG, fd);
+    engine_open(engine); /* which makes another copy */
+    (void)snprintf(suffix, sizeof suffix, ".torn.%d.2", (int)end);
+    engine_expect_file(engine, suffix, tail);
+    script_free(&unfinished);
+    image_free(&image);
+}
+
+/* What cannot be read is not known to be an unfinished copy of the same. */
+static void f51_recover_does_not_replace_a_copy_that_it_cannot_read(void **state)
+{
+    const struct torn *torn = *state;
+    struct engine *engine = torn->engine;
+    char suffix[64];
+    engine_catch_sigbus();
+    (void)snprintf(suffix, sizeof suffix, ".torn.%d", (int)torn->end);
+    engine_write(engine, suffix, SLICE_LITERAL("from another crash"));
+    int fd = engine_map_instead(engine, SHIM_TORN, SLICE_LITERAL(""));
+    (void)engine_try_open(engine); /* the next copy is no easier to read */
+    engine_map_again(SHIM_TORN, fd);
+    engine_expect_file(engine, suffix, SLICE_LITERAL("from another crash"));
+}
 
 static void f51_recover_does_not_replace_another_copy(void **state)
 {
@@ -384,7 +460,10 @@ int main(void)
         ON_ENGINE(f47_f50_recover_cuts_an_unsynced_tail_and_no_more),
         ON_ENGINE(f57_recover_takes_a_read_error_for_no_end_of_the_log),
         ON_ENGINE(f57_recover_cuts_no_tail_that_it_cannot_read),
+        ON_ENGINE(f47_recover_knows_a_tear_over_the_end_of_a_space_ahead),
+        ON_ENGINE(f113_recover_keeps_no_zeros_for_a_tail_that_fades),
         ON_TORN(f51_recover_does_not_replace_another_copy),
+        ON_TORN(f51_recover_does_not_replace_a_copy_that_it_cannot_read),
         ON_TORN(f30_recover_without_space_for_the_copy_touches_nothing),
         ON_TORN(f56_recover_interrupted_anywhere_ends_the_same),
         ON_TORN(f56_recover_saves_the_tail_durably_before_it_cuts),

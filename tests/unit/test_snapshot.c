@@ -2,7 +2,7 @@
  * The saved index: believed only when every check passes, and never needed.
  *
  * wrap: open openat close fstat fstatat pwrite ftruncate fdatasync fsync posix_fadvise
- * wrap: renameat unlinkat fcntl mmap fopen clock_gettime
+ * wrap: renameat unlinkat fcntl mmap fopen clock_gettime crc32c
  */
 #include "engine/snapshot.h"
 
@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -602,6 +603,54 @@ static void verify_and_dump_read_all_of_the_log(void **state)
     }
 }
 
+/* ---- A disk that fails behind the check of an image ---- */
+
+static uint8_t
+    *fading; /* the page that is lost once the image that it is in was checked */
+static bool is_to_fade;
+
+uint32_t __real_crc32c(uint32_t crc, struct slice bytes);
+uint32_t __wrap_crc32c(uint32_t crc, struct slice bytes);
+
+uint32_t __wrap_crc32c(uint32_t crc, struct slice bytes)
+{
+    enum { PAGE = 4096 };
+    uint32_t sum = __real_crc32c(crc, bytes);
+    if (is_to_fade && bytes.length > 2 * PAGE &&
+        bytes_get_u64(bytes.bytes) == FILES_INDEX_MAGIC) {
+        is_to_fade = false;
+        fading = (uint8_t *)(uintptr_t)bytes.bytes + PAGE;
+        FILE *empty = tmpfile();
+        assert_non_null(empty);
+        assert_true(mmap(fading, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fileno(empty),
+                         0) == fading);
+        assert_int_equal(fclose(empty), 0);
+    }
+    return sum;
+}
+
+static void f113_image_that_fades_behind_its_check_is_not_believed(void **state)
+{
+    struct saved *saved = *state;
+    struct engine *engine = saved->engine;
+    engine_catch_sigbus();
+    engine_open(engine);
+    for (int i = 0; i < 300; i++) { /* so that its end is on another page */
+        char key[16];
+        (void)snprintf(key, sizeof key, "more-%d", i);
+        engine_put(engine, key, "value");
+    }
+    engine_close(engine);
+    is_to_fade = true;
+    engine_forget_messages(engine);
+    engine_open(engine);
+    assert_false(is_to_fade);
+    assert_int_equal(engine_told(engine, ""), 1);
+    engine_expect_line(
+        engine, "PATH.index: cannot be read any more; reading the whole log", 0, 0);
+    engine_expect(engine, "more-299", "value");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -612,6 +661,7 @@ int main(void)
         ON_SAVED(image_that_does_not_match_the_log_is_not_believed),
         ON_SAVED(image_of_a_wrong_shape_is_not_believed),
         ON_SAVED(image_that_leads_to_no_records_is_not_believed),
+        ON_SAVED(f113_image_that_fades_behind_its_check_is_not_believed),
         ON_SAVED(image_disbelieved_without_random_bytes_ends_the_start),
         ON_SAVED(image_that_begins_behind_the_seal_of_another_log_is_not_believed),
         ON_SAVED(f54_f61_f87_log_shorter_than_its_image_is_refused),
@@ -625,5 +675,6 @@ int main(void)
         ON_SAVED(f83_symbolic_link_in_its_place_does_no_harm),
         ON_SAVED(verify_and_dump_read_all_of_the_log),
     };
+    engine_catch_sigbus();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -447,12 +447,15 @@ static void check_rot(const struct event *rot)
         return;
     }
     uint64_t offset = disk_length(file) * rot->number / 1000;
+    uint64_t room = disk_room();
+    disk_set_room(WORLD_ALL); /* for a copy of what is no batch */
     figures.rots++;
     disk_hold(file); /* no other takes its place when it is removed */
     disk_flip(file, offset, (unsigned)rot->bit);
     check_damage(rot->fault.role);
     disk_flip(file, offset, (unsigned)rot->bit);
     disk_release(file);
+    disk_set_room(room);
 }
 
 /* One life; returns whether it was the last. */

@@ -432,7 +432,9 @@ static void add_blocked(struct swarm *swarm)
 static void add_lost_page(struct swarm *swarm)
 {
     struct event event = make(swarm, one_in(swarm, 3) ? EVENT_FADES : EVENT_UNREADABLE);
-    event.fault.role = one_in(swarm, 4) ? ROLE_OLD : ROLE_LOG;
+    event.fault.role = one_in(swarm, 4)   ? ROLE_OLD
+                       : one_in(swarm, 6) ? ROLE_INDEX
+                                          : ROLE_LOG;
     event.number = one_in(swarm, 2) ? small_number(swarm, 1000) - 1 : below(swarm, 1000);
     if (event.kind == EVENT_FADES && one_in(swarm, 2)) {
         event.bit = small_number(swarm, 300);
