@@ -87,7 +87,8 @@ enum status store_exists(const struct store *store, const struct lookup *lookup)
 
 /*
  * Stage a value; limits in bounds.h are the caller's duty.
- * KV_NO_MEMORY, KV_NO_SPACE (the log is at its limit): nothing changed.
+ * KV_NO_MEMORY, KV_NO_SPACE (the log is at its limit), KV_IO (a record cannot be read
+ * that may be of this key): nothing changed.
  */
 enum status store_set(struct store *store, const struct lookup *lookup,
                       struct slice value);

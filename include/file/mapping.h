@@ -64,6 +64,9 @@ uint64_t mapping_lost_end(const struct mapping *mapping);
  */
 uint64_t mapping_fault_count(const struct mapping *mapping);
 
+/* Whether as much time lies between two attempts to read as there will ever be. */
+bool mapping_has_given_up(const struct mapping *mapping);
+
 /*
  * Whether zeros stand, or the file ends, where these bytes should be; also where it
  * cannot be learned where the file ends.

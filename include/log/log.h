@@ -134,6 +134,12 @@ bool log_is_lost(const struct log *log, uint64_t offset, uint64_t length);
 /* Try again what could not be read, now and then; whether these bytes are right now. */
 bool log_read_again(const struct log *log, uint64_t offset, uint64_t length);
 
+/*
+ * Whether reading was tried again in vain until READ_RETRY_MS_MAX lies between two
+ * attempts, about a minute after it failed first.
+ */
+bool log_has_given_up(const struct log *log);
+
 /* Try all that could not be read again, at once; false: nothing of it can be read yet. */
 bool log_read_all_again(const struct log *log);
 

@@ -207,6 +207,11 @@ static enum status tell(const struct keydir *keydir, const struct location *loca
     return status;
 }
 
+bool keydir_has_given_up(const struct keydir *keydir, const struct location *location)
+{
+    return log_has_given_up(log_of(keydir, location));
+}
+
 enum status keydir_tell(const struct keydir *keydir, const struct location *location,
                         enum status status)
 {

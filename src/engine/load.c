@@ -63,9 +63,8 @@ static uint64_t hash_of(size_t part, const struct slot *slot)
 }
 
 /*
- * Whether an earlier record that is damaged, or cannot be read, may be replaced as it may
- * be while serving: what the image leads to is not verified by a start. Anything else
- * was, a moment ago.
+ * Whether an earlier record that is damaged may be replaced as it may be while serving:
+ * what the image leads to is not verified by a start. Anything else was, a moment ago.
  */
 static bool is_of_image(const struct load *load, const struct location *earlier)
 {
@@ -79,7 +78,7 @@ static enum status put(struct load *load, uint64_t hash, const struct slot *slot
     enum status status =
         keydir_find(keydir, change.hash, keydir_key(keydir, &change.now), &change.before);
     if (status != KV_OK && status != KV_NOT_FOUND) {
-        if (!is_of_image(load, &change.before)) {
+        if (status != KV_CORRUPT || !is_of_image(load, &change.before)) {
             return status;
         }
         load->counts->replaced_unseen++;

@@ -119,32 +119,44 @@ enum status store_exists(const struct store *store, const struct lookup *lookup)
 }
 
 /*
- * The entry that a write of this key replaces. A record that is damaged, or cannot be
- * read, is taken for the key's own if hash and length of its key are the same: with a
- * hash this long it is, and replacing it is how a client mends it.
+ * The entry that a write of this key replaces. A damaged record is taken for the key's
+ * own if hash and length of its key are the same: with a hash this long it is, and
+ * replacing it is how a client mends it; at worst a value that was lost is forgotten. One
+ * that cannot be read for the moment may be another's that nobody has lost: KV_IO, until
+ * it has been tried again so often that it counts as lost.
  */
-static struct change find_replaced(const struct store *store, const struct lookup *lookup)
+static enum status find_replaced(const struct store *store, const struct lookup *lookup,
+                                 struct change *found_out)
 {
-    struct change found = {.hash = lookup->hash};
-    (void)lookup_find(lookup, &store->keydir, &found.before);
-    return found;
+    *found_out = (struct change){.hash = lookup->hash};
+    enum status status = lookup_find(lookup, &store->keydir, &found_out->before);
+    bool may_be_another =
+        status == KV_IO && !keydir_has_given_up(&store->keydir, &found_out->before);
+    return may_be_another ? keydir_tell(&store->keydir, &found_out->before, status)
+                          : KV_OK;
 }
 
 enum status store_set(struct store *store, const struct lookup *lookup,
                       struct slice value)
 {
-    return transaction_put(&store->transaction, find_replaced(store, lookup), lookup->key,
-                           value);
+    struct change found;
+    enum status status = find_replaced(store, lookup, &found);
+    return status == KV_OK
+               ? transaction_put(&store->transaction, found, lookup->key, value)
+               : status;
 }
 
 enum status store_delete(struct store *store, const struct lookup *lookup)
 {
-    struct change found = find_replaced(store, lookup);
-    if (location_is_nowhere(&found.before) || found.before.is_tombstone) {
-        return KV_NOT_FOUND;
+    struct change found;
+    enum status status = find_replaced(store, lookup, &found);
+    if (status == KV_OK &&
+        (location_is_nowhere(&found.before) || found.before.is_tombstone)) {
+        status = KV_NOT_FOUND;
     }
-    return transaction_put(&store->transaction, found, lookup->key,
-                           record_tombstone_value());
+    return status == KV_OK ? transaction_put(&store->transaction, found, lookup->key,
+                                             record_tombstone_value())
+                           : status;
 }
 
 uint64_t store_staged_bytes(const struct store *store)

@@ -380,6 +380,11 @@ bool mapping_read_again(struct mapping *mapping, uint64_t offset, uint64_t lengt
     return true;
 }
 
+bool mapping_has_given_up(const struct mapping *mapping)
+{
+    return mapping->retry_wait_ms >= READ_RETRY_MS_MAX;
+}
+
 bool mapping_read_all_again(struct mapping *mapping, uint64_t length)
 {
     size_t count = mapping->hole_count;

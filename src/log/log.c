@@ -190,6 +190,11 @@ bool log_read_again(const struct log *log, uint64_t offset, uint64_t length)
     return offset < log->end.offset && mapping_read_again(log->mapping, offset, length);
 }
 
+bool log_has_given_up(const struct log *log)
+{
+    return mapping_has_given_up(log->mapping);
+}
+
 bool log_read_all_again(const struct log *log)
 {
     return mapping_read_all_again(log->mapping, log->end.offset);

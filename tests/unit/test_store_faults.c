@@ -376,6 +376,36 @@ static void f65_store_get_serves_no_record_whose_key_it_could_not_read(void **st
     is_one_hash = false;
 }
 
+/* Nor is it replaced by a write of a key that may be another, while reading may work
+ * again. */
+static void f65_store_write_replaces_no_record_that_it_cannot_read_yet(void **state)
+{
+    struct engine *engine = *state;
+    static char large[2 * 4096];
+    engine_catch_sigbus();
+    memset(large, 'v', sizeof large - 1);
+    is_one_hash = true;
+    shim_set_clock(START_MS);
+    engine_open(engine);
+    engine_put(engine, "large", large);
+    engine_put(engine, "one", "value");
+    struct script log = engine_read(engine, "");
+    cut_log(engine, 4096);
+    engine_forget_messages(engine);
+    assert_int_equal(engine_set(engine, "two", "value"), KV_IO);
+    assert_int_equal(engine_delete(engine, "two"), KV_IO);
+    assert_int_equal(engine_told(engine, "cannot be read; it is not served"), 1);
+    assert_int_equal(engine_set(engine, "longer", "value"), KV_OK); /* it is another */
+    engine_write(engine, "", script_slice(&log));
+    shim_advance_clock(READ_RETRY_MS_MAX);
+    engine_put(engine, "two", "another value");
+    engine_expect(engine, "one", "value");
+    engine_expect(engine, "two", "another value");
+    engine_expect(engine, "longer", "value");
+    is_one_hash = false;
+    script_free(&log);
+}
+
 /* The hole that a write behind a cut leaves must not pass for a committed batch. */
 static void f42_store_commit_to_a_log_that_was_cut_is_fatal(void **state)
 {
@@ -459,6 +489,7 @@ int main(void)
         ON_ENGINE(f40_store_walk_passes_over_a_damaged_key),
         ON_ENGINE(f42_store_get_survives_a_log_that_was_cut_under_it),
         ON_ENGINE(f65_store_get_serves_no_record_whose_key_it_could_not_read),
+        ON_ENGINE(f65_store_write_replaces_no_record_that_it_cannot_read_yet),
         ON_ENGINE(f42_store_commit_to_a_log_that_was_cut_is_fatal),
         ON_ENGINE(f42_f101_store_commit_to_a_copy_of_the_log_is_fatal),
         ON_ENGINE(f71_store_open_without_memory_says_so_and_changes_nothing),

@@ -10,6 +10,8 @@
 #include "engine/index.h"
 #include "world/mappings.h"
 
+#include <string.h>
+
 enum { PART_SHIFT = 64 - INDEX_PART_BITS };
 
 uint64_t __real_hash_key(const struct hash_seed *seed, struct slice key);
@@ -28,7 +30,8 @@ uint64_t __wrap_hash_key(const struct hash_seed *seed, struct slice key)
 {
     uint64_t hash = __real_hash_key(seed, key);
     mappings_note_read(key);
-    if (hash_count > 0) {
+    /* Zeros of what cannot be read are told from a key by their hash alone. */
+    if (hash_count > 0 && memchr(key.bytes, 0, key.length) == NULL) {
         hash = (hash % hash_count + 1) * UINT64_C(0x9e3779b97f4a7c15);
     }
     if (part_count > 0) {
