@@ -52,9 +52,16 @@ static size_t backlog_of(const struct replies *replies)
     return replies->held.length - replies->sent;
 }
 
+/* How much more of it may be held; a walk puts the last key with what belongs to it. */
+static size_t room_of(const struct replies *replies)
+{
+    size_t backlog = backlog_of(replies);
+    return backlog < BACKLOG_BYTES_MAX ? BACKLOG_BYTES_MAX - backlog : 0;
+}
+
 bool replies_have_room(struct replies *replies)
 {
-    return replies->long_reply == LONG_NONE && backlog_of(replies) < BACKLOG_BYTES_MAX &&
+    return replies->long_reply == LONG_NONE && room_of(replies) > 0 &&
            buffer_reserve(&replies->held, REPLY_LINE_BYTES_MAX) == KV_OK;
 }
 
@@ -260,14 +267,12 @@ static bool go_on_walking(struct replies *replies, size_t held_max)
 
 bool replies_make_more(struct replies *replies)
 {
-    size_t backlog = backlog_of(replies);
     bool must_hold = conn_is_full(replies->conn);
     if (replies->long_reply == LONG_WALK) {
         return go_on_walking(replies, must_hold ? BACKLOG_BYTES_MAX : WALK_PIECE_BYTES);
     }
     if (replies->long_reply == LONG_VALUE && must_hold) {
-        assert(backlog < BACKLOG_BYTES_MAX); /* as when it began: it has only shrunk */
-        hold_rest_of_value(replies, BACKLOG_BYTES_MAX - backlog);
+        hold_rest_of_value(replies, room_of(replies));
     }
     return false;
 }

@@ -710,6 +710,36 @@ static void f3_f4_a_value_beyond_the_backlog_is_not_held(void **state)
     end(&talk);
 }
 
+/* Likewise one of a list, which looks at the limit before a key and not behind it. */
+static void f3_f4_a_value_behind_a_key_beyond_the_backlog_is_not_held(void **state)
+{
+    enum { HELD_FULL = BACKLOG_BYTES_MAX / (HELD_VALUE + 1) };
+    if (is_under_valgrind()) {
+        skip();
+    }
+    struct script key = {0};
+    struct script value = {0};
+    struct script reply = {0};
+    struct talk talk = begin(*state);
+    script_add_fill(&key, 'k', KEY_BYTES_MAX);
+    script_add_fill(&value, 'v', STREAM_VALUE_BYTES_MIN);
+    assert_int_equal(
+        keyed_set(talk.engine->store, script_slice(&key), script_slice(&value)), KV_OK);
+    ask_for_held_values(&talk, HELD_FULL, &reply);
+    script_add_text(&talk.said, "LIST k\n");
+    script_add(&reply, script_slice(&key));
+    script_add_text(&reply, " ");
+    script_add(&reply, script_slice(&value));
+    script_add_text(&reply, "\n\n");
+    add_junk(&talk, &reply);
+    run_full(&talk);
+    assert_true(slice_equal(script_slice(&talk.heard), script_slice(&reply)));
+    script_free(&key);
+    script_free(&value);
+    script_free(&reply);
+    end(&talk);
+}
+
 /* The socket has no room for a moment, and then has some: for what is due first. */
 static void f3_a_value_that_is_sent_from_the_log_overtakes_no_reply(void **state)
 {
@@ -798,6 +828,7 @@ int main(void)
         ON_ENGINE(f71_a_value_of_a_list_is_not_held_without_memory),
         ON_ENGINE(f3_f4_a_full_backlog_stops_execution),
         ON_ENGINE(f3_f4_a_value_beyond_the_backlog_is_not_held),
+        ON_ENGINE(f3_f4_a_value_behind_a_key_beyond_the_backlog_is_not_held),
         ON_ENGINE(f3_a_value_that_is_sent_from_the_log_overtakes_no_reply),
         ON_ENGINE(f3_a_session_with_replies_due_is_not_idle),
         ON_ENGINE(f40_commands_say_which_key_is_damaged),
