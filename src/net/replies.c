@@ -268,13 +268,17 @@ static bool go_on_walking(struct replies *replies, size_t held_max)
 bool replies_make_more(struct replies *replies)
 {
     bool must_hold = conn_is_full(replies->conn);
+    bool can_go_on = false;
     if (replies->long_reply == LONG_WALK) {
-        return go_on_walking(replies, must_hold ? BACKLOG_BYTES_MAX : WALK_PIECE_BYTES);
+        can_go_on =
+            go_on_walking(replies, must_hold ? BACKLOG_BYTES_MAX : WALK_PIECE_BYTES);
     }
+    /* Perhaps of a walk that has just come to it, and goes on behind it. */
     if (replies->long_reply == LONG_VALUE && must_hold) {
         hold_rest_of_value(replies, room_of(replies));
+        can_go_on = replies->long_reply == LONG_WALK;
     }
-    return false;
+    return can_go_on;
 }
 
 /* Send what is held, once. */

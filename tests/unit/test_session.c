@@ -740,6 +740,38 @@ static void f3_f4_a_value_behind_a_key_beyond_the_backlog_is_not_held(void **sta
     end(&talk);
 }
 
+/* Large values are held one after another, so that what it sends is read and answered. */
+static void f4_a_list_of_large_values_waits_for_no_client_that_sends_on(void **state)
+{
+    struct script line = {0};
+    struct script rest = {0};
+    struct talk talk = begin(*state);
+    for (char key = 'a'; key <= 'c'; key++) {
+        store_value(talk.engine, key, STREAM_VALUE_BYTES_MIN);
+    }
+    script_add_text(&talk.said, "LIST\n");
+    script_add_text(&rest, "\n");
+    add_junk(&talk, &rest);
+    talk.is_deaf = true;
+    run(&talk);
+    assert_true((session_wait(talk.session).socket.events & POLLIN) != 0);
+    talk.is_deaf = false;
+    run(&talk);
+    struct slice heard = script_slice(&talk.heard);
+    for (int i = 0; i < 3; i++) { /* in any order */
+        line.length = 0;
+        script_add(&line, slice_first(heard, 1));
+        script_add_text(&line, " ");
+        script_add_fill_line(&line, (char)heard.bytes[0], STREAM_VALUE_BYTES_MIN);
+        assert_true(slice_starts_with(heard, script_slice(&line)));
+        heard = slice_after(heard, line.length);
+    }
+    assert_true(slice_equal(heard, script_slice(&rest)));
+    script_free(&line);
+    script_free(&rest);
+    end(&talk);
+}
+
 /* The socket has no room for a moment, and then has some: for what is due first. */
 static void f3_a_value_that_is_sent_from_the_log_overtakes_no_reply(void **state)
 {
@@ -829,6 +861,7 @@ int main(void)
         ON_ENGINE(f3_f4_a_full_backlog_stops_execution),
         ON_ENGINE(f3_f4_a_value_beyond_the_backlog_is_not_held),
         ON_ENGINE(f3_f4_a_value_behind_a_key_beyond_the_backlog_is_not_held),
+        ON_ENGINE(f4_a_list_of_large_values_waits_for_no_client_that_sends_on),
         ON_ENGINE(f3_a_value_that_is_sent_from_the_log_overtakes_no_reply),
         ON_ENGINE(f3_a_session_with_replies_due_is_not_idle),
         ON_ENGINE(f40_commands_say_which_key_is_damaged),
