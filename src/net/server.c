@@ -119,15 +119,16 @@ static bool send_away(struct server *server)
 }
 
 /*
- * Wait for the client, of which all that has arrived is executed. Once its time is up the
- * first who has something to say ends its turn. Returns whether it is over.
+ * Wait for the client, of which all is executed that had arrived when it was looked for,
+ * at seen_ms or later. If its time was up by then the first who has something to say ends
+ * its turn: what the disk took since is none of its time. Returns whether it is over.
  */
-static bool wait_for_client(struct server *server)
+static bool wait_for_client(struct server *server, uint64_t seen_ms)
 {
     struct session_wait wait = session_wait(server->session);
     uint64_t now_ms = clock_now_ms();
     bool is_stopping = server->stop_ms != CLOCK_NEVER;
-    bool is_up = wait.idle_ms <= now_ms && !is_stopping;
+    bool is_up = wait.idle_ms <= seen_ms && !is_stopping;
     uint64_t until_ms =
         clock_earlier(clock_earlier(tell_rest(server), server->stop_ms),
                       store_due_ms(server->store, session_leisure(server->session)));
@@ -221,6 +222,7 @@ static enum status serve_client(struct server *server, int fd)
     session_crowd(session)->waiting = lobby_heard_count(&server->lobby);
     while (status == KV_OK && state != SESSION_OVER &&
            (server->stop_ms == CLOCK_NEVER || clock_now_ms() < server->stop_ms)) {
+        uint64_t seen_ms = clock_now_ms();
         status = session_run(session, &state);
         if (status == KV_OK) {
             status = maintain(server, session_leisure(session));
@@ -236,7 +238,7 @@ static enum status serve_client(struct server *server, int fd)
             begin_stop(server);
             is_stopped = true;
         } else if (status == KV_OK && state == SESSION_WAITING) {
-            state = wait_for_client(server) ? SESSION_OVER : SESSION_WAITING;
+            state = wait_for_client(server, seen_ms) ? SESSION_OVER : SESSION_WAITING;
         }
     }
     if (status == KV_OK) {

@@ -3,11 +3,12 @@
  * moves it: one that is idle, or never asks for anything, keeps the others waiting no
  * longer than it may, and a stop takes no longer than it may.
  *
- * wrap: poll clock_gettime sysconf
+ * wrap: poll clock_gettime sysconf pwrite
  */
 #include "net/server.h"
 
 #include "base/bounds.h"
+#include "base/clock.h"
 #include "support/scene.h"
 #include "support/script.h"
 #include "support/shim.h"
@@ -24,6 +25,9 @@
 #define START_MS  UINT64_C(5000000)
 #define IDLE_MS   UINT64_C(1000)
 #define SECOND_MS UINT64_C(1000)
+
+/* When a test's last write gets its second seal. */
+#define SLOW_AFTER_MS (IDLE_MS + 200 + SECOND_SEAL_MS)
 
 /* Where the clock stands still nothing may look at it for ever. */
 long __real_sysconf(int name);
@@ -42,6 +46,22 @@ static struct {
     int answers_fds[2];
 } hands;
 
+/* When the disk becomes slow; CLOCK_NEVER: it does not. */
+static uint64_t slow_ms = CLOCK_NEVER;
+
+/* A write that takes so long that the time of any client is over, after others have had
+ * the time to do something. */
+static void write_slowly(void *context)
+{
+    (void)context;
+    if (clock_now_ms() < slow_ms) {
+        shim_before(SHIM_BIT(SHIM_PWRITE), SHIM_ANY, write_slowly, NULL);
+    } else {
+        assert_int_equal(raise(SIGSTOP), 0);
+        shim_advance_clock(IDLE_MS);
+    }
+}
+
 /* In the child. */
 static int serve(void *context)
 {
@@ -57,6 +77,7 @@ static int serve(void *context)
     assert_int_equal(close(hands.answers_fds[0]), 0);
     shim_set_clock(START_MS);
     shim_obey(hands.orders_fds[0], hands.answers_fds[1]);
+    shim_before(SHIM_BIT(SHIM_PWRITE), SHIM_ANY, write_slowly, NULL);
     struct listener listener;
     enum status status = listener_bind(&options.listener, &listener);
     if (status != KV_OK || store_open(&store_options, &store) != KV_OK) {
@@ -82,6 +103,15 @@ static int set_up(void **state)
     return 0;
 }
 
+/* The first maintenance that the test below has on its way. */
+static int set_up_slow(void **state)
+{
+    slow_ms = START_MS + SLOW_AFTER_MS;
+    int result = set_up(state);
+    slow_ms = CLOCK_NEVER;
+    return result;
+}
+
 static int tear_down(void **state)
 {
     struct scene *scene = *state;
@@ -93,16 +123,23 @@ static int tear_down(void **state)
     return scene_teardown(state);
 }
 
-#define ON_CLOCK(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+#define ON_CLOCK(test)     cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+#define ON_SLOW_DISK(test) cmocka_unit_test_setup_teardown(test, set_up_slow, tear_down)
+
+/* Let time go by; false: the server has ended. */
+static bool begin_to_pass(uint64_t ms)
+{
+    return write(hands.orders_fds[1], &ms, sizeof ms) == (ssize_t)sizeof ms;
+}
 
 /*
- * Let time go by, and wait until the server has done all that was to be done meanwhile.
+ * Likewise, and wait until the server has done all that was to be done meanwhile.
  * Returns false if it has ended.
  */
 static bool pass(uint64_t ms)
 {
     uint64_t waits_until_ms = 0;
-    if (write(hands.orders_fds[1], &ms, sizeof ms) != (ssize_t)sizeof ms) {
+    if (!begin_to_pass(ms)) {
         return false;
     }
     watchdog_await(hands.answers_fds[0], POLLIN, watchdog_deadline_ms(), "an answer");
@@ -182,6 +219,33 @@ static void f118_a_line_that_arrived_before_another_client_came_is_executed(void
     client_expect_text(&first, "success\n");
     client_close(&first);
     client_expect_text(&second, "1\n");
+    client_close(&second);
+}
+
+/*
+ * Another waits, and the disk takes so long over the second seal that the time of the
+ * first is over: what it sends meanwhile arrives before that.
+ */
+static void f118_a_line_that_arrived_while_the_disk_was_slow_is_executed(void **state)
+{
+    struct scene *scene = *state;
+    struct client first = scene_client(scene);
+    client_exchange(&first, SLICE_LITERAL("COUNT\n"), SLICE_LITERAL("0\n"));
+    struct client second = bring_another(scene, "GET k\n");
+    assert_true(pass(IDLE_MS - 200));
+    client_exchange(&first, SLICE_LITERAL("COUNT\n"), SLICE_LITERAL("0\n"));
+    assert_true(pass(400));
+    client_exchange(&first, SLICE_LITERAL("SET k v\n"), SLICE_LITERAL("success\n"));
+    assert_true(pass(SECOND_SEAL_MS - 200)); /* by now the second was heard */
+    client_exchange(&first, SLICE_LITERAL("EXISTS k\n"), SLICE_LITERAL("1\n"));
+    assert_true(begin_to_pass(200));
+    server_process_await_stopped(&scene->server);
+    client_send_text(&first, "SET k w\n");
+    client_await_arrived(&first);
+    server_process_signal(&scene->server, SIGCONT);
+    client_expect_text(&first, "success\n");
+    client_close(&first);
+    client_expect_text(&second, "w\n");
     client_close(&second);
 }
 
@@ -432,6 +496,7 @@ int main(void)
         ON_CLOCK(f1_f2_an_idle_client_is_closed_only_when_another_waits),
         ON_CLOCK(f16_a_client_that_stays_after_quit_keeps_nobody_waiting),
         ON_CLOCK(f118_a_line_that_arrived_before_another_client_came_is_executed),
+        ON_SLOW_DISK(f118_a_line_that_arrived_while_the_disk_was_slow_is_executed),
         ON_CLOCK(f118_an_upload_that_goes_on_is_not_cut_off),
         ON_CLOCK(f3_f119_a_client_that_takes_no_replies_is_reset_when_another_waits),
         ON_CLOCK(f72_a_stop_delivers_what_was_executed),

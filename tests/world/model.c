@@ -420,10 +420,13 @@ static bool owes(const struct client *client)
     return !is_quit && !line.is_hangup;
 }
 
-/* The server counts whole milliseconds, from just before the replies were sent. */
+/*
+ * The server counts whole milliseconds, from behind the sync and just before the replies
+ * were sent; the last of a walk are made in between.
+ */
 static uint64_t early_us(void)
 {
-    return 1000 + process_calls_us(IDLE_SLACK_CALLS);
+    return 1000 + KEYS_SLICE_US_MAX + IDLE_SLACK_CALLS * process_serving()->tick_us;
 }
 
 /* The one line that no request asked for. */
@@ -439,9 +442,7 @@ static bool take_eviction(struct client *client, struct hearing *hearing)
     uint64_t up_us =
         client->last_reply_us + process_serving()->idle_s * 1000000 - early_us();
     /* The end of the input makes a line of what is unfinished, and may come any time. */
-    bool is_whole = memchr(client->said.at + client->answered, '\n',
-                           client->received - client->answered) != NULL;
-    bool came_before = is_whole && owes(client) && client->last_line_us < up_us;
+    bool came_before = sockets_has_line(client) && client->line_came_us < up_us;
     bool is_early = !world_clock_has_jumped() && (world_now_us() < up_us || came_before);
     if (!sockets_has_somebody_spoken() || is_early) {
         violation("a client was sent away though its time was not up",
@@ -540,7 +541,6 @@ void model_note_received(struct client *client, size_t count)
         if (!was_owed) { /* all of its time for the replies to come, unless it is late */
             client->renewed_us = world_now_us() + process_serving()->idle_s * 1000000;
         }
-        client->last_line_us = world_now_us();
         client->last_moved_us = world_fair_us();
     } else { /* a line that is on its way may take the time that its bytes are worth */
         uint64_t now_us = world_fair_us();
@@ -648,9 +648,11 @@ void model_note_closed(struct client *client)
         note_left_the_lobby(client);
         return;
     }
-    bool has_stalled =
-        sockets_has_somebody_spoken() &&
-        (world_clock_has_jumped() || world_now_us() + early_us() >= client->taking_us);
+    bool had_room =
+        client->takes > 0 && client->room_came_us + early_us() < client->taking_us;
+    bool has_stalled = sockets_has_somebody_spoken() &&
+                       (world_clock_has_jumped() ||
+                        (world_now_us() + early_us() >= client->taking_us && !had_room));
     bool is_unread = faults_hits()->reads != hits_before(client, client->answered).reads;
     bool is_explained =
         client->is_lost || has_stalled || is_unread || process_is_stopping();

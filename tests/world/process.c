@@ -231,6 +231,7 @@ static void apply_to_client(const struct event *event)
         break;
     case EVENT_TAKES:
         sockets_connect(event->client);
+        client->room_came_us = client->takes > 0 ? client->room_came_us : world_now_us();
         client->takes = event->number;
         break;
     case EVENT_DRIBBLES:

@@ -392,6 +392,7 @@ ssize_t small_send(int fd, const void *bytes, size_t length, int flags)
     size_t room =
         (size_t)(small->window_bytes - (client->said.length - client->received));
     size_t count = cut(small, length < room ? length : room);
+    sockets_note_saying(client);
     bytes_put(&client->said, bytes, count);
     bytes_put(&small->run.said, bytes, count);
     return (ssize_t)count;

@@ -185,11 +185,24 @@ void sockets_connect_small(unsigned number)
     clients[number].stays = true;
 }
 
+bool sockets_has_line(const struct client *client)
+{
+    size_t length = client->said.length - client->answered;
+    return length > 0 && memchr(client->said.at + client->answered, '\n', length) != NULL;
+}
+
+void sockets_note_saying(struct client *client)
+{
+    client->line_came_us =
+        sockets_has_line(client) ? client->line_came_us : world_now_us();
+}
+
 void sockets_say(unsigned number, const char *text)
 {
     struct client *client = &clients[number];
     sockets_connect(number);
     if (!client->has_ended && !client->is_reset) {
+        sockets_note_saying(client);
         lines_expand(text, &client->said);
     }
 }
@@ -378,7 +391,6 @@ static void begin_turn(struct client *client)
     }
     model_settle();
     client->state = CLIENT_SERVED;
-    client->last_line_us = world_now_us();
     client->last_reply_us = world_now_us();
     client->last_moved_us = world_fair_us();
     client->taking_us = world_now_us() + process_serving()->idle_s * 1000000;

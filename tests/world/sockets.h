@@ -34,6 +34,8 @@ struct client {
     bool is_small;          /* it is a kv, which has a will of its own */
     bool has_left;          /* and is gone: what it is sent ends in a reset */
     bool is_cut_off;        /* the server is going to close it with a reset */
+    uint64_t line_came_us;  /* when the first came of the lines that it waits for */
+    uint64_t room_came_us;  /* when its socket had room again */
     uint64_t seen_to_speak; /* the how manieth it was in the lobby; 0: not yet */
 
     /* What the model makes of it. */
@@ -43,7 +45,6 @@ struct client {
     size_t heard_searched; /* no LF in heard between matched and here */
     bool is_closing;       /* no more replies will come */
     bool is_evicted;
-    uint64_t last_line_us;  /* when the server received the end of one */
     uint64_t last_reply_us; /* when it had answered one */
     uint64_t last_moved_us; /* when it did anything, on the clock that never jumps */
     uint64_t taking_us;     /* till then it may take nothing, or a little later */
@@ -80,6 +81,12 @@ void sockets_connect_small(unsigned number);
 bool sockets_is_listening(void);
 
 void sockets_say(unsigned number, const char *text);
+
+/* Whether a line has come, read or not, that was not answered. */
+bool sockets_has_line(const struct client *client);
+
+/* More is about to be said. */
+void sockets_note_saying(struct client *client);
 void sockets_reset(unsigned number);
 
 /* Everybody takes everything, and says no more. */
