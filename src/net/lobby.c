@@ -204,15 +204,20 @@ static bool is_closed(const struct lobby *lobby, uint64_t now_ms)
     return lobby->heard_count >= lobby->clients_max || now_ms < lobby->paused_until_ms;
 }
 
-/* Hear those of the silent of which there is something to hear. */
+/*
+ * Hear those of the silent of which there is something to hear. One that is ready though
+ * nothing can be heard, as after urgent data on a Unix-domain socket, would end each wait
+ * at once.
+ */
 static void hear(struct lobby *lobby)
 {
     size_t kept = 0;
     for (size_t i = 0; i < lobby->silent_count; i++) {
         struct pollfd client = lobby->silent[i];
-        if (client.revents == 0 || sort(lobby, client.fd) == SILENT) {
-            client.revents = 0;
+        if (client.revents == 0) {
             lobby->silent[kept++] = client;
+        } else if (sort(lobby, client.fd) == SILENT) {
+            reset(client.fd);
         }
     }
     lobby->silent_count = kept;
