@@ -139,14 +139,14 @@ static bool is_passing_failure(int error)
     }
 }
 
-/* Out of descriptors or memory: tell once a minute, and let some time pass. */
-static void pause_accepting(struct lobby *lobby)
+/* Out of descriptors or memory, as errno says. Returns till when to let time pass. */
+static uint64_t tell_exhausted(struct lobby *lobby)
 {
     uint64_t now_ms = clock_now_ms();
     if (clock_is_due(&lobby->told_exhausted_ms, ACCEPT_MESSAGE_MS)) {
         diag_warn("cannot accept a client for now; trying again");
     }
-    lobby->paused_until_ms = now_ms + ACCEPT_PAUSE_MS;
+    return now_ms + ACCEPT_PAUSE_MS;
 }
 
 /* Accept one. -1: there is none now. */
@@ -164,7 +164,8 @@ static int accept_one(struct lobby *lobby, int listen_fd)
     if (is_passing_failure(errno)) {
         diag_warn("a client was lost before it was accepted; going on");
     } else if ((errno != EMFILE && errno != ENFILE) || !close_oldest(lobby)) {
-        pause_accepting(lobby); /* EMFILE, ENFILE, ENOBUFS, ENOMEM */
+        /* EMFILE, ENFILE, ENOBUFS, ENOMEM */
+        lobby->paused_until_ms = tell_exhausted(lobby);
     }
     return -1;
 }
@@ -248,6 +249,18 @@ int lobby_glance(struct lobby *lobby)
     return fd;
 }
 
+/*
+ * There is no memory to wait for so many, or they are more than the limit of descriptors,
+ * which was lowered since: the next try is for fewer, or comes later.
+ */
+static void bear_failed_wait(struct lobby *lobby, uint64_t until_ms)
+{
+    if (!close_oldest(lobby)) {
+        until_ms = clock_earlier(until_ms, tell_exhausted(lobby));
+        (void)poll(NULL, 0, clock_poll_timeout(clock_now_ms(), until_ms)); /* a rest */
+    }
+}
+
 void lobby_look(struct lobby *lobby, const struct pollfd *first, uint64_t until_ms)
 {
     uint64_t now_ms = clock_now_ms();
@@ -262,7 +275,11 @@ void lobby_look(struct lobby *lobby, const struct pollfd *first, uint64_t until_
     lobby->paused_until_ms = is_paused ? lobby->paused_until_ms : 0;
     size_t count = WAIT_OTHERS + lobby->listener_count + lobby->silent_count;
     int ready = poll(lobby->polled, (nfds_t)count, clock_poll_timeout(now_ms, until_ms));
+    bool has_failed = ready < 0 && errno != EINTR;
     lobby->looked_ms = clock_now_ms();
+    if (has_failed) {
+        bear_failed_wait(lobby, until_ms);
+    }
     if (ready <= 0) {
         return;
     }
