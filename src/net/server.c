@@ -36,6 +36,7 @@ struct server {
         uint64_t count; /* that were not told yet */
         uint64_t told_ms;
     } events[EVENTS];
+    uint64_t noted_count; /* of those that the lobby has closed */
     struct lobby lobby;
 };
 
@@ -92,19 +93,23 @@ static void fill_first(const struct server *server, struct pollfd client,
     first_out[WAIT_CLIENT] = client;
 }
 
+/* Those in the lobby who had to make room since the last time. */
+static void note_crowded(struct server *server)
+{
+    for (; server->noted_count < server->lobby.closed_count; server->noted_count++) {
+        session_crowd(server->session)->evicted++;
+        note(server, EVENT_CROWDED);
+    }
+}
+
 /* The one wait, with all of the lobby. */
 static void look_around(struct server *server, struct pollfd client, uint64_t until_ms)
 {
     struct pollfd first[WAIT_OTHERS];
-    struct crowd *crowd = session_crowd(server->session);
-    uint64_t closed_count = server->lobby.closed_count;
     fill_first(server, client, first);
     lobby_look(&server->lobby, first, until_ms);
-    for (; closed_count < server->lobby.closed_count; closed_count++) {
-        crowd->evicted++;
-        note(server, EVENT_CROWDED);
-    }
-    crowd->waiting = lobby_heard_count(&server->lobby);
+    note_crowded(server);
+    session_crowd(server->session)->waiting = lobby_heard_count(&server->lobby);
 }
 
 /* The client has not used its turn, and another has come for it. Whether it is lost. */
@@ -272,6 +277,7 @@ static int wait_for_somebody(struct server *server)
            clock_now_us() < server->awake_until_us) {
         fd = lobby_glance(&server->lobby);
     }
+    note_crowded(server);
     if (fd < 0 && lobby_heard_count(&server->lobby) == 0) {
         look_around(server, nobody, until_ms);
         bool is_awake = server->has_processors && lobby_has_newcomer(&server->lobby);

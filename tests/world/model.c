@@ -50,6 +50,7 @@ static size_t state_capacity;
 static bool has_gap;
 static size_t followed_count; /* how many of the open ones were carried out */
 static uint64_t commands_answered;
+static uint64_t sent_away;    /* in this life, so that they could tell */
 static const char *suspicion; /* a rule that is broken if the server goes on; or NULL */
 static char suspected[256];
 
@@ -93,6 +94,7 @@ void model_begin_run(void)
     memset(is_counted, 0, key_capacity * sizeof *is_counted);
     has_lost_unsynced = false;
     suspicion = NULL;
+    sent_away = 0;
     watched = NULL;
 }
 
@@ -291,7 +293,8 @@ static enum match match_stats(struct hearing *hearing)
         if (heard.length == 0) {
             return MATCH;
         }
-        if ((is_stat(heard, "keys", &number) && number != sure.key_count) ||
+        if ((is_stat(heard, "evicted", &number) && number < sent_away) ||
+            (is_stat(heard, "keys", &number) && number != sure.key_count) ||
             (is_stat(heard, "live_bytes", &number) && number != sure.live_bytes)) {
             return WRONG;
         }
@@ -453,6 +456,7 @@ static bool take_eviction(struct client *client, struct hearing *hearing)
     }
     client->is_closing = true;
     client->is_evicted = true;
+    sent_away++;
     return true;
 }
 
@@ -635,6 +639,7 @@ static void note_left_the_lobby(const struct client *client)
         return;
     }
     bool is_crowded_out = sockets_may_crowd_out() && client->seen_to_speak == 0;
+    sent_away += is_crowded_out && !client->has_ended ? 1 : 0;
     if (!is_crowded_out && (has_spoken || !client->has_ended)) {
         suspect(has_spoken ? "a client that waits for its turn is sent away"
                            : "a silent client is sent away",
@@ -686,6 +691,7 @@ void model_note_end(bool lost_unsynced)
     note_durable(false);
     has_lost_unsynced = has_lost_unsynced || lost_unsynced;
     suspicion = NULL;
+    sent_away = 0;
 }
 
 void model_note_stopped(void)
