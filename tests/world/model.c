@@ -981,6 +981,19 @@ void model_settle(void)
     believe();
 }
 
+/* Whether all that is due to a client surely fits what may be held for it. */
+static bool fits_backlog(const struct client *client)
+{
+    struct line line;
+    uint64_t line_count = 0;
+    for (size_t at = client->answered; next_line(client, at, &line); at = line.end) {
+        line_count++;
+    }
+    uint64_t most_bytes =
+        sure.live_bytes + client->said.length - client->answered + LINE_BYTES;
+    return line_count * most_bytes < BACKLOG_BYTES_MAX && faults_hits()->memory == 0;
+}
+
 void model_check_wait(uint64_t until_us)
 {
     model_note_going_on();
@@ -1014,6 +1027,11 @@ void model_check_wait(uint64_t until_us)
     if (!is_blocked && !client->is_closing && client->received < client->said.length &&
         !client->is_lost) {
         violation("the server waits though input has arrived", "%zu bytes",
+                  client->said.length - client->received);
+    }
+    if (is_blocked && owes(client) && client->received < client->said.length &&
+        !client->is_lost && fits_backlog(client)) {
+        violation("the server waits for a client that waits for it", "%zu bytes",
                   client->said.length - client->received);
     }
     uint64_t allowed_us =

@@ -470,9 +470,14 @@ static void add_slow_read(struct swarm *swarm)
     if (is_set) {
         put_long_value(swarm);
     }
-    put(swarm, one_in(swarm, 2) ? "COMPACT\\nGET " : "GET ");
-    lines_put_key(&swarm->lines);
-    put(swarm, "\\n");
+    put(swarm, one_in(swarm, 2) ? "COMPACT\\n" : "");
+    if (one_in(swarm, 4)) {
+        put(swarm, "LIST\\n");
+    } else {
+        put(swarm, "GET ");
+        lines_put_key(&swarm->lines);
+        put(swarm, "\\n");
+    }
     say(swarm, swarm->client, 0, swarm->lines.text.length);
     if (may(swarm, MAY_FAIL_READS) && one_in(swarm, 2)) {
         say_too_much(swarm);
