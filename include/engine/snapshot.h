@@ -96,6 +96,13 @@ void snapshot_abort(struct snapshot_writer *writer, struct waste *waste);
 enum status snapshot_load(const struct files *files, const struct opening *opening,
                           struct keydir *keydir, struct scan *scan);
 
+/*
+ * How long the log had been at least, and durable, as PATH.index says, of which nothing
+ * else is looked at; 0 if there is no image of this log whose own CRC is right (reported,
+ * if there is a file).
+ */
+uint64_t snapshot_needed_length(const struct files *files, const struct opening *opening);
+
 /* Remove PATH.index, if there is one. */
 void snapshot_remove(const struct files *files, struct waste *waste);
 

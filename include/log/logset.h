@@ -11,7 +11,7 @@
 struct logset {
     const struct files *files;
     enum log_access access;
-    bool may_use_image;     /* PATH.index may be believed; else all is counted */
+    bool may_use_image;     /* PATH.index may stand for records; else all are counted */
     struct log *log;        /* PATH; NULL: there is none, or an empty file */
     struct log *older;      /* PATH.old, which PATH continues; NULL: none is wanted */
     bool is_older_alone;    /* a compaction had only begun: `log` is at PATH.old */
@@ -63,6 +63,14 @@ void logset_verify(const struct log *log, struct scan *scan, uint64_t end);
  * live was copied from the older log with this id. Tells its progress.
  */
 bool logset_is_drained(const struct log *log, struct scan scan, uint64_t older_id);
+
+/*
+ * Note for a scan of PATH that so much of it had been durable, as PATH.index says.
+ *
+ * KV_CORRUPT: it is shorter (reported).
+ */
+enum status logset_prove_length(const struct files *files, struct scan *scan,
+                                uint64_t length);
 
 /* Report that a file of the set (PATH and suffix) is not as it has to be: KV_CORRUPT. */
 enum status logset_refuse(const struct logset *set, const char *suffix,

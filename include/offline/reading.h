@@ -16,8 +16,9 @@ struct reading {
 /*
  * Open and read it; beside a server, or twice at once, too if both only read.
  *
- * counts_all: every record is counted in what is found; else PATH.index may stand for
- * those that it covers, which are verified, but not compared with each other.
+ * counts_all: every record is counted in what is found, and PATH.index says only how long
+ * the log has been; else it may stand for the records that it covers, which are verified,
+ * but not compared with each other.
  * KV_CORRUPT: damaged, no log at all, or not all of it is there.  KV_IO: there is nothing
  * to read, or it failed.  KV_NO_MEMORY.  All are reported.
  * Release with reading_close, whatever the outcome.

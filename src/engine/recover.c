@@ -153,6 +153,16 @@ static enum status fill_from_image(const struct logset *set, struct keydir *keyd
     return status;
 }
 
+/*
+ * Whoever counts all records believes no image, but is told by it, as any start is, how
+ * much of the log had been durable. KV_CORRUPT: more than there is (reported).
+ */
+static enum status heed_image(const struct logset *set, struct scan *scan)
+{
+    uint64_t needed_length = snapshot_needed_length(set->files, &set->opening);
+    return logset_prove_length(set->files, scan, needed_length);
+}
+
 static enum status fill_from_all(const struct logset *set, struct keydir *keydir,
                                  struct findings *found)
 {
@@ -168,7 +178,10 @@ static enum status fill_from_all(const struct logset *set, struct keydir *keydir
         return fill_from_unmarked(set, keydir, found);
     }
     begin_log(set, &found->scan);
-    return fill_from_log(keydir, found);
+    if (older == NULL && !set->may_use_image) {
+        status = heed_image(set, &found->scan);
+    }
+    return status == KV_OK ? fill_from_log(keydir, found) : status;
 }
 
 enum status recover_fill(const struct logset *set, struct keydir *keydir_out,

@@ -7,6 +7,7 @@
 #include "base/crc32c.h"
 #include "base/diag.h"
 #include "file/io.h"
+#include "log/logset.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -47,7 +48,6 @@ struct snapshot_writer {
     uint32_t crc;           /* of what was written */
 };
 
-/* Append bytes to the file. */
 static enum status write_bytes(struct snapshot_writer *writer, struct slice bytes)
 {
     enum status status = io_write_at(writer->fd, bytes, writer->length);
@@ -224,8 +224,7 @@ static enum status encode_part(const struct index *index, size_t part, struct bu
     return KV_OK;
 }
 
-/* Take parts of the index, each as it is at this moment, until there are so many bytes.
- */
+/* Take parts of the index, each as it is now, until there are so many bytes. */
 static enum status take_parts(struct snapshot_writer *writer, uint64_t bytes)
 {
     enum status status = KV_OK;
@@ -355,7 +354,6 @@ static enum status open_image(const struct files *files, struct slice bytes,
     for (size_t i = 0; i < HEADER_FIELDS; i++) {
         image->header[i] = bytes_get_u64(bytes.bytes + i * FIELD_BYTES);
     }
-    image->needed_length = bytes_get_u64(trailer);
     image->parts =
         slice_after(slice_first(bytes, bytes.length - TRAILER_BYTES), HEADER_BYTES);
     if (crc32c(0, before_crc) != bytes_get_u64(trailer + FIELD_BYTES)) {
@@ -365,6 +363,7 @@ static enum status open_image(const struct files *files, struct slice bytes,
         image->header[HEADER_GENERATION] != opening->generation) {
         return disbelieve(files, "is of another log");
     }
+    image->needed_length = bytes_get_u64(trailer);
     return KV_OK;
 }
 
@@ -442,22 +441,16 @@ static enum status load_parts(const struct image *image, struct keydir *keydir)
 static enum status believe(const struct files *files, const struct image *image,
                            struct keydir *keydir, struct scan *scan)
 {
-    if (image->needed_length > scan->proved_length) {
-        scan->proved_length = image->needed_length;
+    enum status status = logset_prove_length(files, scan, image->needed_length);
+    if (status != KV_OK) {
+        return status;
     }
     struct scan covered = *scan;
-    if (image->needed_length > scan->log.length) {
-        diag_errorx("%s: the log is %zu bytes long, but %" PRIu64
-                    " of it were durable when " FILES_INDEX
-                    " was written; nothing was changed",
-                    files_path(files), scan->log.length, image->needed_length);
-        return KV_CORRUPT;
-    }
     if (!scan_go_to(&covered, image->header[HEADER_COVERED],
                     image->header[HEADER_CHAIN])) {
         return disbelieve(files, "does not match the log");
     }
-    enum status status = load_parts(image, keydir);
+    status = load_parts(image, keydir);
     if (status != KV_NO_MEMORY && mapping_lost_end(image->mapping) > 0) {
         return disbelieve(files, "cannot be read any more"); /* behind its check */
     }
@@ -484,6 +477,17 @@ enum status snapshot_load(const struct files *files, const struct opening *openi
     }
     files_release(&view);
     return status;
+}
+
+uint64_t snapshot_needed_length(const struct files *files, const struct opening *opening)
+{
+    struct image image = {0};
+    struct files_view view;
+    if (files_view(files, FILES_INDEX, &view) == KV_OK) {
+        (void)open_image(files, view.bytes, opening, &image); /* which tells why not */
+        files_release(&view);
+    }
+    return image.needed_length;
 }
 
 void snapshot_remove(const struct files *files, struct waste *waste)

@@ -39,6 +39,22 @@ enum status logset_judge_tail(const struct log *log, const struct scan *scan,
     return status;
 }
 
+enum status logset_prove_length(const struct files *files, struct scan *scan,
+                                uint64_t length)
+{
+    if (length > scan->proved_length) {
+        scan->proved_length = length;
+    }
+    if (length <= scan->log.length) {
+        return KV_OK;
+    }
+    diag_errorx("%s: the log is %zu bytes long, but %" PRIu64
+                " of it were durable when " FILES_INDEX
+                " was written; nothing was changed",
+                files_path(files), scan->log.length, length);
+    return KV_CORRUPT;
+}
+
 void logset_verify(const struct log *log, struct scan *scan, uint64_t end)
 {
     struct batch batch;

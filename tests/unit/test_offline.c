@@ -22,6 +22,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -616,6 +617,44 @@ static void f88_f96_the_modes_print_what_each_log_holds(void **state)
     about = NULL;
 }
 
+/*
+ * A log that is shorter, or has zeros where it had more, than its index says is refused
+ * by a start: --verify, which counts every record, has to say the same.
+ */
+static void f87_no_mode_takes_a_log_for_whole_that_its_index_outgrew(void **state)
+{
+    struct engine *engine = *state;
+    char line[200];
+    engine->keeps_index = true;
+    engine_open(engine);
+    engine_put(engine, "one", "first");
+    engine_put(engine, "two", "second");
+    engine_close(engine);
+    struct script whole = engine_read(engine, "");
+    uint64_t end = whole.length - RECORD_HEADER_BYTES;
+    engine_write(engine, "", slice_first(script_slice(&whole), (size_t)end));
+    (void)snprintf(line, sizeof line,
+                   "PATH: the log is %zu bytes long, but OFFSET of it were durable when "
+                   ".index was written; nothing was changed",
+                   (size_t)end);
+    for (enum mode mode = VERIFY; mode < SALVAGE; mode++) {
+        expect_print(engine, mode, KV_CORRUPT, "");
+        engine_expect_line(engine, line, whole.length, 0);
+        assert_int_equal(engine_told(engine, ""), 1);
+    }
+    engine_forget_messages(engine);
+    assert_int_equal(engine_try_open(engine), KV_CORRUPT);
+    engine_expect_line(engine, line, whole.length, 0);
+    uint64_t seal_offset = whole.length - SEAL_BYTES;
+    memset(whole.bytes + seal_offset, 0, SEAL_BYTES);
+    engine_write(engine, "", script_slice(&whole));
+    (void)snprintf(line, sizeof line,
+                   "damage at offset %" PRIu64 ", %d bytes: corrupt: ", seal_offset,
+                   SEAL_BYTES);
+    expect_run(engine, VERIFY, KV_CORRUPT, line);
+    script_free(&whole);
+}
+
 /* What a SET line would turn into something else is named and left out, one by one. */
 static void a_dump_leaves_out_each_kind_of_what_no_line_can_carry(void **state)
 {
@@ -1145,6 +1184,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_LOGS(f88_f96_the_modes_print_what_each_log_holds),
+        ON_LOGS(f87_no_mode_takes_a_log_for_whole_that_its_index_outgrew),
         ON_LOGS(a_dump_leaves_out_each_kind_of_what_no_line_can_carry),
         ON_LOGS(the_modes_remember_that_their_output_was_not_taken),
         ON_LOGS(f9_the_modes_end_quietly_when_their_reader_goes),

@@ -592,7 +592,7 @@ static void verify_and_dump_read_all_of_the_log(void **state)
         write_image(saved, &saved->image);
         engine_forget_messages(engine);
         assert_int_equal(run_quietly(engine, is_dump != 0), KV_OK);
-        assert_int_equal(engine_told(engine, FILES_INDEX), is_dump);
+        assert_int_equal(engine_told(engine, FILES_INDEX), 1); /* as a start says */
         saved->image.bytes[PARTS_AT] ^= 1;
         write_image(saved, &saved->image);
         /* A right image hides no damage from them. */
