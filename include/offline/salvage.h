@@ -11,7 +11,8 @@
  * `new_path`, and print on stdout what was kept and each range that could not be used.
  *
  * A batch is proved by the seals on both its sides and the chain between them. A lost
- * range may have held newer values of keys that are kept, or their deletions.
+ * range may have held newer values of keys that are kept, or their deletions; it may lie
+ * behind the end of a file of which PATH or PATH.index says that it was longer.
  * The old log is never written to. An existing new_path is refused.
  *
  * KV_OK: the new log is whole and durable.  KV_NOT_FOUND: there is no old one.

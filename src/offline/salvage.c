@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "engine/import.h"
 #include "engine/load.h"
+#include "engine/snapshot.h"
 #include "log/rewrite.h"
 
 #include <inttypes.h>
@@ -55,6 +56,15 @@ static bool identify(struct source *source)
     return false;
 }
 
+/* How much of PATH had been durable, as far as PATH.index tells. */
+static void prove_length(const struct salvage *salvage, struct source *source)
+{
+    if (source->opening.version != 0) {
+        source->start.proved_length =
+            snapshot_needed_length(salvage->files, &source->opening);
+    }
+}
+
 static void close_source(struct source *source)
 {
     (void)log_close(source->log); /* nothing was written */
@@ -75,6 +85,8 @@ static void choose_older(struct salvage *salvage)
                     (opening->version == 0 || older->start.log_id == opening->older_id);
     if (!is_older || is_unwanted) {
         close_source(older);
+    } else if (names_older) {
+        older->start.proved_length = opening->older_length;
     }
     if (names_older && !is_unwanted && !is_older) {
         printf("lost whatever was only in %s" FILES_OLD
@@ -108,6 +120,7 @@ static enum status open_old(struct salvage *salvage)
         diag_errorx("%s: holds no intact mark, so nothing in it can be proved", path);
         return KV_CORRUPT;
     }
+    prove_length(salvage, &salvage->sources[CURRENT]);
     choose_older(salvage);
     return KV_OK;
 }
@@ -216,10 +229,12 @@ static enum status copy_source(struct salvage *salvage, const struct source *sou
             import_copy(&salvage->keydir, &batch, source == &salvage->sources[OLDER], to);
         intact_end = scan.offset;
     }
+    uint64_t end = scan.log.length;
     bool is_ahead =
         scan_judge_tail(&scan) == TAIL_AHEAD && log_lost_end(source->log) <= scan.offset;
     if (status == KV_OK && !is_ahead) {
-        note_lost(salvage, source, intact_end, scan.log.length);
+        end = scan.proved_length > end ? scan.proved_length : end; /* it was cut off */
+        note_lost(salvage, source, intact_end, end);
     }
     progress_end();
     return status;

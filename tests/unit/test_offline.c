@@ -355,6 +355,25 @@ static void make_two_logs_of_which_one_is_damaged(void)
     image_flip(&older, OPENING_BYTES + 18, 0);
 }
 
+static void make_two_logs_of_which_one_is_cut(void)
+{
+    make_two_logs();
+    image_cut(&older, older.sealed_length - 1);
+}
+
+/* Nothing that is there tells that there was more. */
+static void make_two_logs_of_which_one_is_cut_at_a_seal(void)
+{
+    make_two_logs();
+    image_cut(&older, OPENING_BYTES);
+}
+
+static void make_two_logs_of_which_one_ends_in_zeros(void)
+{
+    make_two_logs();
+    image_fill(&older, OPENING_BYTES, older.sealed_length, 0);
+}
+
 static void make_a_log_without_its_older_one(void)
 {
     make_two_logs();
@@ -541,6 +560,24 @@ static const struct situation situations[] = {
      .summary = "lost 149 bytes from offset 104 to 253 of PATH.old\n"
                 "kept 1 keys, 24 bytes\nlost 149 bytes in all\n" DOUBT,
      .salvaged = "SET newer now\n"},
+    {.name = "two logs, the older one cut",
+     .make = make_two_logs_of_which_one_is_cut,
+     .status = KV_CORRUPT,
+     .summary = "lost 149 bytes from offset 104 to 253 of PATH.old\n"
+                "kept 1 keys, 24 bytes\nlost 149 bytes in all\n" DOUBT,
+     .salvaged = "SET newer now\n"},
+    {.name = "two logs, the older one cut at a seal",
+     .make = make_two_logs_of_which_one_is_cut_at_a_seal,
+     .status = KV_CORRUPT,
+     .summary = "lost 149 bytes from offset 104 to 253 of PATH.old\n"
+                "kept 1 keys, 24 bytes\nlost 149 bytes in all\n" DOUBT,
+     .salvaged = "SET newer now\n"},
+    {.name = "two logs, the older one zeros from a seal on",
+     .make = make_two_logs_of_which_one_ends_in_zeros,
+     .status = KV_CORRUPT,
+     .summary = "lost 149 bytes from offset 104 to 253 of PATH.old\n"
+                "kept 1 keys, 24 bytes\nlost 149 bytes in all\n" DOUBT,
+     .salvaged = "SET newer now\n"},
     {.name = "two logs, without an opening record",
      .make = make_two_logs,
      .flips = {20},
@@ -652,6 +689,33 @@ static void f87_no_mode_takes_a_log_for_whole_that_its_index_outgrew(void **stat
                    "damage at offset %" PRIu64 ", %d bytes: corrupt: ", seal_offset,
                    SEAL_BYTES);
     expect_run(engine, VERIFY, KV_CORRUPT, line);
+    script_free(&whole);
+}
+
+/* What is there is whole, and what was there besides is lost. */
+static void f88_salvage_counts_what_its_index_says_was_there_as_lost(void **state)
+{
+    struct engine *engine = *state;
+    const uint64_t end = OPENING_BYTES + record_length(3, 5) + SEAL_BYTES;
+    char text[200];
+    engine->keeps_index = true;
+    engine_open(engine);
+    engine_put(engine, "one", "first");
+    engine_put(engine, "two", "second");
+    engine_close(engine);
+    struct script whole = engine_read(engine, "");
+    (void)snprintf(text, sizeof text,
+                   "lost %zu bytes from offset %" PRIu64 " to %zu of PATH\n"
+                   "kept 1 keys, 24 bytes\nlost %zu bytes in all\n" DOUBT,
+                   whole.length - (size_t)end, end, whole.length,
+                   whole.length - (size_t)end);
+    engine_write(engine, "", slice_first(script_slice(&whole), (size_t)end));
+    expect_print(engine, SALVAGE, KV_OK, text);
+    drop_new_log(engine);
+    memset(whole.bytes + end, 0, whole.length - (size_t)end);
+    engine_write(engine, "", script_slice(&whole));
+    expect_print(engine, SALVAGE, KV_OK, text);
+    assert_int_equal(engine_told(engine, ""), 0);
     script_free(&whole);
 }
 
@@ -1185,6 +1249,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON_LOGS(f88_f96_the_modes_print_what_each_log_holds),
         ON_LOGS(f87_no_mode_takes_a_log_for_whole_that_its_index_outgrew),
+        ON_LOGS(f88_salvage_counts_what_its_index_says_was_there_as_lost),
         ON_LOGS(a_dump_leaves_out_each_kind_of_what_no_line_can_carry),
         ON_LOGS(the_modes_remember_that_their_output_was_not_taken),
         ON_LOGS(f9_the_modes_end_quietly_when_their_reader_goes),
