@@ -16,9 +16,9 @@
  * The old log is never written to. An existing new_path is refused.
  *
  * KV_OK: the new log is whole and durable.  KV_NOT_FOUND: there is no old one.
- * KV_CORRUPT: nothing in it can be proved.  KV_IO, KV_NO_SPACE, KV_NO_MEMORY: failed.
- * Then there is no new log, unless the message says that only telling of it failed. All
- * are reported.
+ * KV_CORRUPT: nothing in PATH can be proved, nor in PATH.old.  KV_IO, KV_NO_SPACE,
+ * KV_NO_MEMORY: failed. Then there is no new log, unless the message says that only
+ * telling of it failed. All are reported.
  */
 enum status salvage_log(const char *path, const char *new_path);
 

@@ -30,6 +30,7 @@ struct salvage {
     struct source sources[2]; /* PATH.old, if there is one and it is wanted; PATH */
     struct keydir keydir;
     uint64_t lost_bytes;
+    bool has_lost_more; /* of which nobody knows how much it was */
 };
 
 /*
@@ -96,9 +97,57 @@ static void choose_older(struct salvage *salvage)
     }
 }
 
+static void note_unreadable(struct source *source)
+{
+    if (source->log == NULL) {
+        return;
+    }
+    source->fault_count = log_fault_count(source->log);
+    if (source->fault_count > 0) {
+        diag_warnx("%s%s: parts could not be read and count as lost",
+                   log_path(source->log), log_suffix(source->log));
+    }
+}
+
+static void take_older_alone(struct salvage *salvage)
+{
+    salvage->sources[CURRENT] = salvage->sources[OLDER];
+    salvage->sources[OLDER] = (struct source){0};
+}
+
+/* Nothing in PATH can be proved, and nobody knows how long it was. */
+static void give_current_up(struct salvage *salvage)
+{
+    struct source *current = &salvage->sources[CURRENT];
+    uint64_t length = log_length(current->log);
+    note_unreadable(current);
+    printf("lost whatever was in %s: its %" PRIu64 " bytes hold no intact mark\n",
+           files_path(salvage->files), length);
+    salvage->lost_bytes += length;
+    salvage->has_lost_more = true;
+    close_source(current);
+    take_older_alone(salvage);
+}
+
+static enum status identify_both(struct salvage *salvage)
+{
+    struct source *older = &salvage->sources[OLDER];
+    if (identify(&salvage->sources[CURRENT])) {
+        prove_length(salvage, &salvage->sources[CURRENT]);
+        choose_older(salvage);
+        return KV_OK;
+    }
+    if (older->log == NULL || !identify(older)) {
+        diag_errorx("%s: holds no intact mark, so nothing in it can be proved",
+                    files_path(salvage->files));
+        return KV_CORRUPT;
+    }
+    give_current_up(salvage);
+    return KV_OK;
+}
+
 static enum status open_old(struct salvage *salvage)
 {
-    const char *path = files_path(salvage->files);
     enum status status =
         log_open(salvage->files, "", LOG_READ, &salvage->sources[CURRENT].log);
     if (status == KV_OK || status == KV_NOT_FOUND) {
@@ -109,20 +158,14 @@ static enum status open_old(struct salvage *salvage)
         return status;
     }
     if (salvage->sources[CURRENT].log == NULL) { /* a compaction had only begun */
-        salvage->sources[CURRENT].log = salvage->sources[OLDER].log;
-        salvage->sources[OLDER].log = NULL;
+        take_older_alone(salvage);
     }
     if (salvage->sources[CURRENT].log == NULL) {
-        diag_errorx("%s: there is no such log; nothing to salvage", path);
+        diag_errorx("%s: there is no such log; nothing to salvage",
+                    files_path(salvage->files));
         return KV_NOT_FOUND;
     }
-    if (!identify(&salvage->sources[CURRENT])) {
-        diag_errorx("%s: holds no intact mark, so nothing in it can be proved", path);
-        return KV_CORRUPT;
-    }
-    prove_length(salvage, &salvage->sources[CURRENT]);
-    choose_older(salvage);
-    return KV_OK;
+    return identify_both(salvage);
 }
 
 /* Tell of bytes between two intact places, if there are any. */
@@ -136,18 +179,6 @@ static void note_lost(struct salvage *salvage, const struct source *source, uint
     printf("lost %" PRIu64 " bytes from offset %" PRIu64 " to %" PRIu64 " of %s%s\n",
            to - from, from, to, log_path(source->log), log_suffix(source->log));
     salvage->lost_bytes += to - from;
-}
-
-static void note_unreadable(struct source *source)
-{
-    if (source->log == NULL) {
-        return;
-    }
-    source->fault_count = log_fault_count(source->log);
-    if (source->fault_count > 0) {
-        diag_warnx("%s%s: parts could not be read and count as lost",
-                   log_path(source->log), log_suffix(source->log));
-    }
 }
 
 static void tell_not_salvaged(const char *path, enum status status)
@@ -305,7 +336,7 @@ static enum status print_summary(const struct salvage *salvage)
     printf("kept %" PRIu64 " keys, %" PRIu64 " bytes\n", salvage->keydir.key_count,
            salvage->keydir.live_bytes);
     printf("lost %" PRIu64 " bytes in all\n", salvage->lost_bytes);
-    if (salvage->lost_bytes > 0) {
+    if (salvage->lost_bytes > 0 || salvage->has_lost_more) {
         printf("a lost range may have held newer values of these keys, or deletions\n");
     }
     if (fflush(stdout) != 0 || ferror(stdout)) {

@@ -414,6 +414,26 @@ static void make_a_cut_older_log_alone(void)
     image_cut(&older, older.sealed_length - 1);
 }
 
+/* What the disk may leave of a log that had just been made beside its older one. */
+static void make_an_older_log_beside_a_damaged_opening_record(void)
+{
+    make_two_logs();
+    image_cut(&image, OPENING_BYTES);
+    image_flip(&image, RECORD_HEADER_BYTES + 10, 0);
+}
+
+static void make_an_older_log_beside_zeros(void)
+{
+    make_two_logs();
+    image_fill(&image, 0, image.log.length, 0);
+}
+
+static void make_zeros_beside_zeros(void)
+{
+    make_an_older_log_beside_zeros();
+    image_fill(&older, 0, older.log.length, 0);
+}
+
 #define DOUBT "a lost range may have held newer values of these keys, or deletions\n"
 
 #define OLDER_IS_MISSING                                                                 \
@@ -621,6 +641,22 @@ static const struct situation situations[] = {
                  "cannot be a torn tail\n",
      .summary = "lost 148 bytes from offset 104 to 252 of PATH.old\n"
                 "kept 0 keys, 0 bytes\nlost 148 bytes in all\n" DOUBT},
+    {.name = "an older log beside a damaged opening record",
+     .make = make_an_older_log_beside_a_damaged_opening_record,
+     .status = KV_CORRUPT,
+     .summary = "lost whatever was in PATH: its 104 bytes hold no intact mark\n"
+                "kept 3 keys, 85 bytes\nlost 104 bytes in all\n" DOUBT,
+     .salvaged = "SET kept in the older log\nSET newer then\nSET gone soon\n"},
+    {.name = "an older log beside zeros",
+     .make = make_an_older_log_beside_zeros,
+     .status = KV_CORRUPT,
+     .summary = "lost whatever was in PATH: its 213 bytes hold no intact mark\n"
+                "kept 3 keys, 85 bytes\nlost 213 bytes in all\n" DOUBT,
+     .salvaged = "SET kept in the older log\nSET newer then\nSET gone soon\n"},
+    {.name = "two files of zeros",
+     .make = make_zeros_beside_zeros,
+     .status = KV_CORRUPT,
+     .salvage_status = KV_CORRUPT},
 };
 
 /* A log that is damaged is not dumped at all; what is intact in it can be salvaged. */
@@ -690,6 +726,19 @@ static void f87_no_mode_takes_a_log_for_whole_that_its_index_outgrew(void **stat
                    SEAL_BYTES);
     expect_run(engine, VERIFY, KV_CORRUPT, line);
     script_free(&whole);
+}
+
+/* How much was lost with it nobody knows, only that something may have been. */
+static void f88_salvage_keeps_the_older_log_beside_an_empty_one(void **state)
+{
+    struct engine *engine = *state;
+    make_two_logs();
+    place(engine);
+    engine_write(engine, "", SLICE_LITERAL(""));
+    expect_print(engine, SALVAGE, KV_OK,
+                 "lost whatever was in PATH: its 0 bytes hold no intact mark\n"
+                 "kept 3 keys, 85 bytes\nlost 0 bytes in all\n" DOUBT);
+    expect_salvaged(engine, "SET kept in the older log\nSET newer then\nSET gone soon\n");
 }
 
 /* What is there is whole, and what was there besides is lost. */
@@ -1249,6 +1298,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON_LOGS(f88_f96_the_modes_print_what_each_log_holds),
         ON_LOGS(f87_no_mode_takes_a_log_for_whole_that_its_index_outgrew),
+        ON_LOGS(f88_salvage_keeps_the_older_log_beside_an_empty_one),
         ON_LOGS(f88_salvage_counts_what_its_index_says_was_there_as_lost),
         ON_LOGS(a_dump_leaves_out_each_kind_of_what_no_line_can_carry),
         ON_LOGS(the_modes_remember_that_their_output_was_not_taken),
