@@ -9,7 +9,8 @@
 /*
  * Print `name value` lines about the log on stdout, the first damage among them.
  *
- * KV_OK: it can be served; a torn tail is told.  KV_CORRUPT: damaged, or no log.
+ * KV_OK: it can be served; a torn tail is told.  KV_CORRUPT: damaged, or no log. Both
+ * also if the reader of stdout has seen enough.
  * KV_IO: it cannot be read, or is in use, or stdout takes no more; KV_NO_MEMORY: both
  * reported.
  */

@@ -139,13 +139,16 @@ static enum status print_both(struct dump *dump, uint64_t end)
     return status;
 }
 
-/* What cannot be printed is reported, and the first failure returned. */
+/*
+ * What cannot be printed is reported, and the first failure returned. A reader that has
+ * gone has seen enough.
+ */
 static enum status print_all(const struct reading *reading, enum lines_format format)
 {
     struct dump dump = {.keydir = &reading->keydir, .lines.format = format};
     enum status status = print_both(&dump, reading->found.scan.offset);
     lines_free(&dump.lines);
-    return status == KV_OK ? dump.first : KV_IO;
+    return status == KV_OK || status == KV_NOT_FOUND ? dump.first : KV_IO;
 }
 
 static enum status check_tail(const char *path, const struct reading *reading)

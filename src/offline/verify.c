@@ -55,10 +55,9 @@ static enum status print(const struct reading *reading)
         printf("damage at offset %" PRIu64 ", %" PRIu64 " bytes: %s\n", scan->offset,
                left, describe(tail));
     }
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        if (errno != EPIPE) { /* else the reader has seen enough */
-            diag_error("standard output: cannot write the findings; giving up");
-        }
+    /* A reader that has gone has seen enough, and the outcome is what it was to be. */
+    if ((fflush(stdout) != 0 || ferror(stdout)) && errno != EPIPE) {
+        diag_error("standard output: cannot write the findings; giving up");
         return KV_IO;
     }
     return tail == TAIL_TORN || tail == TAIL_AHEAD ? KV_OK : KV_CORRUPT;

@@ -173,7 +173,16 @@ succeeds "--sync everysec: every mark is as drawn" python3 "$here/seals.py" lazy
 
 # Output that somebody has enough of, or that nobody can get.
 "$program" --file lazy --dump 2>dump.stderr | head -n 1 >dump.first
-check "--dump | head: ends quietly" "$(cut -c 1-5 dump.first) $(wc -c <dump.stderr)" "SET k 0"
+check "--dump | head: ends quietly, with status 0" \
+    "${PIPESTATUS[0]} $(cut -c 1-5 dump.first) $(wc -c <dump.stderr)" "0 SET k 0"
+mkfifo enough
+head -c 0 enough & # it opens, and goes
+exec {enough}>enough
+wait $!
+"$program" --file lazy --verify >&"$enough" 2>verify.stderr
+check "--verify to a reader that has gone: ends quietly, with its verdict" \
+    "$? $(wc -c <verify.stderr)" "0 0"
+exec {enough}>&-
 "$program" --file lazy --dump >&- 2>dump.stderr
 check "--dump to no output is an error" "$? $(wc -l <dump.stderr)" "1 1"
 
