@@ -173,7 +173,7 @@ busy_recipe() { # busy_recipe NAME SHELL FILE OUTPUT busy
 }
 
 # The same where a compaction stands still: with both of its logs the backup is whole, and
-# with one of them the recipe must not say so.
+# with one of them the recipe must not say so, nor take away the one that is there.
 between_two_logs() { # between_two_logs NAME SHELL FILE OUTPUT busy
     local attempt
     for ((attempt = 0; attempt < 20; attempt++)); do
@@ -188,8 +188,18 @@ between_two_logs() { # between_two_logs NAME SHELL FILE OUTPUT busy
     cp kv.log one/
     kill -CONT "$server_pid"
     cd both && recipe "$1, within a compaction" "${@:2}"
-    cd ../one && recipe "$1, without its older log" "$2" "$3" /dev/null busy
+    cd ../one && fails_and_keeps "$1, without its older log" "$2" "$3"
     cd ..
+}
+
+# The recipe says by its status that there is no new backup, and the one of before stays.
+fails_and_keeps() { # fails_and_keeps NAME SHELL FILE
+    mkdir backup
+    touch backup/kept
+    for_here <"$3" >"$work/recipe"
+    timeout "$seconds_max" "$2" "$work/recipe" >"$work/recipe.stdout" 2>"$work/recipe.stderr" </dev/null
+    check "$1: it fails, and the backup of before stays" \
+        "$? $(cat "$work/recipe.stdout")$(ls backup)" "3 kept"
 }
 
 damage_log() { # in the value `two` of the log that is served here
