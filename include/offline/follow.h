@@ -25,7 +25,8 @@ struct follow;
 /*
  * Begin with the oldest log that is there; nothing is printed yet.
  *
- * KV_CORRUPT: no log, not all of it, or one by the original program.  KV_IO,
+ * KV_CORRUPT: damaged, no log at all, or not all of it is there.  KV_IO: there is nothing
+ * to read, or a log by the original program or of a later version, or it failed.
  * KV_NO_MEMORY. All are reported.  Release with follow_close.
  */
 enum status follow_open(const char *path, enum lines_format format,
