@@ -28,6 +28,7 @@ CALLS = {
     "place_tell": "%s%s: TEXT: %s",
     "logset_refuse": "%s%s: TEXT; nothing was changed",
     "disbelieve": "%s.index: TEXT; reading the whole log",
+    "leave_out": "the key %.*s: TEXT; left out: see --dump=resp",
 }
 # Functions whose every text is one.
 BODIES = {"find_fault": "%s%s: TEXT; it is not used"}

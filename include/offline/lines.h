@@ -23,7 +23,7 @@ struct lines {
 };
 
 /*
- * KV_PARTIAL: left out, since no SET line can carry it (reported).
+ * KV_PARTIAL: left out, since no line can carry the key, or its value (reported).
  * KV_NO_MEMORY: not put (reported).
  */
 enum status lines_put_set(struct lines *lines, struct slice key, struct slice value);

@@ -48,10 +48,11 @@ enum status logset_prove_length(const struct files *files, struct scan *scan,
     if (length <= scan->log.length) {
         return KV_OK;
     }
+    const char *path = files_path(files);
     diag_errorx("%s: the log is %zu bytes long, but %" PRIu64
-                " of it were durable when " FILES_INDEX
+                " of it were durable when %s" FILES_INDEX
                 " was written; nothing was changed",
-                files_path(files), scan->log.length, length);
+                path, scan->log.length, length, path);
     return KV_CORRUPT;
 }
 
@@ -184,10 +185,12 @@ static enum status take_nothing(struct logset *set)
     set->log = NULL;
     enum status status = files_find(set->files, FILES_INDEX);
     if (status == KV_OK) {
-        return logset_refuse(
-            set, "",
-            "is missing or empty, but there is a " FILES_INDEX
-            " of it: restore the log, or remove that file to begin anew");
+        const char *path = files_path(set->files);
+        diag_errorx("%s: is missing or empty, but there is %s" FILES_INDEX
+                    ", the index of it: restore the log, or remove that file to begin "
+                    "anew; nothing was changed",
+                    path, path);
+        return KV_CORRUPT;
     }
     return status == KV_NOT_FOUND ? KV_OK : status;
 }

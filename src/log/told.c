@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
 void told_not_mapped(const struct place *place)
 {
@@ -58,10 +59,17 @@ void told_uncovered(struct told *told, const struct place *place, uint64_t offse
 
 void told_refused(struct told *told, const struct place *place, uint64_t offset)
 {
-    if (!told->has_refused && clock_is_due(&told->refused_ms, LOG_MESSAGE_MS)) {
+    if (told->has_refused || !clock_is_due(&told->refused_ms, LOG_MESSAGE_MS)) {
+        return;
+    }
+    told->has_refused = true;
+    if (strcmp(place->suffix, FILES_NEW) == 0) { /* no client waits for an answer */
+        diag_error("%s" FILES_NEW ": cannot append at offset %" PRIu64
+                   "; no new log is made",
+                   files_path(place->files), offset);
+    } else {
         diag_error("%s: cannot append at offset %" PRIu64 ", batch refused",
                    files_path(place->files), offset);
-        told->has_refused = true;
     }
 }
 

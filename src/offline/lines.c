@@ -19,20 +19,33 @@ static bool contains(struct slice bytes, int byte)
     return bytes.length > 0 && memchr(bytes.bytes, byte, bytes.length) != NULL;
 }
 
-/* Whether a line can hold it; what a server acknowledged always can. */
-static bool fits_a_line(struct slice key, struct slice value)
+/* Whether a line can hold it; what a server acknowledged always can, and so below. */
+static bool is_value_for_a_line(struct slice value)
 {
-    return !contains(key, ' ') && !contains(key, '\n') && !contains(key, 0) &&
-           !contains(value, '\n') && !contains(value, 0) && utf8_is_valid(key) &&
-           utf8_is_valid(value);
+    return !contains(value, '\n') && !contains(value, 0) && utf8_is_valid(value);
 }
 
-static enum status leave_out(struct slice key)
+static bool is_key_for_a_line(struct slice key)
 {
-    diag_errorx(
-        "the key %.*s: no SET line can carry its value; left out: see --dump=resp",
-        (int)(key.length < 200 ? key.length : 200), (const char *)key.bytes);
+    return is_value_for_a_line(key) && !contains(key, ' ');
+}
+
+static enum status leave_out(struct slice key, const char *reason)
+{
+    diag_errorx("the key %.*s: %s; left out: see --dump=resp",
+                (int)(key.length < 200 ? key.length : 200), (const char *)key.bytes,
+                reason);
     return KV_PARTIAL;
+}
+
+/* KV_PARTIAL: a SET line, or a DELETE line of no value, cannot carry it (reported). */
+static enum status check_fits(struct slice key, struct slice value)
+{
+    if (!is_key_for_a_line(key)) {
+        return leave_out(key, "no line can carry it");
+    }
+    return is_value_for_a_line(value) ? KV_OK
+                                      : leave_out(key, "no SET line can carry its value");
 }
 
 static enum status reserve(struct lines *lines, struct slice key, struct slice value)
@@ -72,10 +85,10 @@ enum status lines_put_set(struct lines *lines, struct slice key, struct slice va
 {
     struct buffer *text = &lines->text;
     bool is_line = lines->format == LINES_SET;
-    if (is_line && !fits_a_line(key, value)) {
-        return leave_out(key);
+    enum status status = is_line ? check_fits(key, value) : KV_OK;
+    if (status == KV_OK) {
+        status = reserve(lines, key, value);
     }
-    enum status status = reserve(lines, key, value);
     if (status != KV_OK) {
         return status;
     }
@@ -97,10 +110,10 @@ enum status lines_put_delete(struct lines *lines, struct slice key)
 {
     struct buffer *text = &lines->text;
     bool is_line = lines->format == LINES_SET;
-    if (is_line && !fits_a_line(key, SLICE_LITERAL(""))) {
-        return leave_out(key);
+    enum status status = is_line ? check_fits(key, SLICE_LITERAL("")) : KV_OK;
+    if (status == KV_OK) {
+        status = reserve(lines, key, SLICE_LITERAL(""));
     }
-    enum status status = reserve(lines, key, SLICE_LITERAL(""));
     if (status != KV_OK) {
         return status;
     }

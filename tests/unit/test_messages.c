@@ -942,12 +942,13 @@ static void messages_name_why_an_index_is_not_believed_or_saved(void **state)
          "PATH.index, start"},
         {"PATH.index: cannot read; it is not used: ERROR",
          "index, log, fail-from 1 mmap index ENOMEM, start"},
-        {"PATH: the log is 340 bytes long, but OFFSET of it were durable when .index "
+        {"PATH: the log is 340 bytes long, but OFFSET of it were durable when PATH.index "
          "was written; nothing was changed",
          "log, copy PATH PATH.before, index, open, put k one, close, move PATH.before "
          "PATH, start"},
-        {"PATH: is missing or empty, but there is a .index of it: restore the log, or "
-         "remove that file to begin anew; nothing was changed",
+        {"PATH: is missing or empty, but there is PATH.index, the index of it: restore "
+         "the "
+         "log, or remove that file to begin anew; nothing was changed",
          "index, log, remove PATH, start"},
         {"PATH.index: not enough memory to write it; the next start reads more of the "
          "log",
@@ -984,7 +985,7 @@ static void messages_of_the_offline_modes_name_what_stands_in_their_way(void **s
          "log, fail 1 fopen any EMFILE, salvage, one-line"},
         {"/dev/urandom: cannot read a log id; no log is made: ERROR",
          "log, fail 2 fopen any EMFILE, salvage, one-line"},
-        {"PATH.salvaged: cannot append at offset OFFSET, batch refused: ERROR",
+        {"PATH.salvaged.new: cannot append at offset OFFSET; no new log is made: ERROR",
          "log, fail 2 pwrite new ENOSPC, salvage, one-line, at opening-end"},
     };
     EXPECT_EVENTS(events);
