@@ -7,7 +7,8 @@
 #include "base/status.h"
 
 /*
- * Print `name value` lines about the log on stdout, the first damage among them.
+ * Print `name value` lines about the log on stdout, the first damage among them; nothing,
+ * but a line on stderr, where PATH.old is damaged or PATH is no log, or not all of one.
  *
  * KV_OK: it can be served; a torn tail is told.  KV_CORRUPT: damaged, or no log. Both
  * also if the reader of stdout has seen enough.
