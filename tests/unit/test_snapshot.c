@@ -636,7 +636,7 @@ static void f113_image_that_fades_behind_its_check_is_not_believed(void **state)
     engine_catch_sigbus();
     engine_open(engine);
     for (int i = 0; i < 300; i++) { /* so that its end is on another page */
-        char key[16];
+        char key[32];
         (void)snprintf(key, sizeof key, "more-%d", i);
         engine_put(engine, key, "value");
     }
