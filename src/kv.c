@@ -126,7 +126,10 @@ _Noreturn static void give_up_connection(const char *what)
             reason);
 }
 
-/* The addresses of a name; it may have brackets, as the server prints it: [::1]. */
+/*
+ * The addresses of a name; it may have brackets, as the server prints it: [::1]. Nothing
+ * of it is passed over: another server may answer to the rest.
+ */
 static void find_addresses(void)
 {
     static struct sockaddr_un path = {.sun_family = AF_UNIX};
@@ -134,17 +137,24 @@ static void find_addresses(void)
                                       .ai_addr = (struct sockaddr *)&path,
                                       .ai_addrlen = sizeof path};
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    size_t length = strlen(address);
     char name[256];
     if (strchr(address, '/') != NULL) {
-        if (strlen(address) >= sizeof path.sun_path) {
+        if (length >= sizeof path.sun_path) {
             give_up("%s: too long a path for a socket", address);
         }
-        memcpy(path.sun_path, address, strlen(address));
+        memcpy(path.sun_path, address, length);
         found = &of_path;
         return;
     }
-    const char *start = address + (address[0] == '[' ? 1 : 0);
-    (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(start, "]"), start);
+    bool has_brackets = address[0] == '[' && address[length - 1] == ']';
+    (void)snprintf(name, sizeof name, "%.*s", (int)length - (has_brackets ? 2 : 0),
+                   address + (has_brackets ? 1 : 0));
+    const char *colon = strchr(name, ':');
+    if (strpbrk(name, "[]") != NULL || (colon != NULL && colon == strrchr(name, ':'))) {
+        give_up("%s: no such address: a port goes into -p, brackets around all else",
+                address);
+    }
     int error = getaddrinfo(name, port, &hints, &found);
     if (error != 0) {
         give_up("%s:%s: no such address: %s", address, port, gai_strerror(error));

@@ -110,6 +110,15 @@ KV_ADDRESS=127.0.0.1 kvs "an address from the environment" 0 "5$line" '' count
 "$kv" -a no.such.host.invalid count 2>"$work/kv.stderr"
 check "kv: no such address" "$? $(sed 's/\(no such address: \)..*/\1a reason/' "$work/kv.stderr")" \
     "2 kv: no.such.host.invalid:$port: no such address: a reason" # in the words of its libc
+for address in 127.0.0.1:1 '[::1]:1' "localhost:$port"; do
+    kvs "$address, a port in its address" 2 '' "$address: no such address: a port goes into -p, brackets around all else" \
+        -a "$address" count
+done
+for address in '127.0.0.1]' '127.0.0.1]foo' '[127.0.0.1' '[127.0.0.1]foo' '[[127.0.0.1]]'; do
+    kvs "$address, which another may answer to" 2 '' \
+        "$address: no such address: a port goes into -p, brackets around all else" -a "$address" count
+done
+kvs "brackets around all of it" 0 "5$line" '' -a '[127.0.0.1]' count
 kvs "a port that is this one and 65536" 2 '' \
     "$((port + 65536)): a port is a number from 1 to 65535" -p $((port + 65536)) count
 kvs "port 0" 2 '' '0: a port is a number from 1 to 65535' -p 0 count
