@@ -50,6 +50,16 @@ static void close_keeping_errno(int fd)
     errno = kept_errno;
 }
 
+/* Whether one socket more can be had; who gets none is told. */
+static bool has_place(const struct listener *listener, const char *address)
+{
+    if (listener->count < LISTENERS_MAX) {
+        return true;
+    }
+    diag_errorx("%s: one socket too many, %d at most; giving up", address, LISTENERS_MAX);
+    return false;
+}
+
 /* ---- TCP ---- */
 
 /*
@@ -101,7 +111,9 @@ static bool is_repeated(const struct addrinfo *addresses, const struct addrinfo 
     return false;
 }
 
-/* Bind all of them that this machine has. Returns whether there is one, and no failure.
+/*
+ * Bind all of them that this machine has. Returns whether there is one, and no failure;
+ * errno tells of it, unless there was no place for one.
  */
 static bool bind_addresses(struct listener *listener, struct addrinfo *addresses,
                            bool is_only)
@@ -113,8 +125,11 @@ static bool bind_addresses(struct listener *listener, struct addrinfo *addresses
         if (listener->count > 0) {
             take_port(a->ai_addr, listener->fds[0]);
         }
-        if (is_repeated(addresses, a) || listener->count == LISTENERS_MAX) {
+        if (is_repeated(addresses, a)) {
             continue;
+        }
+        if (listener->count == LISTENERS_MAX) {
+            return false;
         }
         int fd = bind_address(a, is_only);
         if (fd >= 0) {
@@ -173,7 +188,7 @@ static enum status bind_name(struct listener *listener, const char *address,
         return KV_IO;
     }
     bool is_bound = bind_addresses(listener, addresses, is_only);
-    if (!is_bound) {
+    if (!is_bound && has_place(listener, address)) {
         bool is_ipv6 = strchr(host, ':') != NULL;
         diag_error("%s%s%s:%s: cannot listen; giving up", is_ipv6 ? "[" : "", host,
                    is_ipv6 ? "]" : "", port);
@@ -241,12 +256,11 @@ static enum status bind_path(struct listener *listener, const char *path)
             return KV_OK;
         }
     }
-    if (fill_path(path, &address) != KV_OK) {
+    if (fill_path(path, &address) != KV_OK || !has_place(listener, path)) {
         return KV_IO;
     }
-    int fd = listener->count < LISTENERS_MAX ? socket(AF_UNIX, SOCK_STREAM, 0) : -1;
-    bool is_free = unlink(path) == 0 || errno == ENOENT;
-    if (fd < 0 || !is_free || !set_flags(fd) ||
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (fd < 0 || !set_flags(fd) || (unlink(path) < 0 && errno != ENOENT) ||
         bind(fd, (const struct sockaddr *)&address, sizeof address) < 0) {
         diag_error("%s: cannot listen; giving up", path);
         if (fd >= 0) {

@@ -2,14 +2,16 @@
  * Where the server listens: what may stand at the path of a socket, and what a service
  * manager may hand over.
  *
- * wrap: socket chmod
+ * wrap: socket chmod getaddrinfo freeaddrinfo
  */
 #include "net/listener.h"
 
 #include "support/engine.h"
 #include "support/unit.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,20 +40,68 @@ int __wrap_chmod(const char *path, mode_t mode)
     return chmod_error != 0 ? -1 : __real_chmod(path, mode);
 }
 
+/* A name with two addresses, whatever the names of this machine have. */
+#define NAME_OF_TWO "name.of.two"
+
+static struct sockaddr_in two_addresses[2];
+static struct addrinfo two[2];
+
+int __real_getaddrinfo(const char *name, const char *port, const struct addrinfo *hints,
+                       struct addrinfo **found_out);
+int __wrap_getaddrinfo(const char *name, const char *port, const struct addrinfo *hints,
+                       struct addrinfo **found_out);
+void __real_freeaddrinfo(struct addrinfo *found);
+void __wrap_freeaddrinfo(struct addrinfo *found);
+
+int __wrap_getaddrinfo(const char *name, const char *port, const struct addrinfo *hints,
+                       struct addrinfo **found_out)
+{
+    if (strcmp(name, NAME_OF_TWO) != 0) {
+        return __real_getaddrinfo(name, port, hints, found_out);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        two_addresses[i] = (struct sockaddr_in){
+            .sin_family = AF_INET,
+            .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 100 + (in_addr_t)i)};
+        two[i] = (struct addrinfo){.ai_family = AF_INET,
+                                   .ai_socktype = SOCK_STREAM,
+                                   .ai_addr = (struct sockaddr *)&two_addresses[i],
+                                   .ai_addrlen = sizeof two_addresses[i]};
+    }
+    two[0].ai_next = &two[1];
+    *found_out = &two[0];
+    return 0;
+}
+
+void __wrap_freeaddrinfo(struct addrinfo *found)
+{
+    if (found != &two[0]) {
+        __real_freeaddrinfo(found);
+    }
+}
+
 static struct listener_options at(const char *address)
 {
     return (struct listener_options){
         .address_count = 1, .addresses = {address}, .port = "0"};
 }
 
-static void expect_refusal(struct engine *engine, const char *address)
+/* Refused before it listens, or when it is to listen; with one line. */
+static void expect_refusal_of(struct engine *engine,
+                              const struct listener_options *options)
 {
     struct listener listener;
-    struct listener_options options = at(address);
     engine_forget_messages(engine);
-    assert_int_equal(listener_bind(&options, &listener), KV_IO);
+    assert_true(listener_bind(options, &listener) == KV_IO ||
+                listener_open(options, &listener) == KV_IO);
     listener_close(&listener);
     assert_int_equal(engine_told(engine, ""), 1);
+}
+
+static void expect_refusal(struct engine *engine, const char *address)
+{
+    struct listener_options options = at(address);
+    expect_refusal_of(engine, &options);
 }
 
 /* What the server prints when it is ready is no address, and the line says why. */
@@ -123,6 +173,68 @@ static void f121_listener_replaces_only_what_a_dead_server_left(void **state)
     engine_expect_line(engine, "listening on PATH.here", 0, 0);
     listener_close(&listener);
     assert_int_equal(stat(path, &info), -1);
+}
+
+/* What the system says of a socket that cannot be had is what is told. */
+static void f121_listener_tells_why_a_path_has_no_socket(void **state)
+{
+    struct engine *engine = *state;
+    char path[TEMPDIR_FILE_BYTES + 8];
+    engine_open(engine);
+    (void)snprintf(path, sizeof path, "%s.here", engine->log.path);
+    socket_error = EMFILE;
+    expect_refusal(engine, path);
+    engine_expect_line(engine, "PATH.here: cannot listen; giving up: ERROR", 0, EMFILE);
+    socket_error = 0;
+}
+
+/* Add so many addresses of this machine. */
+static void add_addresses(struct listener_options *options, size_t count)
+{
+    static char texts[LISTENERS_MAX][16];
+    for (size_t i = 0; i < count; i++) {
+        (void)snprintf(texts[i], sizeof texts[i], "127.0.0.%zu", i + 1);
+        options->addresses[options->address_count++] = texts[i];
+    }
+}
+
+/* Every address of a name is listened on, or the one that has no place any more is named.
+ */
+static void listener_names_what_is_one_socket_too_many(void **state)
+{
+    struct engine *engine = *state;
+    struct listener listener;
+    char path[TEMPDIR_FILE_BYTES + 8];
+    engine_open(engine);
+    (void)snprintf(path, sizeof path, "%s.here", engine->log.path);
+
+    struct listener_options options = at(NAME_OF_TWO);
+    add_addresses(&options, LISTENERS_MAX - 3);
+    options.addresses[options.address_count++] = path;
+    assert_int_equal(listener_bind(&options, &listener), KV_OK);
+    assert_int_equal(listener_open(&options, &listener), KV_OK);
+    assert_int_equal(listener.count, LISTENERS_MAX);
+    listener_close(&listener);
+
+    options = at(NAME_OF_TWO);
+    add_addresses(&options, LISTENERS_MAX - 2);
+    options.addresses[options.address_count++] = path;
+    expect_refusal_of(engine, &options);
+    engine_expect_line(engine, "PATH.here: one socket too many, 16 at most; giving up", 0,
+                       0);
+
+    options = at(NAME_OF_TWO);
+    add_addresses(&options, LISTENERS_MAX - 1);
+    expect_refusal_of(engine, &options);
+    engine_expect_line(engine, "127.0.0.15: one socket too many, 16 at most; giving up",
+                       0, 0);
+
+    options = (struct listener_options){.port = "0"};
+    add_addresses(&options, LISTENERS_MAX - 1);
+    options.addresses[options.address_count++] = NAME_OF_TWO;
+    expect_refusal_of(engine, &options);
+    engine_expect_line(engine, NAME_OF_TWO ": one socket too many, 16 at most; giving up",
+                       0, 0);
 }
 
 static void f121_listener_takes_no_path_that_is_too_long(void **state)
@@ -215,7 +327,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON_ENGINE(listener_takes_no_port_in_an_address),
         ON_ENGINE(f121_listener_replaces_only_what_a_dead_server_left),
+        ON_ENGINE(f121_listener_tells_why_a_path_has_no_socket),
         ON_ENGINE(f121_listener_takes_no_path_that_is_too_long),
+        ON_ENGINE(listener_names_what_is_one_socket_too_many),
         ON_ENGINE(listener_narrows_ipv6_only_beside_other_addresses),
         ON_ENGINE(f121_listener_refuses_sockets_that_are_none),
     };
