@@ -56,6 +56,9 @@ uint64_t protocol_line_bytes_max(uint64_t value_bytes_max);
 enum status protocol_parse(struct slice line, uint64_t value_bytes_max,
                            struct request *request_out);
 
+/* The length of a byte order mark, which is no part of the line that it stands before. */
+enum { PROTOCOL_MARK_BYTES = 3 };
+
 /* What follows the byte order mark, if the first line of a client begins with one. */
 struct slice protocol_skip_mark(struct slice line);
 

@@ -233,6 +233,7 @@ enum status protocol_parse(struct slice line, uint64_t value_bytes_max,
 struct slice protocol_skip_mark(struct slice line)
 {
     struct slice mark = SLICE_LITERAL("\xef\xbb\xbf");
+    assert(mark.length == PROTOCOL_MARK_BYTES);
     return slice_starts_with(line, mark) ? slice_after(line, mark.length) : line;
 }
 

@@ -56,6 +56,7 @@ struct session {
     struct session_options options;
     struct store *store; /* borrowed */
     struct conn *conn;
+    size_t line_bytes_max; /* without the mark that the conn has room for */
     struct replies replies;
     struct commands commands;
     struct turn turn;
@@ -72,7 +73,9 @@ enum status session_create(const struct session_options *options, struct store *
     }
     session->options = *options;
     session->store = store;
-    if (conn_create((size_t)line_bytes_max, &session->conn) != KV_OK ||
+    session->line_bytes_max = (size_t)line_bytes_max;
+    if (conn_create(session->line_bytes_max + PROTOCOL_MARK_BYTES, &session->conn) !=
+            KV_OK ||
         replies_init(&session->replies, session->conn, store) != KV_OK) {
         conn_destroy(session->conn);
         free(session);
@@ -169,13 +172,14 @@ static enum status examine(const struct session *session, enum line kind,
                            struct slice line, struct request *request_out)
 {
     enum status status = KV_OK;
-    if (kind == LINE_WHOLE || kind == LINE_UNFINISHED) {
+    bool is_short = line.length <= session->line_bytes_max;
+    if (is_short && (kind == LINE_WHOLE || kind == LINE_UNFINISHED)) {
         status = protocol_parse(line, session->options.value_bytes_max, request_out);
         bool is_cut = kind == LINE_UNFINISHED && protocol_is_write(request_out->verb);
         status = is_cut ? KV_INCOMPLETE_LINE : status;
     } else {
         *request_out = (struct request){.verb = VERB_NONE};
-        status = kind == LINE_TOO_LONG ? KV_LINE_TOO_LONG : KV_NO_MEMORY;
+        status = kind == LINE_NO_MEMORY ? KV_NO_MEMORY : KV_LINE_TOO_LONG;
     }
     /* No command begins as such a line does. */
     if (request_out->verb == VERB_NONE && protocol_is_hangup(line)) {

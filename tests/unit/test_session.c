@@ -394,6 +394,35 @@ static void session_drops_who_is_no_client_before_its_line_is_too_long(void **st
     }
 }
 
+enum { SHORT_VALUE_BYTES = 100 }; /* enough for a SET to be the longest line */
+
+/* Say the longest SET, and so many bytes more. */
+static void say_longest(struct talk *talk, const char *before, size_t more_bytes)
+{
+    script_add_text(&talk->said, before);
+    script_add_fill(&talk->said, 'k', KEY_BYTES_MAX);
+    script_add_text(&talk->said, " ");
+    script_add_fill(&talk->said, 'v', SHORT_VALUE_BYTES + more_bytes);
+    script_add_text(&talk->said, "\r");
+}
+
+/* The mark is none of the line's bytes, neither to its harm nor to its good. */
+static void f25_a_byte_order_mark_takes_nothing_of_the_longest_line(void **state)
+{
+    struct session_options short_values = options;
+    short_values.value_bytes_max = SHORT_VALUE_BYTES;
+    for (size_t more_bytes = 0; more_bytes <= 4; more_bytes++) {
+        struct talk talk = begin_with(*state, &short_values);
+        say_longest(&talk, "\xef\xbb\xbfSET ", more_bytes);
+        expect_reply(&talk, "\n",
+                     more_bytes == 0 ? "success\n" : "error: line too long\n");
+        say_longest(&talk, "SET ", more_bytes);
+        expect_reply(&talk, "\n",
+                     more_bytes == 0 ? "success\n" : "error: line too long\n");
+        end(&talk);
+    }
+}
+
 /* ---- A walk through many keys ---- */
 
 /* KEYS that finds nothing gives way to others again and again, and is not idle. */
@@ -850,6 +879,7 @@ int main(void)
         ON_ENGINE(f3_session_linger_waits_for_nobody_who_was_dropped),
         ON_ENGINE(f1_a_session_idle_for_long_has_time_to_take_its_last_reply),
         ON_ENGINE(session_drops_who_is_no_client_before_its_line_is_too_long),
+        ON_ENGINE(f25_a_byte_order_mark_takes_nothing_of_the_longest_line),
         ON_ENGINE(f105_a_list_that_finds_nothing_is_made_in_slices),
         ON_ENGINE(f71_session_create_without_memory_fails_cleanly),
         ON_ENGINE(f71_commands_without_memory_say_so_and_the_next_goes_on),
