@@ -63,8 +63,8 @@ static bool has_place(const struct listener *listener, const char *address)
 /* ---- TCP ---- */
 
 /*
- * is_only: there is no other address, and that of all of IPv6 may stand for all of IPv4
- * too, as the system wants it.
+ * is_only: there is no other address but paths, and that of all of IPv6 may stand for all
+ * of IPv4 too, as the system wants it.
  */
 static int bind_address(const struct addrinfo *address, bool is_only)
 {
@@ -331,6 +331,16 @@ static enum status inherit(struct listener *listener)
 
 /* ---- All of them ---- */
 
+/* Whether one name at most is listened on: a path is in nobody's way. */
+static bool has_one_name(const struct listener_options *options)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < options->address_count; i++) {
+        count += is_path(options->addresses[i]) ? 0 : 1;
+    }
+    return count <= 1;
+}
+
 enum status listener_bind(const struct listener_options *options,
                           struct listener *listener_out)
 {
@@ -343,7 +353,7 @@ enum status listener_bind(const struct listener_options *options,
         struct sockaddr_un unused;
         status = is_path(address) ? fill_path(address, &unused)
                                   : bind_name(listener_out, address, options->port,
-                                              options->address_count == 1);
+                                              has_one_name(options));
     }
     return status;
 }

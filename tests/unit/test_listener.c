@@ -297,7 +297,7 @@ static bool is_narrow(int fd)
 }
 
 /* The address of all of IPv6 stands for IPv4 too, as the system has it, but beside
- * others. */
+ * others; a path is none. */
 static void listener_narrows_ipv6_only_beside_other_addresses(void **state)
 {
     struct engine *engine = *state;
@@ -309,6 +309,10 @@ static void listener_narrows_ipv6_only_beside_other_addresses(void **state)
         print_message("no IPv6 here\n");
         skip();
     }
+    assert_true(is_narrow(listener.fds[0]) == is_narrow(fresh));
+    listener_close(&listener);
+    options.addresses[options.address_count++] = "/tmp/no.such.directory/socket";
+    assert_int_equal(listener_bind(&options, &listener), KV_OK);
     assert_true(is_narrow(listener.fds[0]) == is_narrow(fresh));
     listener_close(&listener);
     options = at("[::1]"); /* as it is printed */
