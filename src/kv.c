@@ -116,7 +116,7 @@ static void put(struct buffer *buffer, struct slice bytes)
 
 _Noreturn static void give_up_connection(const char *what)
 {
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINPROGRESS) {
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
         give_up("%s: no answer for %d s; what was asked may be done yet", address,
                 (int)patience_s);
     }
@@ -165,7 +165,8 @@ static int open_connection(void)
 {
     struct timeval patience = {.tv_sec = (time_t)patience_s};
     find_addresses();
-    for (const struct addrinfo *a = found; a != NULL; a = a->ai_next) {
+    for (const struct addrinfo *a = found; a != NULL;
+         a = errno == EINTR ? a : a->ai_next) {
         int fd = socket(a->ai_family, SOCK_STREAM, 0);
         if (fd >= 0 &&
             setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 &&
@@ -174,7 +175,12 @@ static int open_connection(void)
             return fd;
         }
         if (errno == EINPROGRESS || errno == EAGAIN) {
-            break;
+            give_up("%s: no connection for %d s; nothing was asked", address,
+                    (int)patience_s);
+        }
+        if (errno == EINTR) { /* we were stopped; whether it goes on depends: anew */
+            (void)close(fd);
+            errno = EINTR;
         }
     }
     give_up_connection("cannot connect");

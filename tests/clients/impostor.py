@@ -18,6 +18,8 @@ Prints its port once it listens. What it does with each client:
     endless     keys without an empty line behind them
     empty       an empty line, as at the end of a list
     evicts      the first of two replies, or none, and that its time was up
+    full        takes no connection until it reads a line, and says then that there is 1
+                of everything
 """
 import socket
 import struct
@@ -58,13 +60,20 @@ def answer(connection):
         "twice": b"2\nno value stored\n" if heard.count(b"\n") == 2 else b"",
         "endless": b"a\nb\nc\n",
         "empty": b"\n",
+        "full": b"1\n" * heard.count(b"\n"),
         "evicts": (b"1\n" if heard.count(b"\n") == 2 else b"") + b"error: idle too long\n",
     }.get(BEHAVIOUR, b""))
 
 
 def main():
     with socket.create_server(("127.0.0.1", 0)) as server:
+        if BEHAVIOUR == "full":
+            server.listen(0)  # which is one place, and it is taken
+            first = socket.create_connection(server.getsockname())
         print(server.getsockname()[1], flush=True)
+        if BEHAVIOUR == "full":
+            sys.stdin.readline()
+            first.close()
         while True:
             connection, _ = server.accept()
             with connection:

@@ -202,6 +202,27 @@ impostor twice "$other"
 impostor endless "$other"
 impostor empty "$other"
 impostor evicts 'idle too long'
+
+# A server that takes no connection: nothing was asked. Who is stopped meanwhile goes on.
+coproc python3 "$here/impostor.py" full
+read -r KV_PORT <&"${COPROC[0]}"
+kvs "a server that takes no connection" 2 '' \
+    "127.0.0.1: no connection for 1 s; nothing was asked" -t 1 set color red
+"$kv" -t "$seconds_max" count >"$work/kv.stdout" 2>"$work/kv.stderr" &
+kv_pid=$!
+until grep -q "$(printf ':%04X 02 ' "$KV_PORT")" /proc/net/tcp; do :; done # it connects
+kill -STOP "$kv_pid"
+until grep -q '^State:.T' "/proc/$kv_pid/status"; do :; done
+kill -CONT "$kv_pid"
+until ! grep -q '^State:.T' "/proc/$kv_pid/status" 2>/dev/null; do :; done
+echo >&"${COPROC[1]}"
+wait "$kv_pid"
+check "kv: one that was stopped while it connected" \
+    "$? $(cat "$work/kv.stdout" "$work/kv.stderr")" "0 1"
+exec {COPROC[1]}>&-
+kill "$COPROC_PID"
+wait "$COPROC_PID" 2>/dev/null
+
 [[ -z ${KV_RUNNER:-} ]] ||
     check "kv: nothing that its runner has to say" "$(head -c 2000 "$work/runner")" ''
 exit 0
