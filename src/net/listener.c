@@ -212,19 +212,21 @@ static enum status judge_path(const char *path, const struct sockaddr_un *addres
         return KV_IO;
     }
     int fd = is_seen ? socket(AF_UNIX, SOCK_STREAM, 0) : -1;
-    if (fd < 0 || !set_flags(fd)) {
-        diag_error("%s: cannot find out who listens there; giving up", path);
-    } else if (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 ||
-               errno != ECONNREFUSED) {
+    bool can_ask = fd >= 0 && set_flags(fd);
+    /* Where so many wait already that no more may, somebody is to take them. */
+    bool is_served =
+        can_ask && (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 ||
+                    errno == EAGAIN || errno == EWOULDBLOCK);
+    bool is_left = can_ask && !is_served && errno == ECONNREFUSED;
+    if (is_served) {
         diag_errorx("%s: another server listens there; giving up", path);
-    } else {
-        (void)close(fd); /* a socket: nothing to lose */
-        return KV_OK;
+    } else if (!is_left) {
+        diag_error("%s: cannot find out who listens there; giving up", path);
     }
     if (fd >= 0) {
-        (void)close(fd); /* likewise */
+        (void)close(fd); /* a socket: nothing to lose */
     }
-    return KV_IO;
+    return is_left ? KV_OK : KV_IO;
 }
 
 static enum status fill_path(const char *path, struct sockaddr_un *address_out)

@@ -2,7 +2,7 @@
  * Where the server listens: what may stand at the path of a socket, and what a service
  * manager may hand over.
  *
- * wrap: socket chmod getaddrinfo freeaddrinfo
+ * wrap: socket connect chmod getaddrinfo freeaddrinfo
  */
 #include "net/listener.h"
 
@@ -21,10 +21,13 @@
 #include <unistd.h>
 
 static int socket_error; /* 0: none */
+static int connect_error;
 static int chmod_error;
 
 int __real_socket(int domain, int type, int protocol);
 int __wrap_socket(int domain, int type, int protocol);
+int __real_connect(int fd, const struct sockaddr *address, socklen_t length);
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t length);
 int __real_chmod(const char *path, mode_t mode);
 int __wrap_chmod(const char *path, mode_t mode);
 
@@ -32,6 +35,12 @@ int __wrap_socket(int domain, int type, int protocol)
 {
     errno = socket_error;
     return socket_error != 0 ? -1 : __real_socket(domain, type, protocol);
+}
+
+int __wrap_connect(int fd, const struct sockaddr *address, socklen_t length)
+{
+    errno = connect_error;
+    return connect_error != 0 ? -1 : __real_connect(fd, address, length);
 }
 
 int __wrap_chmod(const char *path, mode_t mode)
@@ -149,6 +158,16 @@ static void f121_listener_replaces_only_what_a_dead_server_left(void **state)
     expect_refusal(engine, path);
     engine_expect_line(engine, "PATH.here: another server listens there; giving up", 0,
                        0);
+    connect_error = EAGAIN; /* so many wait there already */
+    expect_refusal(engine, path);
+    engine_expect_line(engine, "PATH.here: another server listens there; giving up", 0,
+                       0);
+    connect_error = EACCES; /* another user's */
+    expect_refusal(engine, path);
+    engine_expect_line(engine,
+                       "PATH.here: cannot find out who listens there; giving up: ERROR",
+                       0, EACCES);
+    connect_error = 0;
     assert_int_equal(close(listener.fds[0]), 0); /* as a death leaves it */
     socket_error = EMFILE;
     expect_refusal(engine, path);
