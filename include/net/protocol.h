@@ -77,6 +77,13 @@ bool protocol_is_write(enum verb verb);
 bool protocol_is_hangup(struct slice line);
 
 /*
+ * Whether a good request is the request line of HTTP (RFC 9112, 3) too, and would store
+ * its version: a web page may choose the method, and the Host: behind it comes too late.
+ * So as a client's first line it is hung up on like those.
+ */
+bool protocol_is_http(const struct request *request);
+
+/*
  * Append the one-line reply for an outcome: `success`, `no value stored`, `already
  * stored`, or `error: ` and the reason. At most REPLY_LINE_BYTES_MAX bytes, for which
  * room was reserved.

@@ -266,6 +266,13 @@ bool protocol_is_hangup(struct slice line)
     }
 }
 
+bool protocol_is_http(const struct request *request)
+{
+    return slice_starts_with(request->key, SLICE_LITERAL("/")) &&
+           (slice_equal(request->value, SLICE_LITERAL("HTTP/1.1")) ||
+            slice_equal(request->value, SLICE_LITERAL("HTTP/1.0")));
+}
+
 static void put_text(struct buffer *replies, const char *text)
 {
     buffer_append(replies, slice_of_text(text));

@@ -205,13 +205,15 @@ static bool take_group(struct session *session, size_t position_max, struct grou
         if (kind == LINE_NONE) {
             break;
         }
-        if (start == 0 && !session->turn.has_begun) {
-            line = protocol_skip_mark(line);
-        }
+        bool is_first = start == 0 && !session->turn.has_begun;
+        line = is_first ? protocol_skip_mark(line) : line;
         struct queued *queued = &group->lines[group->line_count++];
         queued->start = start;
         queued->lookup = NULL;
         queued->refusal = examine(session, kind, line, &queued->request);
+        if (is_first && queued->refusal == KV_OK && protocol_is_http(&queued->request)) {
+            queued->request = (struct request){.verb = VERB_QUIT};
+        }
         if (queued->refusal == KV_OK && protocol_has_key(queued->request.verb)) {
             queued->lookup = &group->lookups[group->lookup_count++];
             store_begin_lookup(session->store, queued->request.key, queued->lookup);

@@ -87,6 +87,8 @@ browses() { # browses NAME CURL-ARGUMENT...: curl is sent away at once, with not
 }
 browses "curl http:// is sent away"
 browses "curl -d is sent away" -d x
+browses "curl -X SET is sent away" -X SET
+browses "curl -X ADD is sent away" -X ADD
 browses "curl with commands as its body is sent away" --data-binary "@$work/body"
 browses "curl PUT with commands as its body is sent away" -X PUT --data-binary "@$work/body"
 check "nothing of it was stored" "$(printf 'COUNT\nEXISTS body\nEXISTS post\nEXISTS host\n' |

@@ -394,6 +394,57 @@ static void session_drops_who_is_no_client_before_its_line_is_too_long(void **st
     }
 }
 
+/* A web page chooses the method: as the first line, what would store the version of HTTP.
+ */
+static void session_drops_who_begins_with_a_request_of_http(void **state)
+{
+    static const char *const firsts[] = {"SET /k HTTP/1.1\r\nHost: x\r\n\r\n",
+                                         "set /k HTTP/1.0\n", "ADD /k HTTP/1.1\r\n",
+                                         "\xef\xbb\xbfSET /k HTTP/1.1\n"};
+    for (size_t i = 0; i < sizeof firsts / sizeof firsts[0]; i++) {
+        struct talk talk = begin(*state);
+        script_add_text(&talk.said, firsts[i]);
+        expect_reply(&talk, "SET k v\n", "");
+        assert_int_equal(talk.state, SESSION_OVER);
+        engine_expect(talk.engine, "/k", NULL);
+        engine_expect(talk.engine, "k", NULL);
+        end(&talk);
+    }
+}
+
+/* So is no line of a client of ours: it may store that. */
+static void session_stores_what_looks_like_http_behind_the_first_line(void **state)
+{
+    struct talk talk = begin(*state);
+    expect_reply(&talk, "SET proto HTTP/1.1\nSET /k HTTP/1.1\nGET /k\n",
+                 "success\nsuccess\nHTTP/1.1\n");
+    expect_reply(&talk, "ADD /l HTTP/1.1\n", "success\n");
+    end(&talk);
+}
+
+/* Nothing of it would be stored: it is refused as it is anywhere. */
+static void session_refuses_a_first_line_of_http_that_is_none_of_ours(void **state)
+{
+    static const struct {
+        const char *first;
+        const char *reply;
+    } rows[] = {
+        {"GET /k HTTP/1.1\n", "error: usage: GET key\n"},
+        {"INCR /k HTTP/1.1\n", "error: not a number\n"},
+        {"SET /k HTTP/1.1 \n", "success\n"},
+        {"SET /k HTTP/1.12\n", "success\n"},
+        {"SET /k x HTTP/1.1\n", "success\n"},
+        {"SET /k HTTP/1.2\n", "success\n"},
+        {"SET x/k HTTP/1.1\n", "success\n"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct talk talk = begin(*state);
+        expect_reply(&talk, rows[i].first, rows[i].reply);
+        expect_reply(&talk, "EXISTS no\n", "0\n");
+        end(&talk);
+    }
+}
+
 enum { SHORT_VALUE_BYTES = 100 }; /* enough for a SET to be the longest line */
 
 /* Say the longest SET, and so many bytes more. */
@@ -879,6 +930,9 @@ int main(void)
         ON_ENGINE(f3_session_linger_waits_for_nobody_who_was_dropped),
         ON_ENGINE(f1_a_session_idle_for_long_has_time_to_take_its_last_reply),
         ON_ENGINE(session_drops_who_is_no_client_before_its_line_is_too_long),
+        ON_ENGINE(session_drops_who_begins_with_a_request_of_http),
+        ON_ENGINE(session_stores_what_looks_like_http_behind_the_first_line),
+        ON_ENGINE(session_refuses_a_first_line_of_http_that_is_none_of_ours),
         ON_ENGINE(f25_a_byte_order_mark_takes_nothing_of_the_longest_line),
         ON_ENGINE(f105_a_list_that_finds_nothing_is_made_in_slices),
         ON_ENGINE(f71_session_create_without_memory_fails_cleanly),
