@@ -21,6 +21,7 @@ static const int stop_signals[] = {SIGTERM, SIGINT, SIGHUP};
 
 static volatile sig_atomic_t manner = BY_SIGNAL;
 static volatile sig_atomic_t is_wanted;
+static volatile sig_atomic_t is_urgent; /* a SIGINT was noted: the next is the second */
 static int wake_pipe[2] = {-1, -1};
 static struct {
     volatile sig_atomic_t directory; /* -1: there is none */
@@ -58,10 +59,11 @@ static void end_at_once(int signal_number)
 static void take_signal(int signal_number)
 {
     int kept_errno = errno;
-    if (manner != NOTED || (is_wanted != 0 && signal_number == SIGINT)) {
+    if (manner != NOTED || (is_urgent != 0 && signal_number == SIGINT)) {
         end_at_once(signal_number);
     }
     is_wanted = 1;
+    is_urgent = is_urgent != 0 || signal_number == SIGINT;
     /* The pipe does not block; if it is full, somebody is being woken already. */
     ssize_t written = write(wake_pipe[1], "", 1);
     (void)written;

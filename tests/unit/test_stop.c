@@ -258,6 +258,25 @@ static void f106_a_sighup_that_was_ignored_stays_ignored(void **state)
     assert_int_equal(WEXITSTATUS(status), 128 + SIGINT);
 }
 
+/* Another that came before, as from a service manager, makes the first SIGINT none. */
+static void f72_a_first_sigint_behind_another_signal_is_patient(void **state)
+{
+    (void)state;
+    pid_t child = fork();
+    if (child == 0) {
+        (void)alarm(WATCHDOG_S);
+        if (stop_note() != KV_OK || kill(getpid(), SIGTERM) != 0 ||
+            kill(getpid(), SIGINT) != 0 || !stop_is_wanted()) {
+            _exit(1);
+        }
+        _exit(0);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -266,6 +285,7 @@ int main(void)
         ON_ENGINE(f106_process_1_ends_by_a_stop_signal_too),
         ON_ENGINE(f106_only_what_is_half_made_is_removed),
         ON_ENGINE(f106_a_sighup_that_was_ignored_stays_ignored),
+        ON_ENGINE(f72_a_first_sigint_behind_another_signal_is_patient),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
