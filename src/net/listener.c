@@ -391,7 +391,10 @@ void listener_tell_ready(const struct listener *listener)
         char port[PORT_BYTES_MAX];
         if (getsockname(listener->fds[i], &bound.any, &length) == 0 &&
             bound.any.sa_family == AF_UNIX) {
-            diag_info("listening on %s", bound.path.sun_path);
+            /* On Linux a NUL stands before a name that has no file: unix(7). */
+            bool has_file = bound.path.sun_path[0] != '\0';
+            diag_info("listening on %s%s", has_file ? "" : "@",
+                      bound.path.sun_path + (has_file ? 0 : 1));
         } else if (getnameinfo(&bound.any, length, host, sizeof host, port, sizeof port,
                                NI_NUMERICHOST | NI_NUMERICSERV) == 0) {
             bool is_ipv6 = bound.any.sa_family == AF_INET6;

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -306,6 +307,40 @@ static void f121_listener_refuses_sockets_that_are_none(void **state)
     assert_int_equal(close(messages), 0);
 }
 
+/* One of Linux that has no file: it is told as ss and systemd write it. */
+static void f121_listener_names_a_socket_without_a_file(void **state)
+{
+    enum { FIRST_FD = 3 };
+    struct engine *engine = *state;
+    struct listener listener;
+    struct listener_options options = at("127.0.0.1");
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    char line[64];
+    engine_open(engine);
+    int length = snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "kv-test-%ld",
+                          (long)getpid());
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    int kept = dup(FIRST_FD);
+    if (bind(fd, (const struct sockaddr *)&name,
+             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)length)) <
+        0) {
+        print_message("no sockets without a file here\n");
+        skip();
+    }
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(dup2(fd, FIRST_FD), FIRST_FD);
+    hand_over("1");
+    engine_forget_messages(engine);
+    assert_int_equal(listener_bind(&options, &listener), KV_OK);
+    listener_tell_ready(&listener);
+    listener_close(&listener);
+    assert_int_equal(dup2(kept, FIRST_FD), FIRST_FD);
+    assert_int_equal(close(kept), 0);
+    assert_int_equal(close(fd), 0);
+    (void)snprintf(line, sizeof line, "listening on @kv-test-%ld", (long)getpid());
+    engine_expect_line(engine, line, 0, 0);
+}
+
 /* Whether a socket is for IPv6 alone. */
 static bool is_narrow(int fd)
 {
@@ -354,6 +389,7 @@ int main(void)
         ON_ENGINE(f121_listener_takes_no_path_that_is_too_long),
         ON_ENGINE(listener_names_what_is_one_socket_too_many),
         ON_ENGINE(listener_narrows_ipv6_only_beside_other_addresses),
+        ON_ENGINE(f121_listener_names_a_socket_without_a_file),
         ON_ENGINE(f121_listener_refuses_sockets_that_are_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
