@@ -229,15 +229,20 @@ static bool is_reply(struct slice heard, enum status status, enum verb verb)
     return slice_equal(heard, contents_status(status, verb));
 }
 
-/* What had failed when the line began to come. */
-static struct hits hits_before(const struct client *client, size_t start)
+/* How things stood when the line began to come. */
+static struct mark mark_before(const struct client *client, size_t start)
 {
     for (size_t i = 0; i < client->mark_count; i++) {
         if (client->marks[i].received > start) {
-            return client->marks[i].hits;
+            return client->marks[i];
         }
     }
-    return *faults_hits();
+    return (struct mark){0, *faults_hits(), sent_away};
+}
+
+static struct hits hits_before(const struct client *client, size_t start)
+{
+    return mark_before(client, start).hits;
 }
 
 /* Whether reading fails, whoever asks. */
@@ -285,15 +290,16 @@ static bool is_stat(struct slice heard, const char *name, uint64_t *number_out)
     return true;
 }
 
-static enum match match_stats(struct hearing *hearing)
+static enum match match_stats(const struct client *client, struct hearing *hearing)
 {
     struct slice heard;
     uint64_t number;
+    uint64_t sent_away_before = mark_before(client, client->answered).sent_away;
     while (hearing_next(hearing, &heard)) {
         if (heard.length == 0) {
             return MATCH;
         }
-        if ((is_stat(heard, "evicted", &number) && number < sent_away) ||
+        if ((is_stat(heard, "evicted", &number) && number < sent_away_before) ||
             (is_stat(heard, "keys", &number) && number != sure.key_count) ||
             (is_stat(heard, "live_bytes", &number) && number != sure.live_bytes)) {
             return WRONG;
@@ -384,7 +390,7 @@ static enum match match_line(const struct client *client, const struct line *lin
     struct hits before = hits_before(client, client->answered);
     return is_walk              ? contents_match_keys(&sure, hearing, &line->request,
                                                       has_failed_since(&before))
-           : verb == VERB_STATS ? match_stats(hearing)
+           : verb == VERB_STATS ? match_stats(client, hearing)
            : verb == VERB_HELP  ? match_help(line->request.key, hearing)
                                 : WRONG;
 }
@@ -534,7 +540,7 @@ void model_note_received(struct client *client, size_t count)
         client->answered >= client->marks[client->mark_count - 1].received) {
         client->mark_count = 0;
     }
-    struct mark mark = {client->received, *faults_hits()};
+    struct mark mark = {client->received, *faults_hits(), sent_away};
     mark.hits.is_failing = is_failing();
     client->marks[client->mark_count++] = mark;
     size_t before = client->received - count;

@@ -17,6 +17,7 @@ enum client_state { CLIENT_GONE, CLIENT_WAITING, CLIENT_LOBBY, CLIENT_SERVED };
 struct mark {
     size_t received;
     struct hits hits;
+    uint64_t sent_away; /* clients, in this life, so that they could tell */
 };
 
 struct client {
