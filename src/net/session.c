@@ -189,6 +189,14 @@ static enum status examine(const struct session *session, enum line kind,
     return status;
 }
 
+/* The first line of a client; a web page must not store anything. */
+static void hang_up_on_http(struct queued *first)
+{
+    if (first->refusal == KV_OK && protocol_is_http(&first->request)) {
+        first->request = (struct request){.verb = VERB_QUIT};
+    }
+}
+
 /*
  * Take the next lines, up to a position, and look their keys up. Returns whether lines
  * ran out.
@@ -205,19 +213,20 @@ static bool take_group(struct session *session, size_t position_max, struct grou
         if (kind == LINE_NONE) {
             break;
         }
-        bool is_first = start == 0 && !session->turn.has_begun;
-        line = is_first ? protocol_skip_mark(line) : line;
+        if (start == 0 && !session->turn.has_begun) {
+            line = protocol_skip_mark(line);
+        }
         struct queued *queued = &group->lines[group->line_count++];
         queued->start = start;
         queued->lookup = NULL;
         queued->refusal = examine(session, kind, line, &queued->request);
-        if (is_first && queued->refusal == KV_OK && protocol_is_http(&queued->request)) {
-            queued->request = (struct request){.verb = VERB_QUIT};
-        }
         if (queued->refusal == KV_OK && protocol_has_key(queued->request.verb)) {
             queued->lookup = &group->lookups[group->lookup_count++];
             store_begin_lookup(session->store, queued->request.key, queued->lookup);
         }
+    }
+    if (group->line_count > 0 && group->lines[0].start == 0 && !session->turn.has_begun) {
+        hang_up_on_http(&group->lines[0]);
     }
     store_fetch(session->store, group->lookups, group->lookup_count);
     return group->line_count < GROUP_LINES_MAX;
