@@ -36,6 +36,7 @@ static struct writes open;    /* received and never answered */
 static struct writes perhaps; /* ADDs among them that count if one before was refused */
 static struct hits open_hits; /* what had failed when the first of them came */
 static bool has_lost_unsynced;
+static bool has_lost_power; /* so that it did */
 static struct store *watched;
 
 /*
@@ -93,6 +94,7 @@ void model_begin_run(void)
     perhaps.count = 0;
     memset(is_counted, 0, key_capacity * sizeof *is_counted);
     has_lost_unsynced = false;
+    has_lost_power = false;
     suspicion = NULL;
     sent_away = 0;
     watched = NULL;
@@ -688,14 +690,15 @@ void model_note_closed(struct client *client)
     leave_open(client);
 }
 
-void model_note_end(bool lost_unsynced)
+void model_note_end(bool has_failed_sync, bool lost_power)
 {
     struct client *client = sockets_served();
     if (client != NULL) {
         leave_open(client);
     }
     note_durable(false);
-    has_lost_unsynced = has_lost_unsynced || lost_unsynced;
+    has_lost_unsynced = has_lost_unsynced || has_failed_sync || lost_power;
+    has_lost_power = has_lost_power || lost_power;
     suspicion = NULL;
     sent_away = 0;
 }
@@ -888,17 +891,29 @@ static void note_open_as_recent(bool has_order)
     }
 }
 
+/* A disk that lies has lost some of it, and may lose what of it it gave back. */
+static void doubt_recent(void)
+{
+    for (size_t i = 0; i < recent.count; i++) {
+        recent.items[i].is_doubtful = true;
+    }
+}
+
 /* What was found is what there is; and what the disk has, if it can be believed. */
 static void note_started(void)
 {
-    if (disk_lies() && !has_lost_unsynced) {
-        note_open_as_recent(!has_failed_since(&open_hits));
+    if (disk_lies() && !has_lost_power) {
+        note_open_as_recent(!has_lost_unsynced && !has_failed_since(&open_hits));
+        if (has_lost_unsynced) {
+            doubt_recent();
+        }
     } else {
         memcpy(durable, observed, (sure.keys.count + 1) * sizeof *durable);
         recent.count = 0;
     }
     believe();
     has_lost_unsynced = false;
+    has_lost_power = false;
 }
 
 void model_check_store(struct store *store)

@@ -34,8 +34,8 @@ void model_note_closed(struct client *client);
 /* The server goes on, or has ended well: nobody may have been left alone before. */
 void model_note_going_on(void);
 
-/* The server is gone. lost_unsynced: so may be what was not synced. */
-void model_note_end(bool lost_unsynced);
+/* The server is gone. After a failed sync, so may be what was not synced. */
+void model_note_end(bool has_failed_sync, bool lost_power);
 
 /* Nobody is served: what is still open is settled. */
 void model_settle(void);

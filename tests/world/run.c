@@ -483,7 +483,7 @@ static bool live(void)
         if (death == DEATH_POWER) {
             beside_end(); /* it ran on the same machine */
         }
-        model_note_end(disk_take_failed_sync() || death == DEATH_POWER);
+        model_note_end(disk_take_failed_sync(), death == DEATH_POWER);
         small_note_life_over(death == DEATH_POWER);
         if (is_whole) {
             check_rot(process_take_rot());
@@ -496,7 +496,7 @@ static bool live(void)
     enum status status = serve();
     others_put_back();
     judge_end(status, &before);
-    model_note_end(disk_take_failed_sync());
+    model_note_end(disk_take_failed_sync(), false);
     small_note_life_over(false);
     if (is_given_up) {
         return true;
