@@ -64,8 +64,8 @@ uint64_t mapping_lost_end(const struct mapping *mapping);
  */
 uint64_t mapping_fault_count(const struct mapping *mapping);
 
-/* Whether as much time lies between two attempts to read as there will ever be. */
-bool mapping_has_given_up(const struct mapping *mapping);
+/* Whether some of these bytes could not be read READ_RETRY_MS_MAX ago, nor since. */
+bool mapping_has_given_up(struct mapping *mapping, uint64_t offset, uint64_t length);
 
 /*
  * Whether zeros stand, or the file ends, where these bytes should be; also where it

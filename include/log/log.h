@@ -135,10 +135,10 @@ bool log_is_lost(const struct log *log, uint64_t offset, uint64_t length);
 bool log_read_again(const struct log *log, uint64_t offset, uint64_t length);
 
 /*
- * Whether reading was tried again in vain until READ_RETRY_MS_MAX lies between two
- * attempts, about a minute after it failed first.
+ * Whether reading some of these bytes failed READ_RETRY_MS_MAX ago, and whenever it was
+ * tried since: then they count as lost for good.
  */
-bool log_has_given_up(const struct log *log);
+bool log_has_given_up(const struct log *log, uint64_t offset, uint64_t length);
 
 /* Try all that could not be read again, at once; false: nothing of it can be read yet. */
 bool log_read_all_again(const struct log *log);

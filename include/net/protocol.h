@@ -79,7 +79,7 @@ bool protocol_is_hangup(struct slice line);
 /*
  * Whether a good request is the request line of HTTP (RFC 9112, 3) too, and would store
  * its version: a web page may choose the method, and the Host: behind it comes too late.
- * So as a client's first line it is hung up on like those.
+ * So as a client's first line, ended by CR LF, it is hung up on like those.
  */
 bool protocol_is_http(const struct request *request);
 

@@ -209,7 +209,8 @@ static enum status tell(const struct keydir *keydir, const struct location *loca
 
 bool keydir_has_given_up(const struct keydir *keydir, const struct location *location)
 {
-    return log_has_given_up(log_of(keydir, location));
+    return log_has_given_up(log_of(keydir, location), location->offset,
+                            record_length(location->key_length, location->value_length));
 }
 
 enum status keydir_tell(const struct keydir *keydir, const struct location *location,

@@ -6,11 +6,13 @@
  */
 #include "engine/load.h"
 
+#include "base/bounds.h"
 #include "base/progress.h"
 #include "engine/slot.h"
 #include "file/waits.h"
 
 #include <assert.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,20 +65,43 @@ static uint64_t hash_of(size_t part, const struct slot *slot)
 }
 
 /*
- * Whether an earlier record that is damaged may be replaced as it may be while serving:
- * what the image leads to is not verified by a start. Anything else was, a moment ago.
+ * Whether an earlier record that is damaged, or cannot be read, may be replaced as it may
+ * be while serving: what the image leads to is not verified by a start. Anything else
+ * was, a moment ago.
  */
 static bool is_of_image(const struct load *load, const struct location *earlier)
 {
     return !keydir_is_older(load->keydir, earlier) && earlier->offset < load->start;
 }
 
+/*
+ * The earlier record of a key, in change->before. One that cannot be read for the moment
+ * may be another key's with the same hash, as while serving: it is waited for until it
+ * can be, or counts as lost, which is KV_CORRUPT.
+ */
+static enum status find_earlier(const struct load *load, struct change *change)
+{
+    const struct keydir *keydir = load->keydir;
+    for (uint64_t waited_ms = 0;; waited_ms += READ_RETRY_MS_MIN) {
+        enum status status = keydir_find(
+            keydir, change->hash, keydir_key(keydir, &change->now), &change->before);
+        if (status != KV_IO || !is_of_image(load, &change->before) ||
+            waited_ms > 2 * READ_RETRY_MS_MAX) {
+            return status;
+        }
+        if (keydir_has_given_up(keydir, &change->before)) {
+            return KV_CORRUPT;
+        }
+        (void)keydir_tell(keydir, &change->before, status);
+        (void)poll(NULL, 0, (int)READ_RETRY_MS_MIN); /* a signal only makes it shorter */
+    }
+}
+
 static enum status put(struct load *load, uint64_t hash, const struct slot *slot)
 {
     struct keydir *keydir = load->keydir;
     struct change change = {.hash = hash, .now = slot_decode(slot)};
-    enum status status =
-        keydir_find(keydir, change.hash, keydir_key(keydir, &change.now), &change.before);
+    enum status status = find_earlier(load, &change);
     if (status != KV_OK && status != KV_NOT_FOUND) {
         if (status != KV_CORRUPT || !is_of_image(load, &change.before)) {
             return status;

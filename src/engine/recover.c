@@ -114,7 +114,7 @@ static enum status judge_replaced(const struct logset *set, const struct finding
                    path);
         return KV_NOT_FOUND;
     }
-    diag_warnx("%s: %" PRIu64 " records that are damaged had been "
+    diag_warnx("%s: %" PRIu64 " records that are damaged or cannot be read had been "
                "replaced or deleted since; the next compaction leaves them out",
                path, found->counts.replaced_unseen);
     return KV_OK;

@@ -34,6 +34,7 @@ enum { MAPPINGS_MAX = 4 };
 struct hole {
     size_t start;
     size_t end;
+    uint64_t since_ms; /* when reading it failed first */
 };
 
 struct mapping {
@@ -77,9 +78,9 @@ static struct hole measure_hole(const struct mapping *mapping, size_t place)
     size_t start = place / page_bytes * page_bytes;
     if (io_inspect(mapping->fd, &info) == KV_OK && info.length <= start) {
         size_t kept_pages = (size_t)((info.length + page_bytes - 1) / page_bytes);
-        return (struct hole){kept_pages * page_bytes, mapping->length};
+        return (struct hole){kept_pages * page_bytes, mapping->length, 0};
     }
-    return (struct hole){start, start + page_bytes};
+    return (struct hole){start, start + page_bytes, 0};
 }
 
 /* false: there are as many already as are kept. */
@@ -87,7 +88,8 @@ static bool note_hole(struct mapping *mapping, struct hole more)
 {
     mapping->fault_count++;
     mapping->lost_end = more.end > mapping->lost_end ? more.end : mapping->lost_end;
-    mapping->retry_ms = clock_now_ms() + mapping->retry_wait_ms;
+    more.since_ms = clock_now_ms();
+    mapping->retry_ms = more.since_ms + mapping->retry_wait_ms;
     for (size_t i = 0; i < mapping->hole_count; i++) {
         struct hole *hole = &mapping->holes[i];
         if (more.start <= hole->end && more.end >= hole->start) {
@@ -345,7 +347,7 @@ static bool fill_hole(struct mapping *mapping, struct hole *hole)
     return true;
 }
 
-/* Whatever cannot be read becomes a hole again; false for the first of that. */
+/* Whether all of it can be read; else the first page that cannot is a hole. */
 static bool touch(const struct mapping *mapping, uint64_t offset, uint64_t length)
 {
     const volatile uint8_t *bytes = mapping->bytes;
@@ -360,6 +362,18 @@ static bool touch(const struct mapping *mapping, uint64_t offset, uint64_t lengt
     return mapping_fault_count(mapping) == fault_count;
 }
 
+/* The same of what was a hole since a moment: one that is there again always was. */
+static bool touch_again(struct mapping *mapping, uint64_t offset, uint64_t length,
+                        uint64_t since_ms)
+{
+    bool is_readable = touch(mapping, offset, length);
+    struct hole *hole = is_readable ? NULL : find_hole(mapping, offset, length);
+    if (hole != NULL && since_ms < hole->since_ms) {
+        hole->since_ms = since_ms;
+    }
+    return is_readable;
+}
+
 bool mapping_read_again(struct mapping *mapping, uint64_t offset, uint64_t length)
 {
     struct hole *hole = find_hole(mapping, offset, length);
@@ -368,21 +382,24 @@ bool mapping_read_again(struct mapping *mapping, uint64_t offset, uint64_t lengt
     }
     uint64_t wait_ms = 2 * mapping->retry_wait_ms;
     mapping->retry_wait_ms = wait_ms < READ_RETRY_MS_MAX ? wait_ms : READ_RETRY_MS_MAX;
+    uint64_t since_ms = UINT64_MAX;
     for (; hole != NULL; hole = find_hole(mapping, offset, length)) {
+        since_ms = hole->since_ms < since_ms ? hole->since_ms : since_ms;
         if (!fill_hole(mapping, hole)) {
             return false;
         }
     }
-    if (!touch(mapping, offset, length)) {
+    if (!touch_again(mapping, offset, length, since_ms)) {
         return false;
     }
     mapping->retry_wait_ms = READ_RETRY_MS_MIN;
     return true;
 }
 
-bool mapping_has_given_up(const struct mapping *mapping)
+bool mapping_has_given_up(struct mapping *mapping, uint64_t offset, uint64_t length)
 {
-    return mapping->retry_wait_ms >= READ_RETRY_MS_MAX;
+    const struct hole *hole = find_hole(mapping, offset, length);
+    return hole != NULL && clock_now_ms() - hole->since_ms >= READ_RETRY_MS_MAX;
 }
 
 bool mapping_read_all_again(struct mapping *mapping, uint64_t length)
@@ -392,7 +409,8 @@ bool mapping_read_all_again(struct mapping *mapping, uint64_t length)
         struct hole hole = mapping->holes[0];
         uint64_t end = hole.end < length ? hole.end : length;
         if (!fill_hole(mapping, &mapping->holes[0]) ||
-            (hole.start < end && !touch(mapping, hole.start, end - hole.start))) {
+            (hole.start < end &&
+             !touch_again(mapping, hole.start, end - hole.start, hole.since_ms))) {
             return i > 0 || find_hole(mapping, hole.start, 1) == NULL;
         }
     }

@@ -190,9 +190,9 @@ bool log_read_again(const struct log *log, uint64_t offset, uint64_t length)
     return offset < log->end.offset && mapping_read_again(log->mapping, offset, length);
 }
 
-bool log_has_given_up(const struct log *log)
+bool log_has_given_up(const struct log *log, uint64_t offset, uint64_t length)
 {
-    return mapping_has_given_up(log->mapping);
+    return mapping_has_given_up(log->mapping, offset, length);
 }
 
 bool log_read_all_again(const struct log *log)

@@ -140,11 +140,11 @@ static bool is_passing_failure(int error)
 }
 
 /* Out of descriptors or memory, as errno says. Returns till when to let time pass. */
-static uint64_t tell_exhausted(struct lobby *lobby)
+static uint64_t tell_exhausted(struct lobby *lobby, const char *what)
 {
     uint64_t now_ms = clock_now_ms();
     if (clock_is_due(&lobby->told_exhausted_ms, ACCEPT_MESSAGE_MS)) {
-        diag_warn("cannot accept a client for now; trying again");
+        diag_warn("cannot %s for now; trying again", what);
     }
     return now_ms + ACCEPT_PAUSE_MS;
 }
@@ -165,7 +165,7 @@ static int accept_one(struct lobby *lobby, int listen_fd)
         diag_warn("a client was lost before it was accepted; going on");
     } else if ((errno != EMFILE && errno != ENFILE) || !close_oldest(lobby)) {
         /* EMFILE, ENFILE, ENOBUFS, ENOMEM */
-        lobby->paused_until_ms = tell_exhausted(lobby);
+        lobby->paused_until_ms = tell_exhausted(lobby, "accept a client");
     }
     return -1;
 }
@@ -256,7 +256,7 @@ int lobby_glance(struct lobby *lobby)
 static void bear_failed_wait(struct lobby *lobby, uint64_t until_ms)
 {
     if (!close_oldest(lobby)) {
-        until_ms = clock_earlier(until_ms, tell_exhausted(lobby));
+        until_ms = clock_earlier(until_ms, tell_exhausted(lobby, "wait for clients"));
         (void)poll(NULL, 0, clock_poll_timeout(clock_now_ms(), until_ms)); /* a rest */
     }
 }

@@ -189,10 +189,15 @@ static enum status examine(const struct session *session, enum line kind,
     return status;
 }
 
-/* The first line of a client; a web page must not store anything. */
+/*
+ * The first line of a client; a web page must not store anything. It ends in CR LF, as no
+ * line does that kv, --dump or --follow sends.
+ */
 static void hang_up_on_http(struct queued *first)
 {
-    if (first->refusal == KV_OK && protocol_is_http(&first->request)) {
+    struct slice value = first->request.value;
+    if (first->refusal == KV_OK && protocol_is_http(&first->request) &&
+        value.bytes[value.length] == '\r') {
         first->request = (struct request){.verb = VERB_QUIT};
     }
 }

@@ -137,7 +137,8 @@ static enum status identify_both(struct salvage *salvage)
         choose_older(salvage);
         return KV_OK;
     }
-    if (older->log == NULL || !identify(older)) {
+    if (older->log == NULL || !identify(older) ||
+        logset_is_original(log_bytes(salvage->sources[CURRENT].log))) {
         diag_errorx("%s: holds no intact mark, so nothing in it can be proved",
                     files_path(salvage->files));
         return KV_CORRUPT;

@@ -170,7 +170,7 @@ static void f14_lobby_that_cannot_wait_does_not_spin(void **state)
     assert_int_equal(clock_now_ms(), START_MS + ACCEPT_PAUSE_MS);
     lobby_look(&lobby, nobody, START_MS + ACCEPT_PAUSE_MS + 10);
     assert_int_equal(clock_now_ms(), START_MS + ACCEPT_PAUSE_MS + 10);
-    engine_expect_line(engine, "cannot accept a client for now; trying again: ERROR", 0,
+    engine_expect_line(engine, "cannot wait for clients for now; trying again: ERROR", 0,
                        ENOMEM);
     assert_int_equal(engine_told(engine, ""), 1);
 }

@@ -741,6 +741,21 @@ static void f88_salvage_keeps_the_older_log_beside_an_empty_one(void **state)
     expect_salvaged(engine, "SET kept in the older log\nSET newer then\nSET gone soon\n");
 }
 
+/* It has no marks, and is not lost for that: who put it there decides. */
+static void f88_salvage_gives_up_no_log_of_the_original_for_an_older_one(void **state)
+{
+    struct engine *engine = *state;
+    make_two_logs();
+    place(engine);
+    image_free(&image);
+    image = (struct image){0};
+    make_original();
+    engine_write(engine, "", image_slice(&image));
+    expect_print(engine, SALVAGE, KV_CORRUPT, "");
+    engine_expect_line(
+        engine, "PATH: holds no intact mark, so nothing in it can be proved", 0, 0);
+}
+
 /* What is there is whole, and what was there besides is lost. */
 static void f88_salvage_counts_what_its_index_says_was_there_as_lost(void **state)
 {
@@ -1312,6 +1327,7 @@ int main(void)
         ON_LOGS(f88_f96_the_modes_print_what_each_log_holds),
         ON_LOGS(f87_no_mode_takes_a_log_for_whole_that_its_index_outgrew),
         ON_LOGS(f88_salvage_keeps_the_older_log_beside_an_empty_one),
+        ON_LOGS(f88_salvage_gives_up_no_log_of_the_original_for_an_older_one),
         ON_LOGS(f88_salvage_counts_what_its_index_says_was_there_as_lost),
         ON_LOGS(a_dump_leaves_out_each_kind_of_what_no_line_can_carry),
         ON_LOGS(the_modes_remember_that_their_output_was_not_taken),

@@ -1,3 +1,4 @@
+/* clang-format off: a table */
 /*
  * A script of the world: options of the server, and events one after another, each of
  * which happens so many calls of the server, or so much time, after the one before, or
@@ -32,22 +33,27 @@
  *     dies 20 power 5                          one counts from that death
  *     unreadable log 500                       a page at 500 thousandths, till faults end
  *     fades log 500 2                          likewise, but not before its bytes have
- *                                              passed a check once more, and then 2
- * others follower fails 7                         the seventh call from now of who
- * follows other moves                              another process takes the log's name
- * away other replaces                           and gives it to a file of its own other
- * cuts 500                           shortens the log, while the server waits; it is put
- * back when the server has ended rot log 500 3                            at rest: bit 3
- * at 500 thousandths of it jump 5000                                the clock, by ms path
- * file                                another process puts a file of its own at the path
- * of a socket, while the server waits; or `server`: it listens there; `dead`: it did
- * once; `nothing`: it removes what is there original 12                              the
- * first start finds a log that the original left, with so many records lies no sync
- * reaches the disk
+ *                                              passed a check once more, and then 2 more
+ *     follower fails 7                         the seventh call from now of who follows
+ *     other moves                              another process takes the log's name away
+ *     other replaces                           and gives it to a file of its own
+ *     other cuts 500                           shortens the log, while the server waits;
+ *                                              it is put back when the server has ended
+ *     rot log 500 3                            at rest: bit 3 at 500 thousandths of it
+ *     jump 5000                                the clock, by ms
+ *     path file                                another process puts a file of its own at
+ *                                              the path of a socket, while the server
+ *                                              waits; or `server`: it listens there;
+ *                                              `dead`: it did once; `nothing`: it removes
+ *                                              what is there
+ *     original 12                              the first start finds a log that the
+ *                                              original left, with so many records
+ *     lies                                     no sync reaches the disk
  *
  * in front of it `+3 ` (calls) or `~1500 ` (ms). `all` stands for a number without limit.
  * `serve`, `original` and `lies` at the beginning are there before the first start.
  */
+/* clang-format on */
 #ifndef KV_WORLD_PLAN_H
 #define KV_WORLD_PLAN_H
 

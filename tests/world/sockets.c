@@ -563,6 +563,10 @@ int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
     if (error != 0) {
         return outcome(error);
     }
+    if (count == 0) { /* a rest */
+        world_clock_move((uint64_t)timeout_ms * 1000);
+        return 0;
+    }
     uint64_t until_us =
         timeout_ms < 0 ? WORLD_ALL : world_now_us() + (uint64_t)timeout_ms * 1000;
     int ready = look(fds, count);
