@@ -211,7 +211,7 @@ static void f121_listener_tells_why_a_path_has_no_socket(void **state)
 /* Add so many addresses of this machine. */
 static void add_addresses(struct listener_options *options, size_t count)
 {
-    static char texts[LISTENERS_MAX][16];
+    static char texts[LISTENERS_MAX][32];
     for (size_t i = 0; i < count; i++) {
         (void)snprintf(texts[i], sizeof texts[i], "127.0.0.%zu", i + 1);
         options->addresses[options->address_count++] = texts[i];
