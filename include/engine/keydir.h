@@ -110,7 +110,8 @@ enum status keydir_read(const struct keydir *keydir, const struct location *loca
                         struct slice *value_out);
 
 /* Whether a record that cannot be read counts as lost: see log_has_given_up. */
-bool keydir_has_given_up(const struct keydir *keydir, const struct location *location);
+bool keydir_has_given_up(const struct keydir *keydir, const struct location *location,
+                         uint64_t patience_ms);
 
 /* Tell the operator that the record of a location is not served. Returns the status. */
 enum status keydir_tell(const struct keydir *keydir, const struct location *location,

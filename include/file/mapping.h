@@ -64,8 +64,9 @@ uint64_t mapping_lost_end(const struct mapping *mapping);
  */
 uint64_t mapping_fault_count(const struct mapping *mapping);
 
-/* Whether some of these bytes could not be read READ_RETRY_MS_MAX ago, nor since. */
-bool mapping_has_given_up(struct mapping *mapping, uint64_t offset, uint64_t length);
+/* Whether some of these bytes could not be read so long ago, nor since. */
+bool mapping_has_given_up(struct mapping *mapping, uint64_t offset, uint64_t length,
+                          uint64_t patience_ms);
 
 /*
  * Whether zeros stand, or the file ends, where these bytes should be; also where it

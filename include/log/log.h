@@ -135,10 +135,11 @@ bool log_is_lost(const struct log *log, uint64_t offset, uint64_t length);
 bool log_read_again(const struct log *log, uint64_t offset, uint64_t length);
 
 /*
- * Whether reading some of these bytes failed READ_RETRY_MS_MAX ago, and whenever it was
- * tried since: then they count as lost for good.
+ * Whether reading some of these bytes failed so long ago, and whenever it was tried
+ * since: after READ_RETRY_MS_MAX they count as lost for good.
  */
-bool log_has_given_up(const struct log *log, uint64_t offset, uint64_t length);
+bool log_has_given_up(const struct log *log, uint64_t offset, uint64_t length,
+                      uint64_t patience_ms);
 
 /* Try all that could not be read again, at once; false: nothing of it can be read yet. */
 bool log_read_all_again(const struct log *log);

@@ -207,10 +207,12 @@ static enum status tell(const struct keydir *keydir, const struct location *loca
     return status;
 }
 
-bool keydir_has_given_up(const struct keydir *keydir, const struct location *location)
+bool keydir_has_given_up(const struct keydir *keydir, const struct location *location,
+                         uint64_t patience_ms)
 {
     return log_has_given_up(log_of(keydir, location), location->offset,
-                            record_length(location->key_length, location->value_length));
+                            record_length(location->key_length, location->value_length),
+                            patience_ms);
 }
 
 enum status keydir_tell(const struct keydir *keydir, const struct location *location,

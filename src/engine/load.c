@@ -45,6 +45,7 @@ struct load {
     uint64_t start;        /* of the log that is loaded; an image has what is before */
     bool has_read_batches; /* to verify them; else what comes next is yet to be read */
     bool is_random;        /* the log is read so at present */
+    uint64_t waited_ms;    /* for what could not be read; at most READ_RETRY_MS_MAX */
     struct waits waits;
     bool has_waited; /* for the disk: the last list that had earlier records */
     struct sorted sorted;
@@ -77,23 +78,27 @@ static bool is_of_image(const struct load *load, const struct location *earlier)
 /*
  * The earlier record of a key, in change->before. One that cannot be read for the moment
  * may be another key's with the same hash, as while serving: it is waited for until it
- * can be, or counts as lost, which is KV_CORRUPT.
+ * can be, or counts as lost, which is KV_CORRUPT; but no start waits for longer in all.
  */
-static enum status find_earlier(const struct load *load, struct change *change)
+static enum status find_earlier(struct load *load, struct change *change)
 {
     const struct keydir *keydir = load->keydir;
-    for (uint64_t waited_ms = 0;; waited_ms += READ_RETRY_MS_MIN) {
+    for (;;) {
         enum status status = keydir_find(
             keydir, change->hash, keydir_key(keydir, &change->now), &change->before);
-        if (status != KV_IO || !is_of_image(load, &change->before) ||
-            waited_ms > 2 * READ_RETRY_MS_MAX) {
+        if (status != KV_IO || !is_of_image(load, &change->before)) {
             return status;
         }
-        if (keydir_has_given_up(keydir, &change->before)) {
+        uint64_t left_ms = READ_RETRY_MS_MAX - load->waited_ms;
+        if (keydir_has_given_up(keydir, &change->before, left_ms)) {
             return KV_CORRUPT;
+        }
+        if (left_ms == 0) {
+            return status;
         }
         (void)keydir_tell(keydir, &change->before, status);
         (void)poll(NULL, 0, (int)READ_RETRY_MS_MIN); /* a signal only makes it shorter */
+        load->waited_ms += READ_RETRY_MS_MIN;
     }
 }
 

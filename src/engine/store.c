@@ -131,7 +131,8 @@ static enum status find_replaced(const struct store *store, const struct lookup 
     *found_out = (struct change){.hash = lookup->hash};
     enum status status = lookup_find(lookup, &store->keydir, &found_out->before);
     bool may_be_another =
-        status == KV_IO && !keydir_has_given_up(&store->keydir, &found_out->before);
+        status == KV_IO &&
+        !keydir_has_given_up(&store->keydir, &found_out->before, READ_RETRY_MS_MAX);
     return may_be_another ? keydir_tell(&store->keydir, &found_out->before, status)
                           : KV_OK;
 }

@@ -396,10 +396,11 @@ bool mapping_read_again(struct mapping *mapping, uint64_t offset, uint64_t lengt
     return true;
 }
 
-bool mapping_has_given_up(struct mapping *mapping, uint64_t offset, uint64_t length)
+bool mapping_has_given_up(struct mapping *mapping, uint64_t offset, uint64_t length,
+                          uint64_t patience_ms)
 {
     const struct hole *hole = find_hole(mapping, offset, length);
-    return hole != NULL && clock_now_ms() - hole->since_ms >= READ_RETRY_MS_MAX;
+    return hole != NULL && clock_now_ms() - hole->since_ms >= patience_ms;
 }
 
 bool mapping_read_all_again(struct mapping *mapping, uint64_t length)

@@ -190,9 +190,10 @@ bool log_read_again(const struct log *log, uint64_t offset, uint64_t length)
     return offset < log->end.offset && mapping_read_again(log->mapping, offset, length);
 }
 
-bool log_has_given_up(const struct log *log, uint64_t offset, uint64_t length)
+bool log_has_given_up(const struct log *log, uint64_t offset, uint64_t length,
+                      uint64_t patience_ms)
 {
-    return mapping_has_given_up(log->mapping, offset, length);
+    return mapping_has_given_up(log->mapping, offset, length, patience_ms);
 }
 
 bool log_read_all_again(const struct log *log)
@@ -353,9 +354,8 @@ static enum status cut_back(struct log *log, enum status cause, uint64_t written
 {
     log_look_again(log);
     told_refused(&log->told, &log->place, log->end.offset); /* which keeps errno */
-    enum status status =
-        reach_cut_back(&log->reach, &log->place, log->end.offset, written);
-    return status == KV_OK ? cause : status;
+    enum status cut = reach_cut_back(&log->reach, &log->place, log->end.offset, written);
+    return cut == KV_OK ? cause : cut;
 }
 
 enum status log_publish(struct log *log, const struct log *replaced)
