@@ -31,7 +31,7 @@ no-undo-of-a-failed-write|test_store|transaction.c|/^enum status transaction_com
 # Recovery.
 batch-before-space-ahead-taken-for-torn|test_scan|scan.c|s/i <= RECORD_HEADER_BYTES/i < RECORD_HEADER_BYTES/
 length-of-space-ahead-taken-for-a-batch|test_scan|scan.c|s/= field + AHEAD_LENGTH_BYTES/= field/
-half-a-write-left-in-space-ahead|test_log|reach.c|s/reach->file_length == end || errno == EROFS/true/
+half-a-write-left-in-space-ahead|test_log|reach.c|s/reach->file_length == end || (errno == EROFS && written == 0)/true/
 tail-cut-without-a-copy|test_recover|recover.c|s/enum status status = torn_save(set->files, tail, scan->offset, suffix);/suffix[0] = '\\0';\n    enum status status = KV_OK;/
 # Compaction.
 drained-mark-not-durable|test_compact|compact.c|/^static enum status finish_copying/,/^}/s/transaction_commit(compaction->transaction)/log_write(log)/;/^static enum status finish_copying/,/^}/s/status = log_sync(log);/status = KV_OK;/

@@ -327,7 +327,7 @@ static struct serving choose_serving(struct swarm *swarm)
 
 /*
  * Few parts for many keys; and few hashes, so that keys share one, but where records may
- * be damaged: those are told by their hash alone.
+ * be damaged, or unreadable for more than a minute: those are told by their hash alone.
  */
 static void choose_hashes(struct swarm *swarm, struct serving *serving)
 {
@@ -337,7 +337,8 @@ static void choose_hashes(struct swarm *swarm, struct serving *serving)
         swarm->lines.key_count = 100 + (unsigned)below(swarm, 500);
         serving->part_count = 1 + below(swarm, 3);
     }
-    bool is_told_by_hash = may(swarm, MAY_ROT) || may(swarm, MAY_BE_TOUCHED);
+    bool is_told_by_hash = may(swarm, MAY_ROT) || may(swarm, MAY_BE_TOUCHED) ||
+                           (may(swarm, MAY_FAIL_READS) && may(swarm, MAY_JUMP));
     if (!is_told_by_hash && one_in(swarm, 2)) {
         serving->hash_count = 1 + swarm->lines.key_count / (1 + below(swarm, 8));
     }
