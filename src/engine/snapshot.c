@@ -10,7 +10,6 @@
 #include "log/logset.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdlib.h>
 
 /* The fields before the parts of the index, in the order of the file. */
@@ -354,6 +353,7 @@ static enum status open_image(const struct files *files, struct slice bytes,
     for (size_t i = 0; i < HEADER_FIELDS; i++) {
         image->header[i] = bytes_get_u64(bytes.bytes + i * FIELD_BYTES);
     }
+    image->needed_length = bytes_get_u64(trailer);
     image->parts =
         slice_after(slice_first(bytes, bytes.length - TRAILER_BYTES), HEADER_BYTES);
     if (crc32c(0, before_crc) != bytes_get_u64(trailer + FIELD_BYTES)) {
@@ -363,7 +363,6 @@ static enum status open_image(const struct files *files, struct slice bytes,
         image->header[HEADER_GENERATION] != opening->generation) {
         return disbelieve(files, "is of another log");
     }
-    image->needed_length = bytes_get_u64(trailer);
     return KV_OK;
 }
 
@@ -483,11 +482,12 @@ uint64_t snapshot_needed_length(const struct files *files, const struct opening 
 {
     struct image image = {0};
     struct files_view view;
-    if (files_view(files, FILES_INDEX, &view) == KV_OK) {
-        (void)open_image(files, view.bytes, opening, &image); /* which tells why not */
-        files_release(&view);
+    if (files_view(files, FILES_INDEX, &view) != KV_OK) {
+        return 0;
     }
-    return image.needed_length;
+    bool is_right = open_image(files, view.bytes, opening, &image) == KV_OK;
+    files_release(&view);
+    return is_right ? image.needed_length : 0;
 }
 
 void snapshot_remove(const struct files *files, struct waste *waste)

@@ -100,8 +100,7 @@ enum status store_get(const struct store *store, const struct lookup *lookup,
 {
     struct location location;
     enum status status = find(store, lookup, &location);
-    /* A record whose key could not be read is not looked at again: it may be another's.
-     */
+    /* What could not be compared is not looked at again: it may be another's. */
     return status == KV_OK ? keydir_read(&store->keydir, &location, value_out) : status;
 }
 
@@ -123,7 +122,7 @@ enum status store_exists(const struct store *store, const struct lookup *lookup)
  * own if hash and length of its key are the same: with a hash this long it is, and
  * replacing it is how a client mends it; at worst a value that was lost is forgotten. One
  * that cannot be read for the moment may be another's that nobody has lost: KV_IO, until
- * it has been tried again so often that it counts as lost.
+ * it counts as lost.
  */
 static enum status find_replaced(const struct store *store, const struct lookup *lookup,
                                  struct change *found_out)

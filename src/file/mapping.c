@@ -34,7 +34,7 @@ enum { MAPPINGS_MAX = 4 };
 struct hole {
     size_t start;
     size_t end;
-    uint64_t since_ms; /* when reading it failed first */
+    uint64_t since_ms; /* when reading the first page of them that did failed */
 };
 
 struct mapping {

@@ -160,3 +160,20 @@ void image_insert(struct image *image, uint64_t at, struct slice bytes)
     memcpy(place, bytes.bytes, bytes.length);
     image->log.length += bytes.length;
 }
+
+uint64_t image_make_seal_apart(struct image *image)
+{
+    enum { PAGE = 4096 };
+    static char value[3 * PAGE];
+    memset(value, 'v', sizeof value - 1);
+    image_begin_first(image);
+    image_put_text(image, "key", "value");
+    image_seal(image);
+    uint64_t end = image->log.length;
+    image_put_text(image, "long", value);
+    image_seal(image);
+    image_flip(image, end + 2, 0);
+    uint64_t seal_page = (image->log.length - 1) / PAGE * PAGE;
+    image_grow(image, 2 * PAGE, 0);
+    return seal_page;
+}

@@ -45,6 +45,14 @@ void image_seal_durable(struct image *image, uint64_t durable_length);
 
 struct slice image_slice(const struct image *image);
 
+/*
+ * A first log with the key "key" and a batch of some pages, whose first length is
+ * damaged, so that nothing leads to its seal, and space ahead. Returns the offset of the
+ * page that the seal ends in: without that, what remains looks like a batch that never
+ * was whole.
+ */
+uint64_t image_make_seal_apart(struct image *image);
+
 /* Damage, to the bytes alone: the chain is not told. */
 void image_cut(struct image *image, uint64_t length);
 void image_grow(struct image *image, uint64_t count, uint8_t byte);

@@ -1134,18 +1134,8 @@ static void f113_salvage_seals_nothing_that_it_could_not_read_twice(void **state
 static void f57_no_mode_judges_a_tail_that_it_cannot_read(void **state)
 {
     struct engine *engine = *state;
-    static char value[3 * PAGE];
     engine_catch_sigbus();
-    memset(value, 'v', sizeof value - 1);
-    image_begin_first(&image);
-    image_put_text(&image, "key", "value");
-    image_seal(&image);
-    uint64_t end = image.log.length;
-    image_put_text(&image, "long", value);
-    image_seal(&image);
-    image_flip(&image, end + 2, 0);
-    uint64_t seal_page = (image.log.length - 1) / PAGE * PAGE;
-    image_grow(&image, 2 * PAGE, 0); /* space ahead */
+    uint64_t seal_page = image_make_seal_apart(&image);
     engine_place(engine, image_slice(&image));
     shim_lose_page(seal_page);
     for (enum mode mode = VERIFY; mode < SALVAGE; mode++) {
